@@ -1,0 +1,1 @@
+"""The command ``spatial-brain``, one file a sub-command."""

@@ -1,0 +1,1 @@
+"""Disk to tensors and back: formats, not data sets."""

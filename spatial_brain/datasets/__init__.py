@@ -1,0 +1,1 @@
+"""One file a data set: preparation, reader, look-alike writer."""

@@ -1,0 +1,1 @@
+"""Complete networks, one file each."""

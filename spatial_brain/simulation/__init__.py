@@ -1,0 +1,1 @@
+"""Physics: rooms, impulse responses, noise fields, scenes."""

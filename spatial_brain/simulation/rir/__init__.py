@@ -1,0 +1,1 @@
+"""Room impulse responses: one function, several back ends."""
