@@ -1,0 +1,88 @@
+"""Every recipe is listed, documented, and free of known traps."""
+
+import csv
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from speechbrain.utils.run_opts import RunOptions
+
+ROOT = Path(__file__).resolve().parents[2]
+YAMLS = sorted(ROOT.glob("recipes/*/hparams/*.yaml"))
+YAML_IDS = [str(path.relative_to(ROOT)) for path in YAMLS]
+
+
+def table_rows():
+    for table in sorted((ROOT / "tests" / "recipes").glob("*.csv")):
+        with open(table, newline="", encoding="utf-8") as file:
+            yield from csv.DictReader(file)
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=YAML_IDS)
+def test_yaml_is_listed_with_files_which_exist(yaml):
+    rows = [r for r in table_rows() if r["Hparam_file"] in YAML_IDS]
+    names = [row["Hparam_file"] for row in rows]
+    assert str(yaml.relative_to(ROOT)) in names
+    for row in rows:
+        for column in ("Script_file", "Hparam_file", "Readme_file"):
+            assert (ROOT / row[column]).is_file(), row[column]
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=YAML_IDS)
+def test_no_key_is_the_beginning_of_a_run_option(yaml):
+    # argparse would take "--test 6" for "--test_only" and swallow it.
+    options = {field.name for field in dataclasses.fields(RunOptions)}
+    keys = re.findall(r"^([A-Za-z_]\w*):", yaml.read_text(), re.MULTILINE)
+    traps = {
+        (key, option)
+        for key in keys
+        for option in options
+        if option.startswith(key) and option != key
+    }
+    assert not traps
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=YAML_IDS)
+def test_readme_names_the_yaml(yaml):
+    readme = (yaml.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"hparams/{yaml.name}" in readme
+
+
+@pytest.mark.parametrize(
+    "script",
+    sorted(ROOT.glob("recipes/*/train*.py")),
+    ids=lambda p: p.parts[-2],
+)
+def test_scripts_use_wrapped_modules(script):
+    # self.hparams.model has no distributed wrapper: ranks would drift apart.
+    text = script.read_text(encoding="utf-8")
+    assert not re.search(r"self\.hparams\.(model|encoder|decoder)\b", text)
+    assert len(text.splitlines()) <= 300
+
+
+def markdown_links():
+    for page in [ROOT / "README.md", *sorted(ROOT.glob("recipes/*/README.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+            if "://" not in target:
+                yield page, target
+
+
+def test_links_of_the_documents_exist():
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page, target in markdown_links()
+        if not (page.parent / target).exists()
+    ]
+    assert not broken
+
+
+def test_torch_load_is_safe_everywhere():
+    unsafe = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("spatial_brain", "recipes", "tools", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if "torch.load(" in line and "weights_only=True" not in line
+    ]
+    assert not unsafe
