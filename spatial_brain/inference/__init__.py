@@ -1,1 +1,5 @@
 """Pretrained interfaces."""
+
+from spatial_brain.inference.localizer import SoundLocalizer
+
+__all__ = ["SoundLocalizer"]

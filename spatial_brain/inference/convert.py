@@ -1,0 +1,101 @@
+"""Released checkpoints of other systems to folders this package can use."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.weights import load_weights, read_weights
+
+DUAL_MIC_SSL = """\
+# Two talkers, two microphones on the x axis (released dual-mic-ssl weights).
+modules:
+  model: !new:spatial_brain.models.dual_mic.DualMicLocalizer
+decoder: !name:spatial_brain.models.dual_mic.decode_classes
+sample_rate: 16000
+microphone_positions: [[-0.05, 0.0, 0.0], [0.05, 0.0, 0.0]]
+window_length: 3.0  # s
+hop_length: 1.5  # s
+target: azimuth
+"""
+
+
+class Conversion(NamedTuple):
+    """What ``convert`` did.
+
+    Arguments
+    ---------
+    folder : Path
+        The pretrained folder.
+    num_tensors : int
+        Entries of the state dict.
+    num_parameters : int
+        Trained numbers.
+    """
+
+    folder: Path
+    num_tensors: int
+    num_parameters: int
+
+
+def convert(format, checkpoint, output):
+    """Turn a released checkpoint into a pretrained folder.
+
+    The weights are loaded strictly: every name and shape must fit.
+
+    Arguments
+    ---------
+    format : str
+        A key of ``FORMATS``: which system the checkpoint comes from.
+    checkpoint : str or Path
+        File with tensors only.
+    output : str or Path
+        Folder to write; a ``source`` for ``from_hparams`` afterwards.
+
+    Returns
+    -------
+    Conversion
+        Folder and counts.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If the format is not known, or the checkpoint holds other things
+        than tensors or does not fit.
+
+    Example
+    -------
+    >>> convert("unheard-of", "model.pth", "pretrained")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown checkpoint format 'unheard-of'; there are: dual-mic-ssl
+    """
+    if format not in FORMATS:
+        raise ValueError(
+            f"unknown checkpoint format '{format}'; there are: "
+            + ", ".join(FORMATS)
+        )
+    return FORMATS[format](Path(checkpoint), Path(output))
+
+
+def _dual_mic_ssl(checkpoint, output):
+    """State dict of the two-talker localiser (``model.pth``)."""
+    tensors = {
+        # DistributedDataParallel puts this before every name.
+        name.removeprefix("module."): tensor
+        for name, tensor in read_weights(checkpoint).items()
+    }
+    hparams = load_safe_yaml(DUAL_MIC_SSL, "dual-mic-ssl")
+    model = hparams["modules"]["model"]
+    load_weights(model, tensors, checkpoint)
+    keys = [key for key in hparams if key != "modules"]
+    return Conversion(
+        folder=save_pretrained(output, DUAL_MIC_SSL, keys, {"model": model}),
+        num_tensors=len(tensors),
+        num_parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+FORMATS = {"dual-mic-ssl": _dual_mic_ssl}

@@ -1,0 +1,254 @@
+"""The command: quick help, one clear line for bad input, real results."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from spatial_brain import __version__
+from spatial_brain.cli.main import COMMANDS, main, make_parser
+from spatial_brain.cli.simulate import make_array, read_room
+from spatial_brain.dataio.audio import read_audio, write_audio
+from spatial_brain.inference import SoundLocalizer
+
+
+class Loudness(torch.nn.Module):
+    """Two talkers whose angles tell the power of microphone 1."""
+
+    def forward(self, waveform):
+        power = waveform.square().mean(1)
+        angle = 180 * power[:, 1] / power.sum(1).clamp_min(1e-12)
+        pair = torch.stack((180 - angle, angle), 1)
+        return -((torch.arange(180) + 0.5 - pair[..., None]) ** 2) / 8
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Serve a network made by hand under the name 'toy'."""
+    real = SoundLocalizer.from_hparams
+
+    def from_hparams(source, **kwargs):
+        if source != "toy":
+            return real(source, **kwargs)
+        hparams = {
+            "sample_rate": 1000,
+            "microphone_positions": [[-0.05, 0, 0], [0.05, 0, 0]],
+            "window_length": 1.0,
+            "hop_length": 0.5,
+            "target": "cone",
+            "decoder": lambda logits: logits.argmax(-1) + 0.5,
+        }
+        return SoundLocalizer({"model": Loudness()}, hparams, **kwargs)
+
+    monkeypatch.setattr(SoundLocalizer, "from_hparams", from_hparams)
+    return "toy"
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """Recording in which a talker is at 60 and another at 120 degrees."""
+    generator = torch.Generator().manual_seed(0)
+    waveform = torch.randn(2000, 2, generator=generator) * 0.1
+    waveform *= torch.tensor([1 / 3, 2 / 3]).sqrt()
+    write_audio(tmp_path / "scene.wav", waveform, 1000, subtype="FLOAT")
+    return str(tmp_path / "scene.wav")
+
+
+def test_locate_prints_a_table_and_draws(model, scene, tmp_path, capsys):
+    picture = tmp_path / "out.png"
+    arguments = ["locate", scene, "--model", model, "--device", "cpu"]
+    assert main([*arguments, "--picture", str(picture)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(
+        "scene.wav: 2.0 s, 3 windows; angle from the +x axis of the array"
+    )
+    first, second = (line.split() for line in lines[3:5])
+    assert float(first[1][:-1]) == pytest.approx(60, abs=5)
+    assert float(second[1][:-1]) == pytest.approx(120, abs=5)
+    assert len([line for line in lines if " - " in line]) == 3
+    assert picture.read_bytes()[1:4] == b"PNG"
+
+
+def test_locate_json_is_one_object(model, scene, capsys):
+    assert main(["locate", scene, "--model", model, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["duration"] == 2.0 and found["target"] == "cone"
+    assert [len(window["directions"]) for window in found["windows"]] == [2] * 3
+    assert found["talkers"][0]["direction"] == pytest.approx(60, abs=5)
+    options = ["--json", "--window", "2", "--channels", "1,0"]
+    assert main(["locate", scene, "--model", model, *options]) == 0
+    assert len(json.loads(capsys.readouterr().out)["windows"]) == 1
+
+
+def test_long_tables_are_cut(model, tmp_path, capsys):
+    waveform = torch.randn(40_000, 2) * 0.1
+    path = str(tmp_path / "long.wav")
+    write_audio(path, waveform, 1000, subtype="FLOAT")
+    assert main(["locate", path, "--model", model]) == 0
+    out = capsys.readouterr().out
+    assert "... and 49 more windows (--json shows all)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["{scene}", "--model", "nowhere"], ["no such folder: nowhere"]),
+        (["{scene}", "--model", "{tmp}"], ["hyperparams.yaml", "pretrained"]),
+        (["missing.wav", "--model", "toy"], ["missing.wav", "not exist"]),
+        (["{tmp}/text.wav", "--model", "toy"], ["text.wav", "decoded"]),
+        (
+            ["{scene}", "--model", "toy", "--channels", "0,5"],
+            ["scene.wav", "from 0 to 1"],
+        ),
+        (
+            ["{scene}", "--model", "toy", "--device", "cuda:99"],
+            ["no device 'cuda:99'", "cpu"],
+        ),
+        (
+            ["{scene}", "--model", "toy", "--picture", "{tmp}/a.bmp"],
+            ["a.bmp", ".png"],
+        ),
+        (
+            ["{scene}", "--model", "toy", "--window", "0.1", "--hop", "1"],
+            ["window"],
+        ),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_line(
+    model, scene, tmp_path, capsys, arguments, parts
+):
+    (tmp_path / "text.wav").write_text("this is no audio")
+    filled = [part.format(scene=scene, tmp=tmp_path) for part in arguments]
+    assert main(["locate", *filled]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("spatial-brain locate: error: ")
+    assert len(captured.err.splitlines()) == 1
+    assert "Traceback" not in captured.err
+    for part in parts:
+        assert part in captured.err
+    assert not captured.out
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["locate"], ["locate", "a.wav"], ["sing"]]
+)
+def test_usage_errors_end_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_bad_channel_lists_are_explained(capsys):
+    with pytest.raises(SystemExit):
+        main(["locate", "a.wav", "--model", "m", "--channels", "one"])
+    assert "no list of channels such as 0,3" in capsys.readouterr().err
+
+
+def test_convert_names_what_there_is(capsys, tmp_path):
+    options = ["--checkpoint", "a.pth", "--output", str(tmp_path / "out")]
+    assert main(["convert", "--format", "mp3", *options]) == 2
+    error = capsys.readouterr().err
+    assert "'mp3'" in error and "dual-mic-ssl" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_and_version_import_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from spatial_brain.cli.main import main\n"
+        "try:\n"
+        "    main([sys.argv[1]])\n"
+        "except SystemExit as stop:\n"
+        "    assert stop.code == 0\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'speechbrain'}\n"
+        "assert not heavy & set(sys.modules)\n"
+    )
+    for option, part in (("--help", "locate"), ("--version", __version__)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, option],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert part in done.stdout
+    listed = make_parser().format_help().split()
+    assert set(COMMANDS) <= set(listed)
+
+
+ROOM = """
+size: [6, 4, 3]
+t60: 0.3
+sources: [[2.0, 1.0, 1.5], [3.0, 3.5, 1.5]]
+array: {type: linear, num_microphones: 2, spacing: 0.1, center: [3, 2, 1.5]}
+fs: 8000
+"""
+
+
+def test_a_room_description_is_checked(tmp_path, capsys):
+    path = tmp_path / "room.yaml"
+
+    def complaint(text):
+        path.write_text(text)
+        output = str(tmp_path / "out")
+        assert main(["simulate", str(path), "--output", output]) == 2
+        error = capsys.readouterr().err
+        assert "room.yaml" in error and len(error.splitlines()) == 1
+        return error
+
+    assert "unknown: rt60" in complaint(ROOM.replace("t60", "rt60"))
+    assert "missing: size" in complaint("sources: [[1, 1, 1]]")
+    assert "no valid YAML" in complaint("size: [1")
+    assert "key: value" in complaint("- 1")
+    assert "either microphones or array" in complaint(
+        ROOM + "microphones: [[1, 1, 1]]"
+    )
+    assert "spherical" in complaint(ROOM.replace("linear", "spherical"))
+    assert "spacing" in complaint(ROOM.replace("spacing: 0.1, ", ""))
+    assert not (tmp_path / "out").exists()
+    assert main(["simulate", "missing.yaml", "--output", "out"]) == 2
+    assert "missing.yaml: No such file" in capsys.readouterr().err
+
+
+def test_arrays_are_turned_and_moved(tmp_path):
+    array = {"type": "linear", "num_microphones": 2, "spacing": 0.2}
+    found = make_array({**array, "center": [1, 2, 3], "yaw": 90}, "room.yaml")
+    assert np.allclose(found, [[1, 1.9, 3], [1, 2.1, 3]], atol=1e-6)
+    (tmp_path / "room.yaml").write_text(ROOM)
+    assert len(read_room(tmp_path / "room.yaml")["microphones"]) == 2
+
+
+def test_simulate_writes_responses_and_what_they_hold(tmp_path, capsys):
+    (tmp_path / "room.yaml").write_text(ROOM)
+    out = tmp_path / "rirs"
+    arguments = ["simulate", str(tmp_path / "room.yaml"), "--output", str(out)]
+    assert main(arguments) == 0
+    assert "source_2.wav" in capsys.readouterr().out
+    info = json.loads((out / "info.json").read_text())
+    rir, fs = read_audio(out / "source_1.wav")
+    assert fs == info["fs"] == 8000 and rir.shape[1] == 2
+    first = info["sources"][0]
+    assert first["azimuth"] == pytest.approx(-135, abs=0.1)
+    assert first["distance"] == pytest.approx(2**0.5, rel=1e-4)
+    # The source is on the side of microphone 0: 1 arrives later.
+    expected = (np.hypot(0.95, 1) - np.hypot(1.05, 1)) / 343
+    assert first["tdoa"] == pytest.approx([0, expected], abs=1e-7)
+    assert rir[:, 0].abs().argmax() < rir[:, 1].abs().argmax()
+    assert first["t60"][0] == pytest.approx(0.3, rel=0.15)
+
+
+def test_simulate_is_the_same_for_the_same_seed(tmp_path):
+    def first_source(name, seed):
+        room = tmp_path / "room.yaml"
+        room.write_text(ROOM + f"diffuse_from: 15\nseed: {seed}\n")
+        out = tmp_path / name
+        assert main(["simulate", str(room), "--output", str(out)]) == 0
+        return read_audio(out / "source_1.wav")[0]
+
+    tail = first_source("a", 3)
+    assert torch.equal(first_source("b", 3), tail)
+    assert not torch.equal(first_source("c", 4), tail)
