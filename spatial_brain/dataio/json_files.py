@@ -1,0 +1,85 @@
+"""JSON files that are complete or not there at all."""
+
+import json
+import os
+from pathlib import Path
+
+
+def write_json(path, content):
+    """Write a JSON file that is complete or not there at all.
+
+    Arguments
+    ---------
+    path : str or Path
+        File to write; its folder is created.
+    content : dict or list
+        What to write; paths become strings. NaN is refused.
+
+    Raises
+    ------
+    ValueError
+        If the content holds NaN or infinity, which JSON does not know.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.json"
+    >>> write_json(path, {"b": 1})
+    >>> read_json(path)
+    {'b': 1}
+    """
+    path = Path(path)
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False, default=os.fspath)
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: cannot be written as JSON ({error})"
+        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path):
+    """Read a JSON file; errors name the file and the line.
+
+    Arguments
+    ---------
+    path : str or Path
+        File to read.
+
+    Returns
+    -------
+    object
+        The content.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not JSON.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.json"
+    >>> _ = path.write_text('{"b": ')
+    >>> read_json(path)
+    Traceback (most recent call last):
+    ValueError: ...a.json, line 1: not valid JSON (Expecting value); ...
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; run the preparation first"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg}); "
+            "remove the file and run the preparation again"
+        ) from error

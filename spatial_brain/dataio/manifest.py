@@ -1,0 +1,359 @@
+"""JSON manifests as SpeechBrain reads them: ``{id: {key: value}}``.
+
+Paths inside a manifest begin with the placeholder ``{data_root}``, so that
+data can move; ``DynamicItemDataset.from_json(path, replacements=
+{"data_root": folder})`` and ``read_manifest`` put the folder in. An options
+file beside the manifests holds the arguments they were made with: when these
+change, the manifests are made again.
+"""
+
+import json
+import logging
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from spatial_brain.dataio.audio import (
+    AudioFileError,
+    audio_info,
+    check_audio,
+    stream_blocks,
+)
+from spatial_brain.dataio.json_files import read_json, write_json
+from spatial_brain.dataio.progress import progress
+
+logger = logging.getLogger(__name__)
+
+DATA_ROOT = "data_root"
+
+
+def _map_strings(value, function):
+    """Apply ``function`` to every string in nested dicts and lists."""
+    if isinstance(value, dict):
+        return {
+            key: _map_strings(item, function) for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_map_strings(item, function) for item in value]
+    if isinstance(value, Path):
+        value = os.fspath(value)
+    return function(value) if isinstance(value, str) else value
+
+
+def write_manifest(path, entries, *, data_root=None):
+    """Write a manifest, complete or not at all.
+
+    Arguments
+    ---------
+    path : str or Path
+        JSON file to write.
+    entries : dict
+        Id to a dict of values; the order is kept.
+    data_root : str or Path
+        Folder that becomes ``{data_root}`` at the start of strings; other
+        braces are doubled, as string formatting needs it. None writes the
+        strings as they are.
+
+    Raises
+    ------
+    ValueError
+        If there is no entry, or an entry is not a dict.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.json"
+    >>> write_manifest(path, {"a": {"wav": "/d/a.wav"}}, data_root="/d")
+    >>> read_json(path)["a"]["wav"]
+    '{data_root}/a.wav'
+    >>> read_manifest(path, data_root="/elsewhere")["a"]["wav"]
+    '/elsewhere/a.wav'
+    """
+    if not entries:
+        raise ValueError(
+            f"{path}: refusing to write a manifest without entries"
+        )
+    for entry_id, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise ValueError(
+                f"{path}: entry {entry_id!r} is not a dict: {entry!r}"
+            )
+    if data_root is not None:
+        root = os.fspath(data_root).rstrip("/\\")
+
+        def shorten(text):
+            inside = text == root or text[: len(root) + 1] in (
+                root + "/",
+                root + "\\",
+            )
+            rest = text[len(root) :] if inside else text
+            rest = rest.replace("{", "{{").replace("}", "}}")
+            return "{" + DATA_ROOT + "}" + rest if inside else rest
+
+        entries = _map_strings(entries, shorten)
+    write_json(path, entries)
+
+
+def read_manifest(path, *, data_root=None, keys=()):
+    """Read a manifest; errors name the file and the entry.
+
+    Arguments
+    ---------
+    path : str or Path
+        JSON file.
+    data_root : str or Path
+        Folder to put in for ``{data_root}``; None leaves strings as they are.
+    keys : sequence of str
+        Keys which every entry must have.
+
+    Returns
+    -------
+    dict
+        Id to a dict of values.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no manifest, an entry lacks a key, or a placeholder is
+        unknown.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.json"
+    >>> write_manifest(path, {"a": {"wav": "a.wav"}})
+    >>> read_manifest(path, keys=["speaker"])
+    Traceback (most recent call last):
+    ValueError: ...train.json: entry 'a' has no 'speaker'; ...
+    """
+    entries = read_json(path)
+    if not isinstance(entries, dict) or not entries:
+        raise ValueError(f"{path}: not a manifest (a JSON object of entries)")
+    for entry_id, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise ValueError(f"{path}: entry {entry_id!r} is not a JSON object")
+        for key in keys:
+            if key not in entry:
+                raise ValueError(
+                    f"{path}: entry {entry_id!r} has no {key!r}; remove the "
+                    "file and run the preparation again"
+                )
+    if data_root is None:
+        return entries
+    values = {DATA_ROOT: os.fspath(data_root).rstrip("/\\")}
+    for entry_id, entry in entries.items():
+        try:
+            entries[entry_id] = _map_strings(
+                entry, lambda text: text.format_map(values)
+            )
+        except (KeyError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"{path}: entry {entry_id!r} holds an unknown placeholder "
+                f"({error}); only {{{DATA_ROOT}}} is known"
+            ) from error
+    return entries
+
+
+def options_path(manifest):
+    """Path of the options file that belongs to a manifest.
+
+    Arguments
+    ---------
+    manifest : str or Path
+        The manifest.
+
+    Returns
+    -------
+    Path
+        The file beside it.
+
+    Example
+    -------
+    >>> options_path("save/train.json").name
+    'train.options.json'
+    """
+    manifest = Path(manifest)
+    return manifest.with_name(f"{manifest.stem}.options.json")
+
+
+def write_options(manifest, options):
+    """Record the arguments a manifest was made with; call it last.
+
+    Arguments
+    ---------
+    manifest : str or Path
+        The manifest.
+    options : dict
+        Arguments, of types JSON knows.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.json"
+    >>> write_manifest(path, {"a": {}})
+    >>> write_options(path, {"seed": 1})
+    >>> is_prepared(path, {"seed": 1}), is_prepared(path, {"seed": 2})
+    (True, False)
+    """
+    write_json(options_path(manifest), options)
+
+
+def is_prepared(manifest, options):
+    """Whether a manifest exists and was made with these arguments.
+
+    Arguments
+    ---------
+    manifest : str or Path
+        The manifest.
+    options : dict
+        Arguments, as given to ``write_options``.
+
+    Returns
+    -------
+    bool
+        False also when the arguments are unknown or unreadable.
+
+    Example
+    -------
+    >>> is_prepared("nowhere.json", {})
+    False
+    """
+    try:
+        recorded = read_json(options_path(manifest))
+    except (FileNotFoundError, ValueError):
+        return False
+    wanted = json.loads(json.dumps(options, default=os.fspath))
+    return Path(manifest).is_file() and recorded == wanted
+
+
+@dataclass(frozen=True)
+class ManifestReport:
+    """Result of ``validate_manifest``.
+
+    Arguments
+    ---------
+    manifest : str
+        The file checked.
+    num_entries : int
+        Entries checked.
+    problems : dict
+        Id to what is wrong with it, naming the file.
+
+    Example
+    -------
+    >>> ManifestReport("train.json", 2, {"a": "a.wav: truncated"}).check()
+    Traceback (most recent call last):
+    ValueError: train.json: 1 of 2 entries are unusable:
+      a: a.wav: truncated
+    """
+
+    manifest: str
+    num_entries: int
+    problems: dict
+
+    def check(self):
+        """Raise ValueError with count and names if there is any problem."""
+        if not self.problems:
+            return
+        lines = [f"  {key}: {text}" for key, text in self.problems.items()]
+        more = f"\n  ... and {len(lines) - 10} more" if len(lines) > 10 else ""
+        raise ValueError(
+            f"{self.manifest}: {len(lines)} of {self.num_entries} entries are "
+            "unusable:\n" + "\n".join(lines[:10]) + more
+        )
+
+
+def validate_manifest(
+    path,
+    *,
+    data_root=None,
+    audio_keys=("wav",),
+    fs=None,
+    num_channels=None,
+    min_duration=0.0,
+    decode=False,
+    num_workers=8,
+):
+    """Check the audio files of a manifest and count the unusable ones.
+
+    Arguments
+    ---------
+    path : str or Path
+        The manifest. Where an entry has ``num_samples`` or ``duration``, the
+        file must agree.
+    data_root : str or Path
+        Folder for ``{data_root}``.
+    audio_keys : sequence of str
+        Keys of the entries that hold paths of audio files.
+    fs : int
+        Expected rate, Hz.
+    num_channels : int
+        Expected number of channels.
+    min_duration : float
+        Shortest duration allowed, seconds.
+    decode : bool
+        Also decode every sample, which finds files damaged in the middle.
+    num_workers : int
+        Number of threads.
+
+    Returns
+    -------
+    ManifestReport
+        Its ``check()`` raises if there is a problem; each is also logged.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.json"
+    >>> write_manifest(path, {"a": {"wav": "/nowhere/a.wav"}})
+    >>> list(validate_manifest(path).problems)
+    ['a']
+    """
+    entries = read_manifest(path, data_root=data_root, keys=audio_keys)
+
+    def inspect(item):
+        entry_id, entry = item
+        try:
+            for key in audio_keys:
+                _inspect(entry, key, fs, num_channels, min_duration, decode)
+        except (AudioFileError, OSError) as error:
+            return entry_id, str(error)
+        return entry_id, None
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        results = list(
+            progress(
+                pool.map(inspect, entries.items()),
+                total=len(entries),
+                description=f"checking {Path(path).name}",
+                unit="file",
+            )
+        )
+    problems = {key: problem for key, problem in results if problem}
+    for key, problem in problems.items():
+        logger.warning("%s: %s: %s", path, key, problem)
+    return ManifestReport(os.fspath(path), len(entries), problems)
+
+
+def _inspect(entry, key, fs, num_channels, min_duration, decode):
+    """Raise AudioFileError unless an audio file is as its entry says."""
+    info = audio_info(entry[key])
+    declared = entry.get("num_samples")
+    if declared is None and "duration" in entry:
+        declared = round(entry["duration"] * info.fs)
+    # Durations in manifests are rounded, often to a millisecond.
+    allowed = 0 if "num_samples" in entry else math.ceil(0.01 * info.fs)
+    if declared is not None and abs(declared - info.num_samples) > allowed:
+        raise AudioFileError(
+            f"{info.path}: has {info.num_samples} samples, the manifest says "
+            f"{declared}; make the manifest again"
+        )
+    if info.duration < min_duration:
+        raise AudioFileError(
+            f"{info.path}: lasts {info.duration:.3f} s, at least "
+            f"{min_duration} s are needed"
+        )
+    check_audio(info, fs=fs, num_channels=num_channels)
+    if decode:
+        for _ in stream_blocks(info.path, 1 << 20):
+            pass

@@ -1,0 +1,193 @@
+"""From the description of a mixture to the signals it is made of."""
+
+import torch
+
+from spatial_brain.dataio.array_store import ArrayStore
+from spatial_brain.dataio.audio import read_audio
+from spatial_brain.dataio.progress import progress
+from spatial_brain.simulation.noise_field import diffuse_noise
+
+
+class StoredRooms:
+    """Rooms whose impulse responses lie in one array file.
+
+    Arguments
+    ---------
+    path : str or Path
+        Manifest that ``prepare_rir_bank`` wrote.
+
+    Example
+    -------
+    >>> from spatial_brain.datasets.rir_bank import prepare_rir_bank
+    >>> path = prepare_rir_bank(
+    ...     getfixture("tmp_path"), 2, seed=1, t60_range=(0.2, 0.2)
+    ... )
+    >>> rooms = StoredRooms(path)
+    >>> rir, description = rooms[rooms.ids[0]]
+    >>> rir.shape[:2], description["t60"]
+    (torch.Size([2, 2]), 0.2)
+    """
+
+    def __init__(self, path):
+        self.store = ArrayStore(path)
+        self.ids = self.store.ids
+
+    def describe(self, room):
+        """Entry of a room in the manifest.
+
+        Arguments
+        ---------
+        room : str
+            Id of the room.
+
+        Returns
+        -------
+        dict
+        """
+        return self.store.entries[room]
+
+    def __getitem__(self, room):
+        return self.store[room], self.store.entries[room]
+
+
+class MixtureReader:
+    """Reads the talkers, simulates the noise and looks up the room.
+
+    A mixture is described as ``spatial_brain.datasets.mixtures`` does. The
+    parts are returned unmixed, so that a training step can mix a whole batch
+    on its accelerator.
+
+    Arguments
+    ---------
+    rooms : StoredRooms or SimulatedRooms
+        Where ``rooms[id]`` gives impulse responses and description.
+    microphones : sequence
+        The array which receives the noise, metres, [M, 3].
+    fs : int
+        Sampling rate, Hz.
+    target : str
+        What the talkers' ``angles`` are: ``"cone"``, the angle from the axis
+        of the pair, which a pair can observe, or ``"azimuth"``, the azimuth
+        folded into [0, 180].
+    noise : str
+        "white" or "babble", diffuse; for mixtures with an ``snr``.
+
+    Raises
+    ------
+    ValueError
+        If ``target`` is unknown.
+
+    Example
+    -------
+    >>> class Rooms:
+    ...     def __getitem__(self, room):
+    ...         return torch.ones(1, 2, 5), {
+    ...             "t60": 0.3, "distance": [1.0], "azimuth": [-30.0],
+    ...             "cone_angle": [31.0]}
+    >>> reader = MixtureReader(Rooms(), [[0, 0, 0], [0.1, 0, 0]], 16000)
+    >>> reader.speech["a.wav"] = np.ones(9, np.float32)
+    >>> parts = reader({
+    ...     "wavs": ["a.wav"], "starts": [2], "length": 12, "rir": "x",
+    ...     "sir": [], "snr": None, "mic_gains": None, "seed": 3})
+    >>> parts["dry"][:, 0].tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    >>> parts["rirs"].shape, parts["angles"]
+    (torch.Size([5, 1, 2]), tensor([31.]))
+    """
+
+    def __init__(self, rooms, microphones, fs, target="cone", noise="white"):
+        if target not in ("cone", "azimuth"):
+            raise ValueError(
+                f'target must be "cone" or "azimuth", got {target!r}'
+            )
+        self.rooms, self.fs = rooms, fs
+        self.microphones = torch.as_tensor(microphones, dtype=torch.float32)
+        self.target, self.noise = target, noise
+        self.speech = {}
+
+    def keep_in_memory(self, paths):
+        """Read files once and for all; workers share the memory.
+
+        Arguments
+        ---------
+        paths : iterable of str
+            Audio files, one channel.
+        """
+        for path in progress(
+            sorted(set(paths)), description="reading speech", unit="file"
+        ):
+            self.speech[path] = read_audio(path)[0][:, 0].numpy()
+
+    def angles(self, description):
+        """What the network is to answer in a room, degrees, [S].
+
+        Arguments
+        ---------
+        description : dict
+            Of the room.
+
+        Returns
+        -------
+        torch.Tensor
+            In [0, 180].
+        """
+        if self.target == "cone":
+            return torch.tensor(description["cone_angle"])
+        return torch.tensor(description["azimuth"]).abs()
+
+    def _segment(self, path, start, length):
+        """Part of a file, zeros behind its end, [length]."""
+        if path in self.speech:
+            signal = torch.from_numpy(self.speech[path][start : start + length])
+        else:
+            signal = read_audio(path, start=start, num_samples=length)[0][:, 0]
+        return torch.nn.functional.pad(signal, (0, length - len(signal)))
+
+    def __call__(self, mixture):
+        """Parts of a mixture.
+
+        Arguments
+        ---------
+        mixture : dict
+            Its description.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            ``dry`` [time, talker], ``rirs`` [time, talker, microphone],
+            ``noise`` [time, microphone] (not scaled), ``sir`` [talker - 1],
+            ``snr`` [1], ``mic_gains`` [microphone] (all dB; zeros where the
+            mixture says null), ``angles``, ``cone_angle`` (degrees) and
+            ``distance`` (metres), each [talker], ``t60`` [1] (s).
+        """
+        rirs, room = self.rooms[mixture["rir"]]
+        talkers, channels = rirs.shape[:2]
+        length = mixture["length"]
+        dry = [
+            self._segment(path, start, length)
+            for path, start in zip(
+                mixture["wavs"], mixture["starts"], strict=True
+            )
+        ]
+        noise = torch.zeros(length, channels)
+        if mixture["snr"] is not None:
+            generator = torch.Generator().manual_seed(mixture["seed"])
+            noise = diffuse_noise(
+                self.microphones,
+                length,
+                fs=self.fs,
+                noise=self.noise,
+                generator=generator,
+            ).T.contiguous()
+        return {
+            "dry": torch.stack(dry, dim=-1),
+            "rirs": rirs.permute(2, 0, 1).contiguous(),
+            "noise": noise,
+            "sir": torch.tensor(mixture["sir"] or [0.0] * (talkers - 1)),
+            "snr": torch.tensor([mixture["snr"] or 0.0]),
+            "mic_gains": torch.tensor(mixture["mic_gains"] or [0.0] * channels),
+            "angles": self.angles(room).float(),
+            "cone_angle": torch.tensor(room["cone_angle"]),
+            "distance": torch.tensor(room["distance"]),
+            "t60": torch.tensor([room["t60"]]),
+        }

@@ -1,0 +1,267 @@
+"""Banks of simulated room impulse responses, one file and its manifest.
+
+The default rooms are those of the public two-microphone, two-talker system
+github.com/zszheng147/tencent-SSL: shoeboxes of 3 x 3 x 2.5 to 10 x 6 x 4 m,
+T60 0.1 to 0.7 s, two microphones 10 cm apart on the x axis, sources 0.2 to
+5 m away. Unlike there, training and test rooms come from different seeds,
+and ``assert_disjoint`` proves that they share none.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spatial_brain.dataio.manifest import read_manifest
+from spatial_brain.dataio.storage import build_store
+from spatial_brain.geometry import (
+    angular_distance,
+    cone_angle,
+    linear_array,
+    rotation_matrix,
+    unit_to_azel,
+    wrap_azimuth,
+)
+from spatial_brain.simulation.acoustics import t60 as measure_t60
+from spatial_brain.simulation.rir import simulate_rir
+from spatial_brain.simulation.rooms import geometry_hash, sample_room
+
+
+def prepare_rir_bank(
+    folder,
+    num_rooms,
+    seed,
+    *,
+    name="rirs",
+    size_low=(3.0, 3.0, 2.5),
+    size_high=(10.0, 6.0, 4.0),
+    t60_range=(0.1, 0.7),
+    array=None,
+    num_sources=2,
+    distance_range=(0.2, 5.0),
+    wall_distance=0.5,
+    random_yaw=False,
+    height_range=None,
+    min_angle=0.0,
+    backend="image_source",
+    fs=16000,
+    simulation=None,
+    dtype="float32",
+    num_workers=1,
+):
+    """Draw rooms and simulate their impulse responses, all in one file.
+
+    Room ``i`` depends on ``(seed, i)`` alone, so the bank is the same for any
+    number of workers. A run that is killed goes on where it stopped; a bank
+    made with the same arguments is kept. Read it with
+    ``spatial_brain.dataio.storage.ArrayStore``: item ``i`` is float32 of shape
+    [source, microphone, time].
+
+    Every entry of the manifest describes one room: ``room_size`` (m),
+    ``t60`` (s, asked for), ``t60_measured`` (s, by T20, mean over all pairs;
+    null if no response holds the range), ``mic_pos`` [M][3], ``src_pos``
+    [S][3], ``array_pos`` [3] (m), per source ``distance`` (m), ``azimuth`` and
+    ``elevation`` (degrees, seen from the array: 0 is its own front) and
+    ``cone_angle`` (degrees from the line through first and last microphone);
+    ``array_yaw`` (degrees), ``geometry_hash``, ``backend``, ``fs``, ``seed``
+    and ``index``.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where the bank goes.
+    num_rooms : int
+        Number of rooms.
+    seed : int
+        Not negative.
+    name : str
+        File name of the manifest, without suffix.
+    size_low : sequence of float
+        Smallest room, metres.
+    size_high : sequence of float
+        Largest room, metres.
+    t60_range : tuple of float
+        Seconds; in a room too large for the lower end, the least possible
+        takes its place.
+    array : sequence
+        Microphones around the array centre, metres, [M, 3]; None is two on
+        the x axis, 10 cm apart.
+    num_sources : int
+        Sources in a room.
+    distance_range : tuple of float
+        Distance of sources from the array centre, metres.
+    wall_distance : float
+        Least distance of microphones and sources from walls, metres.
+    random_yaw : bool
+        Turn the array about the vertical.
+    height_range : tuple of float
+        Height of array centre and sources, metres; None is anywhere.
+    min_angle : float
+        Least angle between sources seen from the array, degrees.
+    backend : str
+        Of ``simulate_rir``.
+    fs : int
+        Sampling rate, Hz.
+    simulation : dict
+        More arguments of ``simulate_rir``, e.g. ``{"diffuse_from": 20.0}``.
+    dtype : str
+        ``"float32"``, or ``"float16"`` for half the space.
+    num_workers : int
+        Processes, each with one thread.
+
+    Returns
+    -------
+    Path
+        The manifest ``<name>.json``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or a room has no place for a source.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.storage import ArrayStore
+    >>> path = prepare_rir_bank(
+    ...     getfixture("tmp_path"), 2, seed=1, t60_range=(0.2, 0.2)
+    ... )
+    >>> rir = ArrayStore(path)[0]
+    >>> rir.shape[:2], rir.dtype
+    (torch.Size([2, 2]), torch.float32)
+    """
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    array = torch.as_tensor(linear_array(2, 0.1) if array is None else array)
+    if array.ndim != 2 or array.shape[-1] != 3:
+        raise ValueError(f"array must be [M, 3], got {tuple(array.shape)}")
+    rooms = {
+        "size_low": list(size_low),
+        "size_high": list(size_high),
+        "t60_range": list(t60_range),
+        "array": array.tolist(),
+        "num_sources": num_sources,
+        "distance_range": list(distance_range),
+        "array_wall_distance": wall_distance,
+        "source_wall_distance": wall_distance,
+        "random_yaw": random_yaw,
+        "height_range": None if height_range is None else list(height_range),
+        "min_angle": min_angle,
+    }
+    simulation = {"fs": fs, "backend": backend, **(simulation or {})}
+    return build_store(
+        Path(folder, f"{name}.json"),
+        partial(_make_room, seed, rooms, simulation),
+        num_rooms,
+        options={"seed": seed, "rooms": rooms, "simulation": simulation},
+        dtype=dtype,
+        num_workers=num_workers,
+        description=f"simulating {name}",
+    )
+
+
+def _make_room(seed, rooms, simulation, index):
+    """Draw room ``index``, simulate it and describe it."""
+    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(state[0] >> 1))
+    room = sample_room(generator, **rooms)
+    rir = simulate_rir(
+        room.size,
+        room.sources,
+        room.microphones,
+        t60=room.t60,
+        generator=generator,
+        **simulation,
+    )
+    measured = measure_t60(rir, simulation["fs"])
+    measured = measured[measured.isfinite()]
+    metadata = {
+        "room_size": room.size.tolist(),
+        "t60": room.t60,
+        "t60_measured": float(measured.mean()) if len(measured) else None,
+        "mic_pos": room.microphones.tolist(),
+        "src_pos": room.sources.tolist(),
+        **_directions(room, torch.tensor(rooms["array"], dtype=torch.float64)),
+        "geometry_hash": geometry_hash(room),
+        "backend": simulation["backend"],
+        "fs": simulation["fs"],
+        "seed": seed,
+        "index": index,
+    }
+    return f"room{index:06d}", rir, metadata
+
+
+def _directions(room, array):
+    """Where the sources are, seen from the array."""
+    # The centre is where the array's own origin came to lie.
+    yaw = 0.0
+    if len(array) > 1:
+        before = array[-1] - array[0]
+        after = room.microphones[-1] - room.microphones[0]
+        yaw = wrap_azimuth(unit_to_azel(after)[0] - unit_to_azel(before)[0])
+        yaw = float(yaw)
+    turn = rotation_matrix(yaw=torch.tensor(yaw, dtype=torch.float64))
+    center = (room.microphones - array @ turn.T).mean(dim=0)
+    ways = room.sources - center
+    azimuth, elevation = unit_to_azel(ways @ turn)
+    directions = {
+        "array_pos": center.tolist(),
+        "array_yaw": yaw,
+        "distance": torch.linalg.vector_norm(ways, dim=-1).tolist(),
+        "azimuth": azimuth.tolist(),
+        "elevation": elevation.tolist(),
+    }
+    if len(array) > 1:
+        directions["cone_angle"] = cone_angle(ways, after).tolist()
+    if len(ways) > 1:
+        pairs = angular_distance(ways[:, None], ways[None])
+        pairs.fill_diagonal_(float("inf"))
+        directions["separation"] = float(pairs.min())
+    return directions
+
+
+def assert_disjoint(manifest_a, manifest_b):
+    """Raise if two banks have a room in common (same places, any T60).
+
+    Arguments
+    ---------
+    manifest_a : str or Path
+        Manifest of a bank.
+    manifest_b : str or Path
+        Manifest of another bank.
+
+    Raises
+    ------
+    ValueError
+        With the number of common rooms and the first of them.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.manifest import write_manifest
+    >>> folder = getfixture("tmp_path")
+    >>> write_manifest(folder / "a.json", {"x": {"geometry_hash": "1"}})
+    >>> write_manifest(folder / "b.json", {"y": {"geometry_hash": "1"}})
+    >>> assert_disjoint(folder / "a.json", folder / "b.json")
+    Traceback (most recent call last):
+    ValueError: ...a.json and ...b.json share 1 rooms, the first is 'x' = 'y'...
+    """
+    owners = {
+        entry["geometry_hash"]: room
+        for room, entry in read_manifest(
+            manifest_a, keys=["geometry_hash"]
+        ).items()
+    }
+    common = [
+        (owners[entry["geometry_hash"]], room)
+        for room, entry in read_manifest(
+            manifest_b, keys=["geometry_hash"]
+        ).items()
+        if entry["geometry_hash"] in owners
+    ]
+    if common:
+        first, second = common[0]
+        raise ValueError(
+            f"{manifest_a} and {manifest_b} share {len(common)} rooms, the "
+            f"first is {first!r} = {second!r}; simulate them with different "
+            "seeds, or what is measured is memory"
+        )
