@@ -2,52 +2,9 @@
 
 import torch
 
-from spatial_brain.dataio.array_store import ArrayStore
 from spatial_brain.dataio.audio import read_audio
 from spatial_brain.dataio.progress import progress
 from spatial_brain.simulation.noise_field import diffuse_noise
-
-
-class StoredRooms:
-    """Rooms whose impulse responses lie in one array file.
-
-    Arguments
-    ---------
-    path : str or Path
-        Manifest that ``prepare_rir_bank`` wrote.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.rir_bank import prepare_rir_bank
-    >>> path = prepare_rir_bank(
-    ...     getfixture("tmp_path"), 2, seed=1, t60_range=(0.2, 0.2)
-    ... )
-    >>> rooms = StoredRooms(path)
-    >>> rir, description = rooms[rooms.ids[0]]
-    >>> rir.shape[:2], description["t60"]
-    (torch.Size([2, 2]), 0.2)
-    """
-
-    def __init__(self, path):
-        self.store = ArrayStore(path)
-        self.ids = self.store.ids
-
-    def describe(self, room):
-        """Entry of a room in the manifest.
-
-        Arguments
-        ---------
-        room : str
-            Id of the room.
-
-        Returns
-        -------
-        dict
-        """
-        return self.store.entries[room]
-
-    def __getitem__(self, room):
-        return self.store[room], self.store.entries[room]
 
 
 class MixtureReader:
@@ -85,7 +42,7 @@ class MixtureReader:
     ...             "t60": 0.3, "distance": [1.0], "azimuth": [-30.0],
     ...             "cone_angle": [31.0]}
     >>> reader = MixtureReader(Rooms(), [[0, 0, 0], [0.1, 0, 0]], 16000)
-    >>> reader.speech["a.wav"] = np.ones(9, np.float32)
+    >>> reader.speech["a.wav"] = torch.ones(9)
     >>> parts = reader({
     ...     "wavs": ["a.wav"], "starts": [2], "length": 12, "rir": "x",
     ...     "sir": [], "snr": None, "mic_gains": None, "seed": 3})
@@ -116,7 +73,7 @@ class MixtureReader:
         for path in progress(
             sorted(set(paths)), description="reading speech", unit="file"
         ):
-            self.speech[path] = read_audio(path)[0][:, 0].numpy()
+            self.speech[path] = read_audio(path)[0][:, 0].clone()
 
     def angles(self, description):
         """What the network is to answer in a room, degrees, [S].
@@ -138,7 +95,7 @@ class MixtureReader:
     def _segment(self, path, start, length):
         """Part of a file, zeros behind its end, [length]."""
         if path in self.speech:
-            signal = torch.from_numpy(self.speech[path][start : start + length])
+            signal = self.speech[path][start : start + length]
         else:
             signal = read_audio(path, start=start, num_samples=length)[0][:, 0]
         return torch.nn.functional.pad(signal, (0, length - len(signal)))

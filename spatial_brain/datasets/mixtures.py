@@ -1,4 +1,4 @@
-"""Fixed mixtures for validation and test: the same at every evaluation."""
+"""Who speaks in which room: mixtures drawn anew, or fixed once and for all."""
 
 import numpy as np
 
@@ -19,36 +19,172 @@ _COPIED = (
 )
 
 
-def write_mixture_manifest(
-    path,
-    utterances,
-    rirs,
-    *,
-    seed,
-    num_mixtures=None,
-    num_talkers=2,
-    length=48000,
-    pairing="different_speakers",
-    crop="random",
-    sir_range=None,
-    snr_range=None,
-    gain_range=None,
-):
-    """Decide which utterances meet in which room, once and for all.
+class MixtureDrawer:
+    """Decides which utterances meet in which room, at which levels.
 
-    Mixture ``i`` depends on ``(seed, i)`` alone. Every utterance is first
-    talker once before any is it twice. An entry has ``utterances`` (ids),
-    ``wavs``, ``speakers``, ``starts`` (samples), ``length`` (samples),
-    ``rir`` (id of the room), ``sir`` (level of the first talker over each
-    other, dB, a list; null keeps the recorded levels), ``snr`` (dB; null for
-    no noise), ``mic_gains`` (dB per microphone; null for none) and ``seed``
-    (for what is drawn when the mixture is made, such as noise). Directions
-    and acoustics of the room are copied from its entry: ``azimuth``,
-    ``elevation``, ``cone_angle``, ``distance``, ``separation``, ``t60``,
-    ``t60_measured``.
+    A mixture has ``utterances`` (ids), ``wavs``, ``speakers``, ``starts``
+    (samples), ``length`` (samples), ``rir`` (id of the room), ``sir`` (level
+    of the first talker over each other, dB, a list; null keeps the recorded
+    levels), ``snr`` (dB; null for no noise), ``mic_gains`` (dB per microphone;
+    null for none) and ``seed`` (for what is drawn when the mixture is made,
+    such as noise).
 
     The reference behaviour of github.com/zszheng147/tencent-SSL is
     ``pairing="any", crop="start"`` without ranges.
+
+    Arguments
+    ---------
+    speech : dict
+        Manifest with ``wav``, ``speaker``, ``num_samples``.
+    rooms : sequence of str
+        Ids of rooms.
+    num_talkers : int
+        Utterances in a mixture; the rooms must have as many sources.
+    num_microphones : int
+        Channels of the mixtures.
+    length : int
+        Length of the dry signals, samples; shorter utterances are padded by
+        whoever makes the mixture.
+    pairing : str
+        ``"different_speakers"``, or ``"any"``: even an utterance with itself.
+    crop : str
+        ``"start"`` or ``"random"``, for utterances longer than ``length``.
+    sir_range : tuple of float
+        dB, uniform; None keeps the levels of the recordings.
+    snr_range : tuple of float
+        dB, uniform; None adds no noise.
+    gain_range : tuple of float
+        dB, uniform for each microphone; None is no mismatch.
+
+    Raises
+    ------
+    ValueError
+        If there are too few speakers, or an argument is unknown.
+
+    Example
+    -------
+    >>> speech = {s: {"wav": s, "speaker": s, "num_samples": 9} for s in "ab"}
+    >>> drawer = MixtureDrawer(speech, ["room0"], snr_range=(10, 20))
+    >>> mixture = drawer.draw(np.random.default_rng(0), "a")
+    >>> mixture["speakers"], mixture["rir"], 10 <= mixture["snr"] <= 20
+    (['a', 'b'], 'room0', True)
+    """
+
+    def __init__(
+        self,
+        speech,
+        rooms,
+        *,
+        num_talkers=2,
+        num_microphones=2,
+        length=48000,
+        pairing="different_speakers",
+        crop="random",
+        sir_range=None,
+        snr_range=None,
+        gain_range=None,
+    ):
+        if pairing not in PAIRINGS or crop not in CROPS:
+            raise ValueError(
+                f"pairing must be one of {PAIRINGS} and crop one of {CROPS}, "
+                f"got {pairing!r} and {crop!r}"
+            )
+        if num_talkers < 1 or length < 1:
+            raise ValueError(
+                "num_talkers and length must be at least 1, got "
+                f"{num_talkers} and {length}"
+            )
+        speakers = {entry["speaker"] for entry in speech.values()}
+        if pairing == "different_speakers" and len(speakers) < num_talkers:
+            raise ValueError(
+                f"the speech has {len(speakers)} speakers, {num_talkers} are "
+                "needed in a mixture"
+            )
+        self.speech, self.ids, self.rooms = speech, list(speech), rooms
+        self.num_talkers, self.num_microphones = num_talkers, num_microphones
+        self.length, self.pairing, self.crop = length, pairing, crop
+        self.ranges = (sir_range, snr_range, gain_range)
+
+    def draw(self, rng, first):
+        """Describe one mixture.
+
+        Arguments
+        ---------
+        rng : numpy.random.Generator
+            Source of all choices.
+        first : str
+            Id of the first talker's utterance.
+
+        Returns
+        -------
+        dict
+        """
+        speech = self.speech
+        talkers = self._talkers(rng, first)
+        return {
+            "rir": self.rooms[rng.integers(len(self.rooms))],
+            "utterances": talkers,
+            "wavs": [speech[key]["wav"] for key in talkers],
+            "speakers": [speech[key]["speaker"] for key in talkers],
+            "starts": [
+                self._start(rng, speech[key]["num_samples"]) for key in talkers
+            ],
+            "length": self.length,
+            **self._levels(rng),
+            "seed": int(rng.integers(2**62)),
+        }
+
+    def _talkers(self, rng, first):
+        """Ids of the utterances of one mixture."""
+        talkers = [first]
+        while len(talkers) < self.num_talkers:
+            other = self.ids[rng.integers(len(self.ids))]
+            heard = {self.speech[key]["speaker"] for key in talkers}
+            if (
+                self.pairing == "any"
+                or self.speech[other]["speaker"] not in heard
+            ):
+                talkers.append(other)
+        return talkers
+
+    def _start(self, rng, num_samples):
+        """First sample of an utterance."""
+        # Always drawn, so that the crop changes nothing else.
+        share = rng.random()
+        if self.crop == "start" or num_samples <= self.length:
+            return 0
+        return int(share * (num_samples - self.length + 1))
+
+    def _levels(self, rng):
+        """Levels of talkers, noise and microphones, dB."""
+
+        def draw(bounds, count):
+            values = rng.random(count)
+            if bounds is None:
+                return None
+            low, high = bounds
+            return [round(low + v * (high - low), 3) for v in values.tolist()]
+
+        sir_range, snr_range, gain_range = self.ranges
+        sir = draw(sir_range, self.num_talkers - 1)
+        snr = draw(snr_range, 1)
+        return {
+            "sir": sir,
+            "snr": None if snr is None else snr[0],
+            "mic_gains": draw(gain_range, self.num_microphones),
+        }
+
+
+def write_mixture_manifest(
+    path, utterances, rirs, *, seed, num_mixtures=None, **options
+):
+    """Fix the mixtures of a validation or test set, once and for all.
+
+    Mixture ``i`` depends on ``(seed, i)`` alone. Every utterance is first
+    talker once before any is it twice. An entry is what `MixtureDrawer`
+    draws. Directions and acoustics of the room are copied from its entry:
+    ``azimuth``, ``elevation``, ``cone_angle``, ``distance``, ``separation``,
+    ``t60``, ``t60_measured``.
 
     Arguments
     ---------
@@ -63,21 +199,8 @@ def write_mixture_manifest(
         Not negative.
     num_mixtures : int
         None is one for each utterance.
-    num_talkers : int
-        Utterances in a mixture; the rooms must have as many sources.
-    length : int
-        Length of the dry signals, samples; shorter utterances are padded by
-        whoever makes the mixture.
-    pairing : str
-        ``"different_speakers"``, or ``"any"``: even an utterance with itself.
-    crop : str
-        ``"start"`` or ``"random"``, for utterances longer than ``length``.
-    sir_range : tuple of float
-        dB, uniform; None keeps the levels of the recordings.
-    snr_range : tuple of float
-        dB, uniform; None adds no noise.
-    gain_range : tuple of float
-        dB, uniform for each microphone; None is no mismatch.
+    **options
+        Those of `MixtureDrawer`.
 
     Raises
     ------
@@ -100,97 +223,39 @@ def write_mixture_manifest(
     >>> sorted(read_manifest(folder / "test.json")["mix000000"]["speakers"])
     ['a', 'b']
     """
-    if pairing not in PAIRINGS or crop not in CROPS:
-        raise ValueError(
-            f"pairing must be one of {PAIRINGS} and crop one of {CROPS}, got "
-            f"{pairing!r} and {crop!r}"
-        )
-    if seed < 0 or num_talkers < 1 or length < 1:
-        raise ValueError(
-            "seed must not be negative, num_talkers and length at least 1, got "
-            f"{seed}, {num_talkers} and {length}"
-        )
-    speech, rooms = _read(utterances, rirs, num_talkers, pairing)
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    speech = read_manifest(utterances, keys=("wav", "speaker", "num_samples"))
+    rooms = read_manifest(rirs, keys=("src_pos", "mic_pos"))
+    channels = len(next(iter(rooms.values()))["mic_pos"])
+    drawer = MixtureDrawer(
+        speech, list(rooms), num_microphones=channels, **options
+    )
+    for room, entry in rooms.items():
+        if len(entry["src_pos"]) != drawer.num_talkers:
+            raise ValueError(
+                f"{rirs}: {room!r} has {len(entry['src_pos'])} sources, "
+                f"mixtures have {drawer.num_talkers}"
+            )
     num_mixtures = len(speech) if num_mixtures is None else num_mixtures
     order = np.random.default_rng(seed).permutation(len(speech))
-    ids, room_ids = list(speech), list(rooms)
-    ranges = (sir_range, snr_range, gain_range)
+    ids = list(speech)
     entries = {}
     for index in range(num_mixtures):
         rng = np.random.default_rng([seed, index])
-        first = ids[order[index % len(ids)]]
-        talkers = _talkers(rng, speech, ids, first, num_talkers, pairing)
-        room = room_ids[rng.integers(len(room_ids))]
-        entries[f"mix{index:06d}"] = {
-            "utterances": talkers,
-            "wavs": [speech[key]["wav"] for key in talkers],
-            "speakers": [speech[key]["speaker"] for key in talkers],
-            "starts": [
-                _start(rng, speech[key]["num_samples"], length, crop)
-                for key in talkers
-            ],
-            "length": length,
-            "rir": room,
-            **_levels(rng, num_talkers, len(rooms[room]["mic_pos"]), *ranges),
-            "seed": int(rng.integers(2**62)),
-            **{key: rooms[room][key] for key in _COPIED if key in rooms[room]},
-        }
+        mixture = drawer.draw(rng, ids[order[index % len(ids)]])
+        room = rooms[mixture["rir"]]
+        copied = {key: room[key] for key in _COPIED if key in room}
+        entries[f"mix{index:06d}"] = mixture | copied
     write_manifest(path, entries)
 
 
-def _read(utterances, rirs, num_talkers, pairing):
-    """Read both manifests and check that mixtures can be made of them."""
-    speech = read_manifest(utterances, keys=("wav", "speaker", "num_samples"))
-    rooms = read_manifest(rirs, keys=("src_pos", "mic_pos"))
-    speakers = {entry["speaker"] for entry in speech.values()}
-    if pairing == "different_speakers" and len(speakers) < num_talkers:
-        raise ValueError(
-            f"{utterances}: has {len(speakers)} speakers, {num_talkers} are "
-            "needed in a mixture"
-        )
-    for room, entry in rooms.items():
-        if len(entry["src_pos"]) != num_talkers:
-            raise ValueError(
-                f"{rirs}: {room!r} has {len(entry['src_pos'])} sources, "
-                f"mixtures have {num_talkers}"
-            )
-    return speech, rooms
-
-
-def _talkers(rng, speech, ids, first, num_talkers, pairing):
-    """Ids of the utterances of one mixture."""
-    talkers = [first]
-    while len(talkers) < num_talkers:
-        other = ids[rng.integers(len(ids))]
-        heard = {speech[key]["speaker"] for key in talkers}
-        if pairing == "any" or speech[other]["speaker"] not in heard:
-            talkers.append(other)
-    return talkers
-
-
-def _start(rng, num_samples, length, crop):
-    """First sample of an utterance."""
-    # Always drawn, so that the crop changes nothing else.
-    share = rng.random()
-    if crop == "start" or num_samples <= length:
-        return 0
-    return int(share * (num_samples - length + 1))
-
-
-def _levels(rng, num_talkers, num_mics, sir_range, snr_range, gain_range):
-    """Levels of talkers, noise and microphones, dB."""
-
-    def draw(bounds, count):
-        values = rng.random(count)
-        if bounds is None:
-            return None
-        return [
-            round(bounds[0] + v * (bounds[1] - bounds[0]), 3) for v in values
-        ]
-
-    snr = draw(snr_range, 1)
-    return {
-        "sir": draw(sir_range, num_talkers - 1),
-        "snr": snr and snr[0],
-        "mic_gains": draw(gain_range, num_mics),
-    }
+_COPIED = (
+    "azimuth",
+    "elevation",
+    "cone_angle",
+    "distance",
+    "separation",
+    "t60",
+    "t60_measured",
+)

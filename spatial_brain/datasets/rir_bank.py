@@ -3,8 +3,7 @@
 The default rooms are those of the public two-microphone, two-talker system
 github.com/zszheng147/tencent-SSL: shoeboxes of 3 x 3 x 2.5 to 10 x 6 x 4 m,
 T60 0.1 to 0.7 s, two microphones 10 cm apart on the x axis, sources 0.2 to
-5 m away. Unlike there, training and test rooms come from different seeds,
-and ``assert_disjoint`` proves that they share none.
+5 m away.
 """
 
 from functools import partial
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.dataio.storage import build_store
 from spatial_brain.geometry import (
     angular_distance,
@@ -28,12 +26,8 @@ from spatial_brain.simulation.rir import simulate_rir
 from spatial_brain.simulation.rooms import geometry_hash, sample_room
 
 
-def prepare_rir_bank(
-    folder,
-    num_rooms,
-    seed,
+def room_settings(
     *,
-    name="rirs",
     size_low=(3.0, 3.0, 2.5),
     size_high=(10.0, 6.0, 4.0),
     t60_range=(0.1, 0.7),
@@ -47,8 +41,84 @@ def prepare_rir_bank(
     backend="image_source",
     fs=16000,
     simulation=None,
+):
+    """Check what rooms are drawn from and how they are simulated.
+
+    Arguments
+    ---------
+    size_low : sequence of float
+        Smallest room, metres.
+    size_high : sequence of float
+        Largest room, metres.
+    t60_range : tuple of float
+        Seconds; in a room too large for the lower end, the least that walls
+        can reach takes its place (the back ends "fra" have no walls).
+    array : sequence
+        Microphones around the array centre, metres, [M, 3]; None is two on
+        the x axis, 10 cm apart.
+    num_sources : int
+        Sources in a room.
+    distance_range : tuple of float
+        Distance of sources from the array centre, metres.
+    wall_distance : float
+        Least distance of microphones and sources from walls, metres.
+    random_yaw : bool
+        Turn the array about the vertical.
+    height_range : tuple of float
+        Height of array centre and sources, metres; None is anywhere.
+    min_angle : float
+        Least angle between sources seen from the array, degrees.
+    backend : str
+        Of ``simulate_rir``.
+    fs : int
+        Sampling rate, Hz.
+    simulation : dict
+        More arguments of ``simulate_rir``, e.g. ``{"diffuse_from": 20.0}``.
+
+    Returns
+    -------
+    tuple of dict
+        Arguments of ``sample_room`` and of ``simulate_rir``.
+
+    Raises
+    ------
+    ValueError
+        If the array is not [M, 3].
+
+    Example
+    -------
+    >>> room_settings(backend="fra")[1]
+    {'fs': 16000, 'backend': 'fra'}
+    """
+    array = torch.as_tensor(linear_array(2, 0.1) if array is None else array)
+    if array.ndim != 2 or array.shape[-1] != 3:
+        raise ValueError(f"array must be [M, 3], got {tuple(array.shape)}")
+    rooms = {
+        "size_low": list(size_low),
+        "size_high": list(size_high),
+        "t60_range": list(t60_range),
+        "array": array.tolist(),
+        "num_sources": num_sources,
+        "distance_range": list(distance_range),
+        "array_wall_distance": wall_distance,
+        "source_wall_distance": wall_distance,
+        "random_yaw": random_yaw,
+        "height_range": None if height_range is None else list(height_range),
+        "min_angle": min_angle,
+        "only_reachable": not backend.startswith("fra"),
+    }
+    return rooms, {"fs": fs, "backend": backend, **(simulation or {})}
+
+
+def prepare_rir_bank(
+    folder,
+    num_rooms,
+    seed,
+    *,
+    name="rirs",
     dtype="float32",
     num_workers=1,
+    **settings,
 ):
     """Draw rooms and simulate their impulse responses, all in one file.
 
@@ -77,38 +147,12 @@ def prepare_rir_bank(
         Not negative.
     name : str
         File name of the manifest, without suffix.
-    size_low : sequence of float
-        Smallest room, metres.
-    size_high : sequence of float
-        Largest room, metres.
-    t60_range : tuple of float
-        Seconds; in a room too large for the lower end, the least possible
-        takes its place.
-    array : sequence
-        Microphones around the array centre, metres, [M, 3]; None is two on
-        the x axis, 10 cm apart.
-    num_sources : int
-        Sources in a room.
-    distance_range : tuple of float
-        Distance of sources from the array centre, metres.
-    wall_distance : float
-        Least distance of microphones and sources from walls, metres.
-    random_yaw : bool
-        Turn the array about the vertical.
-    height_range : tuple of float
-        Height of array centre and sources, metres; None is anywhere.
-    min_angle : float
-        Least angle between sources seen from the array, degrees.
-    backend : str
-        Of ``simulate_rir``.
-    fs : int
-        Sampling rate, Hz.
-    simulation : dict
-        More arguments of ``simulate_rir``, e.g. ``{"diffuse_from": 20.0}``.
     dtype : str
         ``"float32"``, or ``"float16"`` for half the space.
     num_workers : int
         Processes, each with one thread.
+    **settings
+        Those of ``room_settings``.
 
     Returns
     -------
@@ -132,26 +176,10 @@ def prepare_rir_bank(
     """
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
-    array = torch.as_tensor(linear_array(2, 0.1) if array is None else array)
-    if array.ndim != 2 or array.shape[-1] != 3:
-        raise ValueError(f"array must be [M, 3], got {tuple(array.shape)}")
-    rooms = {
-        "size_low": list(size_low),
-        "size_high": list(size_high),
-        "t60_range": list(t60_range),
-        "array": array.tolist(),
-        "num_sources": num_sources,
-        "distance_range": list(distance_range),
-        "array_wall_distance": wall_distance,
-        "source_wall_distance": wall_distance,
-        "random_yaw": random_yaw,
-        "height_range": None if height_range is None else list(height_range),
-        "min_angle": min_angle,
-    }
-    simulation = {"fs": fs, "backend": backend, **(simulation or {})}
+    rooms, simulation = room_settings(**settings)
     return build_store(
         Path(folder, f"{name}.json"),
-        partial(_make_room, seed, rooms, simulation),
+        partial(make_room, seed, rooms, simulation),
         num_rooms,
         options={"seed": seed, "rooms": rooms, "simulation": simulation},
         dtype=dtype,
@@ -160,11 +188,32 @@ def prepare_rir_bank(
     )
 
 
-def _make_room(seed, rooms, simulation, index):
-    """Draw room ``index``, simulate it and describe it."""
+def room_id(index):
+    """Id of the room with an index."""
+    return f"room{index:06d}"
+
+
+def draw_room(seed, rooms, index):
+    """Draw room ``index`` and describe it; the generator goes on from there."""
     state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(state[0] >> 1))
     room = sample_room(generator, **rooms)
+    description = {
+        "room_size": room.size.tolist(),
+        "t60": room.t60,
+        "mic_pos": room.microphones.tolist(),
+        "src_pos": room.sources.tolist(),
+        **_directions(room, torch.tensor(rooms["array"], dtype=torch.float64)),
+        "geometry_hash": geometry_hash(room),
+        "seed": seed,
+        "index": index,
+    }
+    return room, description, generator
+
+
+def make_room(seed, rooms, simulation, index):
+    """Draw room ``index``, simulate it and describe it."""
+    room, description, generator = draw_room(seed, rooms, index)
     rir = simulate_rir(
         room.size,
         room.sources,
@@ -175,20 +224,12 @@ def _make_room(seed, rooms, simulation, index):
     )
     measured = measure_t60(rir, simulation["fs"])
     measured = measured[measured.isfinite()]
-    metadata = {
-        "room_size": room.size.tolist(),
-        "t60": room.t60,
+    description |= {
         "t60_measured": float(measured.mean()) if len(measured) else None,
-        "mic_pos": room.microphones.tolist(),
-        "src_pos": room.sources.tolist(),
-        **_directions(room, torch.tensor(rooms["array"], dtype=torch.float64)),
-        "geometry_hash": geometry_hash(room),
         "backend": simulation["backend"],
         "fs": simulation["fs"],
-        "seed": seed,
-        "index": index,
     }
-    return f"room{index:06d}", rir, metadata
+    return room_id(index), rir, description
 
 
 def _directions(room, array):
@@ -218,50 +259,3 @@ def _directions(room, array):
         pairs.fill_diagonal_(float("inf"))
         directions["separation"] = float(pairs.min())
     return directions
-
-
-def assert_disjoint(manifest_a, manifest_b):
-    """Raise if two banks have a room in common (same places, any T60).
-
-    Arguments
-    ---------
-    manifest_a : str or Path
-        Manifest of a bank.
-    manifest_b : str or Path
-        Manifest of another bank.
-
-    Raises
-    ------
-    ValueError
-        With the number of common rooms and the first of them.
-
-    Example
-    -------
-    >>> from spatial_brain.dataio.manifest import write_manifest
-    >>> folder = getfixture("tmp_path")
-    >>> write_manifest(folder / "a.json", {"x": {"geometry_hash": "1"}})
-    >>> write_manifest(folder / "b.json", {"y": {"geometry_hash": "1"}})
-    >>> assert_disjoint(folder / "a.json", folder / "b.json")
-    Traceback (most recent call last):
-    ValueError: ...a.json and ...b.json share 1 rooms, the first is 'x' = 'y'...
-    """
-    owners = {
-        entry["geometry_hash"]: room
-        for room, entry in read_manifest(
-            manifest_a, keys=["geometry_hash"]
-        ).items()
-    }
-    common = [
-        (owners[entry["geometry_hash"]], room)
-        for room, entry in read_manifest(
-            manifest_b, keys=["geometry_hash"]
-        ).items()
-        if entry["geometry_hash"] in owners
-    ]
-    if common:
-        first, second = common[0]
-        raise ValueError(
-            f"{manifest_a} and {manifest_b} share {len(common)} rooms, the "
-            f"first is {first!r} = {second!r}; simulate them with different "
-            "seeds, or what is measured is memory"
-        )

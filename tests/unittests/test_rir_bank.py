@@ -9,7 +9,12 @@ import torch
 from spatial_brain.dataio.manifest import read_manifest, write_manifest
 from spatial_brain.dataio.storage import ArrayStore
 from spatial_brain.datasets.mixtures import write_mixture_manifest
-from spatial_brain.datasets.rir_bank import assert_disjoint, prepare_rir_bank
+from spatial_brain.datasets.rir_bank import prepare_rir_bank
+from spatial_brain.datasets.room_sets import (
+    SimulatedRooms,
+    StoredRooms,
+    assert_disjoint,
+)
 from spatial_brain.simulation.rir import simulate_rir
 
 QUICK = {"t60_range": (0.1, 0.25), "simulation": {"diffuse_from": 15.0}}
@@ -206,3 +211,24 @@ def test_mixtures_that_cannot_be_made(tmp_path, speech, bank):
     with pytest.raises(ValueError, match="has 1 speakers, 2 are needed"):
         write_mixture_manifest(path, tmp_path / "one.json", bank, seed=0)
     assert not path.exists()
+
+
+def test_simulated_rooms_are_those_of_the_bank(bank):
+    stored, simulated = StoredRooms(bank), SimulatedRooms(20, 1, **QUICK)
+    assert stored.ids == simulated.ids
+    for room in stored.ids[::7]:
+        first, description = stored[room]
+        second, other = simulated[room]
+        assert first.equal(second)
+        assert other == {key: description[key] for key in other}
+        short = simulated.describe(room)
+        assert short == {key: description[key] for key in short}
+    with pytest.raises(ValueError, match="share 20 rooms"):
+        assert_disjoint(simulated, bank)
+    assert_disjoint(SimulatedRooms(20, 2, **QUICK), stored)
+
+
+def test_rooms_without_walls_may_be_as_dry_as_asked():
+    options = {"size_low": (10, 6, 4), "t60_range": (0.1, 0.1)}
+    dry = SimulatedRooms(1, 1, backend="fra", **options).describe("room000000")
+    assert dry["t60"] == pytest.approx(0.1)
