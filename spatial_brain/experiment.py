@@ -6,7 +6,6 @@ evaluates. ``SpatialBrain`` is a SpeechBrain ``Brain`` with the guards that
 all recipes need. Neither knows a task.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -37,10 +36,13 @@ class SpatialBrain(sb.Brain):
     * Gradients of all parameter groups are clipped together;
       ``max_grad_norm: 0`` switches clipping off.
     * A data set with ``set_epoch`` is told the epoch.
+    * The learning rate follows ``learning_rate_schedule``, a function of the
+      epochs done (see :mod:`spatial_brain.nnet.schedules`), at every step.
     * ``--test_only`` without a checkpoint is an error, not an evaluation of
       random weights.
 
-    The hyper-parameters must hold ``seed`` and ``output_folder``.
+    The hyper-parameters must hold ``seed`` and ``learning_rate_schedule``
+    (null: the optimiser's own rate).
 
     Arguments
     ---------
@@ -58,14 +60,14 @@ class SpatialBrain(sb.Brain):
     >>> brain = Toy(
     ...     {"model": torch.nn.Linear(1, 1)},
     ...     lambda parameters: torch.optim.SGD(parameters, 0.1),
-    ...     {"seed": 1, "output_folder": str(getfixture("tmp_path"))},
+    ...     {"seed": 1, "learning_rate_schedule": None},
     ...     {"device": "cpu", "noprogressbar": True},
     ... )
     >>> brain.fit(range(1), torch.utils.data.DataLoader([torch.ones(1)]))
     """
 
     def on_fit_batch_start(self, batch, should_step):
-        """Seed the generators of this step.
+        """Seed the generators of this step and set its learning rate.
 
         Arguments
         ---------
@@ -77,6 +79,12 @@ class SpatialBrain(sb.Brain):
         rank = get_rank() or 0
         words = (self.hparams.seed, rank, self.optimizer_step, self.step)
         torch.manual_seed(_mix(words))
+        schedule = self.hparams.learning_rate_schedule
+        if schedule is not None:
+            rate = schedule(self.epoch - 1 + (self.step - 1) / self.num_steps)
+            for optimizer in self.optimizers_dict.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
 
     def optimizers_step(self):
         """Clip the gradients of all groups, then step every optimiser."""
@@ -124,6 +132,7 @@ class SpatialBrain(sb.Brain):
         super().on_evaluate_start(max_key=max_key, min_key=min_key)
 
     def _fit_train(self, train_set, epoch, enable):
+        self.epoch, self.num_steps = epoch, len(train_set)
         dataset = getattr(train_set, "dataset", None)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(epoch)
@@ -266,30 +275,6 @@ def make_output_folder(hparams_file, overrides, hparams):
             shutil.copy(script, folder)
         command = " ".join(["python", *sys.argv])
         (Path(folder) / "command.txt").write_text(command + "\n")
-
-
-def write_json(path, content):
-    """Write JSON under a temporary name, then give it its own.
-
-    Arguments
-    ---------
-    path : str or Path
-        File to write.
-    content : Any
-        What ``json`` can write.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "metrics.json"
-    >>> write_json(path, {"error": 1.5})
-    >>> path.read_text()
-    '{\\n  "error": 1.5\\n}\\n'
-    """
-    path = Path(path)
-    temporary = path.with_name(path.name + ".part")
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def run_experiment(brain_class, prepare, make_datasets, argv=None):

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Where two talkers are, heard with two microphones.
+
+Two talkers speak at once in a room; a pair of microphones 10 cm apart records
+them. A Conformer answers with one distribution over directions a talker.
+
+> python train.py hparams/mini.yaml                          # needs no data
+> python train.py hparams/conformer.yaml --data_folder /data/LibriSpeech
+> python train.py hparams/conformer.yaml --data_folder ... --test_only
+> torchrun --nproc_per_node=4 train.py hparams/conformer.yaml --data_folder ...
+"""
+
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+from data import dataio_prepare, prepare
+from speechbrain.utils.distributed import if_main_process
+
+from spatial_brain.dataio.json_files import write_json
+from spatial_brain.experiment import SpatialBrain, run_experiment
+from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.metrics.localization import (
+    LocalizationErrors,
+    class_mae,
+)
+from spatial_brain.nnet.losses.localization import (
+    azimuth_to_class,
+    localization_loss,
+)
+from spatial_brain.processing.localization import (
+    gcc_phat_directions,
+    srp_phat_directions,
+)
+from spatial_brain.reporting.localization_report import localization_report
+from spatial_brain.reporting.train_log import read_train_log
+from spatial_brain.simulation.mixing import add_noise, convolve, mix
+
+BASELINES = ("gcc_phat", "srp_phat", "chance", "cone_oracle")
+
+
+class LocalizationBrain(SpatialBrain):
+    """Gives each talker of a mixture a direction."""
+
+    def compute_forward(self, batch, stage):
+        """Mix the batch's talkers in their rooms, then score directions."""
+        batch = batch.to(self.device)
+        waveform = self.mix_talkers(batch)
+        return self.modules.model(waveform), waveform
+
+    def mix_talkers(self, batch):
+        """Waveforms at the microphones, [batch, time, microphone]."""
+        dry = batch.dry.data.transpose(1, 2)
+        rirs, lengths = batch.rirs
+        num_samples = dry.shape[-1]
+        if self.hparams.keep_reverberation:
+            # To the end of the shortest reverberation in the batch.
+            num_samples += int((lengths.min() * rirs.shape[1]).round()) - 1
+        images = convolve(dry, rirs.permute(0, 2, 3, 1), num_samples)
+        level = None
+        if self.hparams.sir_range is not None:
+            sir = batch.sir.data
+            level = torch.cat((torch.zeros_like(sir[:, :1]), -sir), dim=1)
+        waveform, _ = mix(images, level, fs=self.hparams.sample_rate)
+        if self.hparams.snr_range is not None:
+            noise, snr = batch.noise.data, batch.snr.data[:, 0]
+            waveform = add_noise(
+                waveform, noise, snr, fs=self.hparams.sample_rate
+            )
+        return waveform * 10 ** (batch.mic_gains.data[:, None] / 20)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Cross entropy of the directions; errors outside training."""
+        logits, waveform = predictions
+        angles = batch.angles.data
+        loss = localization_loss(
+            logits,
+            angles,
+            order=self.hparams.talker_order,
+            sigma=self.hparams.label_sigma,
+        )
+        if stage != sb.Stage.TRAIN:
+            self.append_errors(batch, logits.float(), angles)
+        if stage == sb.Stage.TEST:
+            self.append_baselines(batch, waveform.float(), angles)
+        return loss
+
+    def append_errors(self, batch, logits, angles):
+        """Collect the network's errors."""
+        self.append("network", batch, self.hparams.decoder(logits), angles)
+        classes = azimuth_to_class(angles, logits.shape[-1]).sort(-1).values
+        width = 180 / logits.shape[-1]
+        self.class_errors += len(classes) * class_mae(logits, classes, width)
+
+    def append_baselines(self, batch, waveform, angles):
+        """Collect the errors of what needs no training."""
+        pair = {
+            "spacing": self.hparams.mic_spacing,
+            "fs": self.hparams.sample_rate,
+        }
+        answers = {
+            "gcc_phat": gcc_phat_directions(waveform, **pair),
+            "srp_phat": srp_phat_directions(waveform, **pair),
+            "chance": self.hparams.chance.expand(len(angles), -1),
+            "cone_oracle": batch.cone_angle.data,
+        }
+        for name, answer in answers.items():
+            self.append(name, batch, answer, angles)
+
+    def append(self, name, batch, answer, angles):
+        """Collect the errors of one method with the conditions."""
+        conditions = {"t60": batch.t60.data[:, 0]}
+        conditions["distance"] = batch.distance.data
+        if self.hparams.snr_range is not None:
+            conditions["snr"] = batch.snr.data[:, 0]
+        self.errors[name].append(batch.id, answer, angles, **conditions)
+
+    def on_stage_start(self, stage, epoch=None):
+        """Start with no errors."""
+        names = ("network", *BASELINES)
+        self.errors = {name: LocalizationErrors() for name in names}
+        self.class_errors = torch.zeros(2, device=self.device)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log, keep the best checkpoint; after the test, write the results."""
+        if stage == sb.Stage.TRAIN:
+            self.train_loss = stage_loss
+            return
+        network = self.errors["network"].summarize(num_bootstrap=0)
+        keys = ("mae", "median", "accuracy_10")
+        stats = {"loss": stage_loss, **{key: network[key] for key in keys}}
+        if stage == sb.Stage.VALID:
+            self.hparams.train_logger.log_stats(
+                {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+                train_stats={"loss": self.train_loss},
+                valid_stats=stats,
+            )
+            self.checkpointer.save_and_keep_only(
+                meta={"mae": network["mae"], "epoch": epoch},
+                min_keys=["mae"],
+                keep_recent=True,
+            )
+            return
+        self.hparams.train_logger.log_stats(
+            {"Epoch loaded": self.hparams.epoch_counter.current},
+            test_stats=stats,
+        )
+        if if_main_process():
+            self.write_results()
+
+    def write_results(self):
+        """Write metrics, predictions, the model to use and the report."""
+        hparams, folder = self.hparams, Path(self.hparams.output_folder)
+        rows = self.errors["network"].rows()
+        for name in BASELINES:
+            for row, other in zip(rows, self.errors[name].rows(), strict=True):
+                row[name] = other["estimate"]
+        methods = {name: e.summarize() for name, e in self.errors.items()}
+        heads = (self.class_errors / len(rows)).tolist()
+        methods["network"] |= {
+            f"class_mae_head_{head}": error for head, error in enumerate(heads)
+        }
+        write_json(folder / "predictions.json", rows)
+        write_json(
+            folder / "metrics.json",
+            {
+                "target": hparams.target,
+                "num_mixtures": len(rows),
+                "parameters": sum(
+                    p.numel() for p in self.modules.model.parameters()
+                ),
+                "seed": hparams.seed,
+                "methods": methods,
+            },
+        )
+        save_pretrained(
+            folder / "pretrained",
+            (folder / "hyperparams.yaml").read_text(encoding="utf-8"),
+            hparams.inference_keys,
+            {"model": self.modules.model},
+        )
+        localization_report(
+            folder, methods, read_train_log(hparams.train_log), rows
+        )
+
+
+if __name__ == "__main__":
+    run_experiment(LocalizationBrain, prepare, dataio_prepare)
