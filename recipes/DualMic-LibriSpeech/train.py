@@ -14,12 +14,9 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-from data import dataio_prepare, prepare
 from speechbrain.utils.distributed import if_main_process
 
-from spatial_brain.dataio.json_files import write_json
-from spatial_brain.experiment import SpatialBrain, run_experiment
-from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.experiment import SpatialBrain
 from spatial_brain.metrics.localization import (
     LocalizationErrors,
     class_mae,
@@ -32,11 +29,9 @@ from spatial_brain.processing.localization import (
     gcc_phat_directions,
     srp_phat_directions,
 )
-from spatial_brain.reporting.localization_report import localization_report
-from spatial_brain.reporting.train_log import read_train_log
 from spatial_brain.simulation.mixing import add_noise, convolve, mix
 
-BASELINES = ("gcc_phat", "srp_phat", "chance", "cone_oracle")
+BASELINES = ("gcc_phat", "srp_phat", "chance", "oracle")
 
 
 class LocalizationBrain(SpatialBrain):
@@ -102,7 +97,7 @@ class LocalizationBrain(SpatialBrain):
             "gcc_phat": gcc_phat_directions(waveform, **pair),
             "srp_phat": srp_phat_directions(waveform, **pair),
             "chance": self.hparams.chance.expand(len(angles), -1),
-            "cone_oracle": batch.cone_angle.data,
+            "oracle": batch.cone_angle.data,
         }
         for name, answer in answers.items():
             self.append(name, batch, answer, angles)
@@ -160,29 +155,3 @@ class LocalizationBrain(SpatialBrain):
         methods["network"] |= {
             f"class_mae_head_{head}": error for head, error in enumerate(heads)
         }
-        write_json(folder / "predictions.json", rows)
-        write_json(
-            folder / "metrics.json",
-            {
-                "target": hparams.target,
-                "num_mixtures": len(rows),
-                "parameters": sum(
-                    p.numel() for p in self.modules.model.parameters()
-                ),
-                "seed": hparams.seed,
-                "methods": methods,
-            },
-        )
-        save_pretrained(
-            folder / "pretrained",
-            (folder / "hyperparams.yaml").read_text(encoding="utf-8"),
-            hparams.inference_keys,
-            {"model": self.modules.model},
-        )
-        localization_report(
-            folder, methods, read_train_log(hparams.train_log), rows
-        )
-
-
-if __name__ == "__main__":
-    run_experiment(LocalizationBrain, prepare, dataio_prepare)
