@@ -93,7 +93,8 @@ def dataio_prepare(hparams):
             dataset = training_set(hparams, speech, rooms)
             # The best answer that hears nothing.
             angles = [read.angles(rooms.describe(room)) for room in rooms.ids]
-            hparams["chance"] = torch.tensor(chance_answer(torch.stack(angles)))
+            chance = chance_answer(torch.stack(angles))
+            hparams["chance"] = torch.as_tensor(chance).float()
         else:
             path = folder / f"{split}_mixtures.json"
             mixtures = read_manifest(path, data_root=root)

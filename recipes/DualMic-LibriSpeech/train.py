@@ -31,6 +31,7 @@ from spatial_brain.processing.localization import (
 )
 from spatial_brain.simulation.mixing import add_noise, convolve, mix
 
+# "oracle" answers the angle that a perfect pair observes.
 BASELINES = ("gcc_phat", "srp_phat", "chance", "oracle")
 
 
@@ -151,7 +152,37 @@ class LocalizationBrain(SpatialBrain):
             for row, other in zip(rows, self.errors[name].rows(), strict=True):
                 row[name] = other["estimate"]
         methods = {name: e.summarize() for name, e in self.errors.items()}
-        heads = (self.class_errors / len(rows)).tolist()
-        methods["network"] |= {
-            f"class_mae_head_{head}": error for head, error in enumerate(heads)
-        }
+        class_mae_heads = (self.class_errors / len(rows)).tolist()
+        parameters = sum(p.numel() for p in self.modules.model.parameters())
+        write_json(folder / "predictions.json", rows)
+        write_json(
+            folder / "metrics.json",
+            {
+                "target": hparams.target,
+                "num_mixtures": len(rows),
+                "parameters": parameters,
+                "seed": hparams.seed,
+                "methods": methods,
+                "class_mae": class_mae_heads,
+            },
+        )
+        save_pretrained(
+            folder / "pretrained",
+            (folder / "hyperparams.yaml").read_text(encoding="utf-8"),
+            hparams.inference_keys,
+            {"model": self.modules.model},
+        )
+        localization_report(
+            folder,
+            methods,
+            read_train_log(hparams.train_log),
+            rows,
+            subtitle=f"{parameters:,} parameters, {len(rows)} test mixtures "
+            "in rooms and with talkers unseen in training",
+            notes="The measure of dual-mic-SSL (class steps, head by head): "
+            + " and ".join(f"{error:.2f}°" for error in class_mae_heads),
+        )
+
+
+if __name__ == "__main__":
+    run_experiment(LocalizationBrain, prepare, dataio_prepare)

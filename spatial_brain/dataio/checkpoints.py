@@ -1,9 +1,13 @@
 """Checkpoints that a kill cannot leave half written."""
 
+import logging
 import shutil
 
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.logger import get_logger
+
+logger = get_logger(__name__)
 
 PARTIAL_PREFIX = "PARTIAL+"
 
@@ -50,7 +54,10 @@ class AtomicCheckpointer(Checkpointer):
         if if_main_process():
             for leftover in self.checkpoints_dir.glob(f"{PARTIAL_PREFIX}*"):
                 shutil.rmtree(leftover)
-        checkpoint = super().save_checkpoint(*args, **kwargs)
+        level = kwargs.pop("verbosity", logging.INFO)
+        checkpoint = super().save_checkpoint(
+            *args, verbosity=logging.DEBUG, **kwargs
+        )
         # Every rank has written its part before the folder is named.
         ddp_barrier()
         if checkpoint is not None:
@@ -62,6 +69,7 @@ class AtomicCheckpointer(Checkpointer):
                 for key, file in checkpoint.paramfiles.items()
             }
             checkpoint = Checkpoint(path, checkpoint.meta, files)
+            logger.log(level, f"Saved a checkpoint in {path}")
         ddp_barrier()
         return checkpoint
 
