@@ -1,10 +1,51 @@
 """From the description of a mixture to the signals it is made of."""
 
+from typing import NamedTuple
+
 import torch
 
 from spatial_brain.dataio.audio import read_audio
 from spatial_brain.dataio.progress import progress
 from spatial_brain.simulation.noise_field import diffuse_noise
+
+
+class MixtureParts(NamedTuple):
+    """What a mixture is made of.
+
+    Arguments
+    ---------
+    dry : torch.Tensor
+        Speech, [time, talker].
+    rirs : torch.Tensor
+        Impulse responses, [time, talker, microphone].
+    noise : torch.Tensor
+        Diffuse noise, not scaled, [time, microphone]; zeros without ``snr``.
+    sir : torch.Tensor
+        Level of the first talker over each other, dB, [talker - 1].
+    snr : torch.Tensor
+        dB, [1].
+    mic_gains : torch.Tensor
+        dB, [microphone].
+    angles : torch.Tensor
+        What the network is to answer, degrees in [0, 180], [talker].
+    cone_angle : torch.Tensor
+        Degrees from the axis of the pair, [talker].
+    distance : torch.Tensor
+        Metres, [talker].
+    t60 : torch.Tensor
+        Seconds, [1].
+    """
+
+    dry: torch.Tensor
+    rirs: torch.Tensor
+    noise: torch.Tensor
+    sir: torch.Tensor
+    snr: torch.Tensor
+    mic_gains: torch.Tensor
+    angles: torch.Tensor
+    cone_angle: torch.Tensor
+    distance: torch.Tensor
+    t60: torch.Tensor
 
 
 class MixtureReader:
@@ -46,9 +87,9 @@ class MixtureReader:
     >>> parts = reader({
     ...     "wavs": ["a.wav"], "starts": [2], "length": 12, "rir": "x",
     ...     "sir": [], "snr": None, "mic_gains": None, "seed": 3})
-    >>> parts["dry"][:, 0].tolist()
+    >>> parts.dry[:, 0].tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
-    >>> parts["rirs"].shape, parts["angles"]
+    >>> parts.rirs.shape, parts.angles
     (torch.Size([5, 1, 2]), tensor([31.]))
     """
 
@@ -106,16 +147,11 @@ class MixtureReader:
         Arguments
         ---------
         mixture : dict
-            Its description.
+            Its description; levels that are null become zeros.
 
         Returns
         -------
-        dict of torch.Tensor
-            ``dry`` [time, talker], ``rirs`` [time, talker, microphone],
-            ``noise`` [time, microphone] (not scaled), ``sir`` [talker - 1],
-            ``snr`` [1], ``mic_gains`` [microphone] (all dB; zeros where the
-            mixture says null), ``angles``, ``cone_angle`` (degrees) and
-            ``distance`` (metres), each [talker], ``t60`` [1] (s).
+        MixtureParts
         """
         rirs, room = self.rooms[mixture["rir"]]
         talkers, channels = rirs.shape[:2]
@@ -136,15 +172,15 @@ class MixtureReader:
                 noise=self.noise,
                 generator=generator,
             ).T.contiguous()
-        return {
-            "dry": torch.stack(dry, dim=-1),
-            "rirs": rirs.permute(2, 0, 1).contiguous(),
-            "noise": noise,
-            "sir": torch.tensor(mixture["sir"] or [0.0] * (talkers - 1)),
-            "snr": torch.tensor([mixture["snr"] or 0.0]),
-            "mic_gains": torch.tensor(mixture["mic_gains"] or [0.0] * channels),
-            "angles": self.angles(room).float(),
-            "cone_angle": torch.tensor(room["cone_angle"]),
-            "distance": torch.tensor(room["distance"]),
-            "t60": torch.tensor([room["t60"]]),
-        }
+        return MixtureParts(
+            dry=torch.stack(dry, dim=-1),
+            rirs=rirs.permute(2, 0, 1).contiguous(),
+            noise=noise,
+            sir=torch.tensor(mixture["sir"] or [0.0] * (talkers - 1)),
+            snr=torch.tensor([mixture["snr"] or 0.0]),
+            mic_gains=torch.tensor(mixture["mic_gains"] or [0.0] * channels),
+            angles=self.angles(room),
+            cone_angle=torch.tensor(room["cone_angle"]),
+            distance=torch.tensor(room["distance"]),
+            t60=torch.tensor([room["t60"]]),
+        )

@@ -1,0 +1,398 @@
+"""Acoustic parameters of rooms and of room impulse responses.
+
+Impulse responses have shape [..., time] with any leading axes; parameters
+have the leading shape. The direct path is a sample index: give it when the
+geometry is known (``direct_sample``), since the largest peak of a response
+is not always the direct path.
+"""
+
+import math
+
+import torch
+
+from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.simulation.reverberation import (
+    critical_distance,
+    eyring_absorption,
+    eyring_t60,
+    mean_absorption,
+    minimal_t60,
+    sabine_absorption,
+    sabine_t60,
+)
+
+__all__ = [
+    "c50",
+    "c80",
+    "clarity",
+    "critical_distance",
+    "d50",
+    "direct_sample",
+    "drr",
+    "energy_decay_curve",
+    "eyring_absorption",
+    "eyring_t60",
+    "mean_absorption",
+    "minimal_t60",
+    "onset",
+    "sabine_absorption",
+    "sabine_t60",
+    "t60",
+    "tdoa",
+]
+
+# Level range of the line fit, dB below the start (ISO 3382-1).
+DECAY_RANGES = {"t20": (5.0, 25.0), "t30": (5.0, 35.0), "edt": (0.0, 10.0)}
+
+
+def _float(value):
+    """Return ``value`` as a floating tensor, keeping floating dtypes."""
+    value = torch.as_tensor(value)
+    return value if value.is_floating_point() else value.float()
+
+
+def _response(rir, fs):
+    """Check a response and its rate; return it in double precision."""
+    rir = torch.as_tensor(rir)
+    if not rir.is_floating_point() or rir.ndim == 0 or rir.shape[-1] < 2:
+        raise ValueError(
+            "an impulse response must be a floating tensor [..., time] of at "
+            f"least 2 samples, got {rir.dtype} {tuple(rir.shape)}"
+        )
+    if not fs > 0:
+        raise ValueError(f"fs must be positive, got {fs}")
+    return rir.double()
+
+
+def direct_sample(sources, microphones, fs, sound_speed=SPEED_OF_SOUND):
+    """Sample at which the direct path arrives.
+
+    Arguments
+    ---------
+    sources : torch.Tensor
+        Positions in metres, shape [S, 3].
+    microphones : torch.Tensor
+        Positions in metres, shape [M, 3].
+    fs : int
+        Sampling rate in Hz.
+    sound_speed : float
+        Metres per second.
+
+    Returns
+    -------
+    torch.Tensor
+        Nearest sample, integers, shape [S, M].
+
+    Example
+    -------
+    >>> direct_sample([[0.0, 0, 0]], [[3.43, 0, 0]], 16000)
+    tensor([[160]])
+    """
+    distance = torch.cdist(
+        _float(sources).double(), _float(microphones).double()
+    )
+    return (distance * (fs / sound_speed)).round().long()
+
+
+def onset(rir, fs):
+    """Direct path found in the response itself.
+
+    The largest value within 1 ms from the first sample that comes within
+    20 dB of the maximum (ISO 3382-1 starts there).
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    fs : int
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    torch.Tensor
+        Sample index, shape [...].
+
+    Example
+    -------
+    >>> onset(torch.tensor([0.0, 0.0, 1.0, 0.5]), 1000)
+    tensor(2)
+    """
+    magnitude = _response(rir, fs).abs()
+    threshold = 0.1 * magnitude.amax(-1, keepdim=True)
+    first = (magnitude >= threshold).int().argmax(-1, keepdim=True)
+    time = torch.arange(magnitude.shape[-1], device=magnitude.device)
+    near = (time >= first) & (time <= first + round(1e-3 * fs))
+    return torch.where(near, magnitude, -1.0).argmax(-1)
+
+
+def energy_decay_curve(rir):
+    """Energy still to come, by backward integration (Schroeder, 1965).
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+
+    Returns
+    -------
+    torch.Tensor
+        Decibels relative to the whole energy, float64, shape [..., time];
+        -inf where nothing is left, NaN for an all-zero response.
+
+    Example
+    -------
+    >>> energy_decay_curve(torch.tensor([3.0, 1.0])).round(decimals=6)
+    tensor([  0., -10.], dtype=torch.float64)
+    """
+    energy = _response(rir, 1).square().flip(-1).cumsum(-1).flip(-1)
+    return 10 * torch.log10(energy / energy[..., :1])
+
+
+def t60(rir, fs, method="t20"):
+    """Reverberation time from a line through the energy decay curve.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    fs : int
+        Sampling rate in Hz.
+    method : str
+        Range of the least-squares line: "t20" (-5 to -25 dB), "t30" (-5 to
+        -35 dB) or "edt" (0 to -10 dB); extrapolated to 60 dB.
+
+    Returns
+    -------
+    torch.Tensor
+        Seconds, float64, shape [...]. NaN where the response does not hold
+        the range: fewer than three samples in it, or the curve leaves it
+        only in the last tenth of the response, where a truncated response
+        bends down.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, fs is not positive or the shape is wrong.
+
+    Example
+    -------
+    >>> time = torch.arange(16000) / 16000
+    >>> noise = torch.randn(16000, generator=torch.Generator().manual_seed(0))
+    >>> 0.48 < t60(noise * 10 ** (-3 * time / 0.5), 16000) < 0.52
+    tensor(True)
+    """
+    if method not in DECAY_RANGES:
+        raise ValueError(
+            f"unknown method {method!r}; use one of {', '.join(DECAY_RANGES)}"
+        )
+    high, low = DECAY_RANGES[method]
+    rir = _response(rir, fs)
+    level = energy_decay_curve(rir)
+    # The curve falls, so the range is one run of samples. It starts with the
+    # fall for EDT, not with the silence before the direct path.
+    if high == 0:
+        start = (level > -0.1).sum(-1, keepdim=True) - 1
+    else:
+        start = (level > -high).sum(-1, keepdim=True)
+    stop = (level >= -low).sum(-1, keepdim=True)
+    sample = torch.arange(rir.shape[-1], device=rir.device)
+    inside = (sample >= start) & (sample < stop)
+    count = inside.sum(-1)
+    fitted = torch.where(inside, level, 0.0)
+    # Sums over a run of integers in closed form; time from its middle.
+    middle = (start + stop - 1) / 2
+    covariance = (fitted * (sample - middle)).sum(-1)
+    spread = count * (count.double() ** 2 - 1) / 12
+    slope = covariance / spread
+    # Padding after the end is no part of the response.
+    end = (level > -math.inf).sum(-1)
+    valid = (count >= 3) & (stop[..., 0] <= 0.9 * end)
+    return torch.where(valid, -60.0 / (slope * fs), math.nan)
+
+
+def _split_energy(rir, fs, direct, before, after):
+    """Energy in a window around the direct path, after it, and in all."""
+    rir = _response(rir, fs)
+    direct = onset(rir, fs) if direct is None else torch.as_tensor(direct)
+    direct = direct.to(rir.device).expand(rir.shape[:-1])[..., None]
+    sample = torch.arange(rir.shape[-1], device=rir.device)
+    energy = rir.square()
+    begin, end = direct - round(before * fs), direct + round(after * fs)
+    inside = (sample >= begin) & (sample <= end)
+    return (
+        torch.where(inside, energy, 0.0).sum(-1),
+        torch.where(sample > end, energy, 0.0).sum(-1),
+        energy.sum(-1),
+    )
+
+
+def clarity(rir, fs, early, direct=None):
+    """Early to late energy, from 1 ms before the direct path.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    fs : int
+        Sampling rate in Hz.
+    early : float
+        Seconds after the direct path that count as early.
+    direct : torch.Tensor, optional
+        Sample of the direct path, shape [...]; default: its onset.
+
+    Returns
+    -------
+    torch.Tensor
+        Decibels, float64, shape [...].
+
+    Example
+    -------
+    >>> rir = torch.zeros(1000)
+    >>> rir[10], rir[500] = 1.0, 0.1
+    >>> clarity(rir, 1000, 0.05).round(decimals=6)
+    tensor(20., dtype=torch.float64)
+    """
+    inside, later, _ = _split_energy(rir, fs, direct, 1e-3, early)
+    return 10 * torch.log10(inside / later)
+
+
+def c50(rir, fs, direct=None):
+    """Clarity with a limit of 50 ms (speech); see ``clarity``.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    fs : int
+        Sampling rate in Hz.
+    direct : torch.Tensor, optional
+        Sample of the direct path, shape [...]; default: its onset.
+
+    Returns
+    -------
+    torch.Tensor
+        Decibels, float64, shape [...].
+
+    Example
+    -------
+    >>> rir = torch.zeros(1000)
+    >>> rir[10], rir[70] = 1.0, 1.0
+    >>> c50(rir, 1000)
+    tensor(0., dtype=torch.float64)
+    """
+    return clarity(rir, fs, 0.05, direct)
+
+
+def c80(rir, fs, direct=None):
+    """Clarity with a limit of 80 ms (music); see ``clarity``.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    fs : int
+        Sampling rate in Hz.
+    direct : torch.Tensor, optional
+        Sample of the direct path, shape [...]; default: its onset.
+
+    Returns
+    -------
+    torch.Tensor
+        Decibels, float64, shape [...].
+
+    Example
+    -------
+    >>> rir = torch.zeros(1000)
+    >>> rir[10], rir[70] = 1.0, 1.0
+    >>> c80(rir, 1000)
+    tensor(inf, dtype=torch.float64)
+    """
+    return clarity(rir, fs, 0.08, direct)
+
+
+def d50(rir, fs, direct=None):
+    """Definition: share of the energy within 50 ms of the direct path.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    fs : int
+        Sampling rate in Hz.
+    direct : torch.Tensor, optional
+        Sample of the direct path, shape [...]; default: its onset.
+
+    Returns
+    -------
+    torch.Tensor
+        In [0, 1], float64, shape [...].
+
+    Example
+    -------
+    >>> rir = torch.zeros(1000)
+    >>> rir[10], rir[70] = 1.0, 1.0
+    >>> d50(rir, 1000)
+    tensor(0.5000, dtype=torch.float64)
+    """
+    inside, later, _ = _split_energy(rir, fs, direct, 1e-3, 0.05)
+    return inside / (inside + later)
+
+
+def drr(rir, fs, direct=None, window=2.5e-3):
+    """Direct-to-reverberant ratio.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    fs : int
+        Sampling rate in Hz.
+    direct : torch.Tensor, optional
+        Sample of the direct path, shape [...]; default: its onset.
+    window : float
+        Half width of the window that counts as direct, seconds.
+
+    Returns
+    -------
+    torch.Tensor
+        Decibels, float64, shape [...]; inf without reverberation.
+
+    Example
+    -------
+    >>> rir = torch.zeros(1000)
+    >>> rir[10], rir[70] = 1.0, 0.1
+    >>> drr(rir, 1000, direct=torch.tensor(10)).round(decimals=6)
+    tensor(20., dtype=torch.float64)
+    """
+    inside, _, whole = _split_energy(rir, fs, direct, window, window)
+    return 10 * torch.log10(inside / (whole - inside).clamp_min(0))
+
+
+def tdoa(positions, source, sound_speed=SPEED_OF_SOUND):
+    """Time differences of arrival relative to the first microphone.
+
+    Arguments
+    ---------
+    positions : torch.Tensor
+        Microphones in metres, shape [M, 3].
+    source : torch.Tensor
+        Sources in metres, shape [..., 3].
+    sound_speed : float
+        Metres per second.
+
+    Returns
+    -------
+    torch.Tensor
+        Seconds, shape [..., M]: (|s - m_0| - |s - m|) / c, positive where
+        sound reaches microphone m before microphone 0.
+
+    Example
+    -------
+    >>> tdoa([[0.0, 0, 0], [0.343, 0, 0]], [3.43, 0.0, 0.0])
+    tensor([0.0000, 0.0010])
+    """
+    positions, source = _float(positions), _float(source)
+    distance = torch.linalg.vector_norm(
+        source[..., None, :] - positions, dim=-1
+    )
+    return (distance[..., :1] - distance) / sound_speed

@@ -1,0 +1,338 @@
+"""Impulse responses of shoebox rooms: one function for all back ends."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import torch
+
+from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.simulation.rir.checks import (
+    Settings,
+    check_reachable,
+    check_scene,
+)
+from spatial_brain.simulation.rir.info import RirDetails, describe
+from spatial_brain.simulation.rir.threads import single_threaded
+from spatial_brain.simulation.rooms import Room
+
+# Module of each back end, and what it cannot do; "auto" is the first.
+BACKENDS = {
+    "image_source": ("image_source", ()),
+    "fra": ("fra", ("absorption", "diffuse_from", "air_absorption")),
+    "fra_corrected": (
+        "fra_corrected",
+        ("absorption", "diffuse_from", "air_absorption"),
+    ),
+    "pyroomacoustics": (
+        "pyroom",
+        ("patterns", "diffuse_from", "air_absorption"),
+    ),
+    "gpurir": ("gpurir", ("patterns", "air_absorption")),
+}
+
+
+def simulate_rir(
+    room_size,
+    sources,
+    microphones,
+    *,
+    fs=16000,
+    t60=None,
+    absorption=None,
+    backend="auto",
+    duration=None,
+    high_pass=True,
+    device=None,
+    generator=None,
+    mic_pattern="omni",
+    mic_orientation=None,
+    source_pattern="omni",
+    source_orientation=None,
+    diffuse_from=None,
+    max_order=None,
+    direct_only=False,
+    sound_speed=SPEED_OF_SOUND,
+    air_absorption=0.0,
+    details=False,
+):
+    """Simulate the impulse responses of a shoebox room.
+
+    Sample 0 is the moment of emission; the direct path arrives at
+    distance / sound_speed * fs with amplitude 1 / distance, and reflections
+    are positive. With ``t60`` and ``high_pass`` the walls are such that the
+    measured T60 (T20) is the requested one: see ``calibration``. The back end
+    "fra" keeps the level and delay of its reference instead.
+
+    Arguments
+    ---------
+    room_size : torch.Tensor or sequence
+        Metres, shape [3]; the origin is a corner.
+    sources : torch.Tensor or sequence
+        Positions in metres, shape [S, 3].
+    microphones : torch.Tensor or sequence
+        Positions in metres, shape [M, 3].
+    fs : int
+        Sampling rate in Hz.
+    t60 : float, optional
+        Reverberation time in seconds; give this or ``absorption``.
+    absorption : float or sequence, optional
+        Energy absorption coefficient of all walls, or of each of
+        (x0, x1, y0, y1, z0, z1).
+    backend : str
+        "image_source", "fra", "fra_corrected", "pyroomacoustics", "gpurir",
+        or "auto" for the best that is there ("image_source").
+    duration : float, optional
+        Seconds; default: as long as the reverberation.
+    high_pass : bool
+        Whether to remove what builds up below 10 Hz ("fra": its own 80 Hz).
+    device : str or torch.device, optional
+        Where to compute; default: where ``sources`` are.
+    generator : torch.Generator, optional
+        Source of random numbers (CPU) for tails and for "fra"; default: the
+        global one of torch.
+    mic_pattern : str or callable or list
+        "omni", "subcard", "card", "hypcard", "bidir", "homni", a function
+        from directions [..., 3] (unit vectors from the microphone to the
+        image, room frame) to gains [...], or a list, one a microphone. Four
+        coincident microphones "omni" and "bidir" along y, z and x are
+        first-order Ambisonics (ACN, SN3D).
+    mic_orientation : torch.Tensor or sequence, optional
+        Where microphones look, shape [3] or [M, 3].
+    source_pattern : str or callable or list
+        As ``mic_pattern``; directions are those from the source.
+    source_orientation : torch.Tensor or sequence, optional
+        Where sources look, shape [3] or [S, 3].
+    diffuse_from : float, optional
+        Decay in dB after which a diffuse tail with the coherence of a
+        diffuse field replaces the image sources; much faster (15 is usual).
+    max_order : int, optional
+        Largest number of reflections; the T60 is then not met.
+    direct_only : bool
+        Whether to leave out all reflections.
+    sound_speed : float
+        Metres per second.
+    air_absorption : float
+        Energy attenuation of the air per metre.
+    details : bool
+        Whether to return direct twin and facts as well.
+
+    Returns
+    -------
+    torch.Tensor or RirDetails
+        float32 [S, M, N]; with ``details`` an object with ``full``,
+        ``direct``, ``fs`` and ``info``.
+
+    Raises
+    ------
+    ValueError
+        If something lies outside the room or in a wall, shapes are wrong,
+        values are not finite, not exactly one of ``t60`` and ``absorption``
+        is given, the T60 cannot be reached, the direct path arrives after
+        ``duration``, or the back end is unknown or cannot do what is asked.
+    ImportError
+        If the back end is not installed.
+
+    Example
+    -------
+    >>> rir = simulate_rir(
+    ...     [5, 4, 3], [[1.0, 1.0, 1.5]], [[3.0, 2.0, 1.5]], t60=0.3
+    ... )
+    >>> rir.shape
+    torch.Size([1, 1, 4800])
+    >>> rir.argmax().item(), round(5**0.5 / 343 * 16000)
+    (104, 104)
+    """
+    room = Room(
+        room_size,
+        sources,
+        microphones,
+        t60,
+        absorption,
+        mic_pattern,
+        mic_orientation,
+        source_pattern,
+        source_orientation,
+    )
+    if device is None and isinstance(sources, torch.Tensor):
+        device = sources.device
+    [result] = _simulate(
+        [room],
+        backend,
+        details,
+        fs=fs,
+        duration=duration,
+        high_pass=high_pass,
+        device=torch.device(device or "cpu"),
+        generator=generator,
+        diffuse_from=diffuse_from,
+        max_order=0 if direct_only else max_order,
+        sound_speed=sound_speed,
+        air_absorption=air_absorption,
+    )
+    return result
+
+
+def simulate_rir_batch(
+    rooms,
+    *,
+    fs=16000,
+    backend="auto",
+    duration=None,
+    high_pass=True,
+    device=None,
+    generator=None,
+    diffuse_from=None,
+    max_order=None,
+    direct_only=False,
+    sound_speed=SPEED_OF_SOUND,
+    air_absorption=0.0,
+    return_lengths=False,
+):
+    """Simulate many rooms at once.
+
+    Time grows linearly with the number of rooms; on a GPU many rooms share
+    each operation, in pieces of bounded memory.
+
+    Arguments
+    ---------
+    rooms : list of Room
+        Rooms of any size and T60, with equal numbers of sources and of
+        microphones.
+    fs : int
+        Sampling rate in Hz.
+    backend : str
+        As in ``simulate_rir``, like all that follow.
+    duration : float, optional
+        Seconds, for all rooms; default: as long as each room needs.
+    high_pass : bool
+        Whether to remove what builds up below 10 Hz.
+    device : str or torch.device, optional
+        Where to compute; default: the CPU.
+    generator : torch.Generator, optional
+        Source of random numbers, used room after room.
+    diffuse_from : float, optional
+        Decay in dB after which a diffuse tail takes over.
+    max_order : int, optional
+        Largest number of reflections.
+    direct_only : bool
+        Whether to leave out all reflections.
+    sound_speed : float
+        Metres per second.
+    air_absorption : float
+        Energy attenuation of the air per metre.
+    return_lengths : bool
+        Whether to return the lengths as well.
+
+    Returns
+    -------
+    torch.Tensor or tuple of torch.Tensor
+        float32 [R, S, M, N], padded with zeros; with ``return_lengths`` also
+        the number of samples of each room, [R].
+
+    Raises
+    ------
+    ValueError
+        As ``simulate_rir``, naming the room; or if there are no rooms or the
+        numbers of sources or microphones differ.
+
+    Example
+    -------
+    >>> rooms = [
+    ...     Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], t60=0.2),
+    ...     Room([6, 4, 3], [[1, 1, 1]], [[2, 2, 2]], t60=0.3),
+    ... ]
+    >>> rirs, lengths = simulate_rir_batch(rooms, return_lengths=True)
+    >>> rirs.shape, lengths.tolist()
+    (torch.Size([2, 1, 1, 4800]), [3200, 4800])
+    """
+    rooms = list(rooms)
+    counts = {(len(room.sources), len(room.microphones)) for room in rooms}
+    if len(counts) != 1:
+        raise ValueError(
+            "rooms must be one or more, with equal numbers of sources and "
+            f"microphones; got {len(rooms)} rooms with {sorted(counts)}"
+        )
+    results = _simulate(
+        rooms,
+        backend,
+        False,
+        fs=fs,
+        duration=duration,
+        high_pass=high_pass,
+        device=torch.device(device or "cpu"),
+        generator=generator,
+        diffuse_from=diffuse_from,
+        max_order=0 if direct_only else max_order,
+        sound_speed=sound_speed,
+        air_absorption=air_absorption,
+    )
+    lengths = torch.tensor([result.shape[-1] for result in results])
+    padded = results[0].new_zeros(
+        len(rooms), *results[0].shape[:-1], int(lengths.max())
+    )
+    for index, result in enumerate(results):
+        padded[index, ..., : result.shape[-1]] = result
+    return (padded, lengths) if return_lengths else padded
+
+
+@torch.no_grad()
+def _simulate(rooms, backend, details, **options):
+    """Check rooms and run them through a back end."""
+    if backend == "auto":
+        backend = next(iter(BACKENDS))
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"unknown backend {backend!r}; use one of auto, "
+            f"{', '.join(BACKENDS)}"
+        )
+    settings = Settings(**options)
+    scenes = []
+    for index, room in enumerate(rooms):
+        try:
+            scenes.append(check_scene(room, settings))
+            _check_abilities(backend, scenes[-1], settings)
+        except ValueError as error:
+            if len(rooms) == 1:
+                raise
+            raise ValueError(f"rooms[{index}]: {error}") from error
+    module = import_module(f".{BACKENDS[backend][0]}", __package__)
+    # Half precision would cost the accuracy of the delays.
+    precise = torch.autocast(settings.device.type, enabled=False)
+    with precise, single_threaded():
+        results, absorption = module.simulate(scenes, settings)
+        if not details:
+            return results
+        return [
+            _details(module, backend, *parts, settings)
+            for parts in zip(scenes, results, absorption, strict=True)
+        ]
+
+
+def _check_abilities(backend, scene, settings):
+    """Refuse what a back end cannot do."""
+    if not backend.startswith("fra"):  # those have no walls
+        check_reachable(scene, settings)
+    asked = {
+        "absorption": scene.absorption is not None,
+        "patterns": not scene.is_omni,
+        "diffuse_from": settings.diffuse_from is not None,
+        "air_absorption": settings.air_absorption != 0,
+    }
+    for ability in BACKENDS[backend][1]:
+        if asked[ability]:
+            raise ValueError(
+                f"backend {backend!r} cannot do {ability}; use 'image_source'"
+            )
+
+
+def _details(module, backend, scene, full, absorption, settings):
+    """Add the direct twin and the facts to the responses of a room."""
+    alone = replace(
+        settings,
+        max_order=0,
+        diffuse_from=None,
+        duration=full.shape[-1] / settings.fs,
+    )
+    [direct], _ = module.simulate([scene], alone)
+    info = describe(full, scene, settings, backend, absorption)
+    return RirDetails(full, direct, settings.fs, info)

@@ -1,0 +1,347 @@
+"""Checks of what users give, and the plain structures they become."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from spatial_brain.simulation.reverberation import minimal_t60
+from spatial_brain.simulation.rir.fractional_delay import SKIRT
+from spatial_brain.simulation.rir.patterns import Patterns, resolve_patterns
+
+# Closer than this, 1 / distance is no sound pressure any more.
+_CLOSEST = 1e-3
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One room with its sources and microphones, checked.
+
+    Arguments
+    ---------
+    size : torch.Tensor
+        Metres, float64 [3].
+    sources : torch.Tensor
+        Metres, float64 [S, 3].
+    microphones : torch.Tensor
+        Metres, float64 [M, 3].
+    t60 : float or None
+        Requested reverberation time, seconds.
+    absorption : tuple or None
+        Six energy absorption coefficients; None when ``t60`` is given.
+    mic_patterns : Patterns
+        Of the microphones.
+    source_patterns : Patterns
+        Of the sources.
+    """
+
+    size: torch.Tensor
+    sources: torch.Tensor
+    microphones: torch.Tensor
+    t60: float | None
+    absorption: tuple | None
+    mic_patterns: Patterns
+    source_patterns: Patterns
+
+    @property
+    def distances(self):
+        """Distances of all pairs, metres, float64 [S, M]."""
+        return torch.linalg.vector_norm(
+            self.sources[:, None] - self.microphones, dim=-1
+        )
+
+    @property
+    def is_omni(self):
+        """Whether no source and no microphone has a direction."""
+        return self.mic_patterns.is_omni and self.source_patterns.is_omni
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to simulate, the same for all rooms of a call.
+
+    Arguments
+    ---------
+    fs : int
+        Sampling rate in Hz.
+    duration : float or None
+        Length in seconds; None for as long as the room needs.
+    high_pass : bool
+        Whether to remove what builds up below 10 Hz.
+    device : torch.device
+        Where to compute.
+    generator : torch.Generator or None
+        Source of random numbers; None for the global one of torch.
+    diffuse_from : float or None
+        Level in dB at which a diffuse tail takes over.
+    max_order : int or None
+        Largest number of reflections.
+    sound_speed : float
+        Metres per second.
+    air_absorption : float
+        Energy attenuation of the air per metre.
+    """
+
+    fs: int = 16000
+    duration: float | None = None
+    high_pass: bool = True
+    device: torch.device = torch.device("cpu")
+    generator: torch.Generator | None = None
+    diffuse_from: float | None = None
+    max_order: int | None = None
+    sound_speed: float = 343.0
+    air_absorption: float = 0.0
+
+    def __post_init__(self):
+        for name in ("fs", "sound_speed"):
+            _positive(name, getattr(self, name))
+        for name in ("duration", "diffuse_from"):
+            if getattr(self, name) is not None:
+                _positive(name, getattr(self, name))
+        if not 0 <= self.air_absorption < math.inf:
+            raise ValueError(
+                "air_absorption must be finite and at least 0 per metre, got "
+                f"{self.air_absorption}"
+            )
+        if self.max_order is not None and not (
+            isinstance(self.max_order, int) and self.max_order >= 0
+        ):
+            raise ValueError(
+                "max_order must be an integer of at least 0, got "
+                f"{self.max_order!r}"
+            )
+        if self.max_order is not None and self.diffuse_from is not None:
+            raise ValueError(
+                "max_order and diffuse_from both say where image sources "
+                "end; give one of them"
+            )
+
+    @property
+    def only_direct(self):
+        """Whether reflections are left out."""
+        return self.max_order == 0
+
+
+def _positive(name, value):
+    """Raise ValueError unless ``value`` is finite and above zero."""
+    if not (isinstance(value, (int, float)) and 0 < value < math.inf):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+def check_scene(room, settings):
+    """Check a room and turn it into tensors on the CPU.
+
+    Arguments
+    ---------
+    room : Room
+        Anything with the attributes of ``spatial_brain.simulation.rooms.Room``.
+    settings : Settings
+        How it will be simulated.
+
+    Returns
+    -------
+    Scene
+        The same, as double-precision tensors.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, a value not finite, something lies in a wall or
+        outside, a source and a microphone coincide, not exactly one of T60
+        and absorption is given, or the direct path arrives after the end.
+
+    Example
+    -------
+    >>> from spatial_brain.simulation.rooms import Room
+    >>> room = Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], t60=0.4)
+    >>> check_scene(room, Settings()).distances
+    tensor([[1.7321]], dtype=torch.float64)
+    """
+    size = _numbers("room_size", room.size)
+    if size.shape != (3,) or not bool((size > 0).all()):
+        raise ValueError(
+            "room_size must be three positive lengths in metres, got "
+            f"{size.tolist()}"
+        )
+    sources = _points("sources", room.sources, size)
+    microphones = _points("microphones", room.microphones, size)
+    t60, absorption = _decay(room)
+    scene = Scene(
+        size,
+        sources,
+        microphones,
+        t60,
+        absorption,
+        resolve_patterns(
+            room.mic_pattern, room.mic_orientation, len(microphones)
+        ),
+        resolve_patterns(
+            room.source_pattern, room.source_orientation, len(sources), "source"
+        ),
+    )
+    _check_distances(scene, settings)
+    return scene
+
+
+def _numbers(name, value):
+    """Turn a value into a finite float64 tensor on the CPU."""
+    try:
+        value = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} must be numbers in a rectangular array, got {value!r}"
+        ) from error
+    if not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{name} must be finite, got {value.tolist()}")
+    return value
+
+
+def _points(name, value, size):
+    """Check positions [n, 3] strictly inside the room."""
+    points = _numbers(name, value)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+        raise ValueError(
+            f"{name} must be positions of shape [n, 3], n at least 1, got "
+            f"{tuple(points.shape)}"
+        )
+    outside = ((points <= 0) | (points >= size)).any(dim=1).nonzero()
+    if len(outside):
+        index = int(outside[0])
+        raise ValueError(
+            f"{name}[{index}] at {points[index].tolist()} m lies in a wall or "
+            f"outside the room of {size.tolist()} m; move it inside"
+        )
+    return points
+
+
+def _decay(room):
+    """Check reverberation time or absorption; exactly one is given."""
+    if (room.t60 is None) == (room.absorption is None):
+        given = "neither" if room.t60 is None else "both"
+        raise ValueError(f"give either t60 or absorption; got {given}")
+    if room.t60 is not None:
+        t60 = float(_numbers("t60", room.t60))
+        _positive("t60", t60)
+        return t60, None
+    absorption = _numbers("absorption", room.absorption)
+    if absorption.ndim == 0:
+        absorption = absorption.expand(6)
+    if absorption.shape != (6,):
+        raise ValueError(
+            "absorption must be one value or six (x0, x1, y0, y1, z0, z1), "
+            f"got shape {tuple(absorption.shape)}"
+        )
+    if not bool(((absorption >= 0) & (absorption <= 1)).all()):
+        raise ValueError(
+            "absorption is a share of energy and must lie in [0, 1], got "
+            f"{absorption.tolist()}"
+        )
+    return None, tuple(absorption.tolist())
+
+
+def _check_distances(scene, settings):
+    """Check that sources and microphones differ and sound arrives in time."""
+    distances = scene.distances
+    source, microphone = divmod(int(distances.argmin()), distances.shape[1])
+    if float(distances.min()) < _CLOSEST:
+        raise ValueError(
+            f"sources[{source}] and microphones[{microphone}] coincide at "
+            f"{scene.sources[source].tolist()} m; keep them at least "
+            f"{_CLOSEST * 1e3:g} mm apart"
+        )
+    if settings.duration is None:
+        return
+    source, microphone = divmod(int(distances.argmax()), distances.shape[1])
+    arrival = float(distances.max()) / settings.sound_speed
+    if arrival >= settings.duration:
+        raise ValueError(
+            f"the direct path from sources[{source}] to "
+            f"microphones[{microphone}] arrives after {arrival:.4f} s, which "
+            f"is outside duration {settings.duration:g} s; give a longer one"
+        )
+
+
+def check_reachable(scene, settings):
+    """Check that walls can give the requested reverberation time.
+
+    Arguments
+    ---------
+    scene : Scene
+        The room.
+    settings : Settings
+        How it is simulated.
+
+    Raises
+    ------
+    ValueError
+        If the T60 is below Sabine's for full absorption.
+
+    Example
+    -------
+    >>> from spatial_brain.simulation.rooms import Room
+    >>> room = Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], t60=0.1)
+    >>> check_reachable(check_scene(room, Settings()), Settings())
+    Traceback (most recent call last):
+    ValueError: t60 0.1 s cannot be reached in a room of [5.0, 4.0, 3.0] m: ...
+    """
+    if scene.t60 is None:
+        return
+    least = float(minimal_t60(scene.size, settings.sound_speed))
+    if scene.t60 < least:
+        raise ValueError(
+            f"t60 {scene.t60:g} s cannot be reached in a room of "
+            f"{scene.size.tolist()} m: even walls that absorb everything give "
+            f"{least:.3f} s by Sabine's formula; ask for at least that, or "
+            "give absorption"
+        )
+
+
+def response_length(scene, settings, natural_t60):
+    """Number of samples of the responses of a room.
+
+    Without a given duration it holds the reverberation time and at least
+    half of it after the last direct path, which is what T20 needs.
+
+    Arguments
+    ---------
+    scene : Scene
+        The room.
+    settings : Settings
+        How it is simulated.
+    natural_t60 : callable
+        Gives the T60 in seconds where absorption was given.
+
+    Returns
+    -------
+    int
+        Samples.
+
+    Raises
+    ------
+    ValueError
+        If no duration is given and nothing absorbs the sound.
+
+    Example
+    -------
+    >>> from spatial_brain.simulation.rooms import Room
+    >>> room = Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], t60=0.4)
+    >>> scene = check_scene(room, Settings())
+    >>> response_length(scene, Settings(), None)
+    6400
+    """
+    duration = settings.duration
+    if duration is None:
+        last = float(scene.distances.max()) / settings.sound_speed
+        last += SKIRT / settings.fs
+        if settings.only_direct:
+            duration = last
+        else:
+            t60 = natural_t60() if scene.t60 is None else scene.t60
+            if not math.isfinite(t60):
+                raise ValueError(
+                    "walls and air absorb nothing, so the response never "
+                    "ends; give duration, or absorption above 0"
+                )
+            duration = max(t60, last + 0.5 * t60)
+    # Rounding must not turn 0.3 s at 16 kHz into 4801 samples.
+    return math.ceil(round(duration * settings.fs, 6))

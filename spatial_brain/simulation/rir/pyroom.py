@@ -1,0 +1,117 @@
+"""Back end of pyroomacoustics' image-source method.
+
+Bulk delay and length are brought to the conventions of this package, and the
+absorption is that of the ``image_source`` back end, so that both simulate the
+same room.
+"""
+
+import math
+from contextlib import contextmanager
+
+import torch
+
+from spatial_brain.simulation.rir.absorption import Decay
+from spatial_brain.simulation.rir.calibration import scene_absorptions
+from spatial_brain.simulation.rir.checks import response_length
+from spatial_brain.simulation.rir.fractional_delay import SKIRT, high_pass
+
+
+def _import():
+    """Import pyroomacoustics, or say how to get it."""
+    try:
+        import pyroomacoustics
+    except ImportError as error:
+        raise ImportError(
+            "backend 'pyroomacoustics' needs the package pyroomacoustics; "
+            "install it with: pip install pyroomacoustics"
+        ) from error
+    return pyroomacoustics
+
+
+@contextmanager
+def _constants(pra, **values):
+    """Set global constants of pyroomacoustics for a while."""
+    before = {name: pra.constants.get(name) for name in values}
+    try:
+        for name, value in values.items():
+            pra.constants.set(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            pra.constants.set(name, value)
+
+
+def simulate(scenes, settings):
+    """Impulse responses of rooms by pyroomacoustics.
+
+    Arguments
+    ---------
+    scenes : list of Scene
+        Rooms with omnidirectional sources and microphones.
+    settings : Settings
+        How to simulate; without ``max_order`` all images within the length
+        are there.
+
+    Returns
+    -------
+    tuple
+        List of float32 tensors [S, M, N], and list of the absorption used,
+        six values a room.
+
+    Raises
+    ------
+    ImportError
+        If pyroomacoustics is not installed.
+
+    Example
+    -------
+    >>> from spatial_brain.simulation.rooms import Room
+    >>> from .checks import Settings, check_scene
+    >>> room = Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], absorption=0.8)
+    >>> settings = Settings(duration=0.05)
+    >>> [rir], _ = simulate([check_scene(room, settings)], settings)
+    >>> rir.shape
+    torch.Size([1, 1, 800])
+    """
+    pra = _import()
+    walls = scene_absorptions(scenes, settings)
+    # The high-pass of this package runs afterwards: the same for all.
+    values = {"c": settings.sound_speed, "rir_hpf_enable": False}
+    with _constants(pra, **values):
+        results = [
+            _simulate(pra, scene, absorption, settings)
+            for scene, absorption in zip(scenes, walls, strict=True)
+        ]
+    return results, walls
+
+
+def _simulate(pra, scene, absorption, settings):
+    """Responses of one room."""
+    fs, size = settings.fs, scene.size.tolist()
+    decay = Decay(size, absorption, settings.sound_speed)
+    num_samples = response_length(scene, settings, decay.t60)
+    order = settings.max_order
+    if order is None:
+        reach = (num_samples + SKIRT) / fs * settings.sound_speed
+        # Crossings are most frequent along the diagonal of the cell.
+        order = math.ceil(reach * float(scene.size.pow(-2).sum().sqrt())) + 2
+    names = ("west", "east", "south", "north", "floor", "ceiling")
+    materials = {
+        name: pra.Material(value)
+        for name, value in zip(names, absorption, strict=True)
+    }
+    room = pra.ShoeBox(size, fs=fs, materials=materials, max_order=order)
+    for source in scene.sources.numpy():
+        room.add_source(source)
+    room.add_microphone_array(scene.microphones.numpy().T)
+    room.compute_rir()
+    delay = pra.constants.get("frac_delay_length") // 2
+    longest = max(len(part) for mic in room.rir for part in mic) - delay
+    rir = torch.zeros(*scene.distances.shape, max(longest, num_samples))
+    for m, mic in enumerate(room.rir):
+        for s, part in enumerate(mic):
+            part = torch.as_tensor(part[delay:].copy())
+            rir[s, m, : len(part)] = part
+    if settings.high_pass:
+        rir = high_pass(rir, fs)
+    return rir[..., :num_samples].contiguous().to(settings.device)

@@ -1,0 +1,187 @@
+"""What users of a recipe rely on: resume, test, several processes, use."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.inference import SoundLocalizer
+
+RECIPE = Path(__file__).resolve().parents[2] / "recipes/DualMic-LibriSpeech"
+SMALL = {
+    "lookalike": "{num_speakers: {dev-clean: 8, test-clean: 2}, "
+    "utterances_per_speaker: 3}",
+    "num_rooms": "{train: 12, valid: 4, test: 4}",
+    "num_mixtures": "{train: 24, valid: 4, test: 6}",
+    "number_of_epochs": "2",
+    "batch_size": "4",
+    "num_workers": "0",
+}
+
+
+def command(output, *flags, launcher=(), data=None, **overrides):
+    options = {**SMALL, **overrides, "output_folder": str(output)}
+    if data is not None:
+        options["data_folder"] = options["manifest_folder"] = str(data)
+    line = [sys.executable, *launcher, "train.py", "hparams/mini.yaml"]
+    line += ["--noprogressbar", *flags]
+    for key, value in options.items():
+        line += [f"--{key}", value]
+    return line
+
+
+def run(line, **options):
+    return subprocess.run(
+        line,
+        cwd=RECIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Output folder of a run which nothing disturbed."""
+    output = tmp_path_factory.mktemp("unbroken")
+    done = run(command(output))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return output
+
+
+def weights(output):
+    return load_file(output / "pretrained" / "model.safetensors")
+
+
+def wait_for(condition, process, seconds=200):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()[-3000:]
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
+    line = command(
+        tmp_path, "--ckpt_interval_steps", "2", data=unbroken / "data"
+    )
+    process = subprocess.Popen(
+        line,
+        cwd=RECIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    save = tmp_path / "save"
+    wait_for(lambda: list(save.glob("CKPT*")), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "metrics.json").exists()
+    done = run(line)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Loading a checkpoint" in done.stdout + done.stderr
+    for key, value in weights(unbroken).items():
+        assert weights(tmp_path)[key].equal(value), key
+    results = [
+        json.loads((folder / "metrics.json").read_text())["methods"]
+        for folder in (unbroken, tmp_path)
+    ]
+    assert results[0] == results[1]
+
+
+def test_test_only_repeats_the_test(unbroken):
+    before = json.loads((unbroken / "metrics.json").read_text())
+    (unbroken / "metrics.json").unlink()
+    done = run(command(unbroken, "--test_only"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((unbroken / "metrics.json").read_text()) == before
+
+
+def test_test_only_needs_a_trained_model(unbroken, tmp_path):
+    done = run(command(tmp_path, "--test_only", data=unbroken / "data"))
+    assert done.returncode != 0
+    assert "--test_only needs a trained model" in done.stderr
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "flags"),
+    [
+        (["torch.distributed.run", "--standalone"], []),
+        (
+            ["torch.distributed.launch", "--master_port=29587"],
+            ["--distributed_launch"],
+        ),
+    ],
+    ids=["torchrun", "launch of old"],
+)
+def test_two_processes(unbroken, tmp_path, launcher, flags):
+    done = run(
+        command(
+            tmp_path,
+            *flags,
+            "--distributed_backend=gloo",
+            "--device=cpu",
+            launcher=["-m", *launcher, "--nproc_per_node=2"],
+            data=unbroken / "data",
+            number_of_epochs="1",
+        )
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "report.html").is_file()
+    log = (tmp_path / "train_log.txt").read_text()
+    assert log.count("epoch: 1") == 1
+
+
+def test_old_launch_flag_without_launcher_names_torchrun(tmp_path):
+    done = run(command(tmp_path, "--distributed_launch"))
+    assert done.returncode != 0
+    assert "torchrun --standalone --nproc_per_node" in done.stderr
+
+
+def test_missing_data_are_named(tmp_path):
+    line = [sys.executable, "train.py", "hparams/conformer.yaml"]
+    line += ["--data_folder", str(tmp_path / "nowhere")]
+    done = run([*line, "--output_folder", str(tmp_path / "out")])
+    assert done.returncode != 0
+    assert str(tmp_path / "nowhere") in done.stderr
+    assert "--download True" in done.stderr
+
+
+def test_trained_run_locates_a_recording(unbroken, tmp_path):
+    path = tmp_path / "recording.wav"
+    write_audio(path, 0.1 * torch.randn(48000, 2), 16000)
+    localizer = SoundLocalizer.from_hparams(source=str(unbroken))
+    found = localizer.localize_file(path)
+    assert found.directions.shape[1] == 2
+    done = run(
+        [sys.executable, "-m", "spatial_brain.cli.main", "locate"]
+        + [str(path), "--model", str(unbroken), "--json"]
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)
+
+
+def test_results_are_complete(unbroken):
+    metrics = json.loads((unbroken / "metrics.json").read_text())
+    methods = metrics["methods"]
+    assert {"network", "gcc_phat", "srp_phat", "chance"} <= set(methods)
+    rows = json.loads((unbroken / "predictions.json").read_text())
+    assert len(rows) == methods["network"]["num_mixtures"] == 6
+    for row in rows:
+        assert {"reference", "estimate", "gcc_phat", "t60"} <= set(row)
+    report = (unbroken / "report.html").read_text(encoding="utf-8")
+    assert "http://" not in report.replace("http://www.w3.org", "")
+    assert "GCC-PHAT" in report and "SRP-PHAT" in report
