@@ -12,6 +12,8 @@ reverberation time with high-pass, over the requested one.
 """
 
 import argparse
+import dataclasses
+import importlib.util
 import math
 import os
 import platform
@@ -158,12 +160,8 @@ def methods(t60):
         "ours, fra": (ours(t60=t60, backend="fra"), None),
         "ours, fra_corrected": (ours(t60=t60, backend="fra_corrected"), None),
     }
-    try:
-        import gpuRIR  # noqa: F401
-
+    if has_gpurir():
         table["gpuRIR"] = (ours(backend="gpurir", **walls), checked)
-    except ImportError:
-        pass
     return table, absorption
 
 
@@ -241,20 +239,71 @@ def many_rooms(counts, peer_rooms):
         f"new;\npyroomacoustics, first {peer_rooms} of them: "
         f"{1e3 * peer:.1f} ms a room"
     )
-    print(f"{'method':24}{'rooms':>7}{'s':>9}{'ms a room':>11}{'ratio':>8}")
-    for name, options in (
-        ("image_source", {}),
-        ("tail from 15 dB", {"diffuse_from": 15.0}),
-    ):
-        for count in counts:
-            calibration.forget()
-            start = time.perf_counter()
-            simulate_rir_batch(rooms[:count], generator=generator, **options)
-            spent = time.perf_counter() - start
-            print(
-                f"{name:24}{count:7}{spent:9.3f}{1e3 * spent / count:11.2f}"
-                f"{peer * count / spent:8.1f}"
+    print(f"{'method':34}{'rooms':>7}{'s':>9}{'ms a room':>11}{'ratio':>8}")
+
+    def report(name, some, function):
+        function(some)  # compiles, fills the memory pool
+        calibration.forget()
+        start = time.perf_counter()
+        function(some)
+        spent, count = time.perf_counter() - start, len(some)
+        print(
+            f"{name:34}{count:7}{spent:9.3f}{1e3 * spent / count:11.2f}"
+            f"{peer * count / spent:8.1f}"
+        )
+
+    def ours(device, **options):
+        def run(some):
+            simulate_rir_batch(
+                some, device=device, generator=generator, **options
             )
+            if device == "cuda":
+                torch.cuda.synchronize()
+
+        return run
+
+    walls = [
+        dataclasses.replace(
+            room,
+            t60=None,
+            absorption=pra.inverse_sabine(room.t60, room.size.tolist())[0],
+        )
+        for room in rooms
+    ]
+    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        for count in counts:
+            report(f"image_source, {device}", rooms[:count], ours(device))
+        for count in counts:
+            tail = ours(device, diffuse_from=15.0)
+            report(f"tail from 15 dB, {device}", rooms[:count], tail)
+        for count in counts:
+            name = f"image_source, {device}, walls given"
+            report(name, walls[:count], ours(device, duration=0.8))
+    if has_gpurir():
+        for count in counts:
+            report("gpuRIR, walls given", rooms[:count], run_gpurir)
+
+
+def run_gpurir(rooms):
+    """Simulate 0.8 s of rooms one after the other, as gpuRIR does."""
+    import gpuRIR
+
+    for room in rooms:
+        size = room.size.numpy()
+        gpuRIR.simulateRIR(
+            size,
+            -gpuRIR.beta_SabineEstimation(size, room.t60),
+            room.sources.numpy(),
+            room.microphones.numpy(),
+            gpuRIR.t2n(0.8, size),
+            0.8,
+            FS,
+        )
+
+
+def has_gpurir():
+    """Whether the optional package is there."""
+    return importlib.util.find_spec("gpuRIR") is not None
 
 
 def memory(t60):
@@ -294,6 +343,8 @@ def main():
         f"threads, torch {torch.__version__}, pyroomacoustics "
         f"{pra.__version__}"
     )
+    if torch.cuda.is_available():
+        print(torch.cuda.get_device_name())
     simulate_rir(SIZE, SOURCES, MICS, t60=0.2)  # loads compiled code
     times = (0.2, 0.5) if arguments.quick else (0.2, 0.5, 0.8, 1.2)
     slowest = 0.2 if arguments.quick else 0.5

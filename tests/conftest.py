@@ -19,6 +19,6 @@ def shared_data():
     """Folder with real recordings kept beside the checkout."""
     if not SHARED_DATA.is_dir():
         pytest.skip(
-            f"real recordings not found beside the checkout ({SHARED_DATA.name})"
+            "real recordings not found beside the checkout"
         )
     return SHARED_DATA

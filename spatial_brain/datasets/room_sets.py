@@ -1,4 +1,4 @@
-"""Sets of rooms, stored or simulated at each access, and their disjointness.
+"""Sets of rooms, stored or simulated at each access, and what they share.
 
 Training and test rooms come from different seeds; ``assert_disjoint`` proves
 that they share none.
