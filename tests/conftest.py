@@ -18,7 +18,5 @@ def _seed():
 def shared_data():
     """Folder with real recordings kept beside the checkout."""
     if not SHARED_DATA.is_dir():
-        pytest.skip(
-            "real recordings not found beside the checkout"
-        )
+        pytest.skip("real recordings not found beside the checkout")
     return SHARED_DATA

@@ -53,7 +53,8 @@ def prepare(hparams):
     rooms = open_rooms(hparams)
     for split in rooms:
         if split != "train":
-            assert_disjoint(rooms["train"], rooms[split])
+            if not hparams["allow_shared_rooms"]:
+                assert_disjoint(rooms["train"], rooms[split])
             write_mixture_manifest(
                 folder / f"{split}_mixtures.json",
                 speech[split],

@@ -19,7 +19,8 @@ class MixtureParts(NamedTuple):
     rirs : torch.Tensor
         Impulse responses, [time, talker, microphone].
     noise : torch.Tensor
-        Diffuse noise, not scaled, [time, microphone]; zeros without ``snr``.
+        Diffuse noise, not scaled, [time, microphone]; one sample of silence
+        without ``snr``.
     sir : torch.Tensor
         Level of the first talker over each other, dB, [talker - 1].
     snr : torch.Tensor
@@ -162,7 +163,7 @@ class MixtureReader:
                 mixture["wavs"], mixture["starts"], strict=True
             )
         ]
-        noise = torch.zeros(length, channels)
+        noise = torch.zeros(1, channels)
         if mixture["snr"] is not None:
             generator = torch.Generator().manual_seed(mixture["seed"])
             noise = diffuse_noise(
