@@ -86,7 +86,8 @@ class MixtureReader:
     >>> reader = MixtureReader(Rooms(), [[0, 0, 0], [0.1, 0, 0]], 16000)
     >>> reader.speech["a.wav"] = torch.ones(9)
     >>> parts = reader({
-    ...     "wavs": ["a.wav"], "starts": [2], "length": 12, "rir": "x",
+    ...     "wavs": ["a.wav"], "starts": [2], "num_samples": [7],
+    ...     "length": 12, "rir": "x",
     ...     "sir": [], "snr": None, "mic_gains": None, "seed": 3})
     >>> parts.dry[:, 0].tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -134,12 +135,12 @@ class MixtureReader:
             return torch.tensor(description["cone_angle"])
         return torch.tensor(description["azimuth"]).abs()
 
-    def _segment(self, path, start, length):
-        """Part of a file, zeros behind its end, [length]."""
+    def _segment(self, path, start, count, length):
+        """``count`` samples of a file, then zeros, [length]."""
         if path in self.speech:
-            signal = self.speech[path][start : start + length]
+            signal = self.speech[path][start : start + count]
         else:
-            signal = read_audio(path, start=start, num_samples=length)[0][:, 0]
+            signal = read_audio(path, start=start, num_samples=count)[0][:, 0]
         return torch.nn.functional.pad(signal, (0, length - len(signal)))
 
     def __call__(self, mixture):
@@ -158,9 +159,12 @@ class MixtureReader:
         talkers, channels = rirs.shape[:2]
         length = mixture["length"]
         dry = [
-            self._segment(path, start, length)
-            for path, start in zip(
-                mixture["wavs"], mixture["starts"], strict=True
+            self._segment(path, start, count, length)
+            for path, start, count in zip(
+                mixture["wavs"],
+                mixture["starts"],
+                mixture["num_samples"],
+                strict=True,
             )
         ]
         noise = torch.zeros(1, channels)

@@ -23,7 +23,8 @@ class MixtureDrawer:
     """Decides which utterances meet in which room, at which levels.
 
     A mixture has ``utterances`` (ids), ``wavs``, ``speakers``, ``starts``
-    (samples), ``length`` (samples), ``rir`` (id of the room), ``sir`` (level
+    (samples), ``num_samples`` (how many are there, at most ``length``),
+    ``length`` (samples), ``rir`` (id of the room), ``sir`` (level
     of the first talker over each other, dB, a list; null keeps the recorded
     levels), ``snr`` (dB; null for no noise), ``mic_gains`` (dB per microphone;
     null for none) and ``seed`` (for what is drawn when the mixture is made,
@@ -121,13 +122,19 @@ class MixtureDrawer:
         """
         speech = self.speech
         talkers = self._talkers(rng, first)
+        room = self.rooms[rng.integers(len(self.rooms))]
+        starts = [
+            self._start(rng, speech[key]["num_samples"]) for key in talkers
+        ]
         return {
-            "rir": self.rooms[rng.integers(len(self.rooms))],
+            "rir": room,
             "utterances": talkers,
             "wavs": [speech[key]["wav"] for key in talkers],
             "speakers": [speech[key]["speaker"] for key in talkers],
-            "starts": [
-                self._start(rng, speech[key]["num_samples"]) for key in talkers
+            "starts": starts,
+            "num_samples": [
+                min(self.length, speech[key]["num_samples"] - start)
+                for key, start in zip(talkers, starts, strict=True)
             ],
             "length": self.length,
             **self._levels(rng),

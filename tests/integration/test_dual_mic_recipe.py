@@ -56,7 +56,7 @@ def unbroken(tmp_path_factory):
     """Output folder of a run which nothing disturbed."""
     output = tmp_path_factory.mktemp("unbroken")
     done = run(command(output))
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return output
 
 
@@ -90,7 +90,7 @@ def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
     process.communicate()
     assert not (tmp_path / "metrics.json").exists()
     done = run(line)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert "Loading a checkpoint" in done.stdout + done.stderr
     for key, value in weights(unbroken).items():
         assert weights(tmp_path)[key].equal(value), key
@@ -105,14 +105,14 @@ def test_test_only_repeats_the_test(unbroken):
     before = json.loads((unbroken / "metrics.json").read_text())
     (unbroken / "metrics.json").unlink()
     done = run(command(unbroken, "--test_only"))
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert json.loads((unbroken / "metrics.json").read_text()) == before
 
 
 def test_test_only_needs_a_trained_model(unbroken, tmp_path):
     done = run(command(tmp_path, "--test_only", data=unbroken / "data"))
     assert done.returncode != 0
-    assert "--test_only needs a trained model" in done.stderr
+    assert "--test_only needs a trained model" in done.stdout + done.stderr
     assert not (tmp_path / "metrics.json").exists()
 
 
@@ -139,7 +139,7 @@ def test_two_processes(unbroken, tmp_path, launcher, flags):
             number_of_epochs="1",
         )
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert (tmp_path / "report.html").is_file()
     log = (tmp_path / "train_log.txt").read_text()
     assert log.count("epoch: 1") == 1
@@ -156,8 +156,9 @@ def test_missing_data_are_named(tmp_path):
     line += ["--data_folder", str(tmp_path / "nowhere")]
     done = run([*line, "--output_folder", str(tmp_path / "out")])
     assert done.returncode != 0
-    assert str(tmp_path / "nowhere") in done.stderr
-    assert "--download True" in done.stderr
+    printed = done.stdout + done.stderr
+    assert f"{tmp_path / 'nowhere'}: no such folder" in printed
+    assert "--download True" in printed
 
 
 def test_trained_run_locates_a_recording(unbroken, tmp_path):
@@ -170,7 +171,7 @@ def test_trained_run_locates_a_recording(unbroken, tmp_path):
         [sys.executable, "-m", "spatial_brain.cli.main", "locate"]
         + [str(path), "--model", str(unbroken), "--json"]
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert json.loads(done.stdout)
 
 

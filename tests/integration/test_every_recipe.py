@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from spatial_brain.datasets.librispeech import write_lookalike
+
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
     row
@@ -24,6 +26,10 @@ ROWS = [
 def test_recipe_runs(row, tmp_path):
     script = ROOT / row["Script_file"]
     yaml = os.path.relpath(ROOT / row["Hparam_file"], script.parent)
+    speakers = dict(part.split(":") for part in row["test_speech"].split())
+    if speakers:
+        counts = {split: int(count) for split, count in speakers.items()}
+        write_lookalike(tmp_path / "speech", counts, 2, duration=(2.0, 3.5))
     flags = row["test_debug_flags"].replace("<output>", str(tmp_path))
     command = [sys.executable, script.name, yaml]
     command += ["--output_folder", str(tmp_path), "--noprogressbar"]
@@ -36,7 +42,7 @@ def test_recipe_runs(row, tmp_path):
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     for name in row["test_debug_files"].split():
         assert (tmp_path / name).stat().st_size > 0, name
     metrics = json.loads((tmp_path / "metrics.json").read_text())
