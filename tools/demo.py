@@ -13,6 +13,13 @@ import torch
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.geometry import cone_angle, linear_array
+from spatial_brain.inference import SoundLocalizer
+from spatial_brain.processing.localization import (
+    gcc_phat_directions,
+    srp_phat_directions,
+)
+from spatial_brain.reporting.direction_plots import half_plane
+from spatial_brain.reporting.style import save_figure
 from spatial_brain.simulation import (
     SyntheticTalker,
     simulate_rir,
@@ -23,6 +30,7 @@ from spatial_brain.simulation.scenes import mix_batch
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes" / "DualMic-LibriSpeech"
 OUTPUT = ROOT / "results" / "demo"
+SPACING = 0.1
 METHODS = {
     "network": "network",
     "gcc_phat": "GCC-PHAT",
@@ -64,8 +72,9 @@ def record_talkers(path):
 
     Returns
     -------
-    torch.Tensor
-        Angles of the talkers from the axis of the microphones, degrees, [2].
+    tuple of torch.Tensor
+        Recording [time, 2], and angles of the talkers from the axis of the
+        microphones, degrees, [2].
     """
     generator = torch.Generator().manual_seed(97)
     center = torch.tensor([2.4, 1.7, 1.4])
@@ -77,11 +86,12 @@ def record_talkers(path):
         ]
     )
     rirs = simulate_rir(
-        (5.6, 4.3, 2.7), sources, center + linear_array(2, 0.1), t60=0.4
+        (5.6, 4.3, 2.7), sources, center + linear_array(2, SPACING), t60=0.4
     )
     recording = mix_batch(dry[None], rirs[None])[0]
-    write_audio(path, 0.5 * recording / recording.abs().max(), 16000)
-    return cone_angle(sources - center).sort().values
+    recording = 0.5 * recording / recording.abs().max()
+    write_audio(path, recording, 16000)
+    return recording, cone_angle(sources - center).sort().values
 
 
 def locate(path, truth):
@@ -95,14 +105,33 @@ def locate(path, truth):
     subprocess.run(command, check=True)
 
 
+def draw(path, recording, truth):
+    """Draw the truth, the network's answer and those of the baselines."""
+    talkers = SoundLocalizer.from_hparams(source=str(OUTPUT)).localize_file(
+        path
+    )
+    answers = {
+        "network": [talker["direction"] for talker in talkers.talkers],
+        "GCC-PHAT": gcc_phat_directions(recording[None], SPACING)[0].tolist(),
+        "SRP-PHAT": srp_phat_directions(recording[None], SPACING)[0].tolist(),
+    }
+    figure = half_plane(
+        truth.tolist(), answers, "Two talkers, never heard before"
+    )
+    save_figure(figure, OUTPUT / "demo.png")
+
+
 def main():
     """Train, print, record, locate."""
     start = time.time()
     train()
     print_results()
     recording = OUTPUT / "new_recording.wav"
-    locate(recording, record_talkers(recording))
-    print(f"\nReport: {OUTPUT / 'report.html'}")
+    waveform, truth = record_talkers(recording)
+    locate(recording, truth)
+    draw(recording, waveform, truth)
+    print(f"\nReport:  {OUTPUT / 'report.html'}")
+    print(f"Picture: {OUTPUT / 'demo.png'}")
     print(f"Done in {(time.time() - start) / 60:.1f} minutes.")
 
 

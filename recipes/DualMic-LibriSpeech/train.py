@@ -10,6 +10,7 @@ them. A Conformer answers with one distribution over directions a talker.
 > torchrun --nproc_per_node=4 train.py hparams/conformer.yaml --data_folder ...
 """
 
+from collections import defaultdict
 from pathlib import Path
 
 import speechbrain as sb
@@ -32,9 +33,6 @@ from spatial_brain.processing.localization import (
 from spatial_brain.reporting.localization_report import localization_report
 from spatial_brain.reporting.train_log import read_train_log
 from spatial_brain.simulation.mixing import add_noise, convolve, mix
-
-# "oracle" answers the angle that a perfect pair observes.
-BASELINES = ("gcc_phat", "srp_phat", "chance", "oracle")
 
 
 class LocalizationBrain(SpatialBrain):
@@ -100,8 +98,10 @@ class LocalizationBrain(SpatialBrain):
             "gcc_phat": gcc_phat_directions(waveform, **pair),
             "srp_phat": srp_phat_directions(waveform, **pair),
             "chance": self.hparams.chance.expand(len(angles), -1),
-            "oracle": batch.cone_angle.data,
         }
+        if self.hparams.target == "azimuth":
+            # What a perfect pair would answer: it observes the cone angle.
+            answers["oracle"] = batch.cone_angle.data
         for name, answer in answers.items():
             self.append(name, batch, answer, angles)
 
@@ -115,8 +115,7 @@ class LocalizationBrain(SpatialBrain):
 
     def on_stage_start(self, stage, epoch=None):
         """Start with no errors."""
-        names = ("network", *BASELINES)
-        self.errors = {name: LocalizationErrors() for name in names}
+        self.errors = defaultdict(LocalizationErrors)
         self.class_errors = torch.zeros(2, device=self.device)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -150,7 +149,7 @@ class LocalizationBrain(SpatialBrain):
         """Write metrics, predictions, the model to use and the report."""
         hparams, folder = self.hparams, Path(self.hparams.output_folder)
         rows = self.errors["network"].rows()
-        for name in BASELINES:
+        for name in self.errors.keys() - {"network"}:
             for row, other in zip(rows, self.errors[name].rows(), strict=True):
                 row[name] = other["estimate"]
         methods = {name: e.summarize() for name, e in self.errors.items()}
