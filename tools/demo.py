@@ -22,10 +22,12 @@ from spatial_brain.reporting.direction_plots import half_plane
 from spatial_brain.reporting.style import save_figure
 from spatial_brain.simulation import (
     SyntheticTalker,
+    diffuse_noise,
+    sample_room,
     simulate_rir,
     synthetic_speech,
 )
-from spatial_brain.simulation.scenes import mix_batch
+from spatial_brain.simulation.mixing import add_noise, mix_batch
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes" / "DualMic-LibriSpeech"
@@ -77,21 +79,30 @@ def record_talkers(path):
         microphones, degrees, [2].
     """
     generator = torch.Generator().manual_seed(97)
-    center = torch.tensor([2.4, 1.7, 1.4])
-    sources = torch.tensor([[4.2, 2.6, 1.6], [1.3, 3.4, 1.5]])
+    room = sample_room(
+        generator,
+        t60_range=(0.4, 0.6),
+        array=linear_array(2, SPACING),
+        distance_range=(1.0, 3.0),
+        min_angle=20.0,
+        random_yaw=False,
+    )
     dry = torch.stack(
         [
             synthetic_speech(6 * 16000, 16000, SyntheticTalker(seed), generator)
             for seed in (900_001, 900_002)
         ]
     )
-    rirs = simulate_rir(
-        (5.6, 4.3, 2.7), sources, center + linear_array(2, SPACING), t60=0.4
-    )
+    rirs = simulate_rir(room.size, room.sources, room.microphones, t60=room.t60)
     recording = mix_batch(dry[None], rirs[None])[0]
+    noise = diffuse_noise(
+        room.microphones, len(recording), fs=16000, generator=generator
+    )
+    recording = add_noise(recording, noise.T, 20.0)
     recording = 0.5 * recording / recording.abs().max()
     write_audio(path, recording, 16000)
-    return recording, cone_angle(sources - center).sort().values
+    directions = room.sources - room.microphones.mean(0)
+    return recording, cone_angle(directions).sort().values
 
 
 def locate(path, truth):

@@ -149,9 +149,10 @@ class LocalizationBrain(SpatialBrain):
         """Write metrics, predictions, the model to use and the report."""
         hparams, folder = self.hparams, Path(self.hparams.output_folder)
         rows = self.errors["network"].rows()
-        for name in self.errors.keys() - {"network"}:
-            for row, other in zip(rows, self.errors[name].rows(), strict=True):
-                row[name] = other["estimate"]
+        for name, errors in self.errors.items():
+            if name != "network":
+                for row, other in zip(rows, errors.rows(), strict=True):
+                    row[name] = other["estimate"]
         methods = {name: e.summarize() for name, e in self.errors.items()}
         class_mae_heads = (self.class_errors / len(rows)).tolist()
         parameters = sum(p.numel() for p in self.modules.model.parameters())

@@ -123,7 +123,7 @@ def scene_absorptions(scenes, settings):
     Example
     -------
     >>> from spatial_brain.simulation.rooms import Room
-    >>> from .checks import Settings, check_scene
+    >>> from spatial_brain.simulation.rir.checks import Settings, check_scene
     >>> room = Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], absorption=0.5)
     >>> scene_absorptions([check_scene(room, Settings())], Settings())
     [(0.5, 0.5, 0.5, 0.5, 0.5, 0.5)]

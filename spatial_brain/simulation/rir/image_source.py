@@ -85,7 +85,7 @@ def simulate(scenes, settings):
     Example
     -------
     >>> from spatial_brain.simulation.rooms import Room
-    >>> from .checks import Settings, check_scene
+    >>> from spatial_brain.simulation.rir.checks import Settings, check_scene
     >>> room = Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], absorption=0.5)
     >>> settings = Settings(duration=0.1)
     >>> [rir], _ = simulate([check_scene(room, settings)], settings)

@@ -98,7 +98,7 @@ def describe(full, scene, settings, backend, absorption):
     Example
     -------
     >>> from spatial_brain.simulation.rooms import Room
-    >>> from .checks import Settings, check_scene
+    >>> from spatial_brain.simulation.rir.checks import Settings, check_scene
     >>> room = Room([5, 4, 3], [[3, 2, 1]], [[2, 2, 1]], absorption=1.0)
     >>> scene = check_scene(room, Settings())
     >>> info = describe(torch.ones(1, 1, 9), scene, Settings(), "none", None)

@@ -58,7 +58,7 @@ def diffuse_noise_field(
 
     Example
     -------
-    >>> from .patterns import resolve_patterns
+    >>> from spatial_brain.simulation.rir.patterns import resolve_patterns
     >>> omni = resolve_patterns("omni", None, 2)
     >>> noise = diffuse_noise_field(
     ...     torch.zeros(2, 3).double(), omni, 1, 4096, fs=16000,
@@ -118,7 +118,7 @@ def coherence_matrix(microphones, patterns, wave_number):
 
     Example
     -------
-    >>> from .patterns import resolve_patterns
+    >>> from spatial_brain.simulation.rir.patterns import resolve_patterns
     >>> places = torch.tensor([[0.0, 0, 0], [0.1, 0, 0]]).double()
     >>> omni = resolve_patterns("omni", None, 2)
     >>> wave = torch.tensor([0.0, 10 * math.pi]).double()

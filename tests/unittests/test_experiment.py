@@ -1,0 +1,106 @@
+"""Guards of the common training loop."""
+
+import json
+
+import pytest
+import torch
+
+from spatial_brain.experiment import (
+    SpatialBrain,
+    on_main_process,
+    parse_arguments,
+)
+from spatial_brain.nnet.schedules import StepDecay, WarmupCosine
+
+
+class Toy(SpatialBrain):
+    """Pulls a weight towards batches; keeps what each step saw."""
+
+    seen = ()
+
+    def compute_forward(self, batch, stage):
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.seen = (*self.seen, (rate, torch.rand(()).item()))
+        return self.modules.model(batch)
+
+    def compute_objectives(self, predictions, batch, stage):
+        return 1e3 * predictions.square().mean()
+
+
+def make(schedule=None, **options):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(2, 2)
+    return Toy(
+        {"model": model},
+        lambda parameters: torch.optim.SGD(parameters, 1.0),
+        {"seed": 7, "learning_rate_schedule": schedule},
+        {"device": "cpu", "noprogressbar": True, **options},
+    )
+
+
+def fit(brain, epochs=2, batches=3):
+    data = torch.ones(batches, 2)
+    brain.fit(range(1, epochs + 1), torch.utils.data.DataLoader(data))
+    return brain
+
+
+def test_all_groups_are_clipped_together():
+    for limit, clipped in ((2.0, True), (0.0, False)):
+        brain = make(max_grad_norm=limit, remove_vector_weight_decay=True)
+        brain.opt_class = lambda groups: torch.optim.SGD(groups, 1.0)
+        before = [p.detach().clone() for p in brain.modules.parameters()]
+        fit(brain, epochs=1, batches=1)
+        assert len(brain.optimizer.param_groups) == 2
+        moved = torch.cat(
+            [
+                (new - old).flatten()
+                for new, old in zip(
+                    brain.modules.parameters(), before, strict=True
+                )
+            ]
+        ).norm()
+        if clipped:
+            assert moved.item() == pytest.approx(limit, rel=1e-3)
+        else:
+            assert moved > 100
+
+
+def test_random_numbers_depend_on_seed_and_step_alone():
+    first, second = fit(make()), make()
+    torch.manual_seed(99)
+    second = fit(second)
+    drawn = [value for _, value in first.seen]
+    assert drawn == [value for _, value in second.seen]
+    assert len(set(drawn)) == 6
+    other = make()
+    other.hparams.seed = 8
+    assert fit(other).seen[0][1] != drawn[0]
+
+
+def test_learning_rate_follows_the_schedule():
+    schedule = StepDecay(0.1, 0.5, every=1)
+    rates = [rate for rate, _ in fit(make(schedule)).seen]
+    assert rates == pytest.approx([0.1] * 3 + [0.05] * 3)
+    rising = WarmupCosine(0.3, warmup=1, epochs=2)
+    rates = [rate for rate, _ in fit(make(rising)).seen]
+    assert rates[:4] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert rates[3] > rates[4] > rates[5] > 0
+
+
+def test_errors_of_the_main_process_are_raised():
+    with pytest.raises(ValueError, match="Expecting value"):
+        on_main_process(json.loads, "broken{")
+
+
+def test_missing_yaml_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
+        parse_arguments([str(tmp_path / "nowhere.yaml")])
+
+
+def test_launch_flags_of_old_are_understood(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    path.write_text("seed: 1\n")
+    monkeypatch.setenv("RANK", "0")
+    flags = ["--distributed_launch", "--local-rank=0", "--seed", "2"]
+    name, _, overrides = parse_arguments([str(path), *flags])
+    assert name == str(path) and overrides == "seed: 2"
