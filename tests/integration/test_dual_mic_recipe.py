@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from spatial_brain.dataio.audio import write_audio
+from spatial_brain.geometry import azel_to_unit, linear_array
 from spatial_brain.inference import SoundLocalizer
+from spatial_brain.simulation import simulate_rir
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/DualMic-LibriSpeech"
 SMALL = {
@@ -173,6 +175,34 @@ def test_trained_run_locates_a_recording(unbroken, tmp_path):
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert json.loads(done.stdout)
+
+
+def test_evaluation_with_measured_responses(unbroken, tmp_path):
+    center = torch.tensor([2.5, 2.0, 1.5])
+    lines = ["path,azimuth,elevation,condition"]
+    for azimuth in (-60, 0, 45, 120):
+        source = center + 1.2 * azel_to_unit(azimuth, 0.0)
+        rir = simulate_rir(
+            (5, 4, 3), source[None], center + linear_array(2, 0.1), t60=0.2
+        )
+        write_audio(
+            tmp_path / f"{azimuth}.wav", rir[0].T, 16000, subtype="FLOAT"
+        )
+        lines.append(f"{azimuth}.wav,{azimuth},0,dry")
+    lines.append("corner.wav,,,dry")
+    (tmp_path / "rirs.csv").write_text("\n".join(lines))
+    line = [sys.executable, "evaluate_measured.py", "--num_mixtures", "4"]
+    line += ["--model", str(unbroken), "--split", "test-clean"]
+    line += ["--speech", str(unbroken / "data")]
+    line += ["--rirs", str(tmp_path / "rirs.csv")]
+    done = run([*line, "--output", str(tmp_path / "errors.json")])
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    errors = json.loads((tmp_path / "errors.json").read_text())
+    assert errors["network"]["num_mixtures"] == 4
+    assert errors["srp_phat"]["mae"] < 25
+    done = run([*line, "--azimuth", "phi"])
+    assert done.returncode != 0
+    assert "has no column 'phi'" in done.stderr
 
 
 def test_results_are_complete(unbroken):

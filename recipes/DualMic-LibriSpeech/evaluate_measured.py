@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""How a trained localiser does in real rooms: measured impulse responses.
+
+Dry speech is convolved with responses that were measured with a pair of
+microphones; two talkers speak from two places of the same room.
+
+> python evaluate_measured.py --model results/mini/1 \\
+>     --speech speech/manifest.csv --split test --rirs rirs/manifest.csv
+
+The table of responses has the columns ``path`` (one file a source position,
+relative to ``--root``), ``azimuth`` and ``elevation`` (degrees, seen from the
+array whose second channel lies on +x) and, if rooms differ, ``condition``;
+other names can be given. Rows without an azimuth are left out.
+"""
+
+import argparse
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spatial_brain.dataio.audio import read_audio
+from spatial_brain.dataio.corpora import list_utterances
+from spatial_brain.dataio.json_files import write_json
+from spatial_brain.dataio.progress import progress
+from spatial_brain.geometry import azel_to_unit, cone_angle
+from spatial_brain.inference import SoundLocalizer
+from spatial_brain.metrics.localization import LocalizationErrors
+from spatial_brain.processing.localization import (
+    gcc_phat_directions,
+    srp_phat_directions,
+)
+from spatial_brain.simulation.mixing import add_noise, convolve, mix
+
+
+def parse_arguments():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="folder of a run")
+    parser.add_argument("--speech", required=True, help="corpus or CSV table")
+    parser.add_argument("--split", help="split of the corpus")
+    parser.add_argument("--rirs", required=True, help="CSV table of responses")
+    parser.add_argument("--root", help="folder of its paths; default: its own")
+    parser.add_argument("--channels", default="0,1", help="of the responses")
+    parser.add_argument("--spacing", type=float, default=0.1, help="metres")
+    parser.add_argument("--azimuth", default="azimuth", help="column")
+    parser.add_argument("--elevation", default="elevation", help="column")
+    parser.add_argument("--condition", default="condition", help="column")
+    parser.add_argument("--num_mixtures", type=int, default=300)
+    parser.add_argument("--sir", type=float, default=5.0, help="dB, +-")
+    parser.add_argument("--snr", type=float, default=20.0, help="dB, white")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", help="JSON file for the errors")
+    return parser.parse_args()
+
+
+def read_table(options):
+    """Rooms: condition to a list of (path, cone angle)."""
+    table = Path(options.rirs)
+    if not table.is_file():
+        raise FileNotFoundError(f"{table}: no such table of responses")
+    root = Path(options.root) if options.root else table.parent
+    rooms = defaultdict(list)
+    with open(table, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        for column in ("path", options.azimuth, options.elevation):
+            if column not in (reader.fieldnames or []):
+                raise ValueError(
+                    f"{table}: has no column {column!r}, there are "
+                    f"{reader.fieldnames}; name it (see --help)"
+                )
+        for row in reader:
+            if row[options.azimuth]:
+                direction = azel_to_unit(
+                    float(row[options.azimuth]), float(row[options.elevation])
+                )
+                room = rooms[row.get(options.condition, "")]
+                room.append((root / row["path"], float(cone_angle(direction))))
+    rooms = [room for room in rooms.values() if len(room) > 1]
+    if not rooms:
+        raise ValueError(f"{table}: no room has two source positions")
+    return rooms
+
+
+def make_mixture(rng, room, utterances, length, fs, options):
+    """Mixture [time, 2] and cone angles of its two talkers."""
+    places = [room[i] for i in rng.choice(len(room), 2, replace=False)]
+    talkers = [utterances[rng.integers(len(utterances))]]
+    while len(talkers) < 2:
+        other = utterances[rng.integers(len(utterances))]
+        if other.speaker != talkers[0].speaker:
+            talkers.append(other)
+    dry = torch.zeros(2, length)
+    for row, talker in enumerate(talkers):
+        start = int(rng.integers(max(1, talker.num_samples - length)))
+        count = min(length, talker.num_samples - start)
+        speech, _ = read_audio(talker.path, start=start, num_samples=count)
+        dry[row, :count] = speech[:, 0]
+    channels = [int(c) for c in options.channels.split(",")]
+    rirs = [
+        read_audio(str(path), fs=fs, resample=True)[0][:, channels].T
+        for path, _ in places
+    ]
+    images = convolve(dry, torch.stack(rirs), length)
+    sir = rng.uniform(-options.sir, options.sir)
+    mixture, _ = mix(images, [0.0, -sir], fs=fs)
+    noise = torch.from_numpy(rng.standard_normal((length, 2))).float()
+    return add_noise(mixture, noise, options.snr, fs=fs), [a for _, a in places]
+
+
+def main():
+    """Evaluate and print the errors."""
+    options = parse_arguments()
+    localizer = SoundLocalizer.from_hparams(source=options.model)
+    fs = localizer.hparams.sample_rate
+    length = int(localizer.hparams.window_length * fs)
+    rooms = read_table(options)
+    utterances = list_utterances(
+        options.speech, splits=[options.split] if options.split else None, fs=fs
+    )
+    rng = np.random.default_rng(options.seed)
+    errors = defaultdict(LocalizationErrors)
+    for index in progress(range(options.num_mixtures), description="mixtures"):
+        room = rooms[index % len(rooms)]
+        mixture, angles = make_mixture(
+            rng, room, utterances, length, fs, options
+        )
+        pair = {"spacing": options.spacing, "fs": fs}
+        answers = {
+            "network": localizer.localize_batch(mixture[None]).degrees,
+            "srp_phat": srp_phat_directions(mixture[None], **pair),
+            "gcc_phat": gcc_phat_directions(mixture[None], **pair),
+        }
+        for name, answer in answers.items():
+            errors[name].append([str(index)], answer, [angles])
+    results = {name: error.summarize() for name, error in errors.items()}
+    print(f"{'':10}{'mean error':>12}{'95 % interval':>18}{'median':>9}")
+    for name, result in results.items():
+        interval = f"{result['mae_low']:.1f} to {result['mae_high']:.1f}"
+        print(
+            f"{name:10}{result['mae']:11.1f}°{interval:>18}"
+            f"{result['median']:8.1f}°{100 * result['accuracy_10']:5.0f} % "
+            "within 10°"
+        )
+    if options.output:
+        write_json(options.output, results)
+
+
+if __name__ == "__main__":
+    main()
