@@ -41,7 +41,8 @@ class LocalizationBrain(SpatialBrain):
     def compute_forward(self, batch, stage):
         """Mix the batch's talkers in their rooms, then score directions."""
         batch = batch.to(self.device)
-        waveform = self.mix_talkers(batch)
+        with torch.autocast(self.device_type, enabled=False):
+            waveform = self.mix_talkers(batch)
         return self.modules.model(waveform), waveform
 
     def mix_talkers(self, batch):
@@ -76,9 +77,10 @@ class LocalizationBrain(SpatialBrain):
             sigma=self.hparams.label_sigma,
         )
         if stage != sb.Stage.TRAIN:
-            self.append_errors(batch, logits.float(), angles)
-        if stage == sb.Stage.TEST:
-            self.append_baselines(batch, waveform.float(), angles)
+            with torch.autocast(self.device_type, enabled=False):
+                self.append_errors(batch, logits.float(), angles)
+                if stage == sb.Stage.TEST:
+                    self.append_baselines(batch, waveform, angles)
         return loss
 
     def append_errors(self, batch, logits, angles):

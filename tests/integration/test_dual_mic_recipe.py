@@ -147,6 +147,21 @@ def test_two_processes(unbroken, tmp_path, launcher, flags):
     assert log.count("epoch: 1") == 1
 
 
+def test_half_precision(unbroken, tmp_path):
+    flags = ["--precision", "bf16", "--eval_precision", "bf16"]
+    done = run(
+        command(tmp_path, *flags, data=unbroken / "data", number_of_epochs="1")
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    half, full = (
+        json.loads((folder / "metrics.json").read_text())["methods"]
+        for folder in (tmp_path, unbroken)
+    )
+    # The baselines hear the same mixtures, in full precision.
+    assert half["gcc_phat"] == full["gcc_phat"]
+    assert half["srp_phat"] == full["srp_phat"]
+
+
 def test_old_launch_flag_without_launcher_names_torchrun(tmp_path):
     done = run(command(tmp_path, "--distributed_launch"))
     assert done.returncode != 0
