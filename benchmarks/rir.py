@@ -214,14 +214,10 @@ def compare(t60, repeats, patience, skipped=()):
         print(f"{name:40}{'not measured at this T60 (minutes)':>42}")
 
 
-def many_rooms(counts, peer_rooms):
-    """Print the cost per room for more and more rooms."""
-    generator = torch.Generator().manual_seed(0)
-    rooms = [
-        sample_room(generator, t60_range=(0.2, 0.8)) for _ in range(max(counts))
-    ]
+def time_peer(rooms):
+    """Seconds a room of pyroomacoustics' image sources."""
     start = time.perf_counter()
-    for room in rooms[:peer_rooms]:
+    for room in rooms:
         absorption, order = pra.inverse_sabine(room.t60, room.size.tolist())
         box = pra.ShoeBox(
             room.size.tolist(),
@@ -233,35 +229,26 @@ def many_rooms(counts, peer_rooms):
             box.add_source(source)
         box.add_microphone_array(room.microphones.numpy().T)
         box.compute_rir()
-    peer = (time.perf_counter() - start) / peer_rooms
-    print(
-        "\nrandom rooms, 3 x 3 x 2.5 to 10 x 8 x 4 m, T60 0.2 to 0.8 s, all "
-        f"new;\npyroomacoustics, first {peer_rooms} of them: "
-        f"{1e3 * peer:.1f} ms a room"
-    )
-    print(f"{'method':34}{'rooms':>7}{'s':>9}{'ms a room':>11}{'ratio':>8}")
+    return (time.perf_counter() - start) / len(rooms)
 
-    def report(name, some, function):
-        function(some)  # compiles, fills the memory pool
-        calibration.forget()
-        start = time.perf_counter()
-        function(some)
-        spent, count = time.perf_counter() - start, len(some)
-        print(
-            f"{name:34}{count:7}{spent:9.3f}{1e3 * spent / count:11.2f}"
-            f"{peer * count / spent:8.1f}"
-        )
 
-    def ours(device, **options):
-        def run(some):
-            simulate_rir_batch(
-                some, device=device, generator=generator, **options
-            )
-            if device == "cuda":
-                torch.cuda.synchronize()
+def batch_function(device, generator, **options):
+    """Function which simulates a list of rooms on a device."""
 
-        return run
+    def run(rooms):
+        simulate_rir_batch(rooms, device=device, generator=generator, **options)
+        if device == "cuda":
+            torch.cuda.synchronize()
 
+    return run
+
+
+def many_rooms(counts, peer_rooms):
+    """Print the cost per room for more and more rooms."""
+    generator = torch.Generator().manual_seed(0)
+    rooms = [
+        sample_room(generator, t60_range=(0.2, 0.8)) for _ in range(max(counts))
+    ]
     walls = [
         dataclasses.replace(
             room,
@@ -270,18 +257,36 @@ def many_rooms(counts, peer_rooms):
         )
         for room in rooms
     ]
+    peer = time_peer(rooms[:peer_rooms])
+    print(
+        "\nrandom rooms, 3 x 3 x 2.5 to 10 x 8 x 4 m, T60 0.2 to 0.8 s, all "
+        f"new;\npyroomacoustics, first {peer_rooms} of them: "
+        f"{1e3 * peer:.1f} ms a room"
+    )
+    print(f"{'method':34}{'rooms':>7}{'s':>9}{'ms a room':>11}{'ratio':>8}")
+    runs = []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-        for count in counts:
-            report(f"image_source, {device}", rooms[:count], ours(device))
-        for count in counts:
-            tail = ours(device, diffuse_from=15.0)
-            report(f"tail from 15 dB, {device}", rooms[:count], tail)
-        for count in counts:
-            name = f"image_source, {device}, walls given"
-            report(name, walls[:count], ours(device, duration=0.8))
+        full = batch_function(device, generator)
+        tail = batch_function(device, generator, diffuse_from=15.0)
+        fixed = batch_function(device, generator, duration=0.8)
+        runs += [
+            (f"image_source, {device}", rooms, full),
+            (f"tail from 15 dB, {device}", rooms, tail),
+            (f"image_source, {device}, walls given", walls, fixed),
+        ]
     if has_gpurir():
+        runs.append(("gpuRIR, walls given", rooms, run_gpurir))
+    for name, some, function in runs:
         for count in counts:
-            report("gpuRIR, walls given", rooms[:count], run_gpurir)
+            function(some[:count])  # compiles, fills the memory pool
+            calibration.forget()
+            start = time.perf_counter()
+            function(some[:count])
+            spent = time.perf_counter() - start
+            print(
+                f"{name:34}{count:7}{spent:9.3f}{1e3 * spent / count:11.2f}"
+                f"{peer * count / spent:8.1f}"
+            )
 
 
 def run_gpurir(rooms):
