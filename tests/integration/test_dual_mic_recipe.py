@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,13 +124,17 @@ def test_test_only_needs_a_trained_model(unbroken, tmp_path):
     [
         (["torch.distributed.run", "--standalone"], []),
         (
-            ["torch.distributed.launch", "--master_port=29587"],
+            ["torch.distributed.launch", "--master_port=<free>"],
             ["--distributed_launch"],
         ),
     ],
     ids=["torchrun", "launch of old"],
 )
 def test_two_processes(unbroken, tmp_path, launcher, flags):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    launcher = [part.replace("<free>", port) for part in launcher]
     done = run(
         command(
             tmp_path,
