@@ -123,8 +123,8 @@ def prepare_rir_bank(
     """Draw rooms and simulate their impulse responses, all in one file.
 
     Room ``i`` depends on ``(seed, i)`` alone, so the bank is the same for any
-    number of workers. A run that is killed goes on where it stopped; a bank
-    made with the same arguments is kept. Read it with
+    number of workers, but for rounding. A run that is killed goes on where it
+    stopped; a bank made with the same arguments is kept. Read it with
     ``spatial_brain.dataio.storage.ArrayStore``: item ``i`` is float32 of shape
     [source, microphone, time].
 

@@ -307,7 +307,7 @@ def _filter_frames(signals, responses, fs, nfft):
         padded[hop : hop + length] = samples[: count * hop]
         frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * hop)
         spectrum = torch.fft.rfft(
-            torch.from_numpy(frames[::hop] * window).clone(), n=nfft
+            torch.from_numpy(frames[::hop] * window), n=nfft
         )
         total = total + spectrum * torch.from_numpy(response)
     blocks = torch.fft.irfft(total, n=nfft).numpy()
