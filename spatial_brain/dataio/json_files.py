@@ -1,6 +1,7 @@
 """JSON files that are complete or not there at all."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -41,6 +42,33 @@ def write_json(path, content):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def without_nan(value):
+    """The same content with None for NaN and infinity.
+
+    Arguments
+    ---------
+    value : Any
+        Dicts and lists, nested, of anything.
+
+    Returns
+    -------
+    Any
+        New dicts and lists.
+
+    Example
+    -------
+    >>> without_nan({"a": [1.0, float("nan")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def read_json(path):
