@@ -1,0 +1,1 @@
+"""Augmentation of multichannel signals, features and labels together."""
