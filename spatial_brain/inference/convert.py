@@ -1,10 +1,16 @@
 """Released checkpoints of other systems to folders this package can use."""
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.seld_checkpoints import AUDIOSET
+from spatial_brain.inference.seld_conversion import (
+    convert_audioset,
+    convert_pseldnets,
+)
 from spatial_brain.inference.weights import load_weights, read_weights
 
 DUAL_MIC_SSL = """\
@@ -26,11 +32,11 @@ class Conversion(NamedTuple):
     Arguments
     ---------
     folder : Path
-        The pretrained folder.
+        The pretrained folder; for AudioSet weights the file.
     num_tensors : int
         Entries of the state dict.
     num_parameters : int
-        Trained numbers.
+        Trained numbers; for AudioSet weights all numbers.
     """
 
     folder: Path
@@ -41,7 +47,9 @@ class Conversion(NamedTuple):
 def convert(format, checkpoint, output):
     """Turn a released checkpoint into a pretrained folder.
 
-    The weights are loaded strictly: every name and shape must fit.
+    The weights are loaded strictly: every name and shape must fit. AudioSet
+    weights of a backbone are no complete network; they become one file with
+    which a training begins.
 
     Arguments
     ---------
@@ -50,7 +58,8 @@ def convert(format, checkpoint, output):
     checkpoint : str or Path
         File with tensors only.
     output : str or Path
-        Folder to write; a ``source`` for ``from_hparams`` afterwards.
+        Folder to write; a ``source`` for ``from_hparams`` afterwards. For
+        AudioSet weights a folder or a ``.safetensors`` file.
 
     Returns
     -------
@@ -70,7 +79,7 @@ def convert(format, checkpoint, output):
     >>> convert("unheard-of", "model.pth", "pretrained")
     Traceback (most recent call last):
     ...
-    ValueError: unknown checkpoint format 'unheard-of'; there are: dual-mic-ssl
+    ValueError: unknown checkpoint format 'unheard-of'; there are: ...
     """
     if format not in FORMATS:
         raise ValueError(
@@ -98,4 +107,18 @@ def _dual_mic_ssl(checkpoint, output):
     )
 
 
-FORMATS = {"dual-mic-ssl": _dual_mic_ssl}
+def _pseldnets(checkpoint, output):
+    """One of the networks of PSELDNets (``mACCDOA-HTSAT-0.567.ckpt``)."""
+    return Conversion(*convert_pseldnets(checkpoint, output))
+
+
+def _audioset(format, checkpoint, output):
+    """AudioSet weights of a backbone."""
+    return Conversion(*convert_audioset(format, checkpoint, output))
+
+
+FORMATS = {
+    "dual-mic-ssl": _dual_mic_ssl,
+    "pseldnets": _pseldnets,
+    **{format: partial(_audioset, format) for format in AUDIOSET},
+}

@@ -1,0 +1,180 @@
+"""Networks for sound event localization and detection, and their outputs.
+
+One wrapper, four backbones, four ways to say what is heard where. Methods:
+
+- ``accdoa``: a vector per class, its length the activity (Shimada et al.,
+  ICASSP 2021);
+- ``multi_accdoa``: three such vectors per class, for same-class events
+  (Shimada et al., ICASSP 2022);
+- ``einv2``: three tracks of class and direction from two branches (Cao et
+  al., ICASSP 2021);
+- ``seddoa``: the same outputs from one branch.
+"""
+
+import importlib
+
+from torch import nn
+
+METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
+NUM_TRACKS = 3
+FRAMES_PER_LABEL = 10
+
+BACKBONES = {
+    "htsat": ("spatial_brain.models.htsat", "HTSAT"),
+    "passt": ("spatial_brain.models.passt", "PaSST"),
+    "cnn14_conformer": (
+        "spatial_brain.models.cnn14_conformer",
+        "CNN14Conformer",
+    ),
+    "crnn": ("spatial_brain.models.seld_crnn", "SELDCRNN"),
+}
+
+
+def output_sizes(method, num_classes):
+    """Numbers a label frame of each output.
+
+    Arguments
+    ---------
+    method : str
+        One of ``METHODS``.
+    num_classes : int
+        Event classes.
+
+    Returns
+    -------
+    dict of int
+        Size by output name.
+
+    Raises
+    ------
+    ValueError
+        If the method is not known.
+
+    Example
+    -------
+    >>> output_sizes("multi_accdoa", 13), output_sizes("seddoa", 13)
+    ({'multi_accdoa': 117}, {'sed': 39, 'doa': 9})
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+    if method == "accdoa":
+        return {"accdoa": 3 * num_classes}
+    if method == "multi_accdoa":
+        return {"multi_accdoa": 3 * NUM_TRACKS * num_classes}
+    return {"sed": NUM_TRACKS * num_classes, "doa": 3 * NUM_TRACKS}
+
+
+def finish_outputs(outputs):
+    """Last step of every network: activations, and tracks on their own axis.
+
+    Arguments
+    ---------
+    outputs : dict of torch.Tensor
+        Values before the activation [batch, frame, size], named and sized as
+        ``output_sizes`` says.
+
+    Returns
+    -------
+    dict of torch.Tensor
+        ``accdoa`` [batch, frame, 3 classes] and ``multi_accdoa`` [batch,
+        frame, 9 classes] after tanh (track, axis, class; the class runs
+        fastest); or ``sed`` [batch, frame, 3, classes], logits, and ``doa``
+        [batch, frame, 3, 3] after tanh. float32 (float64 for such input).
+
+    Example
+    -------
+    >>> import torch
+    >>> done = finish_outputs({"sed": torch.zeros(1, 4, 39),
+    ...                        "doa": torch.ones(1, 4, 9)})
+    >>> done["sed"].shape, done["doa"].shape, done["doa"].max().item() < 1
+    (torch.Size([1, 4, 3, 13]), torch.Size([1, 4, 3, 3]), True)
+    """
+    finished = {}
+    for name, x in outputs.items():
+        x = x.double() if x.element_size() == 8 else x.float()
+        if name in ("sed", "doa"):
+            x = x.unflatten(-1, (NUM_TRACKS, -1))
+        finished[name] = x if name == "sed" else x.tanh()
+    return finished
+
+
+class SELDNetwork(nn.Module):
+    """Feature maps to events, classes and directions.
+
+    Arguments
+    ---------
+    backbone : str
+        "htsat", "passt", "cnn14_conformer" or "crnn".
+    method : str
+        One of ``METHODS`` that the backbone has.
+    num_classes : int
+        Event classes.
+    num_channels : int
+        Channels of the features; 7 for log-mel spectra and intensity vectors
+        of first-order Ambisonics.
+    **options
+        Options of the backbone's class.
+
+    Raises
+    ------
+    ValueError
+        For an unknown backbone, or a method that the backbone has not.
+
+    Example
+    -------
+    >>> import torch
+    >>> network = SELDNetwork("htsat", "multi_accdoa", 13).eval()
+    >>> with torch.no_grad():
+    ...     outputs = network(torch.randn(1, 7, 501, 64))
+    >>> outputs["multi_accdoa"].shape
+    torch.Size([1, 50, 117])
+    """
+
+    def __init__(
+        self, backbone, method, num_classes, num_channels=7, **options
+    ):
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(
+                f"backbone must be one of {tuple(BACKBONES)}, got {backbone!r}"
+            )
+        output_sizes(method, num_classes)
+        self.backbone = backbone
+        self.method = method
+        self.num_classes = num_classes
+        self.num_channels = num_channels
+        # Only what is used is imported: some backbones bring libraries.
+        module, name = BACKBONES[backbone]
+        build = getattr(importlib.import_module(module), name)
+        self.network = build(method, num_classes, num_channels, **options)
+
+    def forward(self, features):
+        """Compute the outputs of the method.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            [batch, channel, frame, bin], 100 frames a second, at least 10.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            As ``finish_outputs`` says; frame // 10 label frames.
+
+        Raises
+        ------
+        ValueError
+            If the features have another number of axes or channels, or are
+            too short.
+        """
+        if features.ndim != 4 or features.shape[1] != self.num_channels:
+            raise ValueError(
+                f"expected features [batch, {self.num_channels}, frame, bin], "
+                f"got {list(features.shape)}"
+            )
+        if features.shape[2] < FRAMES_PER_LABEL:
+            raise ValueError(
+                f"{features.shape[2]} feature frames are too few: one label "
+                f"frame takes {FRAMES_PER_LABEL}"
+            )
+        return self.network(features)

@@ -1,0 +1,262 @@
+"""The small network for SELD: convolutions, a recurrent layer, attention.
+
+The baseline of the DCASE challenge (Adavanne et al., 2019; with attention and
+multi-ACCDOA since 2022), for features at 100 frames a second instead of 50 and
+with normalised inputs, for every method.
+"""
+
+import torch
+from torch import nn
+
+from spatial_brain.models.cnn14_conformer import check_features
+from spatial_brain.models.seld import finish_outputs, output_sizes
+from spatial_brain.nnet.cross_stitch import CrossStitch
+from spatial_brain.nnet.input_norm import InputNorm
+
+# Frames and bins that become one behind each convolution: ten frames of
+# 10 ms become one of 100 ms.
+POOLS = ((5, 4), (2, 4), (1, 2))
+MIN_BINS = 32
+
+
+class GatedGRU(nn.Module):
+    """A GRU in both directions whose halves gate each other.
+
+    The product of the hyperbolic tangents of forward and backward states, as
+    in the challenge's baseline.
+
+    Arguments
+    ---------
+    inputs : int
+        Size of the input.
+    outputs : int
+        Size of the states of one direction and of the output.
+    depth : int
+        Layers.
+    dropout : float
+        Between the layers.
+
+    Example
+    -------
+    >>> GatedGRU(6, 4, 2)(torch.randn(2, 5, 6)).shape
+    torch.Size([2, 5, 4])
+    """
+
+    def __init__(self, inputs, outputs, depth=2, dropout=0.0):
+        super().__init__()
+        self.gru = nn.GRU(
+            inputs,
+            outputs,
+            depth,
+            batch_first=True,
+            dropout=dropout if depth > 1 else 0.0,
+            bidirectional=True,
+        )
+
+    def forward(self, x):
+        """Map [batch, frame, inputs] to [batch, frame, outputs]."""
+        forward, backward = self.gru(x)[0].tanh().chunk(2, dim=-1)
+        return forward * backward
+
+
+class AttentionLayer(nn.Module):
+    """Self-attention, added to its input, and layer norm.
+
+    Arguments
+    ---------
+    dim : int
+        Size of the frames.
+    heads : int
+        Attention heads; divides ``dim``.
+    dropout : float
+        Of the attention weights.
+
+    Example
+    -------
+    >>> AttentionLayer(8, 2)(torch.randn(2, 5, 8)).shape
+    torch.Size([2, 5, 8])
+    """
+
+    def __init__(self, dim, heads=8, dropout=0.0):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(
+            dim, heads, dropout=dropout, batch_first=True
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x):
+        """Map [batch, frame, dim] to the same shape."""
+        return self.norm(x + self.attention(x, x, x, need_weights=False)[0])
+
+
+class _Branch(nn.Module):
+    """Convolutions, and what looks along time, of one branch."""
+
+    def __init__(self, channels, width, bins, options):
+        super().__init__()
+        dim, dropout = 2 * width, options["dropout"]
+        stages = []
+        for pool in POOLS:
+            stages.append(
+                nn.Sequential(
+                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    # Before the ReLU: the same maxima, less work.
+                    nn.MaxPool2d(pool),
+                    nn.ReLU(inplace=True),
+                    nn.Dropout2d(dropout),
+                )
+            )
+            channels, bins = width, bins // pool[1]
+        self.stages = nn.ModuleList(stages)
+        layers = [
+            AttentionLayer(dim, options["heads"], dropout)
+            for _ in range(options["attention_layers"])
+        ]
+        self.along_time = nn.Sequential(
+            GatedGRU(width * bins, dim, options["gru_layers"], dropout),
+            *layers,
+            nn.Linear(dim, dim),
+        )
+
+    def look_along_time(self, x):
+        """Map [batch, channel, frame, bin] to [batch, frame, dim]."""
+        return self.along_time(x.transpose(1, 2).flatten(2))
+
+
+class SELDCRNN(nn.Module):
+    """Sound events and their directions, with few parameters.
+
+    Normalisation of every channel and bin -> three convolutions with pooling
+    (down to label frames of 100 ms) -> gated bidirectional GRU -> attention
+    -> linear maps. With ``width`` 64 these are the sizes of the challenge's
+    baseline: 64 channels, 128 states, 8 heads.
+
+    With "einv2" two such branches, for classes (the first four channels only)
+    and directions, share what they learn through cross-stitch units behind
+    every convolution and at the end.
+
+    Arguments
+    ---------
+    method : str
+        "accdoa", "multi_accdoa", "einv2" or "seddoa".
+    num_classes : int
+        Classes of sound events.
+    num_channels : int
+        Feature channels.
+    width : int
+        Channels of the convolutions; everything behind has twice that.
+    gru_layers : int
+        Recurrent layers.
+    attention_layers : int
+        Layers of self-attention.
+    heads : int
+        Attention heads; divides ``2 * width``.
+    dropout : float
+        Everywhere.
+    num_bins : int
+        Frequency bins, at least 32.
+    sed_channels : int
+        First channels, which the classes of "einv2" are found from.
+    symmetric_stitch : bool
+        Form of the cross-stitch units, see ``CrossStitch``.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown or there are too few bins.
+
+    Example
+    -------
+    >>> net = SELDCRNN("multi_accdoa", 5, width=8)
+    >>> net(torch.randn(1, 7, 101, 64))["multi_accdoa"].shape
+    torch.Size([1, 10, 45])
+    """
+
+    def __init__(
+        self,
+        method,
+        num_classes,
+        num_channels=7,
+        width=64,
+        gru_layers=2,
+        attention_layers=2,
+        heads=8,
+        dropout=0.05,
+        num_bins=64,
+        sed_channels=4,
+        symmetric_stitch=False,
+    ):
+        super().__init__()
+        sizes = output_sizes(method, num_classes)
+        if num_bins < MIN_BINS:
+            raise ValueError(
+                f"num_bins={num_bins}: the pooling needs at least {MIN_BINS}"
+            )
+        self.method, self.num_classes = method, num_classes
+        self.num_channels, self.num_bins = num_channels, num_bins
+        self.sed_channels, dim = sed_channels, 2 * width
+        options = {
+            "gru_layers": gru_layers,
+            "attention_layers": attention_layers,
+            "heads": heads,
+            "dropout": dropout,
+        }
+        self.scalar = InputNorm(num_channels, num_bins)
+        self.encoder = _Branch(num_channels, width, num_bins, options)
+        if method == "einv2":
+            self.sed_encoder = _Branch(sed_channels, width, num_bins, options)
+            self.stitch = nn.ModuleList(
+                [CrossStitch(width, symmetric_stitch, 1) for _ in POOLS]
+                + [CrossStitch(dim, symmetric_stitch)]
+            )
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(dim, size) for name, size in sizes.items()}
+        )
+
+    def forward(self, features):
+        """Outputs for every label frame.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            [batch, channel, frame, bin], 100 frames a second.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            See ``spatial_brain.models.seld.finish_outputs``.
+
+        Raises
+        ------
+        ValueError
+            If channels or bins are others, or frames fewer than ten.
+        """
+        check_features(features, self.num_channels, self.num_bins)
+        # Channels last in memory: faster convolutions and pooling.
+        x = self.scalar(features).contiguous(memory_format=torch.channels_last)
+        if self.method == "einv2":
+            sed, doa = self._run_branches(x)
+        else:
+            for stage in self.encoder.stages:
+                x = stage(x)
+            sed = doa = self.encoder.look_along_time(x)
+        return finish_outputs(
+            {
+                name: head(sed if name == "sed" else doa)
+                for name, head in self.heads.items()
+            }
+        )
+
+    def _run_branches(self, x):
+        """Frames of the classes' and the directions' branch."""
+        sed, doa = x[:, : self.sed_channels], x
+        *early, last = self.stitch
+        for sed_stage, doa_stage, stitch in zip(
+            self.sed_encoder.stages, self.encoder.stages, early, strict=True
+        ):
+            sed, doa = stitch(sed_stage(sed), doa_stage(doa))
+        return last(
+            self.sed_encoder.look_along_time(sed),
+            self.encoder.look_along_time(doa),
+        )
