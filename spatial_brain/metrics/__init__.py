@@ -4,5 +4,6 @@ from spatial_brain.metrics.localization import (
     LocalizationErrors,
     localization_mae,
 )
+from spatial_brain.metrics.seld import SELDScores
 
-__all__ = ["LocalizationErrors", "localization_mae"]
+__all__ = ["LocalizationErrors", "SELDScores", "localization_mae"]
