@@ -8,9 +8,15 @@ import os
 import sys
 
 from spatial_brain import __version__
-from spatial_brain.cli import convert, locate, simulate
+from spatial_brain.cli import convert, detect, locate, score_seld, simulate
 
-COMMANDS = {"locate": locate, "simulate": simulate, "convert": convert}
+COMMANDS = {
+    "locate": locate,
+    "detect": detect,
+    "simulate": simulate,
+    "convert": convert,
+    "score-seld": score_seld,
+}
 
 
 def make_parser():

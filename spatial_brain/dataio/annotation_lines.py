@@ -43,7 +43,7 @@ class AnnotationLines:
         text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         self.every = text.split("\n")
-        self.rows = [line for line in self.every if line.strip()]
+        self.rows = [line for line in self.every if line and not line.isspace()]
         self.header = None
 
     def __len__(self):
@@ -120,16 +120,25 @@ class AnnotationLines:
         if not self.rows:
             return {columns[n]: np.empty(0) for n in used}
         commas = len(columns) - 1
+        every = len(used) == len(columns)
         values = None
-        if all(line.count(",") == commas for line in self.rows):
+        # Without a choice of columns the parser counts them in every row.
+        if every or all(line.count(",") == commas for line in self.rows):
             try:
                 values = np.loadtxt(
-                    self.rows, delimiter=",", comments=None, usecols=used,
+                    self.rows,
+                    delimiter=",",
+                    comments=None,
+                    usecols=None if every else used,
                     ndmin=2,
-                )  # fmt: skip
+                )
             except ValueError:
                 values = None
-        if values is None or not np.isfinite(values).all():
+        if (
+            values is None
+            or values.shape[1] != len(used)
+            or not np.isfinite(values).all()
+        ):
             raise self._fault(columns, used)
         return {columns[n]: values[:, i] for i, n in enumerate(used)}
 

@@ -72,7 +72,10 @@ class EventTable:
                     f"{column.shape}, 'frame' has {number} rows"
                 )
             if name == "azimuth":
-                column = (column + 180.0) % 360.0 - 180.0
+                # Arithmetic would cost the last bit of the others.
+                outside = (column < -180.0) | (column >= 180.0)
+                wrapped = (column[outside] + 180.0) % 360.0 - 180.0
+                column[outside] = wrapped
             object.__setattr__(self, name, column)
 
     def __len__(self):

@@ -64,6 +64,7 @@ nav a:hover, nav a:focus-visible { border-color: var(--accent); }
 .grid .card { margin: 0; }
 figure { margin: 0; }
 figure svg, figure img { display: block; width: 100%; height: auto; }
+figure audio { display: block; width: 100%; }
 .wide { max-width: 820px; }
 .single { max-width: 560px; }
 figcaption { font-size: .88rem; margin-top: .6rem; line-height: 1.45; }

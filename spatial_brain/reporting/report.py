@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from spatial_brain import __version__
 from spatial_brain.reporting.page import CSS, PAGE
+from spatial_brain.reporting.sounds import flac_uri
 from spatial_brain.reporting.style import figure_to_svg
 
 _PICTURES = {
@@ -120,8 +121,8 @@ class Report:
             Sentence below.
         emphasis : int, optional
             Row to stand out.
-        digits : int
-            Decimal places of floating-point cells.
+        digits : int or sequence of int
+            Decimal places of floating-point cells, one a column if several.
 
         Returns
         -------
@@ -145,6 +146,8 @@ class Report:
             for column in range(len(header))
         ]
         classes = [' class="text"' if text else "" for text in textual]
+        if isinstance(digits, int):
+            digits = [digits] * len(header)
         head = "".join(
             f"<th{kind}>{_escape(name)}</th>"
             for kind, name in zip(classes, header, strict=True)
@@ -152,8 +155,10 @@ class Report:
         body = []
         for index, row in enumerate(rows):
             cells = "".join(
-                f"<td{kind}>{_cell(value, digits)}</td>"
-                for kind, value in zip(classes, row, strict=True)
+                f"<td{kind}>{_cell(value, places)}</td>"
+                for kind, value, places in zip(
+                    classes, row, digits, strict=True
+                )
             )
             main = ' class="main"' if index == emphasis else ""
             body.append(f"<tr{main}>{cells}</tr>")
@@ -216,6 +221,30 @@ class Report:
         )
         kind = "grid small" if small else "grid"
         return self._add(f'<div class="{kind}">{cards}</div>')
+
+    def add_audio(self, waveform, fs, caption=None):
+        """Add a player; the sound is inside the page, as 16-bit FLAC.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            Shape [time]; scaled so that its peak is 0.7.
+        fs : int
+            Sampling rate, Hz; above 16 kHz it is reduced to that.
+        caption : str, optional
+            Sentence below.
+
+        Returns
+        -------
+        Report
+            This report.
+        """
+        below = _below(caption)
+        return self._add(
+            f'<figure class="card single"><audio controls preload="metadata" '
+            f'aria-label="{_escape(caption or "")}" '
+            f'src="{flac_uri(waveform, fs)}"></audio>{below}</figure>'
+        )
 
     def add_values(self, values):
         """Add names with their values.
@@ -350,5 +379,9 @@ def _picture(figure, caption):
             f'<img src="data:{kind};base64,{content}" '
             f'alt="{_escape(caption or "")}">'
         )
-    below = f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""
-    return f'<figure class="card">{image}{below}</figure>'
+    return f'<figure class="card">{image}{_below(caption)}</figure>'
+
+
+def _below(caption):
+    """HTML of a caption, if there is one."""
+    return f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""

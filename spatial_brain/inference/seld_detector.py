@@ -1,0 +1,345 @@
+"""Sound events in recordings: what, when, and from where."""
+
+import math
+import warnings
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch.nn import functional as F
+
+from spatial_brain.dataio.audio import audio_info, stream_blocks
+from spatial_brain.dataio.chunking import chunk_bounds
+from spatial_brain.dataio.events import FRAME_LENGTH, concatenate
+from spatial_brain.dataio.label_codecs import decode_outputs
+from spatial_brain.inference.pretrained import PretrainedModel
+from spatial_brain.processing.stitching import ChunkStitcher
+
+NUM_CHANNELS = 4
+SILENCE_DBFS = -80.0
+FOA_ORDER = "WYZX"
+# In Furse-Malham files W is 3 dB lower than in all others.
+FUMA_GAIN = math.sqrt(2.0)
+MERGE_ANGLE = 15.0
+
+
+class RecordingWarning(UserWarning):
+    """A recording can be read, but its directions cannot be trusted."""
+
+
+class SELDetector(PretrainedModel):
+    """Tells which sound events a recording holds, when and from where.
+
+    The folder's YAML gives ``modules: {model}``, called with features for a
+    dict of outputs; ``features``, from a waveform [batch, time, 4] to what the
+    model takes; ``method``, the meaning of the outputs (``"accdoa"``,
+    ``"multi_accdoa"``, ``"einv2"`` or ``"seddoa"``); ``num_classes`` and
+    ``class_names``; ``threshold``, one number or one a class; ``sample_rate``
+    (Hz); ``array_format`` (``"foa"`` or ``"mic"``); ``chunk_length``, the
+    seconds heard at once; ``detection_hop``, the seconds from one chunk to the
+    next: where chunks overlap their answers are averaged; and optionally
+    ``merge_angle`` (degrees; 15 by default), within which events of one class
+    are one.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        Those of :class:`spatial_brain.inference.pretrained.PretrainedModel`.
+
+    Example
+    -------
+    >>> from spatial_brain.models.seld import SELDNetwork
+    >>> from spatial_brain.processing.seld_features import LogMelIntensity
+    >>> detector = SELDetector(
+    ...     {"model": SELDNetwork("crnn", "accdoa", 2)},
+    ...     {"features": LogMelIntensity(24000), "method": "accdoa",
+    ...      "num_classes": 2, "class_names": ["bark", "bell"],
+    ...      "threshold": 0.5, "sample_rate": 24000, "array_format": "foa",
+    ...      "chunk_length": 1.0, "detection_hop": 0.5}, {"device": "cpu"})
+    >>> [events] = detector.detect_batch(torch.randn(1, 36000, 4))
+    >>> events.num_frames
+    15
+    """
+
+    HPARAMS_NEEDED = [
+        "sample_rate",
+        "chunk_length",
+        "detection_hop",
+        "method",
+        "num_classes",
+        "class_names",
+        "threshold",
+        "features",
+        "array_format",
+    ]
+    MODULES_NEEDED = ["model"]
+    MAX_BATCH = 8
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        names, number = self.hparams.class_names, self.hparams.num_classes
+        if len(names) != number:
+            raise ValueError(
+                f"class_names has {len(names)} names for num_classes={number}"
+            )
+        self.hparams.features = self.hparams.features.to(self.device).eval()
+
+    def detect_batch(self, waveform, lengths=None, threshold=None, hop=None):
+        """Events of each signal of a batch.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [batch, time, 4] at the model's sampling rate; FOA channels in the
+            order W, Y, Z, X.
+        lengths : torch.Tensor, optional
+            Relative lengths in (0, 1], [batch]; what lies behind is ignored.
+        threshold : float or sequence of float, optional
+            Activity from which on there is an event; default: the model's.
+        hop : float, optional
+            Seconds from one chunk to the next; default: the model's.
+
+        Returns
+        -------
+        list of spatial_brain.dataio.events.EventTable
+            One a signal.
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape, NaN samples, or a threshold or hop that does
+            not do.
+        """
+        if waveform.ndim != 3 or waveform.shape[-1] != NUM_CHANNELS:
+            raise ValueError(
+                f"expected a waveform [batch, time, {NUM_CHANNELS} channels], "
+                f"got {list(waveform.shape)}"
+            )
+        if not torch.isfinite(waveform).all():
+            raise ValueError("the waveform holds NaN or infinite samples")
+        chunk, hop = self._sizes(hop)
+        threshold = self._threshold(threshold)
+        totals = [waveform.shape[1]] * len(waveform)
+        if lengths is not None:
+            totals = [round(n * waveform.shape[1]) for n in lengths.tolist()]
+        cuts = [chunk_bounds(total, chunk, hop) for total in totals]
+        outputs = self._answers(
+            F.pad(row[cut.start : cut.stop], (0, 0, 0, cut.pad))
+            for row, some in zip(waveform, cuts, strict=True)
+            for cut in some
+        )
+        return [
+            self._assemble(islice(outputs, len(some)), total, hop, threshold)
+            for some, total in zip(cuts, totals, strict=True)
+        ]
+
+    def detect_file(
+        self,
+        path,
+        threshold=None,
+        hop=None,
+        resample=False,
+        channel_order=FOA_ORDER,
+    ):
+        """Events of a recording of any length.
+
+        The file is read chunk by chunk: memory does not grow with it.
+
+        Arguments
+        ---------
+        path : str or Path
+            Recording with four channels.
+        threshold : float or sequence of float, optional
+            Activity from which on there is an event; default: the model's.
+        hop : float, optional
+            Seconds from one chunk to the next, a multiple of 0.1; default:
+            the model's. A smaller one averages more and takes longer.
+        resample : bool
+            Convert a file of another sampling rate.
+        channel_order : str
+            Order of the file's FOA channels: ``"WYZX"`` (ACN, the default),
+            any other order of these letters, or ``"FuMa"``: W, X, Y, Z, with
+            W 3 dB lower.
+
+        Returns
+        -------
+        spatial_brain.dataio.events.EventTable
+            Its ``num_frames`` is the length of the file. A RecordingWarning
+            tells if the file or one of its channels is silent, or if all
+            channels are the same.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it has another rate or number of channels (with the remedy), or
+            an option does not do.
+        """
+        info = audio_info(path)
+        order, gains = self._order(channel_order)
+        self._check_file(info, resample)
+        threshold = self._threshold(threshold)
+        chunk, hop = self._sizes(hop)
+        rate = self.hparams.sample_rate
+        check = _SignalCheck()
+        blocks = stream_blocks(
+            path, chunk, hop, fs=rate, resample=resample, pad=True
+        )
+        outputs = self._answers(
+            check.see(block)[:, order] * gains for _, block in blocks
+        )
+        total = math.ceil(info.num_samples * rate / info.fs)
+        table = self._assemble(outputs, total, hop, threshold)
+        check.conclude(path)
+        return table
+
+    def forward(self, waveform, lengths=None):
+        """Same as ``detect_batch``."""
+        return self.detect_batch(waveform, lengths)
+
+    @torch.no_grad()
+    def _answers(self, chunks):
+        """Outputs of each of a stream of chunks [time, channel]."""
+        chunks = iter(chunks)
+        frames = round(self.hparams.chunk_length / FRAME_LENGTH)
+        while batch := list(islice(chunks, self.MAX_BATCH)):
+            waveform = torch.stack(batch).to(self.device)
+            features = self.hparams.features(waveform)
+            with self.inference_ctx:
+                outputs = self.mods.model(features)
+            outputs = {key: part.float().cpu() for key, part in outputs.items()}
+            for key, part in outputs.items():
+                if part.shape[1] != frames:
+                    raise ValueError(
+                        f"the model's {key!r} has {part.shape[1]} frames for "
+                        f"{self.hparams.chunk_length} s, expected {frames} of "
+                        f"{FRAME_LENGTH} s; do features and model fit?"
+                    )
+            for index in range(len(batch)):
+                yield {key: part[index] for key, part in outputs.items()}
+
+    def _assemble(self, outputs, num_samples, hop, threshold):
+        """Stitch the outputs of one recording's chunks and decode them."""
+        method = self.hparams.method
+        samples = self.hparams.sample_rate * FRAME_LENGTH
+        stitcher = ChunkStitcher(method, round(hop / samples))
+        num_frames = math.ceil(num_samples * 10 / self.hparams.sample_rate)
+        merge_angle = getattr(self.hparams, "merge_angle", MERGE_ANGLE)
+
+        def finished():
+            for part in outputs:
+                yield stitcher.push(part)
+            yield stitcher.flush(num_frames)
+
+        tables, done = [], 0
+        for part in finished():
+            table = decode_outputs(
+                part, method, threshold=threshold, merge_angle=merge_angle
+            )
+            tables.append(replace(table, frame=table.frame + done))
+            done += table.num_frames
+        return concatenate(tables, num_frames)
+
+    def _sizes(self, hop):
+        """Chunk and hop in samples."""
+        hop = self.hparams.detection_hop if hop is None else hop
+        length, rate = self.hparams.chunk_length, self.hparams.sample_rate
+        for name, value in (("chunk_length", length), ("hop", hop)):
+            frames = value / FRAME_LENGTH
+            if frames < 0.5 or abs(frames - round(frames)) > 1e-6:
+                raise ValueError(
+                    f"{name} must be a multiple of {FRAME_LENGTH} s, got "
+                    f"{value}"
+                )
+        if hop > length:
+            raise ValueError(
+                f"the hop must be at most a chunk of {length} s, got {hop} s"
+            )
+        return round(length * rate), round(hop * rate)
+
+    def _threshold(self, threshold):
+        """Threshold to use: a number, or one a class."""
+        if threshold is None:
+            threshold = self.hparams.threshold
+        if isinstance(threshold, (int, float)):
+            return float(threshold)
+        threshold = [float(value) for value in threshold]
+        if len(threshold) != self.hparams.num_classes:
+            raise ValueError(
+                f"{len(threshold)} thresholds for {self.hparams.num_classes} "
+                "classes; give one, or one a class"
+            )
+        return threshold
+
+    def _order(self, channel_order):
+        """File channels in the model's order, and their gains [4]."""
+        wanted = str(channel_order).upper()
+        gains = torch.ones(NUM_CHANNELS)
+        if wanted == "FUMA":
+            wanted, gains[0] = "WXYZ", FUMA_GAIN
+        if sorted(wanted) != sorted(FOA_ORDER):
+            raise ValueError(
+                "channel_order must hold the letters W, X, Y and Z, such as "
+                f"{FOA_ORDER}, or be FuMa; got {channel_order!r}"
+            )
+        if self.hparams.array_format != "foa" and wanted != FOA_ORDER:
+            raise ValueError(
+                "channel_order is for Ambisonics; this model takes four "
+                "microphones"
+            )
+        return [wanted.index(letter) for letter in FOA_ORDER], gains
+
+    def _check_file(self, info, resample):
+        """Refuse files that do not fit the model."""
+        if info.num_channels != NUM_CHANNELS:
+            what = (
+                "the four of first-order Ambisonics (W, Y, Z, X)"
+                if self.hparams.array_format == "foa"
+                else "those of a four-microphone array"
+            )
+            raise ValueError(
+                f"{info.path}: has {info.num_channels} channel(s), the model "
+                f"needs {NUM_CHANNELS}: {what}"
+            )
+        rate = self.hparams.sample_rate
+        if info.fs != rate and not resample:
+            raise ValueError(
+                f"{info.path}: sampling rate is {info.fs} Hz, the model needs "
+                f"{rate} Hz; let it be converted (--resample, or "
+                "resample=True)"
+            )
+
+
+class _SignalCheck:
+    """Finds recordings whose answers cannot be trusted."""
+
+    def __init__(self):
+        self.peak = torch.zeros(NUM_CHANNELS)
+        self.identical = True
+
+    def see(self, block):
+        """Look at one block [time, channel], and pass it on."""
+        self.peak = torch.maximum(self.peak, block.abs().amax(0))
+        self.identical &= torch.equal(block, block[:, :1].expand_as(block))
+        return block
+
+    def conclude(self, path):
+        """Warn of silence, dead channels, and of mono."""
+        silent = 20 * torch.log10(self.peak + 1e-20) < SILENCE_DBFS
+        problem = None
+        if silent.all():
+            problem = f"is silent (below {SILENCE_DBFS:.0f} dBFS throughout)"
+        elif silent.any():
+            dead = ", ".join(
+                str(i) for i in silent.nonzero().flatten().tolist()
+            )
+            problem = f"channel(s) {dead} are silent, counted from 0"
+        elif self.identical:
+            problem = "all channels are the same (a mono recording?)"
+        if problem:
+            warnings.warn(
+                f"{path}: {problem}; the directions cannot be trusted",
+                RecordingWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,393 @@
+"""Input features of networks for sound event localization and detection.
+
+Each class is a module which maps a waveform [batch, time, 4] to features
+[batch, channel, frame, bin] on the waveform's device, in float32, and is
+differentiable. First-order Ambisonics (FOA) has the channels W, Y, Z, X with
+SN3D gains; "mic" is any array of four microphones.
+
+Their values are not normalised, because augmentations work on them as they
+are: a network begins with a batch normalisation, or with `FeatureScaler`.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from spatial_brain.processing.mel import mel_filter_bank
+from spatial_brain.processing.salsa import Salsa, SalsaLite
+from spatial_brain.processing.spatial import microphone_pairs, phase_difference
+from spatial_brain.processing.spectra import SpectralFeatures, decibels
+
+__all__ = [
+    "BaselineFeatures",
+    "FeatureScaler",
+    "LogMelGCC",
+    "LogMelIntensity",
+    "Salsa",
+    "SalsaLite",
+]
+
+NUM_LAGS = 64
+FORMATS = ("foa", "mic")
+_TINY = 1e-30  # keeps the slope of a square root at zero finite
+
+
+def _intensity(real, imag):
+    """Active intensity Re(W* S) of Y, Z, X, [batch, 3, frame, bin]."""
+    return real[:, :1] * real[:, 1:] + imag[:, :1] * imag[:, 1:]
+
+
+def _lag_basis(n_fft, num_lags):
+    """Inverse transform at a few lags: two matrices [bin, lag].
+
+    With c and s the real and imaginary part of a spectrum, ``c @ first +
+    s @ second`` is its inverse real transform at lags -num_lags / 2 to
+    num_lags / 2 - 1. For so few lags this beats the fast transform.
+    """
+    lags = torch.arange(-num_lags // 2, num_lags // 2)
+    bins = torch.arange(n_fft // 2 + 1)
+    steps = (bins[:, None] * lags) % n_fft
+    angle = steps.double() * (2 * math.pi / n_fft)
+    weight = torch.full((len(bins), 1), 2.0 / n_fft, dtype=torch.float64)
+    weight[0] = weight[-1] = 1.0 / n_fft
+    return (weight * angle.cos()).float(), (-weight * angle.sin()).float()
+
+
+class LogMelIntensity(SpectralFeatures):
+    """Log-mel spectra and intensity vector of an FOA signal, 10 ms a frame.
+
+    Channels 0-3 are 10 log10 of the mel spectra of W, Y, Z, X (at least
+    -100 dB); channels 4-6 the active intensity Re(W* S) of S = Y, Z, X,
+    divided by its length per bin, through the same mel filters. For a plane
+    wave from direction u they are (u_y, u_z, u_x) times the sums of the
+    filters. Filters: HTK mel scale from 20 Hz to half the sampling rate, equal
+    area. These are the features of PSELDNets (Hu et al., IEEE/ACM TASLP 33,
+    2025), whose networks expect them.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hertz.
+    n_fft : int
+        Length of window (periodic Hann) and transform, samples.
+    hop_length : int, optional
+        Samples from frame to frame; default 10 ms.
+    n_mels : int
+        Mel bands.
+
+    Example
+    -------
+    >>> features = LogMelIntensity(24000)
+    >>> features(torch.randn(2, 24000, 4)).shape
+    torch.Size([2, 7, 101, 64])
+    >>> features.num_channels
+    7
+    """
+
+    num_channels = 7
+
+    def __init__(
+        self, sample_rate=24000, n_fft=1024, hop_length=None, n_mels=64
+    ):
+        super().__init__(n_fft, hop_length or sample_rate // 100)
+        self.sample_rate, self.num_bins = sample_rate, n_mels
+        bank = mel_filter_bank(sample_rate, n_fft, n_mels, f_min=20.0)
+        self.register_buffer("bank", bank, persistent=False)
+
+    def features(self, real, imag):
+        """From spectra to features.
+
+        Arguments
+        ---------
+        real, imag : torch.Tensor
+            Spectra [batch, 4, frame, bin].
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [batch, 7, frame, n_mels].
+        """
+        power = real.square().addcmul(imag, imag)
+        vector = _intensity(real, imag)
+        length = vector.square().sum(1, keepdim=True).add(_TINY).sqrt()
+        vector = vector / (length + torch.finfo(torch.float32).eps)
+        return torch.cat(
+            (decibels(power @ self.bank), vector @ self.bank), dim=1
+        )
+
+
+class LogMelGCC(SpectralFeatures):
+    """Log-mel spectra and GCC-PHAT of four microphones, 10 ms a frame.
+
+    Channels 0-3 are log-mel spectra as in `LogMelIntensity`; channels 4-9 the
+    generalised cross-correlations with phase transform of the pairs (0, 1),
+    (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), at as many lags as there are mel
+    bands: bin k is the lag k - n_mels / 2 samples, positive if the second
+    microphone of the pair hears the sound later.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hertz.
+    n_fft : int
+        Length of window (periodic Hann) and transform, samples.
+    hop_length : int, optional
+        Samples from frame to frame; default 10 ms.
+    n_mels : int
+        Mel bands and lags; even.
+
+    Example
+    -------
+    >>> LogMelGCC(24000)(torch.randn(2, 24000, 4)).shape
+    torch.Size([2, 10, 101, 64])
+    """
+
+    num_channels = 10
+
+    def __init__(
+        self, sample_rate=24000, n_fft=1024, hop_length=None, n_mels=64
+    ):
+        super().__init__(n_fft, hop_length or sample_rate // 100)
+        self.sample_rate, self.num_bins = sample_rate, n_mels
+        bank = mel_filter_bank(sample_rate, n_fft, n_mels, f_min=20.0)
+        self.register_buffer("bank", bank, persistent=False)
+        _register_lags(self, n_fft, n_mels)
+
+    def features(self, real, imag):
+        """From spectra to features.
+
+        Arguments
+        ---------
+        real, imag : torch.Tensor
+            Spectra [batch, 4, frame, bin].
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [batch, 10, frame, n_mels].
+        """
+        power = real.square().addcmul(imag, imag)
+        return torch.cat(
+            (decibels(power @ self.bank), _gcc(self, real, imag)), dim=1
+        )
+
+
+def _register_lags(module, n_fft, num_lags):
+    """Give a module what `_gcc` needs."""
+    if num_lags % 2 or not 0 < num_lags <= n_fft:
+        raise ValueError(
+            f"the number of lags must be even and at most n_fft={n_fft}, got "
+            f"{num_lags}"
+        )
+    cosine, sine = _lag_basis(n_fft, num_lags)
+    module.register_buffer("lag_cosine", cosine, persistent=False)
+    module.register_buffer("lag_sine", sine, persistent=False)
+
+
+def _gcc(module, real, imag):
+    """GCC-PHAT of all pairs, [batch, pair, frame, lag]."""
+    pairs = microphone_pairs(real.shape[1])
+    cosine, sine = phase_difference(real, imag, pairs)
+    return cosine @ module.lag_cosine + sine @ module.lag_sine
+
+
+class BaselineFeatures(SpectralFeatures):
+    """Features of the baseline systems of DCASE 2021 to 2024, task 3.
+
+    Four log-mel spectra, no more than 80 dB below the loudest value of the
+    channel in the whole signal, then for ``"foa"`` three intensity channels
+    Re(W* S) / (1e-8 + |W|^2 + (|Y|^2 + |Z|^2 + |X|^2) / 3), S = Y, Z, X,
+    through the mel filters; for ``"mic"`` six GCC-PHAT channels at lags -32
+    to 31. Frames every 20 ms of 40 ms length, floor(time / hop) of them, mel
+    filters by Slaney from 0 Hz, as in the public baselines.
+
+    The limit of 80 dB makes a file's features depend on the whole file: give
+    whole files if they are to equal the baseline's.
+
+    Arguments
+    ---------
+    format : str
+        ``"foa"`` (7 channels) or ``"mic"`` (10 channels).
+    sample_rate : int
+        Hertz.
+    n_mels : int
+        Mel bands.
+    pad_mode : str
+        Ends of the signal: ``"constant"`` as with librosa from 0.10 on,
+        ``"reflect"`` as before.
+    top_db : float, optional
+        Range of the log-mel spectra, dB; None: without limit.
+
+    Example
+    -------
+    >>> BaselineFeatures("mic")(torch.randn(1, 24000, 4)).shape
+    torch.Size([1, 10, 50, 64])
+    """
+
+    OFFSET = 1e-8  # added to the samples
+
+    def __init__(
+        self,
+        format="foa",
+        sample_rate=24000,
+        n_mels=NUM_LAGS,
+        pad_mode="constant",
+        top_db=80.0,
+    ):
+        if format not in FORMATS:
+            raise ValueError(f"format must be one of {FORMATS}, got {format!r}")
+        hop_length = sample_rate // 50
+        n_fft = 2 ** math.ceil(math.log2(2 * hop_length))
+        super().__init__(
+            n_fft, hop_length, 2 * hop_length, pad_mode, drop_last=True
+        )
+        self.format, self.sample_rate, self.top_db = format, sample_rate, top_db
+        self.num_channels = 7 if format == "foa" else 10
+        self.num_bins = n_mels
+        bank = mel_filter_bank(sample_rate, n_fft, n_mels, scale="slaney")
+        self.register_buffer("bank", bank, persistent=False)
+        if format == "mic":
+            _register_lags(self, n_fft, n_mels)
+
+    def frames(self, waveform):
+        """Cut a waveform into frames, after adding the baseline's offset.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            Shape [batch, time, 4].
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [batch, 4, frame, n_fft].
+        """
+        return super().frames(waveform + self.OFFSET)
+
+    def features(self, real, imag):
+        """From spectra to features, before the range is limited.
+
+        Arguments
+        ---------
+        real, imag : torch.Tensor
+            Spectra [batch, 4, frame, bin].
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [batch, 7 or 10, frame, n_mels].
+        """
+        power = real.square().addcmul(imag, imag)
+        level = decibels(power @ self.bank)
+        if self.format == "mic":
+            return torch.cat((level, _gcc(self, real, imag)), dim=1)
+        energy = 1e-8 + power[:, :1] + power[:, 1:].sum(1, keepdim=True) / 3
+        vector = _intensity(real, imag) / energy
+        return torch.cat((level, vector @ self.bank), dim=1)
+
+    def _compute(self, waveform):
+        features = super()._compute(waveform)
+        if self.top_db is None:
+            return features
+        level = features[:, :4]
+        floor = level.amax((2, 3), keepdim=True) - self.top_db
+        return torch.cat((torch.maximum(level, floor), features[:, 4:]), dim=1)
+
+
+class FeatureScaler(nn.Module):
+    """Bring each channel and bin of features to mean 0 and variance 1.
+
+    Fit it on the training data alone; the statistics travel with the module's
+    state. Before fitting it changes nothing.
+
+    Arguments
+    ---------
+    num_channels : int
+        Feature channels.
+    num_bins : int
+        Feature bins.
+
+    Example
+    -------
+    >>> scaler = FeatureScaler(7, 64)
+    >>> batches = [3 + 2 * torch.randn(8, 7, 100, 64) for _ in range(3)]
+    >>> scaler.fit(batches)(batches[0]).std().round(decimals=1)
+    tensor(1.)
+    """
+
+    def __init__(self, num_channels, num_bins):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_channels, 1, num_bins))
+        self.register_buffer("scale", torch.ones(num_channels, 1, num_bins))
+
+    def fit(self, batches):
+        """Measure mean and standard deviation, over batch and frames.
+
+        Arguments
+        ---------
+        batches : iterable of torch.Tensor
+            Features [batch, channel, frame, bin], without padding.
+
+        Returns
+        -------
+        FeatureScaler
+            This module.
+
+        Raises
+        ------
+        ValueError
+            If there are no features, or their shape is not that of the
+            module.
+        """
+        count, mean, spread = 0, 0.0, 0.0
+        for batch in batches:
+            self._check(batch)
+            batch = batch.detach().double()
+            number = batch.shape[0] * batch.shape[2]
+            if number == 0:
+                continue
+            centre = batch.mean((0, 2))
+            # Merging means (Chan et al., 1979) loses no digits, sums would.
+            step = centre - mean
+            share = number / (count + number)
+            spread = spread + (batch - centre[:, None]).square().sum((0, 2))
+            spread = spread + step.square() * (count * share)
+            mean = mean + step * share
+            count += number
+        if count == 0:
+            raise ValueError("no features to fit the scaler on")
+        scale = (spread / count).sqrt()
+        # What never varies is centred and left as large as it is.
+        scale = torch.where(scale > 0, scale, 1.0)
+        self.mean.copy_(mean[:, None])
+        self.scale.copy_(scale[:, None])
+        return self
+
+    def forward(self, features):
+        """Normalise features.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            Shape [batch, channel, frame, bin].
+
+        Returns
+        -------
+        torch.Tensor
+            Same shape.
+        """
+        self._check(features)
+        return (features - self.mean) / self.scale
+
+    def _check(self, features):
+        """Refuse features of another shape."""
+        channels, _, bins = self.mean.shape
+        if features.ndim != 4 or (channels, bins) != (
+            features.shape[1],
+            features.shape[3],
+        ):
+            raise ValueError(
+                f"expected features [batch, {channels}, frame, {bins}], got "
+                f"shape {list(features.shape)}"
+            )

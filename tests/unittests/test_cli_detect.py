@@ -1,0 +1,162 @@
+"""The command ``spatial-brain detect`` with a network made by hand."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from spatial_brain.cli.main import main
+from spatial_brain.dataio.annotations import read_events
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.inference.seld_detector import SELDetector
+from spatial_brain.simulation.ambisonics import encode_foa
+
+RATE = 1000
+
+
+class Intensity(torch.nn.Module):
+    """Feature of a label frame: the mean of W times W, Y, Z and X."""
+
+    def forward(self, waveform):
+        frames = waveform.unflatten(1, (-1, RATE // 10))
+        return (frames[..., :1] * frames).mean(2)
+
+
+class Hearing(torch.nn.Module):
+    """One class, where something sounds."""
+
+    def forward(self, features):
+        power, y, z, x = features.unbind(-1)
+        gate = (power > 1e-6) / power.clamp(min=1e-12)
+        return {"accdoa": torch.stack((x, y, z), -1) * gate[..., None]}
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Serve a network made by hand under the name 'toy'."""
+    real = SELDetector.from_hparams
+
+    def from_hparams(source, **kwargs):
+        if source != "toy":
+            return real(source, **kwargs)
+        hparams = {
+            "sample_rate": RATE,
+            "chunk_length": 2.0,
+            "detection_hop": 1.0,
+            "method": "accdoa",
+            "num_classes": 1,
+            "class_names": ["hiss"],
+            "threshold": 0.5,
+            "features": Intensity(),
+            "array_format": "foa",
+        }
+        return SELDetector({"model": Hearing()}, hparams, **kwargs)
+
+    monkeypatch.setattr(SELDetector, "from_hparams", from_hparams)
+    return "toy"
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """Sound from the left, then, after 2 s of silence, from the front."""
+    generator = torch.Generator().manual_seed(0)
+    sound = torch.randn(6000, generator=generator) * 0.1
+    sound[2000:4000] = 0
+    azimuth = torch.where(torch.arange(6000) < 3000, 90.0, -20.0)
+    waveform = encode_foa(sound, azimuth, 10.0)
+    write_audio(tmp_path / "scene.wav", waveform, RATE, subtype="FLOAT")
+    return str(tmp_path / "scene.wav")
+
+
+def test_table_csv_and_picture(model, scene, tmp_path, capsys):
+    output, picture = tmp_path / "out" / "a.csv", tmp_path / "a.png"
+    arguments = ["detect", scene, "--model", model, "--device", "cpu"]
+    files = ["--output", str(output), "--picture", str(picture)]
+    assert main([*arguments, *files]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0].endswith("scene.wav: 6.0 s, 2 events")
+    assert lines[3].split() == "hiss 0.0 - 2.0 90.0° 10.0°".split()
+    assert lines[4].split() == "hiss 4.0 - 6.0 -20.0° 10.0°".split()
+    assert lines[5:] == [f"events: {output}", f"picture: {picture}"]
+    assert captured.err == ""
+    assert picture.read_bytes()[1:4] == b"PNG"
+    table = read_events(output, "dcase2021")
+    assert table.frame.tolist() == [*range(20), *range(40, 60)]
+    assert set(table.azimuth) == {90.0, -20.0}
+
+
+def test_json_and_options(model, scene, tmp_path, capsys):
+    output = tmp_path / "a.csv"
+    arguments = ["detect", scene, "--model", model, "--json", "--hop", "2"]
+    more = ["--output", str(output), "--format", "starss23"]
+    assert main([*arguments, *more]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["duration"] == 6.0 and len(found["events"]) == 2
+    event = found["events"][0]
+    assert event["class"] == "hiss" and event["label"] == 0
+    assert (event["start"], event["stop"]) == (0.0, 2.0)
+    assert event["azimuth"] == pytest.approx(90, abs=0.1)
+    # Answers to the challenge of 2023 have no distance.
+    assert output.read_text().splitlines()[0] == "0,0,0,90,10"
+    assert main([*arguments, "--threshold", "1.5"]) == 0
+    assert json.loads(capsys.readouterr().out)["events"] == []
+    assert main([*arguments, "--channel-order", "WXYZ"]) == 0
+    turned = json.loads(capsys.readouterr().out)["events"][0]
+    # The file's Y, Z, X are taken for X, Y, Z.
+    assert turned["azimuth"] == pytest.approx(10, abs=0.1)
+    assert turned["elevation"] == pytest.approx(0, abs=0.1)
+
+
+def test_long_tables_are_cut(model, tmp_path, capsys):
+    sound = torch.randn(80_000) * 0.1
+    sound *= torch.arange(80_000) % 2000 < 1000
+    path = str(tmp_path / "long.wav")
+    waveform = encode_foa(sound, 30.0, 10.0)
+    write_audio(path, waveform, RATE, subtype="FLOAT")
+    assert main(["detect", path, "--model", model]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("40 events")
+    assert len(lines) == 34
+    assert lines[-1].startswith("... and 10 more")
+
+
+def test_silence_warns_in_one_line(model, tmp_path, capsys):
+    path = str(tmp_path / "silent.wav")
+    write_audio(path, torch.zeros(3000, 4), RATE)
+    assert main(["detect", path, "--model", model]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{path}: 3.0 s, 0 events\n"
+    assert captured.err.startswith(
+        f"spatial-brain detect: warning: {path}: is silent"
+    )
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "dcase2024"], "dcase2024 holds distances.*polar4"),
+        (["--format", "csv"], "csv is not known; use one of .*dcase2021"),
+        (["--hop", "0.05"], "multiple of 0.1"),
+        (["--channel-order", "LR"], "'LR'"),
+        (["--device", "toaster"], "no device 'toaster'"),
+        (["--picture", "a.xyz"], "cannot draw '.xyz'"),
+    ],
+)
+def test_bad_options_are_one_line(model, scene, capsys, options, message):
+    assert main(["detect", scene, "--model", model, *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("spatial-brain detect: error: ")
+    assert captured.err.count("\n") == 1
+    assert re.search(message, captured.err)
+
+
+def test_missing_things_are_one_line(model, scene, tmp_path, capsys):
+    missing = str(tmp_path / "missing.wav")
+    for arguments in ([missing, "--model", model], [scene, "--model", "./no"]):
+        assert main(["detect", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
