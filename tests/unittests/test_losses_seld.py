@@ -22,8 +22,7 @@ def directions(*shape):
 def adpit_oracle(output, target):
     """All 13 padded targets, written out; [batch, frame, class]."""
     batch, frames, _, _, classes = target.shape
-    slots = target[:, :, :, :1] * target[:, :, :, 1:]
-    a0, b0, b1, c0, c1, c2 = slots.unbind(2)
+    a0, b0, b1, c0, c1, c2 = target[:, :, :, 1:].unbind(2)
 
     def triple(*tracks):
         return torch.stack(tracks, 2)
@@ -60,19 +59,16 @@ def random_slots(batch, frames, classes):
 
 
 def mixed_slots(*size):
-    """Two events of a class with activities lambda and 1 - lambda, or one."""
+    """Events of mixed clips, whose vectors have fractional lengths."""
     target, share = random_slots(*size), torch.rand(size[0], 1, 1)
     scale = torch.stack((share, 1 - share, share, 1 - share, share, share), 2)
-    target[:, :, :, 0] *= scale
-    return target
+    return target * scale[:, :, :, None]
 
 
 def crowded_slots(*size):
-    """Any activity in any slot, against the rule."""
-    target = torch.rand(size[0], size[1], 6, 4, size[2])
-    target[:, :, :, 1:] = directions(size[0], size[1], 6, size[2]).transpose(
-        3, 4
-    )
+    """Vectors of any length in any slot, against the rule."""
+    target = torch.randn(size[0], size[1], 6, 4, size[2])
+    target[:, :, :, 0] = 1.0
     return target * (torch.rand_like(target[:, :, :, :1]) < 0.5)
 
 
@@ -89,15 +85,6 @@ def test_adpit_against_thirteen_candidates(make):
         assert torch.allclose(loss, expected, atol=1e-6)
         own = torch.autograd.grad(loss, output)[0]
         assert torch.allclose(own, gradient, atol=1e-7)
-
-
-def test_adpit_of_mixed_clips_is_not_that_of_whole_ones():
-    torch.manual_seed(0)
-    mixed = mixed_slots(2, 20, 5)
-    whole = mixed.clone()
-    whole[:, :, :, 0] = (mixed[:, :, :, 0] > 0).float()
-    output = torch.randn(2, 20, 45)
-    assert abs(adpit_loss(output, mixed) - adpit_loss(output, whole)) > 1e-2
 
 
 def test_adpit_is_blind_to_the_order_of_events_and_tracks():
@@ -122,6 +109,10 @@ def test_adpit_perfect_and_silent_answers():
     active = target[:, :, :, 0].sum(2).clamp(max=1).mean()
     silence = adpit_loss(torch.zeros(2, 30, 36), target)
     assert torch.allclose(silence, active / 3)
+    # Nothing sounds: the output itself is the error.
+    output = torch.randn(2, 30, 36)
+    loss = adpit_loss(output, torch.zeros_like(target))
+    assert torch.allclose(loss, output.square().mean())
 
 
 def pit_oracle(sed, doa, target_sed, target_doa, beta):

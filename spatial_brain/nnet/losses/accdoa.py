@@ -147,32 +147,36 @@ def accdoa_loss(output, target, mask=None):
     return mean_over_frames(error, mask)
 
 
-def _best_arrangement(residual, slots):
-    """Which of the 13 arrangements is nearest, [batch, frame, class].
+def _nearest_targets(tracks, slots):
+    """The nearest of the 13 padded targets, cell by cell.
 
     Arguments
     ---------
-    residual : torch.Tensor
-        Output less the sum of the families' canonical targets,
-        [batch, frame, track, axis, class].
+    tracks : torch.Tensor
+        Output, [cell, track, axis].
     slots : torch.Tensor
-        Vectors of the six slots, [batch, frame, slot, axis, class].
+        Vectors of the six slots, [cell, slot, axis].
 
     Returns
     -------
     torch.Tensor
-        int64 [batch, frame, class].
+        [cell, track, axis].
     """
-    cost = []
-    for slot, family in enumerate(_SLOT_FAMILY):
-        offset = residual + slots[:, :, CANONICAL[family]]
-        offset -= slots[:, :, slot, None]
-        cost.append(offset.square_().sum(3))
-    totals = [
-        sum(cost[slot][:, :, track] for track, slot in enumerate(arrangement))
-        for arrangement in ARRANGEMENTS
-    ]
-    return torch.stack(totals).argmin(0)
+    device = tracks.device
+    arrangements = torch.tensor(ARRANGEMENTS, device=device)
+    canonical = torch.tensor(CANONICAL, device=device)
+    family = torch.tensor(FAMILY, device=device)
+    padding = slots[:, canonical].sum(1)
+    # A target is the sum of the three families' canonical arrangements with
+    # that of its own family exchanged: cost [cell, slot, track] of a slot.
+    own = slots[:, canonical[list(_SLOT_FAMILY)]]
+    offset = (tracks - padding)[:, None] + own - slots[:, :, None]
+    cost = offset.square().sum(-1)
+    order = torch.arange(3, device=device)
+    best = cost[:, arrangements, order].sum(-1).argmin(-1)
+    cell = torch.arange(len(slots), device=device)[:, None]
+    replaced = slots[cell, canonical[family[best]]]
+    return padding - replaced + slots[cell, arrangements[best]]
 
 
 @full_precision
@@ -191,8 +195,9 @@ def adpit_loss(output, target, mask=None):
         [batch, frame, 9 * class]: track, axis, class.
     target : torch.Tensor
         Slots A0, B0, B1, C0, C1, C2: [batch, frame, 6, 4, class] with
-        activity, x, y, z. The vector of a slot is activity times (x, y, z);
-        fractional activities (of mixed clips) scale it.
+        activity, x, y, z, where (x, y, z) is the direction times the activity
+        (also a fractional one, of mixed clips). Without activity (0) in any
+        slot a class is silent.
     mask : torch.Tensor, optional
         Frames to count (1) or not (0), [batch, frame]; by default all.
 
@@ -217,22 +222,17 @@ def adpit_loss(output, target, mask=None):
     """
     batch, frames, values = output.shape
     classes = values // 9
+    check_shape("output", output, (batch, frames, 9 * classes))
     check_shape("target", target, (batch, frames, 6, 4, classes))
-    tracks = output.view(batch, frames, 3, 3, classes)
+    tracks = output.unflatten(-1, (3, 3, classes))
     with torch.no_grad():
-        target = target.to(output.dtype)
-        slots = target[:, :, :, :1] * target[:, :, :, 1:]
-        canonical = sum(slots[:, :, family] for family in CANONICAL)
-        best = _best_arrangement(tracks - canonical, slots)
-        arrangement = torch.tensor(ARRANGEMENTS, device=output.device)[best]
-        family = torch.tensor(FAMILY, device=output.device)[best]
-        family = torch.tensor(CANONICAL, device=output.device)[family]
-
-        def gather(index):
-            """Slots [batch, frame, class, track] as vectors of tracks."""
-            index = index.transpose(2, 3)[:, :, :, None]
-            return slots.gather(2, index.expand(-1, -1, -1, 3, -1))
-
-        nearest = canonical - gather(family) + gather(arrangement)
+        # Most classes are silent most of the time, with nothing to choose.
+        active = (target[:, :, :, 0] > 0).any(2)
+        slots = target[:, :, :, 1:].permute(0, 1, 4, 2, 3)[active]
+        nearest = torch.zeros_like(tracks).permute(0, 1, 4, 2, 3)
+        nearest[active] = _nearest_targets(
+            tracks.permute(0, 1, 4, 2, 3)[active], slots.to(output.dtype)
+        )
+        nearest = nearest.permute(0, 1, 3, 4, 2)
     error = (tracks - nearest).square().mean((2, 3, 4))
     return mean_over_frames(error, mask)
