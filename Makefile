@@ -34,6 +34,8 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/rir.py
+	$(BIN)/python benchmarks/seld_features.py
+	$(BIN)/python benchmarks/seld_metrics.py
 
 clean:
 	rm -rf $(VENV) results build dist *.egg-info

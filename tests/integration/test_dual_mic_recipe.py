@@ -1,15 +1,13 @@
 """What users of a recipe rely on: resume, test, several processes, use."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import running
 import torch
 from safetensors.torch import load_file
 
@@ -41,17 +39,8 @@ def command(output, *flags, launcher=(), data=None, **overrides):
     return line
 
 
-def run(line, **options):
-    return subprocess.run(
-        line,
-        cwd=RECIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        **options,
-    )
+def run(line):
+    return running.run(line, RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -72,28 +61,13 @@ def errors_of(output):
     return {name: value["mae"] for name, value in metrics["methods"].items()}
 
 
-def wait_for(condition, process, seconds=200):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()[-3000:]
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-
-
 def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
     line = command(
         tmp_path, "--ckpt_interval_steps", "2", data=unbroken / "data"
     )
-    process = subprocess.Popen(
-        line,
-        cwd=RECIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = running.start(line, RECIPE)
     save = tmp_path / "save"
-    wait_for(lambda: list(save.glob("CKPT*")), process)
+    running.wait_for(lambda: list(save.glob("CKPT*")), process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "metrics.json").exists()

@@ -21,7 +21,9 @@ ROWS = [
 
 
 @pytest.mark.parametrize(
-    "row", ROWS, ids=[Path(row["Hparam_file"]).stem for row in ROWS]
+    "row",
+    ROWS,
+    ids=[f"{row['Dataset']}-{Path(row['Hparam_file']).stem}" for row in ROWS],
 )
 def test_recipe_runs(row, tmp_path):
     script = ROOT / row["Script_file"]

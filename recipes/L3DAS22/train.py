@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Sound events in an office and where they come from: L3DAS22, Task 2.
+
+Recordings in first-order Ambisonics are cut into chunks; a network says every
+100 ms which of 14 classes sound, and from which direction.
+
+> python train.py hparams/mini.yaml                          # needs no data
+> python train.py hparams/maccdoa_htsat.yaml --data_folder /data/L3DAS22
+> python train.py hparams/maccdoa_htsat.yaml --data_folder ... --test_only
+> torchrun --nproc_per_node=4 train.py hparams/maccdoa_htsat.yaml --data_f...
+"""
+
+from spatial_brain.datasets.l3das22 import (
+    prepare_l3das22,
+    write_l3das22_lookalike,
+)
+from spatial_brain.experiment import run_experiment
+from spatial_brain.seld_experiment import SELDBrain, seld_datasets
+
+
+class L3DAS22Brain(SELDBrain):
+    """Detects and localises the sound events of L3DAS22."""
+
+    # The network tells directions without distances: no metres to score.
+    dialect = "dcase2021"
+    challenge = "L3DAS22"
+    challenge_rules = {"metric": "dcase2022", "average": "macro"}
+
+
+def prepare(hparams):
+    """Find the recordings, check them and write the manifests."""
+    if hparams["lookalike"] is not None:
+        write_l3das22_lookalike(hparams["data_folder"], **hparams["lookalike"])
+    prepare_l3das22(
+        hparams["data_folder"],
+        hparams["manifest_folder"],
+        protocol=hparams["protocol"],
+        overlap=hparams["train_overlap"],
+        channel_order=hparams["channel_order"],
+        check_counts=hparams["check_counts"],
+        skip_prep=hparams["skip_prep"],
+    )
+
+
+if __name__ == "__main__":
+    run_experiment(L3DAS22Brain, prepare, seld_datasets)

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Sound events of real rooms and where they come from: STARSS23.
+
+Recordings of a tetrahedral array, as first-order Ambisonics or as its four
+microphones, are cut into chunks; a network says every 100 ms which of 13
+classes sound, and from which direction.
+
+> python train.py hparams/mini.yaml                          # needs no data
+> python train.py hparams/maccdoa_htsat.yaml --data_folder /data/STARSS23
+> python train.py hparams/maccdoa_htsat.yaml --data_folder ... --test_only
+> torchrun --nproc_per_node=4 train.py hparams/maccdoa_htsat.yaml --data_f...
+"""
+
+from spatial_brain.datasets.starss23 import (
+    prepare_starss23,
+    write_starss23_lookalike,
+)
+from spatial_brain.experiment import run_experiment
+from spatial_brain.seld_experiment import SELDBrain, seld_datasets
+
+
+class STARSS23Brain(SELDBrain):
+    """Detects and localises the sound events of STARSS23."""
+
+    # Format of the predictions, and the challenge that scores them.
+    dialect = "dcase2021"
+    challenge = "STARSS23"
+
+
+def prepare(hparams):
+    """Find the recordings, check them and write the manifests."""
+    if hparams["lookalike"] is not None:
+        write_starss23_lookalike(hparams["data_folder"], **hparams["lookalike"])
+    prepare_starss23(
+        hparams["data_folder"],
+        hparams["manifest_folder"],
+        format=hparams["array_format"],
+        protocol=hparams["protocol"],
+        valid_rooms=hparams["valid_rooms"],
+        download=hparams["download"],
+        check_counts=hparams["check_counts"],
+        skip_prep=hparams["skip_prep"],
+    )
+
+
+if __name__ == "__main__":
+    run_experiment(STARSS23Brain, prepare, seld_datasets)

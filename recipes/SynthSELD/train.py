@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Sound events in simulated rooms, from any collection of dry sounds.
+
+Scenes are simulated from recordings by class, each split with sounds and
+rooms of its own; a network says every 100 ms which classes sound, and from
+which direction.
+
+> python train.py hparams/own_events_htsat.yaml --event_folder /data/events
+> python train.py hparams/own_events_htsat.yaml --event_folder ... --test_only
+> torchrun --nproc_per_node=4 train.py hparams/own_events_htsat.yaml --event...
+"""
+
+from spatial_brain.datasets.simulated_scenes import prepare_simulated_scenes
+from spatial_brain.experiment import run_experiment
+from spatial_brain.seld_experiment import SELDBrain, seld_datasets
+
+
+class SynthSELDBrain(SELDBrain):
+    """Detects and localises sound events of simulated scenes."""
+
+    # Format of the predictions, and the challenge whose rules score them.
+    dialect = "dcase2021"
+    challenge = "SYNTH"
+
+    @property
+    def challenge_rules(self):
+        """The number of classes is the user's."""
+        return {"num_classes": self.hparams.num_classes}
+
+
+def prepare(hparams):
+    """Simulate the scenes and write the manifests."""
+    prepare_simulated_scenes(
+        hparams["data_folder"],
+        hparams["manifest_folder"],
+        class_names=hparams["class_names"],
+        event_folder=hparams["event_folder"],
+        clips=hparams["clips"],
+        num_rooms=hparams["num_rooms"],
+        duration=hparams["clip_duration"],
+        format=hparams["array_format"],
+        fs=hparams["sample_rate"],
+        seed=hparams["seed"],
+        num_workers=hparams["preparation_workers"],
+        scene=hparams["scene"],
+    )
+
+
+if __name__ == "__main__":
+    run_experiment(SynthSELDBrain, prepare, seld_datasets)

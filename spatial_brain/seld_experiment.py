@@ -1,0 +1,381 @@
+"""What experiments on sound event localisation and detection share.
+
+The recipes are one experiment on different data: chunks of recordings become
+features, a network answers with events, answers of chunks are stitched into
+those of clips, decoded and scored. ``SELDBrain`` is that experiment; a recipe
+brings its data set and its hyper-parameters.
+"""
+
+import copy
+import os
+import types
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.logger import get_logger
+
+from spatial_brain.augment.rotation import (
+    foa_patterns,
+    rotate_foa,
+    rotate_outputs,
+)
+from spatial_brain.dataio.annotations import write_events
+from spatial_brain.dataio.json_files import without_nan, write_json
+from spatial_brain.dataio.manifest import read_manifest
+from spatial_brain.datasets.seld_clips import (
+    TARGETS,
+    ClipReader,
+    clip_events,
+    make_chunks,
+)
+from spatial_brain.experiment import SpatialBrain
+from spatial_brain.inference.clip_answers import ClipAnswers
+from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.seld_checkpoints import read_network_weights
+from spatial_brain.metrics.seld_baselines import constant_answer, repeat_answer
+from spatial_brain.metrics.seld_folders import score_folders
+from spatial_brain.models.seld_transfer import initialize
+from spatial_brain.reporting.seld_report import seld_report
+from spatial_brain.reporting.train_log import read_train_log
+
+logger = get_logger(__name__)
+
+# Recordings of the test that the report shows.
+NUM_SHOWN = 4
+SHOWN_SECONDS = 10
+
+
+class SELDBrain(SpatialBrain):
+    """Detects and localises sound events.
+
+    Beside what every experiment needs, the hyper-parameters hold
+
+    - ``modules`` with ``model`` and ``features``, ``method``, ``num_classes``,
+      ``class_names``, ``array_format``, ``initial_weights``, ``keep_head``;
+    - ``loss``, ``mask_padding``, ``augmentation`` (a chain or null);
+    - ``sample_rate``, ``chunk_length``, ``train_hop_length``,
+      ``valid_hop_length``, ``detection_hop``, ``audio_in_memory``;
+    - ``threshold``, ``merge_angle``, ``num_test_rotations``,
+      ``compare_untrained``, ``scores`` (makes an empty ``SELDScores``);
+    - ``data_folder``, ``manifest_folder``, ``output_folder``, ``train_log``,
+      ``inference_keys``.
+
+    A subclass sets ``dialect``, the format of the predictions, ``challenge``,
+    whose evaluator scores them, and ``challenge_rules``, where these differ.
+
+    Arguments
+    ---------
+    modules, opt_class, hparams, run_opts, checkpointer
+        As for :class:`speechbrain.Brain`.
+    """
+
+    dialect = "dcase2021"
+    challenge = "DCASE2021"
+    challenge_rules = types.MappingProxyType({})
+
+    def __init__(self, modules, opt_class, hparams, run_opts, checkpointer):
+        if hparams["num_test_rotations"] > 1:
+            _check_rotations(hparams)
+        if hparams["initial_weights"] is not None:
+            summary = initialize(
+                modules["model"],
+                read_network_weights(hparams["initial_weights"]),
+                keep_head=hparams["keep_head"],
+            )
+            logger.info("%s: %s", hparams["initial_weights"], summary)
+        self.untrained = None
+        if hparams["compare_untrained"]:
+            self.untrained = copy.deepcopy(modules["model"]).eval()
+        super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        if self.untrained is not None:
+            self.untrained.to(self.device)
+
+    def compute_forward(self, batch, stage):
+        """Features of the chunks, then what the network says of them."""
+        batch = batch.to(self.device)
+        waveform, targets = batch.waveform.data, self.targets_of(batch)
+        chain = None
+        if stage == sb.Stage.TRAIN:
+            chain = self.hparams.augmentation
+        with torch.autocast(self.device_type, enabled=False):
+            if chain is not None:
+                waveform, targets = chain.augment_waveform(waveform, targets)
+            features = self.modules.features(waveform)
+            if chain is not None:
+                features, targets = chain.augment_features(features, targets)
+        if stage == sb.Stage.TEST and self.hparams.num_test_rotations > 1:
+            return self.rotated_outputs(waveform), targets, features
+        return self.modules.model(features), targets, features
+
+    def targets_of(self, batch):
+        """The labels of a batch, and which of its frames are real."""
+        names = (*TARGETS[self.hparams.method], "overlap", "mask")
+        return {name: getattr(batch, name).data for name in names}
+
+    def rotated_outputs(self, waveform):
+        """Mean of what the network says of rotated scenes, turned back."""
+        total = None
+        patterns = foa_patterns(self.hparams.num_test_rotations)
+        for pattern in patterns:
+            features = self.modules.features(rotate_foa(waveform, pattern))
+            outputs = rotate_outputs(
+                self.modules.model(features),
+                self.hparams.method,
+                pattern,
+                inverse=True,
+            )
+            total = {
+                key: value if total is None else total[key] + value
+                for key, value in outputs.items()
+            }
+        return {key: value / len(patterns) for key, value in total.items()}
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The loss; outside training the answers are collected as well."""
+        outputs, targets, features = predictions
+        mask = targets.pop("mask") if self.hparams.mask_padding else None
+        loss = self.hparams.loss(outputs, targets, mask)
+        if stage != sb.Stage.TRAIN:
+            self.collect("network", batch, outputs)
+        if stage == sb.Stage.TEST and self.untrained is not None:
+            with torch.autocast(self.device_type, enabled=False):
+                self.collect("untrained", batch, self.untrained(features))
+        return loss
+
+    def collect(self, name, batch, outputs):
+        """Hand the outputs of a batch to the answers of one method."""
+        outputs = {key: value.float().cpu() for key, value in outputs.items()}
+        for i, clip in enumerate(batch.clip):
+            self.answers[name].append(
+                clip,
+                {key: value[i] for key, value in outputs.items()},
+                self.references[clip].num_frames,
+                last=bool(batch.last[i]),
+            )
+
+    def on_stage_start(self, stage, epoch=None):
+        """Start with no answers."""
+        if stage == sb.Stage.TRAIN:
+            return
+        split, hop = "valid", self.hparams.valid_hop_length
+        if stage == sb.Stage.TEST:
+            split, hop = "test", self.hparams.detection_hop
+        self.manifest = Path(self.hparams.manifest_folder) / f"{split}.json"
+        self.references = self.read_references(split)
+        self.answers = {
+            name: ClipAnswers(
+                self.hparams.method,
+                round(hop * 10),
+                threshold=self.hparams.threshold,
+                merge_angle=self.hparams.merge_angle,
+            )
+            for name in ("network", "untrained")
+        }
+
+    def read_references(self, split):
+        """Events of all clips of a split, id -> EventTable."""
+        path = Path(self.hparams.manifest_folder) / f"{split}.json"
+        return clip_events(
+            path,
+            data_root=self.hparams.data_folder,
+            num_classes=self.hparams.num_classes,
+        )
+
+    def score(self, events):
+        """Scores of one method over all clips.
+
+        Arguments
+        ---------
+        events : dict
+            Id to EventTable, for each of the references.
+
+        Returns
+        -------
+        SELDScores
+        """
+        scores = self.hparams.scores()
+        for clip, reference in self.references.items():
+            scores.append(
+                reference,
+                events[clip],
+                num_frames=reference.num_frames,
+                name=clip,
+            )
+        return scores
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log, keep the best checkpoint; after the test, write the results."""
+        if stage == sb.Stage.TRAIN:
+            self.train_loss = stage_loss
+            return
+        scores = self.score(self.answers["network"].events)
+        summary = scores.compute()
+        stats = {key: summary[key] for key in ("ER", "F", "LE", "LR", "SELD")}
+        stats["loss"] = stage_loss
+        if stage == sb.Stage.VALID:
+            self.hparams.train_logger.log_stats(
+                {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
+                train_stats={"loss": self.train_loss},
+                valid_stats=stats,
+            )
+            self.checkpointer.save_and_keep_only(
+                meta={"SELD": summary["SELD"], "epoch": epoch},
+                min_keys=["SELD"],
+                keep_recent=True,
+            )
+            return
+        self.hparams.train_logger.log_stats(
+            {"Epoch loaded": self.hparams.epoch_counter.current},
+            test_stats=stats,
+        )
+        if if_main_process():
+            self.write_results()
+
+    def write_results(self):
+        """Write predictions, metrics, the model to use and the report."""
+        hparams, folder = self.hparams, Path(self.hparams.output_folder)
+        methods = {
+            name: self.score(answers.events)
+            for name, answers in self.answers.items()
+            if answers.events
+        }
+        methods["constant"] = self.score(self.constant_events())
+        results = {k: v.compute(intervals=True) for k, v in methods.items()}
+        entries = read_manifest(self.manifest, data_root=hparams.data_folder)
+        overlaps = {
+            clip: str(table.overlap().max(initial=0))
+            for clip, table in self.references.items()
+        }
+        rooms = {k: str(entry["room"]) for k, entry in entries.items()}
+        by = {
+            f"by_{name}": methods["network"].compute(by=groups)["by"]
+            for name, groups in (("room", rooms), ("overlap", overlaps))
+        }
+        parameters = sum(p.numel() for p in self.modules.model.parameters())
+        save_pretrained(
+            folder / "pretrained",
+            (folder / "hyperparams.yaml").read_text(encoding="utf-8"),
+            hparams.inference_keys,
+            {"model": self.modules.model},
+        )
+        metrics = {
+            "num_clips": len(entries),
+            "parameters": parameters,
+            "seed": hparams.seed,
+            "methods": results,
+            "challenge": self.challenge_scores(folder, entries),
+            **by,
+        }
+        # No class, no score: null.
+        write_json(folder / "metrics.json", without_nan(metrics))
+        seld_report(
+            folder,
+            scores=results,
+            train_log=read_train_log(hparams.train_log),
+            clips=self.shown_clips(entries),
+            class_names=hparams.class_names,
+            references=self.references,
+            estimates=self.answers["network"].events,
+            subtitle=f"{parameters:,} parameters, {len(entries)} test clips "
+            f"of {self.challenge}",
+            **by,
+        )
+
+    def constant_events(self):
+        """What the best constant answer of the validation says here."""
+        answer = constant_answer(
+            list(self.read_references("valid").values()),
+            self.hparams.num_classes,
+            self.hparams.scores,
+        )
+        return {
+            clip: repeat_answer(answer, table.num_frames)
+            for clip, table in self.references.items()
+        }
+
+    def challenge_scores(self, folder, entries):
+        """Write the challenge's files, and score them as it would."""
+        estimate = folder / "predictions"
+        for clip, table in self.answers["network"].events.items():
+            write_events(estimate / f"{clip}.csv", table, self.dialect)
+        folders = {
+            os.path.dirname(entry["events"]) for entry in entries.values()
+        }
+        return score_folders(
+            os.path.commonpath(folders),
+            estimate,
+            self.challenge,
+            intervals=False,
+            **self.challenge_rules,
+        )
+
+    def shown_clips(self, entries):
+        """Clips with the most simultaneous events, for the report."""
+        busy = {k: t.overlap().mean() for k, t in self.references.items()}
+        shown = []
+        for clip in sorted(busy, key=busy.get, reverse=True)[:NUM_SHOWN]:
+            entry = entries[clip]
+            number = min(entry["num_samples"], SHOWN_SECONDS * entry["fs"])
+            waveform = ClipReader(entries).read(clip, 0, number, number)
+            shown.append(
+                {
+                    "name": clip,
+                    "reference": self.references[clip],
+                    "estimate": self.answers["network"].events[clip],
+                    "waveform": waveform,
+                    "fs": entry["fs"],
+                }
+            )
+        return shown
+
+
+def _check_rotations(hparams):
+    """Raise ValueError unless outputs of rotated scenes can be averaged."""
+    if hparams["method"] not in ("accdoa", "multi_accdoa"):
+        raise ValueError(
+            f"num_test_rotations: {hparams['num_test_rotations']} works for "
+            f"accdoa and multi_accdoa, not for {hparams['method']!r}, whose "
+            "tracks may change places; give --num_test_rotations 1"
+        )
+    if hparams["array_format"] != "foa":
+        raise ValueError(
+            "num_test_rotations needs array_format: foa, got "
+            f"{hparams['array_format']!r}; give --num_test_rotations 1"
+        )
+
+
+def seld_datasets(hparams):
+    """Chunks of the recordings of each split.
+
+    Arguments
+    ---------
+    hparams : dict
+        Hyper-parameters, see :class:`SELDBrain`.
+
+    Returns
+    -------
+    dict
+        "train", "valid" and "test".
+    """
+    hops = {
+        "train": hparams["train_hop_length"],
+        "valid": hparams["valid_hop_length"],
+        "test": hparams["detection_hop"],
+    }
+    return {
+        split: make_chunks(
+            Path(hparams["manifest_folder"]) / f"{split}.json",
+            method=hparams["method"],
+            num_classes=hparams["num_classes"],
+            fs=hparams["sample_rate"],
+            chunk_length=hparams["chunk_length"],
+            hop_length=hop,
+            tail="half" if split == "train" else "pad",
+            seed=hparams["seed"],
+            data_root=hparams["data_folder"],
+            keep_in_memory=hparams["audio_in_memory"],
+        )
+        for split, hop in hops.items()
+    }

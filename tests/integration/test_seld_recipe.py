@@ -1,0 +1,259 @@
+"""What users of the SELD recipes rely on: resume, test, scores, use."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import running
+import torch
+from safetensors.torch import load_file
+
+from spatial_brain.dataio.annotations import read_events
+from spatial_brain.dataio.audio import read_audio, write_audio
+from spatial_brain.inference import SELDetector
+
+RECIPE = Path(__file__).resolve().parents[2] / "recipes/STARSS23"
+SMALL = {
+    "lookalike": "{clips: {train: 4, valid: 2, test: 2}, duration: 12.0}",
+    "number_of_epochs": "2",
+    "batch_size": "2",
+    "num_workers": "0",
+    "chunk_length": "5.0",
+    "train_hop_length": "5.0",
+    "valid_hop_length": "5.0",
+    "detection_hop": "2.5",
+}
+
+
+def command(output, *flags, launcher=(), data=None, **overrides):
+    options = {**SMALL, **overrides, "output_folder": str(output)}
+    if data is not None:
+        options["data_folder"] = str(data)
+    line = [sys.executable, *launcher, "train.py", "hparams/mini.yaml"]
+    line += ["--noprogressbar", *flags]
+    for key, value in options.items():
+        line += [f"--{key}", value]
+    return line
+
+
+def run(line):
+    return running.run(line, RECIPE)
+
+
+def check(done):
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Output folder of a run which nothing disturbed."""
+    output = tmp_path_factory.mktemp("seld")
+    check(run(command(output)))
+    return output
+
+
+def weights(output):
+    return load_file(output / "pretrained" / "model.safetensors")
+
+
+def scores_of(output):
+    metrics = json.loads((output / "metrics.json").read_text())
+    keys = ("ER", "F", "LE", "LR", "SELD")
+    return {
+        f"{name} {key}": value[key]
+        for name, value in metrics["methods"].items()
+        for key in keys
+    }
+
+
+def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
+    line = command(
+        tmp_path,
+        "--ckpt_interval_steps",
+        "2",
+        data=unbroken / "lookalike",
+    )
+    process = running.start(line, RECIPE)
+    save = tmp_path / "save"
+    running.wait_for(lambda: list(save.glob("CKPT*")), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "metrics.json").exists()
+    done = run(line)
+    check(done)
+    assert "Loading a checkpoint" in done.stdout + done.stderr
+    resumed = weights(tmp_path)
+    for key, value in weights(unbroken).items():
+        # Other batches or another learning rate move weights by 1e-3.
+        assert (resumed[key] - value).abs().float().mean() < 1e-4, key
+    assert scores_of(tmp_path) == pytest.approx(scores_of(unbroken), rel=0.05)
+
+
+def test_test_only_repeats_the_test(unbroken):
+    before = scores_of(unbroken)
+    (unbroken / "metrics.json").unlink()
+    check(run(command(unbroken, "--test_only")))
+    assert scores_of(unbroken) == pytest.approx(before, rel=1e-3)
+
+
+def test_rotated_test_scenes(unbroken, tmp_path):
+    for name in ("save", "train_log.txt"):
+        (tmp_path / name).symlink_to(unbroken / name)
+    line = command(
+        tmp_path,
+        "--test_only",
+        data=unbroken / "lookalike",
+        num_test_rotations="16",
+        compare_untrained="False",
+    )
+    check(run(line))
+    assert set(scores_of(tmp_path)) == {
+        key for key in scores_of(unbroken) if "untrained" not in key
+    }
+
+
+def test_two_processes(unbroken, tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--standalone"]
+    done = run(
+        command(
+            tmp_path,
+            "--distributed_backend=gloo",
+            "--device=cpu",
+            launcher=[*launcher, "--nproc_per_node=2"],
+            data=unbroken / "lookalike",
+            number_of_epochs="1",
+            batch_size="1",
+        )
+    )
+    check(done)
+    assert (tmp_path / "report.html").is_file()
+    log = (tmp_path / "train_log.txt").read_text()
+    assert log.count("epoch: 1") == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"method": "einv2", "augmentation_name": "augment"},
+        {"method": "accdoa", "augmentation_name": "augmix"},
+        {"method": "seddoa", "aggregation": "agg1"},
+        {"augmentation_name": "augmix1", "mask_padding": "True"},
+    ],
+    ids=["einv2", "accdoa augmix", "seddoa agg1", "multi_accdoa augmix1"],
+)
+def test_methods_and_augmentation(unbroken, tmp_path, overrides):
+    done = run(
+        command(
+            tmp_path,
+            "--precision",
+            "bf16",
+            data=unbroken / "lookalike",
+            number_of_epochs="1",
+            batch_size="4",
+            **overrides,
+        )
+    )
+    check(done)
+    assert scores_of(tmp_path)["network SELD"] > 0
+
+
+def test_four_microphones(tmp_path):
+    text = (RECIPE / "hparams" / "mini.yaml").read_text(encoding="utf-8")
+    text = text.replace("LogMelIntensity", "LogMelGCC")
+    text = text.replace("num_channels: 7", "num_channels: 10")
+    yaml = tmp_path / "mic.yaml"
+    yaml.write_text(text, encoding="utf-8")
+    line = command(
+        tmp_path / "out",
+        lookalike="{clips: {train: 2, valid: 2, test: 1}, duration: 6.0, "
+        "formats: [mic]}",
+        array_format="mic",
+        augmentation_name="augment",
+        number_of_epochs="1",
+    )
+    line[2] = str(yaml)
+    check(run(line))
+    wav = next((tmp_path / "out" / "lookalike" / "mic_dev").rglob("fold4*.wav"))
+    detector = SELDetector.from_hparams(source=str(tmp_path / "out"))
+    assert detector.detect_file(wav).num_frames == 60
+
+
+def test_rotations_need_vectors(tmp_path):
+    done = run(
+        command(tmp_path, method="einv2", num_test_rotations="16", data="none")
+    )
+    assert done.returncode != 0
+    assert "give --num_test_rotations 1" in done.stdout + done.stderr
+
+
+def test_missing_data_are_named(tmp_path):
+    line = [sys.executable, "train.py", "hparams/maccdoa_htsat.yaml"]
+    line += ["--data_folder", str(tmp_path / "nowhere")]
+    done = run([*line, "--output_folder", str(tmp_path / "out")])
+    assert done.returncode != 0
+    printed = done.stdout + done.stderr
+    assert str(tmp_path / "nowhere") in printed
+    assert "--download True" in printed
+
+
+def test_results_are_complete(unbroken):
+    metrics = json.loads((unbroken / "metrics.json").read_text())
+    assert set(metrics["methods"]) == {"network", "untrained", "constant"}
+    for part in ("methods", "by_room", "by_overlap"):
+        for scores in metrics[part].values():
+            assert {"ER", "F", "LE", "LR", "SELD"} <= set(scores)
+    assert set(metrics["methods"]["network"]["intervals"]) >= {"F", "SELD"}
+    files = sorted((unbroken / "predictions").glob("*.csv"))
+    assert len(files) == metrics["num_clips"] == 2
+    for file in files:
+        assert (read_events(file, "dcase2021").frame < 120).all()
+    report = (unbroken / "report.html").read_text(encoding="utf-8")
+    assert "http://" not in report.replace("http://www.w3.org", "")
+
+
+def test_command_line_scores_the_predictions(unbroken):
+    metrics = json.loads((unbroken / "metrics.json").read_text())
+    done = run(
+        [sys.executable, "-m", "spatial_brain.cli.main", "score-seld"]
+        + ["--reference", str(unbroken / "lookalike" / "metadata_dev")]
+        + ["--estimate", str(unbroken / "predictions")]
+        + ["--dataset", "STARSS23", "--json"]
+    )
+    check(done)
+    found = json.loads(done.stdout)
+    for key in ("ER", "F", "LE", "LR", "SELD"):
+        assert found[key] == pytest.approx(metrics["challenge"][key])
+
+
+def test_trained_run_detects_events(unbroken, tmp_path):
+    wav = next((unbroken / "lookalike" / "foa_dev").rglob("fold4*.wav"))
+    table = SELDetector.from_hparams(source=str(unbroken)).detect_file(wav)
+    assert table.num_frames == 120
+    done = run(
+        [sys.executable, "-m", "spatial_brain.cli.main", "detect", str(wav)]
+        + ["--model", str(unbroken), "--output", str(tmp_path / "a.csv")]
+        + ["--picture", str(tmp_path / "a.png")]
+    )
+    check(done)
+    assert len(read_events(tmp_path / "a.csv")) == len(table)
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_real_ambisonics_scene(unbroken, shared_data, tmp_path):
+    folder = shared_data / "recordings" / "aalto_eigenmike_hoa3"
+    detector = SELDetector.from_hparams(source=str(unbroken))
+    for path in sorted(folder.glob("*.flac")):
+        waveform, fs = read_audio(path)
+        # N3D to SN3D: first-order channels are larger by the root of three.
+        foa = waveform[:, :4] / torch.tensor([1.0, 3**0.5, 3**0.5, 3**0.5])
+        write_audio(tmp_path / "foa.wav", foa, fs, clip=True)
+        table = detector.detect_file(tmp_path / "foa.wav")
+        assert table.num_frames == -(-len(foa) * 10 // fs)
+
+
+def test_environment_is_noted(unbroken):
+    assert (unbroken / "command.txt").read_text().startswith("python ")
+    assert os.path.getsize(unbroken / "env.log") > 0
