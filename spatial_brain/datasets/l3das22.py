@@ -100,6 +100,14 @@ _REMEDY = (
 )
 
 
+# The room of the recordings, in which nothing moves.
+OFFICE = {
+    "size_low": [6.0, 5.0, 3.0],
+    "size_high": [6.0, 5.0, 3.0],
+    "moving_probability": 0.0,
+}
+
+
 def prepare_l3das22(
     data_folder,
     save_folder,
@@ -378,5 +386,5 @@ def write_l3das22_lookalike(
         formats=("foa",),
         seed=seed,
         num_workers=num_workers,
-        scene={"moving_probability": 0.0, **(scene or {})},
+        scene={**OFFICE, **(scene or {})},
     )
