@@ -9,6 +9,7 @@ brings its data set and its hyper-parameters.
 import copy
 import os
 import types
+from functools import partial
 from pathlib import Path
 
 import speechbrain as sb
@@ -16,11 +17,6 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 
-from spatial_brain.augment.rotation import (
-    foa_patterns,
-    rotate_foa,
-    rotate_outputs,
-)
 from spatial_brain.dataio.annotations import write_events
 from spatial_brain.dataio.json_files import without_nan, write_json
 from spatial_brain.dataio.manifest import read_manifest
@@ -30,9 +26,14 @@ from spatial_brain.datasets.seld_clips import (
     clip_events,
     make_chunks,
 )
-from spatial_brain.experiment import SpatialBrain
+from spatial_brain.datasets.seld_feature_cache import cache_features
+from spatial_brain.experiment import SpatialBrain, on_main_process
 from spatial_brain.inference.clip_answers import ClipAnswers
 from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.rotated_scenes import (
+    check_rotations,
+    rotated_outputs,
+)
 from spatial_brain.inference.seld_checkpoints import read_network_weights
 from spatial_brain.metrics.seld_baselines import constant_answer, repeat_answer
 from spatial_brain.metrics.seld_folders import score_folders
@@ -56,7 +57,8 @@ class SELDBrain(SpatialBrain):
       ``class_names``, ``array_format``, ``initial_weights``, ``keep_head``;
     - ``loss``, ``mask_padding``, ``augmentation`` (a chain or null);
     - ``sample_rate``, ``chunk_length``, ``train_hop_length``,
-      ``valid_hop_length``, ``detection_hop``, ``audio_in_memory``;
+      ``valid_hop_length``, ``detection_hop``, ``audio_in_memory``,
+      ``feature_cache``, ``num_workers``;
     - ``threshold``, ``merge_angle``, ``num_test_rotations``,
       ``compare_untrained``, ``scores`` (makes an empty ``SELDScores``);
     - ``data_folder``, ``manifest_folder``, ``output_folder``, ``train_log``,
@@ -77,7 +79,11 @@ class SELDBrain(SpatialBrain):
 
     def __init__(self, modules, opt_class, hparams, run_opts, checkpointer):
         if hparams["num_test_rotations"] > 1:
-            _check_rotations(hparams)
+            check_rotations(
+                hparams["method"],
+                hparams["array_format"],
+                hparams["feature_cache"],
+            )
         if hparams["initial_weights"] is not None:
             summary = initialize(
                 modules["model"],
@@ -94,43 +100,36 @@ class SELDBrain(SpatialBrain):
 
     def compute_forward(self, batch, stage):
         """Features of the chunks, then what the network says of them."""
-        batch = batch.to(self.device)
-        waveform, targets = batch.waveform.data, self.targets_of(batch)
+        batch, targets = batch.to(self.device), self.targets_of(batch)
         chain = None
         if stage == sb.Stage.TRAIN:
             chain = self.hparams.augmentation
         with torch.autocast(self.device_type, enabled=False):
-            if chain is not None:
-                waveform, targets = chain.augment_waveform(waveform, targets)
-            features = self.modules.features(waveform)
+            if self.hparams.feature_cache:
+                features = batch.features.data
+            else:
+                waveform = batch.waveform.data
+                if chain is not None:
+                    waveform, targets = chain.augment_waveform(
+                        waveform, targets
+                    )
+                features = self.modules.features(waveform)
             if chain is not None:
                 features, targets = chain.augment_features(features, targets)
         if stage == sb.Stage.TEST and self.hparams.num_test_rotations > 1:
-            return self.rotated_outputs(waveform), targets, features
+            outputs = rotated_outputs(
+                lambda scene: self.modules.model(self.modules.features(scene)),
+                waveform,
+                self.hparams.method,
+                self.hparams.num_test_rotations,
+            )
+            return outputs, targets, features
         return self.modules.model(features), targets, features
 
     def targets_of(self, batch):
         """The labels of a batch, and which of its frames are real."""
         names = (*TARGETS[self.hparams.method], "overlap", "mask")
         return {name: getattr(batch, name).data for name in names}
-
-    def rotated_outputs(self, waveform):
-        """Mean of what the network says of rotated scenes, turned back."""
-        total = None
-        patterns = foa_patterns(self.hparams.num_test_rotations)
-        for pattern in patterns:
-            features = self.modules.features(rotate_foa(waveform, pattern))
-            outputs = rotate_outputs(
-                self.modules.model(features),
-                self.hparams.method,
-                pattern,
-                inverse=True,
-            )
-            total = {
-                key: value if total is None else total[key] + value
-                for key, value in outputs.items()
-            }
-        return {key: value / len(patterns) for key, value in total.items()}
 
     def compute_objectives(self, predictions, batch, stage):
         """The loss; outside training the answers are collected as well."""
@@ -331,21 +330,6 @@ class SELDBrain(SpatialBrain):
         return shown
 
 
-def _check_rotations(hparams):
-    """Raise ValueError unless outputs of rotated scenes can be averaged."""
-    if hparams["method"] not in ("accdoa", "multi_accdoa"):
-        raise ValueError(
-            f"num_test_rotations: {hparams['num_test_rotations']} works for "
-            f"accdoa and multi_accdoa, not for {hparams['method']!r}, whose "
-            "tracks may change places; give --num_test_rotations 1"
-        )
-    if hparams["array_format"] != "foa":
-        raise ValueError(
-            "num_test_rotations needs array_format: foa, got "
-            f"{hparams['array_format']!r}; give --num_test_rotations 1"
-        )
-
-
 def seld_datasets(hparams):
     """Chunks of the recordings of each split.
 
@@ -364,9 +348,10 @@ def seld_datasets(hparams):
         "valid": hparams["valid_hop_length"],
         "test": hparams["detection_hop"],
     }
-    return {
-        split: make_chunks(
-            Path(hparams["manifest_folder"]) / f"{split}.json",
+    datasets, folder = {}, Path(hparams["manifest_folder"])
+    for split, hop in hops.items():
+        chunks = make_chunks(
+            folder / f"{split}.json",
             method=hparams["method"],
             num_classes=hparams["num_classes"],
             fs=hparams["sample_rate"],
@@ -377,5 +362,17 @@ def seld_datasets(hparams):
             data_root=hparams["data_folder"],
             keep_in_memory=hparams["audio_in_memory"],
         )
-        for split, hop in hops.items()
-    }
+        if hparams["feature_cache"]:
+            make = partial(
+                cache_features,
+                chunks,
+                folder / f"{split}_features.json",
+                hparams["features"],
+                augmentation=hparams["augmentation"],
+                num_workers=max(1, hparams["num_workers"]),
+            )
+            # One process computes; then all find the store ready.
+            on_main_process(make)
+            make()
+        datasets[split] = chunks
+    return datasets

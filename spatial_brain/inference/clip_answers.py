@@ -32,7 +32,7 @@ class ClipAnswers:
     >>> outputs = {"accdoa": torch.ones(10, 3)}
     >>> answers.append("a", outputs, 13, last=False)
     >>> answers.append("a", outputs, 13, last=True)
-    >>> len(answers.events["a"]), answers.events["a"].azimuth[0].round()
+    >>> len(answers.events["a"]), answers.events["a"].azimuth.round()[0].item()
     (13, 45.0)
     """
 

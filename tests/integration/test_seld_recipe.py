@@ -115,6 +115,18 @@ def test_rotated_test_scenes(unbroken, tmp_path):
     }
 
 
+def test_cached_features(unbroken, tmp_path):
+    line = command(tmp_path, data=unbroken / "lookalike", feature_cache="True")
+    check(run(line))
+    resumed = weights(tmp_path)
+    for key, value in weights(unbroken).items():
+        # Half-precision features move weights less than another batch does.
+        assert (resumed[key] - value).abs().float().mean() < 1e-3, key
+    done = run([*line, "--augmentation_name", "augment"])
+    assert done.returncode != 0
+    assert "FOARotation" in done.stdout + done.stderr
+
+
 def test_two_processes(unbroken, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone"]
     done = run(
