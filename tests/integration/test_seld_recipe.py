@@ -26,6 +26,7 @@ SMALL = {
     "train_hop_length": "5.0",
     "valid_hop_length": "5.0",
     "detection_hop": "2.5",
+    "feature_cache": "False",
 }
 
 
