@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.sar_ssl_conversion import convert_sar_ssl
 from spatial_brain.inference.seld_checkpoints import AUDIOSET
 from spatial_brain.inference.seld_conversion import (
     convert_audioset,
@@ -112,6 +113,11 @@ def _pseldnets(checkpoint, output):
     return Conversion(*convert_pseldnets(checkpoint, output))
 
 
+def _sar_ssl(checkpoint, output):
+    """A pretext or downstream network (``ensemble_model.tar``)."""
+    return Conversion(*convert_sar_ssl(checkpoint, output))
+
+
 def _audioset(format, checkpoint, output):
     """AudioSet weights of a backbone."""
     return Conversion(*convert_audioset(format, checkpoint, output))
@@ -120,5 +126,6 @@ def _audioset(format, checkpoint, output):
 FORMATS = {
     "dual-mic-ssl": _dual_mic_ssl,
     "pseldnets": _pseldnets,
+    "sar-ssl": _sar_ssl,
     **{format: partial(_audioset, format) for format in AUDIOSET},
 }
