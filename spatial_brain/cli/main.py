@@ -8,11 +8,19 @@ import os
 import sys
 
 from spatial_brain import __version__
-from spatial_brain.cli import convert, detect, locate, score_seld, simulate
+from spatial_brain.cli import (
+    acoustics,
+    convert,
+    detect,
+    locate,
+    score_seld,
+    simulate,
+)
 
 COMMANDS = {
     "locate": locate,
     "detect": detect,
+    "acoustics": acoustics,
     "simulate": simulate,
     "convert": convert,
     "score-seld": score_seld,

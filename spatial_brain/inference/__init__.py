@@ -1,6 +1,7 @@
 """Pretrained interfaces."""
 
 from spatial_brain.inference.localizer import SoundLocalizer
+from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 from spatial_brain.inference.seld_detector import SELDetector
 
-__all__ = ["SELDetector", "SoundLocalizer"]
+__all__ = ["RoomAcousticsEstimator", "SELDetector", "SoundLocalizer"]

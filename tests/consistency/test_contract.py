@@ -50,7 +50,11 @@ CONTRACT = {
             "frames_per_second",
         ],
     },
-    "spatial_brain.inference": {"SoundLocalizer": [], "SELDetector": []},
+    "spatial_brain.inference": {
+        "RoomAcousticsEstimator": [],
+        "SELDetector": [],
+        "SoundLocalizer": [],
+    },
     "spatial_brain.inference.convert": {
         "convert": ["format", "checkpoint", "output"]
     },

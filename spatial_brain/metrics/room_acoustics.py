@@ -1,0 +1,386 @@
+"""Errors of estimated room acoustics, and baselines that learn nothing."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.processing.spatial import gcc_phat
+
+# Edges of the ranges by which errors are broken down.
+BINS = {
+    "t60": (0.4, 0.6, 0.8, 1.0),
+    "snr": (18.0, 21.0, 24.0, 27.0),
+    "distance": (1.0, 2.0, 3.0, 5.0),
+}
+
+
+class Quantity(NamedTuple):
+    """What a task asks for.
+
+    Arguments
+    ---------
+    name : str
+        In words.
+    unit : str
+        Of labels, estimates and errors; empty without one.
+    digits : int
+        Decimal places worth printing.
+    """
+
+    name: str
+    unit: str
+    digits: int
+
+    @property
+    def label(self):
+        """Name with the unit, such as for an axis."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+
+TASKS = {
+    "TDOA": Quantity("time difference of arrival", "samples", 2),
+    "T60": Quantity("reverberation time", "s", 3),
+    "DRR": Quantity("direct-to-reverberant ratio", "dB", 2),
+    "C50": Quantity("clarity", "dB", 2),
+    "ABS": Quantity("mean absorption", "", 3),
+    "SNR": Quantity("signal-to-noise ratio", "dB", 2),
+    "SUR": Quantity("surface", "log10 m²", 3),
+    "VOL": Quantity("volume", "log10 m³", 3),
+}
+
+
+def find_quantity(task):
+    """What a task asks for.
+
+    Arguments
+    ---------
+    task : str
+        Key of ``TASKS``.
+
+    Returns
+    -------
+    Quantity
+
+    Raises
+    ------
+    ValueError
+        If there is no such task.
+
+    Example
+    -------
+    >>> find_quantity("DRR").label
+    'direct-to-reverberant ratio, dB'
+    """
+    if task not in TASKS:
+        raise ValueError(f"no task {task!r}; use one of {', '.join(TASKS)}")
+    return TASKS[task]
+
+
+def training_mean(labels, num_examples):
+    """Answer the mean of the training labels, whatever is heard.
+
+    Arguments
+    ---------
+    labels : torch.Tensor or array
+        Of the training set, [example].
+    num_examples : int
+        Answers wanted.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, [num_examples].
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or some are not finite.
+
+    Example
+    -------
+    >>> training_mean([0.2, 0.6], 3)
+    array([0.4, 0.4, 0.4])
+    """
+    labels = _numbers(labels, "labels")
+    if not len(labels):
+        raise ValueError("no training labels: there is no mean to answer")
+    return np.full(num_examples, labels.mean())
+
+
+@torch.no_grad()
+def gcc_phat_tdoa(waveform, spacing, fs=16000, **options):
+    """Time differences of arrival by GCC-PHAT, finer than a sample.
+
+    The largest correlation among the delays which the distance of the
+    microphones allows, and the top of the parabola through it and its
+    neighbours.
+
+    Arguments
+    ---------
+    waveform : torch.Tensor
+        [batch, time, 2].
+    spacing : float or torch.Tensor
+        Distance of the microphones, metres; one, or one a signal [batch].
+    fs : int
+        Sampling rate, Hz.
+    **options
+        Of :func:`spatial_brain.processing.spatial.gcc_phat`: ``n_fft``,
+        ``hop_length``, ``interpolation``.
+
+    Returns
+    -------
+    torch.Tensor
+        Samples by which the second microphone hears later than the first,
+        [batch]; 0 for a silent signal.
+
+    Raises
+    ------
+    ValueError
+        If there are not two channels, or a spacing is not positive.
+
+    Example
+    -------
+    >>> noise = torch.randn(8003)
+    >>> pair = torch.stack((noise[3:], noise[:-3]), -1)[None]
+    >>> round(gcc_phat_tdoa(pair, 0.1).item(), 2)
+    3.0
+    """
+    if waveform.ndim != 3 or waveform.shape[-1] != 2:
+        raise ValueError(
+            "expected a waveform [batch, time, 2 microphones], got "
+            f"{list(waveform.shape)}"
+        )
+    spacing = torch.as_tensor(spacing, device=waveform.device).float()
+    if not (spacing > 0).all() or not torch.isfinite(spacing).all():
+        raise ValueError(
+            "the distance of the microphones must be positive, in metres, "
+            f"got {spacing.tolist()}"
+        )
+    bound = (spacing * (fs / SPEED_OF_SOUND)).expand(len(waveform))[:, None]
+    correlation, delays = gcc_phat(
+        waveform,
+        fs=fs,
+        # The parabola at the bound needs a neighbour, too.
+        max_delay=(bound.max().item() + 1) / fs,
+        pairs=[(0, 1)],
+        **options,
+    )
+    correlation, lags = correlation[:, 0], -delays * fs
+    step = (lags[1] - lags[0]).item()
+    allowed = lags.abs() <= bound + 1e-4
+    peak = correlation.masked_fill(~allowed, -torch.inf).argmax(-1, True)
+    before, top, after = (
+        correlation.gather(1, peak + shift) for shift in (-1, 0, 1)
+    )
+    bend = (2 * top - before - after).clamp(min=1e-12)
+    offset = (0.5 * (after - before) / bend).clamp(-0.5, 0.5)
+    tdoa = (lags[peak] + step * offset).clamp(-bound, bound)
+    heard = correlation.abs().amax(-1, True) > 0
+    return torch.where(heard, tdoa, 0.0).squeeze(-1)
+
+
+class AcousticErrors:
+    """Collects the estimates of one task and sums them up.
+
+    Arguments
+    ---------
+    task : str
+        Key of ``TASKS``.
+    bins : dict, optional
+        Condition to the inner edges of its ranges, besides or instead of
+        those of ``BINS``. Conditions without edges are kept in the rows only.
+
+    Raises
+    ------
+    ValueError
+        For an unknown task, or edges that do not ascend.
+
+    Example
+    -------
+    >>> errors = AcousticErrors("T60")
+    >>> errors.append(["a", "b"], [0.5, 0.7], [0.4, 1.0], snr=[15.0, 30.0])
+    >>> summary = errors.summarize()
+    >>> round(summary["mae"], 3), round(summary["bias"], 3)
+    (0.2, -0.1)
+    >>> round(summary["by"]["t60"]["0.4 to 0.6"]["mae"], 3)
+    0.1
+    """
+
+    def __init__(self, task, bins=None):
+        find_quantity(task)
+        self.task = task
+        self.bins = {**BINS, **(bins or {})}
+        for name, edges in self.bins.items():
+            if not len(edges) or list(edges) != sorted(set(edges)):
+                raise ValueError(
+                    f"edges of {name!r} must ascend, got {list(edges)}"
+                )
+        self.clear()
+
+    def clear(self):
+        """Forget everything appended."""
+        self._rows = []
+
+    def __len__(self):
+        return len(self._rows)
+
+    def append(self, ids, estimate, reference, **conditions):
+        """Add a batch.
+
+        Arguments
+        ---------
+        ids : sequence of str
+            Names of the examples.
+        estimate : torch.Tensor or array
+            In the unit of the task, [batch] or [batch, 1].
+        reference : torch.Tensor or array
+            Same shape.
+        **conditions
+            Numbers, [batch]; for example ``t60`` (s; for the task T60 the
+            reference, unless given), ``snr`` (dB), ``distance`` (m), and
+            ``room``, whose examples the intervals take together.
+
+        Raises
+        ------
+        ValueError
+            If sizes do not fit or a value is not finite; names the examples.
+        """
+        ids = [str(name) for name in ids]
+        try:
+            columns = {
+                "reference": _numbers(reference, "reference"),
+                "estimate": _numbers(estimate, "estimate"),
+            }
+            if self.task.lower() in self.bins:
+                columns[self.task.lower()] = columns["reference"]
+            for name, values in conditions.items():
+                columns[name] = _numbers(values, f"condition {name!r}")
+            for name, values in columns.items():
+                if len(values) != len(ids):
+                    raise ValueError(
+                        f"{len(ids)} ids for {len(values)} values of {name}"
+                    )
+        except ValueError as problem:
+            names = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
+            raise ValueError(f"examples {names}: {problem}") from problem
+        for index, name in enumerate(ids):
+            self._rows.append(
+                {"id": name}
+                | {key: float(value[index]) for key, value in columns.items()}
+            )
+
+    def rows(self):
+        """One dictionary an example.
+
+        Returns
+        -------
+        list of dict
+            ``id``, ``reference``, ``estimate`` and the conditions.
+        """
+        return [dict(row) for row in self._rows]
+
+    def summarize(self, num_bootstrap=1000, seed=0):
+        """Errors over all examples and by conditions.
+
+        Arguments
+        ---------
+        num_bootstrap : int
+            Draws for the 95 % intervals ``mae_low`` ... ``mae_high``
+            (percentile bootstrap over examples, or over rooms if all rows
+            have the condition ``room``); 0 leaves them out.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        dict
+            ``num_examples``, ``mae``, ``median`` (of the absolute error),
+            ``rmse``, ``bias`` (mean of estimate minus reference),
+            ``correlation`` (Pearson; left out where one side is constant),
+            ``mae_low``, ``mae_high`` (left out with fewer than two groups to
+            draw from); and ``by``: condition -> range -> the same.
+
+        Raises
+        ------
+        ValueError
+            If nothing was appended.
+        """
+        if not self._rows:
+            raise ValueError("no example was appended: nothing to sum up")
+        table = {
+            name: np.array([row[name] for row in self._rows])
+            for name in self._rows[0]
+            if name != "id" and all(name in row for row in self._rows)
+        }
+        options = (num_bootstrap, seed)
+        result = _statistics(table, *options)
+        result["by"] = {}
+        for name, edges in self.bins.items():
+            if name not in table:
+                continue
+            index = np.digitize(table[name], edges)
+            result["by"][name] = {
+                _range_name(edges, k): _statistics(
+                    {key: part[index == k] for key, part in table.items()},
+                    *options,
+                )
+                for k in np.unique(index)
+            }
+        return result
+
+
+def _numbers(values, name):
+    """Finite values as float64 array [example]."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().double()
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise ValueError(
+            f"{name} must have shape [example], got {list(values.shape)}"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds values that are not finite")
+    return values
+
+
+def _statistics(table, num_bootstrap, seed):
+    """Plain numbers for columns ``reference``, ``estimate``, ``room``."""
+    reference, estimate = table["reference"], table["estimate"]
+    difference = estimate - reference
+    error = np.abs(difference)
+    result = {
+        "num_examples": len(error),
+        "mae": float(error.mean()),
+        "median": float(np.median(error)),
+        "rmse": float(np.sqrt(np.mean(difference**2))),
+        "bias": float(difference.mean()),
+    }
+    if np.ptp(reference) > 0 and np.ptp(estimate) > 0:
+        correlation = np.corrcoef(reference, estimate)[0, 1]
+        result["correlation"] = float(correlation)
+    # Signals in one room go together: rooms are drawn anew, not signals.
+    groups = table.get("room", np.arange(len(error)))
+    _, groups = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(groups, error), np.bincount(groups)
+    if num_bootstrap and len(sums) > 1:
+        generator = np.random.default_rng(seed)
+        means = np.empty(num_bootstrap)
+        for k in range(num_bootstrap):
+            draw = generator.integers(len(sums), size=len(sums))
+            means[k] = sums[draw].sum() / counts[draw].sum()
+        low, high = np.percentile(means, (2.5, 97.5))
+        result["mae_low"], result["mae_high"] = float(low), float(high)
+    return result
+
+
+def _range_name(edges, index):
+    """Name of the range below edge ``index``."""
+    if index == 0:
+        return f"< {edges[0]:g}"
+    if index == len(edges):
+        return f">= {edges[-1]:g}"
+    return f"{edges[index - 1]:g} to {edges[index]:g}"

@@ -1,0 +1,294 @@
+"""Tables, pictures and report of many runs: task, mode, number of rooms."""
+
+from pathlib import Path
+
+import numpy as np
+
+from spatial_brain.metrics.room_acoustics import TASKS, find_quantity
+from spatial_brain.reporting.acoustics_plots import error_by_rooms
+from spatial_brain.reporting.localization_report import add_run
+from spatial_brain.reporting.report import Report
+
+MODES = {
+    "finetune": "fine-tuned",
+    "scratch": "from scratch",
+    "lineareval": "linear evaluation",
+    "training_mean": "training mean",
+    "gcc_phat": "GCC-PHAT",
+}
+BASELINES = ("training_mean", "gcc_phat")
+
+
+def summarize_grid(rows):
+    """Mean and deviation over trials.
+
+    Arguments
+    ---------
+    rows : list of dict
+        One a trial: ``task``, ``mode`` (``"finetune"``, ``"scratch"``,
+        ``"lineareval"``, ``"training_mean"``, ``"gcc_phat"`` or others),
+        ``num_rooms`` (of the training; None for a method without one) and
+        ``mae``, the error on the test set.
+
+    Returns
+    -------
+    list of dict
+        One a task, mode and number of rooms, in the order of ``TASKS``, of
+        ``MODES`` and of numbers: ``task, mode, num_rooms, num_trials, mae``
+        (mean) and ``deviation`` (of the trials, with n - 1; None for a single
+        one).
+
+    Raises
+    ------
+    ValueError
+        If a row lacks a key, has an unknown task, or an error that is not a
+        number.
+
+    Example
+    -------
+    >>> row = {"task": "T60", "mode": "finetune", "num_rooms": 8}
+    >>> cells = summarize_grid([{**row, "mae": 0.1}, {**row, "mae": 0.3}])
+    >>> cells[0]["num_trials"], cells[0]["mae"], round(cells[0]["deviation"], 3)
+    (2, 0.2, 0.141)
+    """
+    trials = {}
+    for row in rows:
+        missing = {"task", "mode", "num_rooms", "mae"} - set(row)
+        if missing:
+            raise ValueError(f"row {row} lacks {', '.join(sorted(missing))}")
+        find_quantity(row["task"])
+        if not np.isfinite(row["mae"]):
+            raise ValueError(f"row {row}: the error is not a number")
+        key = (row["task"], row["mode"], row["num_rooms"])
+        trials.setdefault(key, []).append(row["mae"])
+    tasks, modes = list(TASKS), _modes(trials)
+    cells = []
+    for task, mode, num_rooms in sorted(
+        trials,
+        key=lambda key: (tasks.index(key[0]), modes.index(key[1]), key[2] or 0),
+    ):
+        errors = trials[task, mode, num_rooms]
+        cells.append(
+            {
+                "task": task,
+                "mode": mode,
+                "num_rooms": num_rooms,
+                "num_trials": len(errors),
+                "mae": float(np.mean(errors)),
+                "deviation": (
+                    float(np.std(errors, ddof=1)) if len(errors) > 1 else None
+                ),
+            }
+        )
+    return cells
+
+
+def _modes(trials):
+    """All modes that occur: those of ``MODES`` first, in its order."""
+    found = dict.fromkeys(mode for _, mode, _ in trials)
+    known = [mode for mode in MODES if mode in found]
+    return [*known, *(mode for mode in found if mode not in MODES)]
+
+
+def grid_table(cells, task):
+    """Numbers of rooms down, modes across.
+
+    Arguments
+    ---------
+    cells : list of dict
+        Of ``summarize_grid``.
+    task : str
+        Which of the tasks.
+
+    Returns
+    -------
+    tuple
+        Header (list of str) and rows (list of list of str or None, where
+        nothing was measured); a cell is mean ± deviation. Methods without a
+        number of rooms have the same cell in all rows.
+
+    Example
+    -------
+    >>> cells = summarize_grid([
+    ...     {"task": "T60", "mode": "finetune", "num_rooms": 8, "mae": 0.1},
+    ...     {"task": "T60", "mode": "scratch", "num_rooms": 4, "mae": 0.2}])
+    >>> grid_table(cells, "T60")[0]
+    ['rooms', 'fine-tuned', 'from scratch']
+    >>> grid_table(cells, "T60")[1]
+    [['4', None, '0.200'], ['8', '0.100', None]]
+    """
+    mine = [cell for cell in cells if cell["task"] == task]
+    modes = list(dict.fromkeys(cell["mode"] for cell in mine))
+    numbers = sorted({cell["num_rooms"] for cell in mine} - {None})
+    told = {
+        (cell["mode"], cell["num_rooms"]): _told(cell, task) for cell in mine
+    }
+    rows = []
+    for number in numbers or [None]:
+        cells_of_row = [
+            told.get((mode, number), told.get((mode, None))) for mode in modes
+        ]
+        rows.append(["–" if number is None else str(number), *cells_of_row])
+    return ["rooms", *(MODES.get(mode, mode) for mode in modes)], rows
+
+
+def _told(cell, task):
+    """Mean and deviation as text."""
+    digits = TASKS[task].digits
+    told = f"{cell['mae']:.{digits}f}"
+    if cell["deviation"] is not None:
+        told += f" ± {cell['deviation']:.{digits}f}"
+    return told
+
+
+def format_grid(rows):
+    """Tables of all tasks as Markdown, for a terminal or a README.
+
+    Arguments
+    ---------
+    rows : list of dict
+        As ``summarize_grid`` takes them.
+
+    Returns
+    -------
+    str
+        Lines without a final line break.
+
+    Example
+    -------
+    >>> print(format_grid([
+    ...     {"task": "T60", "mode": "finetune", "num_rooms": 8, "mae": 0.1}]))
+    T60 (reverberation time, s), mean absolute error
+    <BLANKLINE>
+    | rooms | fine-tuned |
+    | ----: | ---------: |
+    |     8 |      0.100 |
+    """
+    cells = summarize_grid(rows)
+    parts = []
+    for task in dict.fromkeys(cell["task"] for cell in cells):
+        header, body = grid_table(cells, task)
+        body = [["not measured" if c is None else c for c in r] for r in body]
+        widths = [
+            max(map(len, column)) for column in zip(header, *body, strict=True)
+        ]
+        rule = ["-" * (width - 1) + ":" for width in widths]
+        lines = [
+            "| "
+            + " | ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
+            + " |"
+            for row in (header, rule, *body)
+        ]
+        title = f"{task} ({TASKS[task].label}), mean absolute error"
+        parts.append("\n".join([title, "", *lines]))
+    return "\n\n".join(parts)
+
+
+def grid_picture(cells, task):
+    """Mean error against the number of training rooms, a line a mode.
+
+    Arguments
+    ---------
+    cells : list of dict
+        Of ``summarize_grid``.
+    task : str
+        Which of the tasks.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        The picture; baselines are level lines (of a baseline with several
+        numbers of rooms: its mean). None if no mode has a number of rooms.
+
+    Example
+    -------
+    >>> cells = summarize_grid([
+    ...     {"task": "T60", "mode": "finetune", "num_rooms": n, "mae": 1 / n}
+    ...     for n in (4, 8, 16)])
+    >>> len(grid_picture(cells, "T60").axes[0].get_xticks())
+    3
+    """
+    series, lines = {}, {}
+    mine = [cell for cell in cells if cell["task"] == task]
+    for mode in dict.fromkeys(cell["mode"] for cell in mine):
+        own = [cell for cell in mine if cell["mode"] == mode]
+        label = MODES.get(mode, mode)
+        if mode in BASELINES or own[0]["num_rooms"] is None:
+            lines[label] = float(np.mean([cell["mae"] for cell in own]))
+            continue
+        series[label] = (
+            [cell["num_rooms"] for cell in own],
+            [cell["mae"] for cell in own],
+            [np.nan if c["deviation"] is None else c["deviation"] for c in own],
+        )
+    return error_by_rooms(series, task, lines) if series else None
+
+
+def grid_report(
+    path,
+    rows,
+    *,
+    title="Room acoustics from two microphones",
+    subtitle=None,
+    notes=None,
+):
+    """Write the report of many runs.
+
+    Arguments
+    ---------
+    path : str or Path
+        HTML file; files of a run beside it (``command.txt``,
+        ``hyperparams.yaml``, ``env.log``) are shown.
+    rows : list of dict
+        As ``summarize_grid`` takes them.
+    title : str
+        Heading.
+    subtitle : str, optional
+        A sentence: data, scale, device.
+    notes : str, optional
+        Text at the top.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or one does not do.
+
+    Example
+    -------
+    >>> row = {"task": "C50", "mode": "scratch", "num_rooms": 8, "mae": 2.5}
+    >>> path = grid_report(getfixture("tmp_path") / "grid.html", [row])
+    >>> "from scratch" in path.read_text()
+    True
+    """
+    if not rows:
+        raise ValueError("no finished runs: there is nothing to report")
+    cells = summarize_grid(rows)
+    report = Report(title, subtitle)
+    if notes:
+        report.add_text(notes)
+    tasks = list(dict.fromkeys(cell["task"] for cell in cells))
+    pictures = {task: grid_picture(cells, task) for task in tasks}
+    shown = {task: one for task, one in pictures.items() if one is not None}
+    if shown:
+        report.add_section("By number of rooms")
+        report.add_figures(
+            list(shown.values()),
+            [f"{TASKS[task].name}; whiskers: trials" for task in shown],
+        )
+    for task in tasks:
+        report.add_section(task)
+        header, body = grid_table(cells, task)
+        trials = sorted({c["num_trials"] for c in cells if c["task"] == task})
+        report.add_table(
+            header,
+            body,
+            f"Mean absolute error of the {TASKS[task].label}, ± deviation "
+            f"over trials; trials a cell: {', '.join(map(str, trials))}.",
+        )
+    add_run(report, Path(path).parent)
+    return report.write(path)

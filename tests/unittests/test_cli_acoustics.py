@@ -1,0 +1,167 @@
+"""The command ``spatial-brain acoustics`` with networks made by hand."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from spatial_brain.cli.main import main
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
+
+RATE = 1000
+# Window and hop in seconds, and what to answer for a share of power.
+TASKS = {
+    "T60": (2.0, 1.0, 1.0),
+    "DRR": (2.0, 1.0, -10.0),
+    "ABS": (2.0, 1.0, 1.0),
+    "TDOA": (1.0, 0.5, 0.4),
+}
+
+
+class Share(torch.nn.Module):
+    """Answers a multiple of the share of power in the second channel."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, waveform):
+        power = waveform.square().mean(1)
+        return self.factor * power[:, 1:] / power.sum(1, keepdim=True)
+
+
+@pytest.fixture
+def models(monkeypatch):
+    """Serve a network made by hand under the name of each task."""
+    real = RoomAcousticsEstimator.from_hparams
+
+    def from_hparams(source, **kwargs):
+        if source not in TASKS:
+            return real(source, **kwargs)
+        duration, hop, factor = TASKS[source]
+        hparams = {
+            "sample_rate": RATE,
+            "duration": duration,
+            "hop_length": hop,
+            "task": source,
+            "features": torch.nn.Identity(),
+        }
+        return RoomAcousticsEstimator(
+            {"model": Share(factor)}, hparams, **kwargs
+        )
+
+    monkeypatch.setattr(RoomAcousticsEstimator, "from_hparams", from_hparams)
+    return list(TASKS)
+
+
+@pytest.fixture
+def room(tmp_path):
+    """Five seconds in which the second channel has half the power."""
+    signs = torch.randn(5000, 2).sign() * 0.1
+    write_audio(tmp_path / "room.wav", signs, RATE, subtype="FLOAT")
+    return str(tmp_path / "room.wav")
+
+
+def test_several_models_make_tables_and_a_picture(
+    models, room, tmp_path, capsys
+):
+    picture = tmp_path / "out" / "a.png"
+    arguments = ["acoustics", room, "--model", *models, "--device", "cpu"]
+    more = ["--spacing", "0.1", "--picture", str(picture)]
+    assert main([*arguments, *more]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0].endswith("room.wav: 5.0 s")
+    assert lines[2].split() == ["median", "quartiles", "windows"]
+    assert lines[3].split() == "T60, s 0.500 0.500 - 0.500 4".split()
+    assert lines[4].split() == "DRR, dB -5.00 -5.00 - -5.00 4".split()
+    assert lines[5].split() == "ABS 0.500 0.500 - 0.500 4".split()
+    assert lines[6].split() == "TDOA, samples 0.20 0.20 - 0.20 9".split()
+    assert lines[7].split() == "delay, µs 200.0 200.0 - 200.0 9".split()
+    # cos = -0.2e-3 s * 343 m/s / 0.1 m
+    assert lines[8].split() == "angle, ° 133.3 133.3 - 133.3 9".split()
+    # Models with the same windows share a table, TDOA has its own.
+    assert lines[10].split() == "time, s T60, s DRR, dB ABS".split()
+    assert lines[11].split() == "0.0 - 2.0 0.500 -5.00 0.500".split()
+    assert lines[16].split() == (
+        "time, s TDOA, samples delay, µs angle, °".split()
+    )
+    assert lines[25].split() == "4.0 - 5.0 0.20 200.0 133.3".split()
+    assert lines[-1] == f"picture: {picture}" and len(lines) == 28
+    assert picture.read_bytes()[1:4] == b"PNG"
+    assert captured.err == ""
+    # Columns stand below their heads.
+    for group in (lines[2:9], lines[10:15], lines[16:26]):
+        assert len({len(line) for line in group}) == 1
+
+
+def test_json_is_one_object(models, room, capsys):
+    arguments = ["acoustics", room, "--model", "TDOA", "--model", "T60"]
+    assert main([*arguments, "--json", "--hop", "1"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["estimates"]
+    assert (first["model"], second["task"]) == ("TDOA", "T60")
+    assert first["starts"] == [0, 1, 2, 3, 4]
+    assert first["tracks"]["delay"]["median"] == pytest.approx(200, rel=1e-4)
+    assert set(first["tracks"]) == {"TDOA", "delay"}
+    assert second["tracks"]["T60"]["quartiles"] == pytest.approx([0.5, 0.5])
+    assert len(second["tracks"]["T60"]["values"]) == 4
+
+
+def test_long_tables_are_cut_and_silence_is_told(models, tmp_path, capsys):
+    waveform = torch.randn(25000, 2) * 0.1
+    waveform[3000:6000] = 0
+    path = str(tmp_path / "long.wav")
+    write_audio(path, waveform, RATE, subtype="FLOAT")
+    assert main(["acoustics", path, "--model", "TDOA"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].split()[-1] == "44"
+    assert sum("silent" in line for line in lines) == 5
+    assert len(lines) == 6 + 31 + 1
+    assert lines[-1].startswith("... and 19 more")
+
+
+def test_channels_and_one_short_window(models, tmp_path, capsys):
+    pair = torch.randn(1200, 2).sign() * 0.1
+    four = torch.stack((pair[:, 0], pair[:, 0], pair[:, 1] / 3, pair[:, 1]), 1)
+    path = str(tmp_path / "four.wav")
+    write_audio(path, four, 2 * RATE, subtype="FLOAT")
+    arguments = ["acoustics", path, "--model", "TDOA", "--channels", "0,3"]
+    assert main(arguments) == 2
+    assert "--resample" in capsys.readouterr().err
+    assert main([*arguments, "--resample"]) == 0
+    # A single window needs no table over time.
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--spacing", "-1"], "positive, in metres"),
+        (["--hop", "0"], "hop"),
+        (["--device", "toaster"], "no device 'toaster'"),
+        (["--picture", "a.xyz"], "cannot draw '.xyz'"),
+        (["--channels", "0,5"], "from 0 to 1"),
+        (["--model", "./no"], "no such folder"),
+    ],
+)
+def test_bad_options_are_one_line(models, room, capsys, options, message):
+    assert main(["acoustics", room, "--model", "TDOA", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("spatial-brain acoustics: error: ")
+    assert captured.err.count("\n") == 1
+    assert re.search(message, captured.err)
+
+
+def test_usage_errors(models, room, capsys):
+    for options in (["--channels", "0"], ["--channels", "a,b"]):
+        with pytest.raises(SystemExit):
+            main(["acoustics", room, "--model", "TDOA", *options])
+        assert "no pair of channels" in capsys.readouterr().err
+
+
+def test_missing_recording_is_one_line(models, tmp_path, capsys):
+    missing = str(tmp_path / "missing.wav")
+    assert main(["acoustics", missing, "--model", "T60"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
