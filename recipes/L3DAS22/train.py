@@ -22,7 +22,7 @@ class L3DAS22Brain(SELDBrain):
     """Detects and localises the sound events of L3DAS22."""
 
     # The network tells directions without distances: no metres to score.
-    dialect = "dcase2021"
+    dialect = "polar4"
     challenge = "L3DAS22"
     challenge_rules = {"metric": "dcase2022", "average": "macro"}
 
