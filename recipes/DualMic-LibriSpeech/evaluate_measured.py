@@ -14,9 +14,7 @@ other names can be given. Rows without an azimuth are left out.
 """
 
 import argparse
-import csv
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +23,11 @@ from spatial_brain.dataio.audio import read_audio
 from spatial_brain.dataio.corpora import list_utterances
 from spatial_brain.dataio.json_files import write_json
 from spatial_brain.dataio.progress import progress
-from spatial_brain.geometry import azel_to_unit, cone_angle
+from spatial_brain.datasets.measured_responses import (
+    dry_segment,
+    read_measured_responses,
+)
+from spatial_brain.geometry import cone_angle
 from spatial_brain.inference import SoundLocalizer
 from spatial_brain.metrics.localization import LocalizationErrors
 from spatial_brain.processing.localization import (
@@ -56,31 +58,21 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def read_table(options):
-    """Rooms: condition to a list of (path, cone angle)."""
-    table = Path(options.rirs)
-    if not table.is_file():
-        raise FileNotFoundError(f"{table}: no such table of responses")
-    root = Path(options.root) if options.root else table.parent
+def read_rooms(options):
+    """Rooms: lists of (path, cone angle)."""
     rooms = defaultdict(list)
-    with open(table, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        for column in ("path", options.azimuth, options.elevation):
-            if column not in (reader.fieldnames or []):
-                raise ValueError(
-                    f"{table}: has no column {column!r}, there are "
-                    f"{reader.fieldnames}; name it (see --help)"
-                )
-        for row in reader:
-            if row[options.azimuth]:
-                direction = azel_to_unit(
-                    float(row[options.azimuth]), float(row[options.elevation])
-                )
-                room = rooms[row.get(options.condition, "")]
-                room.append((root / row["path"], float(cone_angle(direction))))
+    for response in read_measured_responses(
+        options.rirs,
+        options.root,
+        options.azimuth,
+        options.elevation,
+        condition=options.condition,
+    ):
+        angle = float(cone_angle(response.direction))
+        rooms[response.condition].append((response.path, angle))
     rooms = [room for room in rooms.values() if len(room) > 1]
     if not rooms:
-        raise ValueError(f"{table}: no room has two source positions")
+        raise ValueError(f"{options.rirs}: no room has two source positions")
     return rooms
 
 
@@ -92,12 +84,7 @@ def make_mixture(rng, room, utterances, length, fs, options):
         other = utterances[rng.integers(len(utterances))]
         if other.speaker != talkers[0].speaker:
             talkers.append(other)
-    dry = torch.zeros(2, length)
-    for row, talker in enumerate(talkers):
-        start = int(rng.integers(max(1, talker.num_samples - length)))
-        count = min(length, talker.num_samples - start)
-        speech, _ = read_audio(talker.path, start=start, num_samples=count)
-        dry[row, :count] = speech[:, 0]
+    dry = torch.stack([dry_segment(rng, one, length) for one in talkers])
     channels = [int(c) for c in options.channels.split(",")]
     rirs = [
         read_audio(str(path), fs=fs, resample=True)[0][:, channels].T
@@ -116,7 +103,7 @@ def main():
     localizer = SoundLocalizer.from_hparams(source=options.model)
     fs = localizer.hparams.sample_rate
     length = int(localizer.hparams.window_length * fs)
-    rooms = read_table(options)
+    rooms = read_rooms(options)
     utterances = list_utterances(
         options.speech, splits=[options.split] if options.split else None, fs=fs
     )
