@@ -32,6 +32,8 @@ from spatial_brain.experiment import SpatialBrain, parse_arguments
 
 # Test instances of the pretext task: any number of such stages.
 INSTANCES = "pretest_ins_"
+# Enough for a mean; more would be simulated for nothing else.
+MOST_LABELS = 25600
 
 
 def prepare(hparams, rank=0, num_ranks=1):
@@ -117,24 +119,27 @@ def downstream_datasets(hparams):
 
 
 class Labels(Dataset):
-    """One label of each signal of a data set."""
+    """One label of each signal of a data set, or of as many as asked for."""
 
-    def __init__(self, pairs, task):
+    def __init__(self, pairs, task, most):
         self.pairs, self.task = pairs, task
+        self.chosen = np.linspace(
+            0, len(pairs) - 1, min(most, len(pairs)), dtype=int
+        ).tolist()
 
     def __len__(self):
-        return len(self.pairs)
+        return len(self.chosen)
 
     def __getitem__(self, index):
-        return self.pairs[index]["labels"][self.task]
+        return self.pairs[self.chosen[index]]["labels"][self.task]
 
 
 def training_mean(hparams):
-    """Mean of the labels that a trial learns from."""
+    """Mean of the labels that a trial learns from; of many, of a part."""
     path = Path(hparams["manifest_folder"]) / "train.json"
     rooms = trial_rooms(hparams["num_rooms"], hparams["trial"])
     loader = DataLoader(
-        Labels(open_pairs(path, rooms=rooms), hparams["task"]),
+        Labels(open_pairs(path, rooms=rooms), hparams["task"], MOST_LABELS),
         batch_size=16,
         num_workers=hparams["num_workers"],
     )

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import train_downstream
-from data import downstream_datasets, prepare
+from data import downstream_datasets
 from results import (
     RULES,
     choose,
@@ -35,7 +35,7 @@ from results import (
     read_runs,
     write_results,
 )
-from train_downstream import MODES, AcousticsBrain
+from train_downstream import MODES, AcousticsBrain, prepare_task
 
 from spatial_brain.dataio.json_files import read_json, write_json
 from spatial_brain.datasets.wsj0_simu import num_trials
@@ -142,7 +142,7 @@ def train_alone(argv, console):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = [train_downstream.__file__, *argv]
-    run_experiment(AcousticsBrain, prepare, downstream_datasets)
+    run_experiment(AcousticsBrain, prepare_task, downstream_datasets)
 
 
 def end_with_parent():

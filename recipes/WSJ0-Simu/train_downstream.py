@@ -40,6 +40,28 @@ logger = sb.utils.logger.get_logger(__name__)
 MODES = ("finetune", "scratch", "lineareval")
 
 
+def prepare_task(hparams):
+    """Refuse what cannot be trained, then prepare the data."""
+    mode, source = hparams["mode"], hparams["pretext"]
+    find_quantity(hparams["task"])
+    if mode not in MODES:
+        raise ValueError(
+            f"mode must be one of {', '.join(MODES)}, got {mode!r}"
+        )
+    if mode != "scratch":
+        if source is None:
+            raise ValueError(
+                f"mode {mode} begins with encoders of the pretext task: give "
+                "--pretext <output folder of train.py, or a checkpoint>; "
+                "--mode scratch needs none"
+            )
+        if not Path(source).exists():
+            raise FileNotFoundError(
+                f"--pretext {source}: no such folder or checkpoint"
+            )
+    prepare(hparams)
+
+
 class AcousticsBrain(PairBrain):
     """Estimates one quantity of a room or a source.
 
@@ -53,12 +75,6 @@ class AcousticsBrain(PairBrain):
 
     def __init__(self, modules, opt_class, hparams, run_opts, checkpointer):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
-        find_quantity(hparams["task"])
-        if hparams["mode"] not in MODES:
-            raise ValueError(
-                f"mode must be one of {', '.join(MODES)}, got "
-                f"{hparams['mode']!r}"
-            )
         if hparams["mode"] != "scratch" and not self.test_only:
             self.take_encoders()
         # Encoders at rest say the same of a signal in every epoch.
@@ -73,14 +89,8 @@ class AcousticsBrain(PairBrain):
 
     def take_encoders(self):
         """Begin with the encoders of the pretext task."""
-        mode, source = self.hparams.mode, self.hparams.pretext
-        if source is None:
-            raise ValueError(
-                f"mode {mode} begins with encoders of the pretext task: give "
-                "--pretext <output folder of train.py, or a checkpoint>; "
-                "--mode scratch needs none"
-            )
-        freeze = mode == "lineareval"
+        source = self.hparams.pretext
+        freeze = self.hparams.mode == "lineareval"
         if freeze and "live_encoders" in self.compat:
             freeze = "parameters"
         summary = initialize_encoders(
@@ -291,4 +301,4 @@ class AcousticsBrain(PairBrain):
 
 
 if __name__ == "__main__":
-    run_experiment(AcousticsBrain, prepare, downstream_datasets)
+    run_experiment(AcousticsBrain, prepare_task, downstream_datasets)

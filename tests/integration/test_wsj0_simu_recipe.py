@@ -51,12 +51,14 @@ from spatial_brain.experiment import run_experiment
 for argv in json.loads(sys.argv[1]):
     if "downstream" in argv[0]:
         brain = train_downstream.AcousticsBrain
+        prepare = train_downstream.prepare_task
         datasets = train_downstream.downstream_datasets
     else:
-        brain, datasets = train.ReconstructionBrain, train.pretext_datasets
+        brain, prepare = train.ReconstructionBrain, train.prepare
+        datasets = train.pretext_datasets
     try:
-        run_experiment(brain, train.prepare, datasets, argv)
-    except ValueError as error:
+        run_experiment(brain, prepare, datasets, argv)
+    except (FileNotFoundError, ValueError) as error:
         print("refused:", error)
 """
 
@@ -311,6 +313,7 @@ def test_mistakes_are_named(runs, tmp_path):
     cases = (
         ({}, "give --pretext <output folder"),
         ({"mode": "scratchLOW"}, "mode must be one of finetune"),
+        ({"pretext": "nowhere"}, "--pretext nowhere: no such folder"),
         ({"mode": "scratch", "trial": "2"}, "rooms 4 to 5 are wanted"),
         ({"mode": "scratch", "compat": "[x]"}, "unknown compat x; known: new"),
     )
