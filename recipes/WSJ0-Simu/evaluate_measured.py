@@ -46,6 +46,8 @@ from spatial_brain.simulation.room_labels import (
     early_to_late,
 )
 
+# Decibels below the utterance; nothing can be heard from a pause.
+PAUSE = 20.0
 MEASURABLE = ("TDOA", "T60", "DRR", "C50")
 
 
@@ -149,7 +151,7 @@ def make_signals(options, task, fs, length):
             }
             for _ in range(options.signals):
                 talker = utterances[rng.integers(len(utterances))]
-                dry = dry_segment(rng, talker, length)
+                dry = dry_segment(rng, talker, length, PAUSE)
                 heard = convolve(dry[None], rir[None], length)[0].T
                 noise = torch.from_numpy(rng.standard_normal((length, 2)))
                 yield (

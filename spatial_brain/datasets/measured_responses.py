@@ -11,6 +11,7 @@ from spatial_brain.geometry import azel_to_unit
 
 # Metres; waves from there are plane for any array.
 FAR = 1000.0
+MOST_DRAWS = 100
 
 
 class MeasuredResponse(NamedTuple):
@@ -121,7 +122,7 @@ def read_measured_responses(
     return responses
 
 
-def dry_segment(rng, utterance, length):
+def dry_segment(rng, utterance, length, pause=None):
     """A random piece of an utterance, silence behind it if it is short.
 
     Arguments
@@ -132,13 +133,29 @@ def dry_segment(rng, utterance, length):
         What to read of.
     length : int
         Samples.
+    pause : float, optional
+        A piece so many dB below the whole utterance is a pause, and another
+        one is drawn; default: any piece will do.
 
     Returns
     -------
     torch.Tensor
         float32 [length].
+
+    Raises
+    ------
+    ValueError
+        If no piece is loud enough.
     """
-    start = int(rng.integers(max(1, utterance.num_samples - length)))
-    count = min(length, utterance.num_samples - start)
-    speech, _ = read_audio(utterance.path, start=start, num_samples=count)
-    return torch.nn.functional.pad(speech[:, 0], (0, length - count))
+    speech = read_audio(utterance.path)[0][:, 0]
+    least = 0.0
+    if pause is not None:
+        least = speech.square().mean() * 10 ** (-pause / 10)
+    for _ in range(MOST_DRAWS):
+        start = int(rng.integers(max(1, len(speech) - length)))
+        piece = speech[start : start + length]
+        if pause is None or piece.square().mean() > least:
+            return torch.nn.functional.pad(piece, (0, length - len(piece)))
+    raise ValueError(
+        f"{utterance.path}: is silent in {MOST_DRAWS} places; leave it out"
+    )

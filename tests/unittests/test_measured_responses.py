@@ -71,3 +71,18 @@ def test_segments_are_pieces_or_padded(tmp_path):
     assert len(starts) > 10
     longer = dry_segment(rng, utterance, 1200)
     assert torch.equal(longer[:1000], ramp[:, 0]) and not longer[1000:].any()
+
+
+def test_pauses_are_left_out(tmp_path):
+    (tmp_path / "one").mkdir()
+    speech = torch.zeros(4000, 1)
+    speech[1000:1400] = 0.5
+    write_audio(tmp_path / "one/a.wav", speech, 16000, subtype="FLOAT")
+    write_audio(tmp_path / "one/b.wav", 0 * speech, 16000, subtype="FLOAT")
+    spoken, silent = list_utterances(tmp_path, fs=16000)
+    rng = np.random.default_rng(0)
+    loud = [dry_segment(rng, spoken, 300, 20.0).any() for _ in range(50)]
+    any_piece = [dry_segment(rng, spoken, 300).any() for _ in range(50)]
+    assert all(loud) and not all(any_piece)
+    with pytest.raises(ValueError, match=r"b.wav: is silent"):
+        dry_segment(rng, silent, 300, 20.0)
