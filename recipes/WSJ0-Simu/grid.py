@@ -137,6 +137,8 @@ def start(run, options, extra, device):
 
 def train_alone(argv, console):
     """Do what train_downstream.py does; what it prints goes into a file."""
+    # Or data loaders would start every worker from nothing.
+    multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=end_with_parent, daemon=True).start()
     with open(console, "a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
