@@ -14,12 +14,14 @@ from spatial_brain.cli import (
     detect,
     locate,
     score_seld,
+    separate,
     simulate,
 )
 
 COMMANDS = {
     "locate": locate,
     "detect": detect,
+    "separate": separate,
     "acoustics": acoustics,
     "simulate": simulate,
     "convert": convert,

@@ -51,6 +51,7 @@ CONTRACT = {
         ],
     },
     "spatial_brain.inference": {
+        "BinauralSeparator": [],
         "RoomAcousticsEstimator": [],
         "SELDetector": [],
         "SoundLocalizer": [],

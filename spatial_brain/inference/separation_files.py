@@ -1,0 +1,311 @@
+"""Separated talkers as stereo files, written while they are found."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import soundfile
+import torch
+
+from spatial_brain.dataio.audio import read_audio, stream_blocks
+
+SUBTYPES = ("FLOAT", "PCM_16")
+BLOCK = 1 << 16
+# A plain wav header counts bytes with 32 bits.
+LARGEST_WAV = 2**32 - 4096
+
+
+class TalkerFiles:
+    """Writes one stereo file a talker, all of them or none.
+
+    Samples go to files of temporary names, as float; ``commit`` gives them
+    their names. Leaving the context without it removes them.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Made if it is missing.
+    stem : str
+        Files are named ``<stem>_s1.wav`` and so on.
+    num_talkers : int
+        Number of files.
+    fs : int
+        Sampling rate, hertz.
+    num_samples : int
+        Length to expect.
+    subtype : str
+        ``"FLOAT"``: samples as they are. ``"PCM_16"``: 16 bits; if any sample
+        of any talker would clip, all are scaled by one common gain, which
+        leaves the differences between ears and between talkers as they are.
+
+    Raises
+    ------
+    ValueError
+        If the subtype is not known.
+    OSError
+        If the folder cannot be written to or has too little space.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> talkers = torch.tensor([2.0, 0.5]).expand(100, 2, 2)
+    >>> with TalkerFiles(folder, "mix", 2, 8000, 100, "PCM_16") as files:
+    ...     files.write(talkers)
+    ...     paths = files.commit()
+    >>> [path.name for path in paths], files.gain
+    (['mix_s1.wav', 'mix_s2.wav'], 0.5)
+    >>> read_audio(paths[1])[0].max()
+    tensor(0.2500)
+    """
+
+    def __init__(self, folder, stem, num_talkers, fs, num_samples, subtype):
+        if subtype not in SUBTYPES:
+            raise ValueError(
+                f"subtype {subtype!r} is not known; use "
+                + " or ".join(SUBTYPES)
+            )
+        self.folder = Path(folder)
+        self.paths = [
+            self.folder / f"{stem}_s{number + 1}.wav"
+            for number in range(num_talkers)
+        ]
+        self.fs, self.num_samples, self.subtype = fs, num_samples, subtype
+        self.peak = 0.0
+        self.gain = 1.0
+        self._open = {}
+
+    def __enter__(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Converting needs half a file beside the float ones.
+        needed = 8 * self.num_samples * (len(self.paths) + 1)
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(
+                errno.ENOSPC,
+                f"{needed / 1e6:.0f} MB are needed but {free / 1e6:.0f} MB are "
+                "free; name another folder with --output",
+                str(self.folder),
+            )
+        try:
+            for path in self.paths:
+                self._open[path] = self._create(self._temporary(path), "FLOAT")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for file in self._open.values():
+            file.close()
+        for path in self.paths:
+            for kind in SUBTYPES:
+                self._temporary(path, kind).unlink(missing_ok=True)
+
+    def write(self, block):
+        """Append samples.
+
+        Arguments
+        ---------
+        block : torch.Tensor
+            [time, 2, source].
+        """
+        if len(block):
+            self.peak = max(self.peak, block.abs().max().item())
+        for talker, file in zip(
+            block.unbind(-1), self._open.values(), strict=True
+        ):
+            _write(file, talker)
+
+    def commit(self):
+        """Give the files their names.
+
+        Returns
+        -------
+        list of Path
+            One a talker.
+        """
+        for file in self._open.values():
+            file.close()
+        if self.subtype == "PCM_16":
+            self.gain = 1 / max(1.0, self.peak)
+            for path in self.paths:
+                self._convert(path)
+        for path in self.paths:
+            os.replace(self._temporary(path, self.subtype), path)
+        return self.paths
+
+    def _temporary(self, path, subtype="FLOAT"):
+        return path.with_name(f".{path.name}.{os.getpid()}.{subtype}.tmp")
+
+    def _create(self, path, subtype):
+        """Open a sound file for writing."""
+        large = 8 * self.num_samples > LARGEST_WAV
+        form = "RF64" if large else "WAV"
+        try:
+            return soundfile.SoundFile(
+                path, "w", self.fs, 2, subtype, format=form
+            )
+        except soundfile.LibsndfileError as error:
+            raise OSError(
+                errno.EACCES,
+                f"cannot be written ({error.error_string}); name another "
+                "folder with --output",
+                str(self.folder),
+            ) from error
+
+    def _convert(self, path):
+        """Scale a float file to one of 16 bits, block by block."""
+        source = self._temporary(path)
+        with self._create(self._temporary(path, "PCM_16"), "PCM_16") as file:
+            for _, block in stream_blocks(source, BLOCK):
+                _write(file, self.gain * block)
+        source.unlink()
+
+
+def _write(file, samples):
+    """Append [time, 2], telling of a full disk as the system does."""
+    try:
+        file.write(samples.contiguous().numpy())
+    except soundfile.LibsndfileError as error:
+        raise OSError(
+            errno.EIO, f"writing failed ({error.error_string})", file.name
+        ) from error
+
+
+class Separation:
+    """The talkers of a recording.
+
+    Arguments
+    ---------
+    path : str or Path
+        The recording.
+    sample_rate : int
+        Of the talkers, hertz.
+    num_samples : int
+        Their length.
+    talkers : list of dict
+        ``level`` (dBFS), ``ild`` (dB, left over right), ``itd``
+        (microseconds by which the left ear hears later) and ``side`` of each.
+    sources : torch.Tensor, optional
+        [time, 2, source]; None if they are in files only.
+    written : TalkerFiles, optional
+        What was written.
+
+    Example
+    -------
+    >>> found = Separation("mix.wav", 8000, 4, [{}, {}], torch.zeros(4, 2, 2))
+    >>> [path.name for path in found.save(getfixture("tmp_path"))]
+    ['mix_s1.wav', 'mix_s2.wav']
+    >>> found.duration, found.gain
+    (0.0005, 1.0)
+    """
+
+    def __init__(
+        self,
+        path,
+        sample_rate,
+        num_samples,
+        talkers,
+        sources=None,
+        written=None,
+    ):
+        self.path = str(path)
+        self.sample_rate = sample_rate
+        self.num_samples = num_samples
+        self.talkers = talkers
+        self._sources = sources
+        self._note(written)
+
+    @property
+    def duration(self):
+        """Length in seconds."""
+        return self.num_samples / self.sample_rate
+
+    @property
+    def sources(self):
+        """The talkers, float32 [time, 2, source], at the recording's level.
+
+        Read from the files, whole, if they are only there.
+        """
+        if self._sources is not None:
+            return self._sources
+        return torch.cat(list(self._blocks(self.num_samples)))
+
+    def save(self, folder, subtype="FLOAT"):
+        """Write one stereo file a talker: ``<stem>_s1.wav`` and so on.
+
+        The files appear complete or not at all; the recording is never
+        touched. Afterwards ``files`` names them, and ``gain`` is the common
+        factor applied to all: other than 1 only where 16 bits would clip.
+
+        Arguments
+        ---------
+        folder : str or Path
+            Made if it is missing.
+        subtype : str
+            ``"FLOAT"`` or ``"PCM_16"``.
+
+        Returns
+        -------
+        list of Path
+            One a talker.
+
+        Raises
+        ------
+        ValueError
+            If the subtype is not known.
+        OSError
+            If the folder cannot be written to or has too little space.
+        """
+        with TalkerFiles(
+            folder,
+            Path(self.path).stem,
+            len(self.talkers),
+            self.sample_rate,
+            self.num_samples,
+            subtype,
+        ) as files:
+            for block in self._blocks(BLOCK):
+                files.write(block)
+            files.commit()
+        self._note(files)
+        return self.files
+
+    def to_dict(self):
+        """Everything but the samples as plain values for JSON.
+
+        Returns
+        -------
+        dict
+            ``path, duration, sample_rate, subtype, gain, talkers``; a talker
+            has ``file, level, ild, itd, side``.
+        """
+        files = self.files or [None] * len(self.talkers)
+        return {
+            "path": self.path,
+            "duration": self.duration,
+            "sample_rate": self.sample_rate,
+            "subtype": self.subtype,
+            "gain": self.gain,
+            "talkers": [
+                {"file": None if file is None else str(file), **talker}
+                for file, talker in zip(files, self.talkers, strict=True)
+            ],
+        }
+
+    def _note(self, written):
+        """Keep where the talkers are and how they were scaled."""
+        self.files = written.paths if written else None
+        self.subtype = written.subtype if written else None
+        self.gain = written.gain if written else 1.0
+
+    def _blocks(self, length):
+        """The talkers block by block."""
+        if self._sources is not None:
+            yield from self._sources.split(length)
+            return
+        for start in range(0, self.num_samples, length):
+            size = min(length, self.num_samples - start)
+            read = [read_audio(path, start, size)[0] for path in self.files]
+            yield torch.stack(read, -1) / self.gain
