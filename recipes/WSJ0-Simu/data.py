@@ -29,9 +29,11 @@ from spatial_brain.datasets.wsj0_simu import (
     trial_rooms,
 )
 from spatial_brain.experiment import SpatialBrain, parse_arguments
+from spatial_brain.metrics.room_acoustics import find_quantity
 
 # Test instances of the pretext task: any number of such stages.
 INSTANCES = "pretest_ins_"
+MODES = ("finetune", "scratch", "lineareval")
 # Enough for a mean; more would be simulated for nothing else.
 MOST_LABELS = 25600
 
@@ -55,6 +57,28 @@ def prepare(hparams, rank=0, num_ranks=1):
     )
     if "test" in hparams["stages"] and rank == 0 and not hparams["skip_prep"]:
         write_scenes(hparams, folder / "scenes.json")
+
+
+def prepare_task(hparams):
+    """Refuse what cannot be trained, then prepare the data."""
+    mode, source = hparams["mode"], hparams["pretext"]
+    find_quantity(hparams["task"])
+    if mode not in MODES:
+        raise ValueError(
+            f"mode must be one of {', '.join(MODES)}, got {mode!r}"
+        )
+    if mode != "scratch":
+        if source is None:
+            raise ValueError(
+                f"mode {mode} begins with encoders of the pretext task: give "
+                "--pretext <output folder of train.py, or a checkpoint>; "
+                "--mode scratch needs none"
+            )
+        if not Path(source).exists():
+            raise FileNotFoundError(
+                f"--pretext {source}: no such folder or checkpoint"
+            )
+    prepare(hparams)
 
 
 def write_scenes(hparams, path):

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import train_downstream
-from data import downstream_datasets
+from data import MODES, downstream_datasets, prepare_task
 from results import (
     RULES,
     choose,
@@ -35,7 +35,7 @@ from results import (
     read_runs,
     write_results,
 )
-from train_downstream import MODES, AcousticsBrain, prepare_task
+from train_downstream import AcousticsBrain
 
 from spatial_brain.dataio.json_files import read_json, write_json
 from spatial_brain.datasets.wsj0_simu import num_trials

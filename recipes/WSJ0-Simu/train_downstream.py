@@ -18,7 +18,12 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 from answers import Answers
-from data import PairBrain, downstream_datasets, prepare, training_mean
+from data import (
+    PairBrain,
+    downstream_datasets,
+    prepare_task,
+    training_mean,
+)
 from speechbrain.utils.distributed import get_rank, if_main_process
 
 from spatial_brain.dataio.json_files import read_json, write_json
@@ -36,30 +41,6 @@ from spatial_brain.reporting.acoustics_report import (
 from spatial_brain.reporting.train_log import read_train_log
 
 logger = sb.utils.logger.get_logger(__name__)
-
-MODES = ("finetune", "scratch", "lineareval")
-
-
-def prepare_task(hparams):
-    """Refuse what cannot be trained, then prepare the data."""
-    mode, source = hparams["mode"], hparams["pretext"]
-    find_quantity(hparams["task"])
-    if mode not in MODES:
-        raise ValueError(
-            f"mode must be one of {', '.join(MODES)}, got {mode!r}"
-        )
-    if mode != "scratch":
-        if source is None:
-            raise ValueError(
-                f"mode {mode} begins with encoders of the pretext task: give "
-                "--pretext <output folder of train.py, or a checkpoint>; "
-                "--mode scratch needs none"
-            )
-        if not Path(source).exists():
-            raise FileNotFoundError(
-                f"--pretext {source}: no such folder or checkpoint"
-            )
-    prepare(hparams)
 
 
 class AcousticsBrain(PairBrain):
