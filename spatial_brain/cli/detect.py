@@ -73,10 +73,8 @@ def run(args):
     from spatial_brain.cli.locate import check_device
     from spatial_brain.dataio.annotations import write_events
     from spatial_brain.dataio.event_tracks import sound_events
-    from spatial_brain.inference.seld_detector import (
-        RecordingWarning,
-        SELDetector,
-    )
+    from spatial_brain.inference.recordings import RecordingWarning
+    from spatial_brain.inference.seld_detector import SELDetector
 
     dialect = output_dialect(args.format)
     run_opts = {"device": check_device(args.device)} if args.device else None

@@ -86,7 +86,7 @@ def run(args):
         hop, streaming, device``.
     """
     from spatial_brain.cli.locate import check_device
-    from spatial_brain.inference.seld_detector import RecordingWarning
+    from spatial_brain.inference.recordings import RecordingWarning
     from spatial_brain.inference.separator import BinauralSeparator
 
     run_opts = {"device": check_device(args.device)} if args.device else None

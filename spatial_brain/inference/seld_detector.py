@@ -13,6 +13,7 @@ from spatial_brain.dataio.chunking import chunk_bounds
 from spatial_brain.dataio.events import FRAME_LENGTH, concatenate
 from spatial_brain.dataio.label_codecs import decode_outputs
 from spatial_brain.inference.pretrained import PretrainedModel
+from spatial_brain.inference.recordings import RecordingWarning
 from spatial_brain.processing.stitching import ChunkStitcher
 
 NUM_CHANNELS = 4
@@ -21,10 +22,6 @@ FOA_ORDER = "WYZX"
 # In Furse-Malham files W is 3 dB lower than in all others.
 FUMA_GAIN = math.sqrt(2.0)
 MERGE_ANGLE = 15.0
-
-
-class RecordingWarning(UserWarning):
-    """A recording can be read, but its directions cannot be trusted."""
 
 
 class SELDetector(PretrainedModel):

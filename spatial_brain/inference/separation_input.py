@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from spatial_brain.dataio.audio_header import describe, open_audio
-from spatial_brain.inference.seld_detector import RecordingWarning
+from spatial_brain.inference.recordings import RecordingWarning
 
 NUM_EARS = 2
 SILENCE_DBFS = -80.0

@@ -11,7 +11,8 @@ from spatial_brain.dataio.audio import audio_info, write_audio
 from spatial_brain.dataio.events import EventTable
 from spatial_brain.inference import seld_detector
 from spatial_brain.inference.pretrained import save_pretrained
-from spatial_brain.inference.seld_detector import RecordingWarning, SELDetector
+from spatial_brain.inference.recordings import RecordingWarning
+from spatial_brain.inference.seld_detector import SELDetector
 from spatial_brain.models.seld import SELDNetwork
 from spatial_brain.processing.seld_features import LogMelIntensity
 from spatial_brain.simulation.ambisonics import encode_foa

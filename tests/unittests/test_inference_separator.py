@@ -11,7 +11,7 @@ import torch
 from spatial_brain.dataio.audio import audio_info, read_audio, write_audio
 from spatial_brain.inference import BinauralSeparator, separation_files
 from spatial_brain.inference.pretrained import save_pretrained
-from spatial_brain.inference.seld_detector import RecordingWarning
+from spatial_brain.inference.recordings import RecordingWarning
 
 RATE = 1000
 # Left and right ear; the last is heard in opposite phases.
