@@ -59,6 +59,20 @@ def prepare(hparams, rank=0, num_ranks=1):
         write_scenes(hparams, folder / "scenes.json")
 
 
+def prepare_pretext(hparams):
+    """Refuse encoders that are not there, then prepare the data."""
+    check_exists("--frozen_encoders", hparams["frozen_encoders"])
+    prepare(hparams)
+
+
+def check_exists(option, source):
+    """Refuse weights that are not there."""
+    if source is not None and not Path(source).exists():
+        raise FileNotFoundError(
+            f"{option} {source}: no such folder or checkpoint"
+        )
+
+
 def prepare_task(hparams):
     """Refuse what cannot be trained, then prepare the data."""
     mode, source = hparams["mode"], hparams["pretext"]
@@ -74,10 +88,7 @@ def prepare_task(hparams):
                 "--pretext <output folder of train.py, or a checkpoint>; "
                 "--mode scratch needs none"
             )
-        if not Path(source).exists():
-            raise FileNotFoundError(
-                f"--pretext {source}: no such folder or checkpoint"
-            )
+        check_exists("--pretext", source)
     prepare(hparams)
 
 

@@ -8,6 +8,11 @@ from the other channel and from what the rest tells of the room.
 > python train.py hparams/pretrain.yaml --data_folder /data/wsj0
 > python train.py hparams/pretrain.yaml --data_folder ... --test_only
 > torchrun --nproc_per_node=4 train.py hparams/pretrain.yaml --data_folder ...
+
+What do its encoders hold? A new decoder on them, as they are:
+
+> python train.py hparams/mini.yaml --frozen_encoders results/mini/1 \\
+>     --spec_input hidden --output_folder results/mini_frozen/1
 """
 
 import copy
@@ -17,21 +22,24 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-from data import INSTANCES, PairBrain, prepare, pretext_datasets
+from data import INSTANCES, PairBrain, prepare_pretext, pretext_datasets
 from speechbrain.utils.distributed import if_main_process
 
 from spatial_brain.dataio.json_files import write_json
 from spatial_brain.experiment import run_experiment
 from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.sar_ssl_conversion import read_encoder_weights
 from spatial_brain.inference.weights import unwrap
 from spatial_brain.models.mc_masking import (
     item_seeds,
     masked_error,
     reconstruction_errors,
 )
+from spatial_brain.models.mc_transfer import initialize_encoders
 from spatial_brain.reporting.pretext_report import pretext_report
 from spatial_brain.reporting.train_log import read_train_log
 
+logger = sb.utils.logger.get_logger(__name__)
 # Recordings that the report shows.
 NUM_SHOWN = 4
 
@@ -48,12 +56,21 @@ class ReconstructionBrain(PairBrain):
 
     def __init__(self, modules, opt_class, hparams, run_opts, checkpointer):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        if hparams["frozen_encoders"] is not None:
+            self.freeze_encoders(hparams["frozen_encoders"])
         if "epoch_rates" in self.compat:
             schedule = copy.copy(self.hparams.learning_rate_schedule)
             schedule.warmup, schedule.epochs = 0, max(1, schedule.epochs - 1)
             self.hparams.learning_rate_schedule = lambda progress: schedule(
                 math.floor(progress)
             )
+
+    def freeze_encoders(self, source):
+        """Train nothing but a new decoder on encoders of another run."""
+        summary = initialize_encoders(
+            self.modules.model, read_encoder_weights(source), freeze=True
+        )
+        logger.info("%s: %s", source, summary)
 
     def compute_forward(self, batch, stage):
         """Hide half of the frames of a channel and fill them in."""
@@ -228,4 +245,4 @@ def wide_band_pesq(reference, estimate, fs):
 
 
 if __name__ == "__main__":
-    run_experiment(ReconstructionBrain, prepare, pretext_datasets)
+    run_experiment(ReconstructionBrain, prepare_pretext, pretext_datasets)

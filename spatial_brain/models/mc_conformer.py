@@ -18,6 +18,8 @@ from spatial_brain.models.mc_masking import (
 )
 from spatial_brain.processing.pair_spectra import microphone_pairs
 
+SPEC_INPUTS = ("single", "hidden")
+
 
 class _Decoder(nn.Module):
     """Both channels of a frame from its tokens."""
@@ -48,8 +50,18 @@ class CrossChannelReconstruction(PairEncoders):
     mask_mode : str
         Which frames are hidden, see
         :func:`spatial_brain.models.mc_masking.draw_masks`.
+    spec_input : str
+        What the spectral encoder sees: ``"single"``, one channel in every
+        frame, as said above; ``"hidden"``, the other channel where frames are
+        hidden, and nothing elsewhere, as in the paper's analysis of frozen
+        encoders.
     **encoders
         Those of :class:`PairEncoders`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such mode or input.
 
     Example
     -------
@@ -60,9 +72,14 @@ class CrossChannelReconstruction(PairEncoders):
     torch.Size([3, 2, 8, 10, 2])
     """
 
-    def __init__(self, mask_mode="frames", **encoders):
+    def __init__(self, mask_mode="frames", spec_input="single", **encoders):
         super().__init__(**encoders)
-        self.mask_mode = mask_mode
+        if spec_input not in SPEC_INPUTS:
+            raise ValueError(
+                f"spec_input must be one of {', '.join(SPEC_INPUTS)}, got "
+                f"{spec_input!r}"
+            )
+        self.mask_mode, self.spec_input = mask_mode, spec_input
         draw_masks(torch.zeros(1, dtype=torch.int64), 2, mode=mask_mode)
         self.decoder = _Decoder(sum(self.dims.values()), PLANES * self.num_bins)
 
@@ -113,8 +130,11 @@ class CrossChannelReconstruction(PairEncoders):
         )
         mic = torch.arange(NUM_MICS, device=planes.device)
         hidden = mic == channel[:, None]
+        single = hidden[:, :, None] != frames[:, None]
+        if self.spec_input == "hidden":
+            single = single & frames[:, None]
         # [batch, re/im, mic, bin, frame]
-        single = (hidden[:, :, None] != frames[:, None])[:, None, :, None]
+        single = single[:, None, :, None]
         both = ~frames[:, None, None, None]
         spec = self.spec_encoder((planes * single).flatten(1, 2))
         spat = self.spat_encoder((planes * both).flatten(1, 2))

@@ -28,26 +28,38 @@ class PairSpectra(nn.Module):
         Length of window and transform, samples; even.
     hop_length : int
         Samples from frame to frame.
+    num_bins : int, optional
+        Lowest bins to give, DC not counted; default: all. The division is by
+        the mean over all of them in any case.
 
     Raises
     ------
     ValueError
-        If ``n_fft`` is odd or ``hop_length`` not between 1 and ``n_fft``.
+        If ``n_fft`` is odd, ``hop_length`` not between 1 and ``n_fft``, or
+        ``num_bins`` not between 1 and ``n_fft / 2``.
 
     Example
     -------
     >>> PairSpectra()(torch.randn(1, 65792, 2)).shape
     torch.Size([1, 2, 256, 256, 2])
+    >>> PairSpectra(num_bins=64)(torch.randn(1, 65792, 2)).shape
+    torch.Size([1, 2, 64, 256, 2])
     """
 
     EPSILON = 1e-6
 
-    def __init__(self, n_fft=512, hop_length=256):
+    def __init__(self, n_fft=512, hop_length=256, num_bins=None):
         super().__init__()
         if n_fft < 2 or n_fft % 2 or not 0 < hop_length <= n_fft:
             raise ValueError(
                 "n_fft must be even and hop_length between 1 and n_fft, got "
                 f"n_fft={n_fft}, hop_length={hop_length}"
+            )
+        self.num_bins = n_fft // 2 if num_bins is None else num_bins
+        if not 0 < self.num_bins <= n_fft // 2:
+            raise ValueError(
+                f"num_bins must be between 1 and {n_fft // 2} for "
+                f"n_fft={n_fft}, got {num_bins}"
             )
         self.n_fft, self.hop_length = n_fft, hop_length
         self.register_buffer(
@@ -66,7 +78,7 @@ class PairSpectra(nn.Module):
         -------
         torch.Tensor
             float32 [batch, channel, bin, frame, re/im] with the bins 1 to
-            n_fft / 2 and floor((time - n_fft) / hop_length) + 1 frames.
+            ``num_bins`` and floor((time - n_fft) / hop_length) + 1 frames.
 
         Raises
         ------
@@ -114,7 +126,7 @@ class PairSpectra(nn.Module):
                 return_complex=True,
             ).unflatten(0, (len(waveform), waveform.shape[2]))
             scale = spectrum[:, 0].abs().mean((1, 2)) + self.EPSILON
-            features = torch.view_as_real(spectrum[:, :, 1:])
+            features = torch.view_as_real(spectrum[:, :, 1 : self.num_bins + 1])
             return features / scale[:, None, None, None, None], scale
 
     def _check(self, waveform):
@@ -131,7 +143,7 @@ class PairSpectra(nn.Module):
             )
 
     def inverse(self, features, scale=None, synthesis="window"):
-        """Waveforms of spectra; what DC held is lost.
+        """Waveforms of spectra; what DC and bins left out held is lost.
 
         Arguments
         ---------
@@ -168,9 +180,9 @@ class PairSpectra(nn.Module):
         >>> again.shape
         torch.Size([1, 2048, 2])
         """
-        if features.ndim != 5 or features.shape[2] != self.n_fft // 2:
+        if features.ndim != 5 or features.shape[2] != self.num_bins:
             raise ValueError(
-                f"expected features [batch, channel, {self.n_fft // 2} bins, "
+                f"expected features [batch, channel, {self.num_bins} bins, "
                 f"frame, re/im], got {list(features.shape)}"
             )
         if synthesis not in SYNTHESES:
@@ -182,7 +194,8 @@ class PairSpectra(nn.Module):
         if synthesis == "rectangular":
             window = torch.ones_like(window)
         features = features.detach().float().contiguous()
-        spectrum = F.pad(torch.view_as_complex(features), (0, 0, 1, 0))
+        missing = self.n_fft // 2 - self.num_bins
+        spectrum = F.pad(torch.view_as_complex(features), (0, 0, 1, missing))
         frames = torch.fft.irfft(spectrum, self.n_fft, dim=2)
         frames = frames * window[:, None]
         added = self._overlap_add(frames.flatten(0, 1))

@@ -54,7 +54,7 @@ for argv in json.loads(sys.argv[1]):
         prepare = train_downstream.prepare_task
         datasets = train_downstream.downstream_datasets
     else:
-        brain, prepare = train.ReconstructionBrain, train.prepare
+        brain, prepare = train.ReconstructionBrain, train.prepare_pretext
         datasets = train.pretext_datasets
     try:
         run_experiment(brain, prepare, datasets, argv)
@@ -125,6 +125,13 @@ def runs(tmp_path_factory):
         arguments("mini_downstream", top / "finetune", **data),
         arguments("mini_downstream", top / "frozen", mode="lineareval", **data),
         arguments("mini_downstream", top / "live", task="T60", **live, **data),
+        arguments(
+            "mini",
+            top / "analysis",
+            manifest_folder=pretext / "data",
+            frozen_encoders=pretext,
+            spec_input="hidden",
+        ),
     )
     (top / "told.txt").write_text(told)
     return top
@@ -161,6 +168,22 @@ def test_modes_differ_in_what_they_train(runs):
     assert moved and all("running_" in k or "num_batches" in k for k in moved)
     name = "spat_encoder.patch_embed.0.weight"
     assert not torch.equal(source[name], finetuned[name])
+
+
+def test_analysis_trains_a_decoder_on_frozen_encoders(runs):
+    source, analysis = (
+        weights_of(runs / "pretext"),
+        weights_of(runs / "analysis"),
+    )
+    decoder = {name for name in source if name.startswith("decoder.")}
+    moved = {k for k in source if not torch.equal(source[k], analysis[k])}
+    assert decoder and moved == decoder
+    losses = log_of(runs / "analysis", "valid loss")
+    assert losses[-1] < losses[0]
+    assert (
+        metrics_of(runs / "analysis")["parameters"]
+        == (metrics_of(runs / "pretext")["parameters"])
+    )
 
 
 def test_best_epochs_are_averaged_and_baselines_stand_beside(runs):
@@ -323,10 +346,12 @@ def test_mistakes_are_named(runs, tmp_path):
             arguments("mini_downstream", tmp_path, **data, **options)
             for options, _ in cases
         ),
-        refused=len(cases),
+        arguments("mini", tmp_path, frozen_encoders="nowhere"),
+        refused=len(cases) + 1,
     )
     for _, words in cases:
         assert words in told
+    assert "--frozen_encoders nowhere: no such folder" in told
 
 
 def test_grid_resumes_selects_and_prints(runs, tmp_path):

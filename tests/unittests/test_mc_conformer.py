@@ -121,10 +121,16 @@ def test_bad_masks_are_refused(network, x):
         network(x[:, :, :7])
     with pytest.raises(ValueError, match="in evaluation give seeds"):
         network.eval()(x)
+    with pytest.raises(ValueError, match="one of single, hidden, got 'both'"):
+        CrossChannelReconstruction(spec_input="both", **SMALL)
 
 
-def test_what_the_encoders_see(network, x):
-    seen = {}
+@pytest.mark.parametrize("spec_input", ["single", "hidden"])
+def test_what_the_encoders_see(spec_input, x):
+    network, seen = (
+        CrossChannelReconstruction(spec_input=spec_input, **SMALL),
+        {},
+    )
     for name in ("spec", "spat"):
         getattr(network, f"{name}_encoder").register_forward_pre_hook(
             lambda _, inputs, name=name: seen.update({name: inputs[0]})
@@ -142,6 +148,8 @@ def test_what_the_encoders_see(network, x):
                     spec = seen["spec"][b, plane, :, frame]
                     spat = seen["spat"][b, plane, :, frame]
                     own = (mic == hidden) != masked
+                    if spec_input == "hidden":
+                        own = own and masked
                     assert torch.equal(spec, there * own)
                     assert torch.equal(spat, there * (not masked))
 

@@ -49,6 +49,18 @@ def test_levels_vanish_but_not_between_channels():
     assert not silent.any()
 
 
+def test_lowest_bins_alone():
+    whole, part = PairSpectra(), PairSpectra(num_bins=64)
+    n = torch.arange(512 * 8)
+    x = (2 * math.pi * n[:, None] / 512 * torch.tensor([5.0, 9.0])).sin()[None]
+    features, scale = part.with_scale(x)
+    assert torch.equal(features, whole(x)[:, :, :64])
+    again = part.inverse(features, scale)
+    torch.testing.assert_close(
+        again[:, 512:-512], x[:, 512:-512], rtol=0, atol=1e-4
+    )
+
+
 @pytest.mark.parametrize("sizes", [(512, 256), (512, 128), (64, 24)])
 def test_inverse_returns_the_signal(sizes):
     spectra = PairSpectra(*sizes)
@@ -121,6 +133,8 @@ def test_bad_input_is_told():
         spectra(torch.zeros(1, 400, 2))
     with pytest.raises(ValueError, match="n_fft=511"):
         PairSpectra(511)
+    with pytest.raises(ValueError, match="num_bins must be between 1 and 256"):
+        PairSpectra(num_bins=257)
     with pytest.raises(ValueError, match="256 bins"):
         spectra.inverse(torch.zeros(1, 2, 257, 3, 2))
     with pytest.raises(ValueError, match="one of window, rectangular"):
