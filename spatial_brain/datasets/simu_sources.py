@@ -169,8 +169,8 @@ def _parts(data_folder, seed):
         raise FileNotFoundError(
             f"{data_folder}: no such corpus. Give the folder of WSJ0 "
             "(LDC93S6A), of LibriSpeech (https://www.openslr.org/12), or one "
-            "whose sub-folders are speakers; without one, leave data_folder "
-            "empty to use synthetic talkers"
+            "whose sub-folders are speakers; without one, null (None) takes "
+            "synthetic talkers"
         )
     utterances = _find_wsj0(data_folder) or find_utterances(data_folder)
     parts = {part: [] for part in PARTS}
