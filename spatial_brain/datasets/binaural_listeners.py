@@ -1,0 +1,100 @@
+"""Which heads each of the sets hears with.
+
+No head of the validation or test set is heard in training. Of CIPIC it is the
+division of Binaural-WSJ0Mix (github.com/huangzj421/Binaural-WSJ0Mix), which
+the built-in spherical heads share, as they bear the same names.
+"""
+
+import logging
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "valid", "test")
+# Numbers of CIPIC's subjects; all others are for training.
+_VALID = (3, 12, 17, 40, 126, 147, 155, 158, 165)
+_TEST = (18, 21, 33, 51, 61, 124, 133, 134, 148)
+_PUBLISHED = {
+    "valid": {f"subject{number:02d}" for number in _VALID},
+    "test": {f"subject{number:02d}" for number in _TEST},
+}
+# Share of the heads of any other set for validation, and for the test.
+_SHARE = 0.2
+
+
+def split_listeners(subjects, seed=0):
+    """Divide heads among training, validation and test.
+
+    Arguments
+    ---------
+    subjects : sequence of str
+        Names. Heads of CIPIC's names are divided as published (27, 9 and 9),
+        if that leaves some for each set; any others by seed, a fifth each
+        for validation and test.
+    seed : int
+        Not negative.
+
+    Returns
+    -------
+    dict
+        "train", "valid", "test" to a list of names. Two heads are one for
+        training and one for the rest, a single one is heard in all sets;
+        both are logged as a warning.
+
+    Raises
+    ------
+    ValueError
+        If there is no head, or one is there twice.
+
+    Example
+    -------
+    >>> from spatial_brain.simulation.hrtf import CIPIC_SUBJECTS
+    >>> parts = split_listeners(CIPIC_SUBJECTS)
+    >>> {part: len(names) for part, names in parts.items()}
+    {'train': 27, 'valid': 9, 'test': 9}
+    """
+    subjects = list(subjects)
+    if not subjects or len(set(subjects)) != len(subjects):
+        raise ValueError(f"heads need different names, got {subjects}")
+    parts = _published(subjects)
+    if parts is None:
+        parts = _drawn(sorted(subjects), np.random.default_rng(seed))
+    if len(subjects) < len(SPLITS):
+        logger.warning(
+            "%d head%s for training, validation and test: %s. Results tell "
+            "nothing about other heads; give more heads for that",
+            len(subjects),
+            "" if len(subjects) == 1 else "s",
+            "; ".join(f"{part}: {', '.join(parts[part])}" for part in SPLITS),
+        )
+    return parts
+
+
+def _published(subjects):
+    """Division of Binaural-WSJ0Mix, None where it does not apply."""
+    if not all(name.startswith("subject") for name in subjects):
+        return None
+    parts = {
+        part: [name for name in subjects if name in _PUBLISHED[part]]
+        for part in ("valid", "test")
+    }
+    taken = {*parts["valid"], *parts["test"]}
+    rest = [name for name in subjects if name not in taken]
+    parts = {"train": rest, **parts}
+    return parts if all(parts.values()) else None
+
+
+def _drawn(subjects, rng):
+    """Division by chance."""
+    if len(subjects) == 1:
+        return {part: list(subjects) for part in SPLITS}
+    order = [subjects[index] for index in rng.permutation(len(subjects))]
+    if len(order) == 2:
+        return {"train": order[:1], "valid": order[1:], "test": order[1:]}
+    count = max(1, round(_SHARE * len(order)))
+    return {
+        "train": sorted(order[2 * count :]),
+        "valid": sorted(order[:count]),
+        "test": sorted(order[count : 2 * count]),
+    }
