@@ -72,7 +72,7 @@ class FolderNoise:
         ValueError
             If it is damaged or too short.
         """
-        path = self._path(mixture.noise)
+        path = self.path(mixture.noise)
         rate = audio_info(path).fs
         start, length, lead = (
             None if value is None else math.ceil(value * rate / 16000)
@@ -91,8 +91,19 @@ class FolderNoise:
             samples = resample_poly(samples, fs // divisor, rate // divisor)
         return np.stack((samples, samples), 1).astype(np.float64)
 
-    def _path(self, name):
-        """File of a name that may begin with the folder's own name."""
+    def path(self, name):
+        """File of a name, which may begin with the folder's own name.
+
+        Arguments
+        ---------
+        name : str
+            As in the lists: ``demand/DWASHING/ch01.wav``.
+
+        Returns
+        -------
+        Path
+            It need not exist.
+        """
         path = self.folder / name
         inner = self.folder / Path(*Path(name).parts[1:])
         if not path.is_file() and inner.is_file():
