@@ -6,8 +6,12 @@ the built-in spherical heads share, as they bear the same names.
 """
 
 import logging
+from pathlib import Path
 
 import numpy as np
+
+from spatial_brain.simulation.hrtf import CIPIC_SUBJECTS, HrtfSet
+from spatial_brain.simulation.hrtf_files import find_heads
 
 logger = logging.getLogger(__name__)
 
@@ -98,3 +102,36 @@ def _drawn(subjects, rng):
         "valid": sorted(order[:count]),
         "test": sorted(order[count : 2 * count]),
     }
+
+
+def listener_names(source):
+    """Names of the heads that ``load_hrtfs`` would load.
+
+    Arguments
+    ---------
+    source : str, Path or None
+        As there: None, "sphere" or "rigid-sphere" for the built-in heads; a
+        file, or a folder.
+
+    Returns
+    -------
+    list of str
+        In order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder, or no head in it.
+    ValueError
+        If it is of no known form.
+
+    Example
+    -------
+    >>> len(listener_names("sphere"))
+    45
+    """
+    if source in (None, "sphere", "rigid-sphere"):
+        return list(CIPIC_SUBJECTS)
+    if Path(source).suffix == ".safetensors":
+        return list(HrtfSet.load(source).subjects)
+    return list(find_heads(source))
