@@ -248,6 +248,49 @@ def read_published(folder, variant, split, *, fs=8000, mode="min"):
     ]
 
 
+def read_levels(folder, variant, split):
+    """Levels of the talkers of published mixtures, out of their names.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Folder of the published files.
+    variant : str
+        One of ``VARIANTS``.
+    split : str
+        "tr", "cv" or "tt".
+
+    Returns
+    -------
+    list of list of float
+        dB, one list a mixture, in the published order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    ValueError
+        If it is damaged.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "mix_2_spk_filenames_tt.csv").write_text(
+    ...     "output_filename,s1_path\\na_1.5_b_-1.5.wav,x\\n"
+    ... )
+    >>> read_levels(folder, "clean2", "tt")
+    [[1.5, -1.5]]
+    """
+    path = Path(folder, files_of(variant, split)["utterances"])
+    return [
+        [
+            float(level)
+            for level in Path(row["output_filename"]).stem.split("_")[1::2]
+        ]
+        for row in read_rows(path, ["output_filename"])
+    ]
+
+
 def _gains(path, ids, fs, mode, num_sources):
     """Gains of a split, NaN where the published ones cannot be had."""
     try:

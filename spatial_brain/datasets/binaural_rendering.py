@@ -173,7 +173,8 @@ class MixtureRenderer:
             full scale, mostly 1. ``mix`` is the sum of sources and noise to
             the last bit, unless ``wrap_int16`` is wanted: then all are the
             integers in the original's files, divided by 32768 (with noise,
-            its 32-bit floats).
+            its 32-bit floats, and ``mix_clean`` and ``mix_single``, without
+            noise and with the first talker only, as well).
 
         Raises
         ------
@@ -314,20 +315,20 @@ class MixtureRenderer:
 
 def _as_in_files(images, noise):
     """Signals as the original generator writes them."""
-    if noise is None:
-        mix, quantise = images[0], _wrapped
-    else:
-        mix, quantise = noise + images[0], np.float32
-    for image in images[1:]:
-        mix = mix + image
-    return {
-        "mix": torch.from_numpy(quantise(mix)),
-        "sources": torch.from_numpy(
-            np.stack([quantise(image) for image in images], -1)
-        ),
-        "noise": None if noise is None else torch.from_numpy(quantise(noise)),
-        "gain": 1.0,
+    # Sums from the left, as there.
+    signals = {"mix": sum(images[1:], images[0])}
+    quantise = _wrapped
+    if noise is not None:
+        quantise = np.float32
+        signals |= {"mix_clean": signals["mix"], "noise": noise}
+        signals["mix_single"] = noise + images[0]
+        signals["mix"] = sum(images[1:], signals["mix_single"])
+    signals["sources"] = np.stack(images, -1)
+    signals = {
+        name: torch.from_numpy(quantise(signal))
+        for name, signal in signals.items()
     }
+    return {"noise": None, **signals, "gain": 1.0}
 
 
 def _wrapped(samples):

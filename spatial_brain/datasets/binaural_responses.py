@@ -4,6 +4,8 @@ All classes here have ``fs`` and ``responses(mixture) -> [C, 2, L]``, which is
 what a ``MixtureRenderer`` asks for.
 """
 
+import hashlib
+
 import numpy as np
 
 # A response begins where it first comes this close to its peak.
@@ -35,6 +37,33 @@ def direct_onset(response):
     return int(np.argmax(envelope >= _ONSET * envelope.max()))
 
 
+def fingerprint(responses, names, fs):
+    """Checksum of impulse responses.
+
+    Arguments
+    ---------
+    responses : numpy.ndarray
+        Of any shape.
+    names : sequence of str
+        What they are called.
+    fs : int
+        Their rate, Hz.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+
+    Example
+    -------
+    >>> fingerprint(np.zeros(2), ["a"], 8000)[:8]
+    '203abb28'
+    """
+    checksum = hashlib.sha256(repr((list(names), int(fs))).encode())
+    checksum.update(np.ascontiguousarray(responses).tobytes())
+    return checksum.hexdigest()
+
+
 class HeadResponses:
     """Free-field responses of a set of heads.
 
@@ -61,6 +90,13 @@ class HeadResponses:
         self.fs = heads.fs
         self._heads = heads
         self._places = {}
+
+    @property
+    def fingerprint(self):
+        """Checksum of names and responses."""
+        return fingerprint(
+            self._heads.responses.numpy(), self._heads.subjects, self.fs
+        )
 
     def responses(self, mixture):
         """Responses of the talkers of a mixture.

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from spatial_brain.dataio.audio import read_audio
+from spatial_brain.datasets.binaural_responses import fingerprint
 from spatial_brain.simulation.acoustics import t60 as measure_t60
 from spatial_brain.simulation.hrtf_grid import (
     interaural_to_unit,
@@ -86,6 +87,15 @@ class RoomResponses:
     def t60s(self):
         """Reverberation times in seconds, by names of rooms."""
         return {name: room.t60 for name, room in self.rooms.items()}
+
+    @property
+    def fingerprint(self):
+        """Checksum of names and responses."""
+        parts = [
+            fingerprint(room.responses, [name], self.fs)
+            for name, room in self.rooms.items()
+        ]
+        return fingerprint(np.zeros(0), parts, self.fs)
 
     def responses(self, mixture):
         """Responses of the talkers of a mixture.
