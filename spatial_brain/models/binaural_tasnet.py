@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.models.binaural_stream import NUM_EARS, BinauralStream
 from spatial_brain.nnet.temporal_convolution import MaskNet
 
 RULES = ("parallel", "independent", "cross")
-NUM_EARS = 2
 # Transform of the level differences of the rule "cross", samples.
 ILD_WINDOW, ILD_HOP = 256, 128
 ILD_BINS = ILD_WINDOW // 2 + 1
@@ -235,6 +235,22 @@ class BinauralTasNet(nn.Module):
         if samples is not None:
             sources = sources * _inside(samples, total)[..., None, None]
         return sources
+
+    def stream(self):
+        """Separate live sound block by block.
+
+        Returns
+        -------
+        spatial_brain.models.binaural_stream.BinauralStream
+            ``push(block [time, 2])`` and ``flush()``, both giving
+            [time, 2, source].
+
+        Raises
+        ------
+        ValueError
+            If the network is not causal.
+        """
+        return BinauralStream(self)
 
     def _separate(self, ears, samples, frames):
         """Talkers for each ear, [batch, source, time], of [batch, ear, time].

@@ -30,7 +30,7 @@ class _Norm(nn.Module):
     def _affine(self, x, mean, variance):
         """Normalise with given statistics."""
         scale = self.gamma.mT * torch.rsqrt(variance + EPS)
-        return (x - mean) * scale + self.beta.mT
+        return ((x - mean) * scale + self.beta.mT).to(x.dtype)
 
 
 class ChannelNorm(_Norm):
@@ -50,7 +50,9 @@ class ChannelNorm(_Norm):
 
     def forward(self, x, frames=None):
         """Normalise [batch, channel, frame]; padding does not matter."""
-        variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
+        wide = _wide(x)
+        mean = wide.mean(1, keepdim=True)
+        variance = (wide - mean).square().mean(1, keepdim=True)
         return self._affine(x, mean, variance)
 
 
@@ -71,16 +73,16 @@ class GlobalNorm(_Norm):
 
     def forward(self, x, frames=None):
         """Normalise [batch, channel, frame] over ``frames`` [batch] only."""
+        wide = _wide(x)
         if frames is None:
-            variance, mean = torch.var_mean(
-                x, (1, 2), correction=0, keepdim=True
-            )
+            mean = wide.mean((1, 2), keepdim=True)
+            variance = (wide - mean).square().mean((1, 2), keepdim=True)
             return self._affine(x, mean, variance)
         inside = torch.arange(x.shape[-1], device=x.device)
         inside = (inside < frames[:, None])[:, None]
         count = (frames * x.shape[1])[:, None, None]
-        mean = (x * inside).sum((1, 2), keepdim=True) / count
-        variance = ((x - mean) * inside).square().sum((1, 2), keepdim=True)
+        mean = (wide * inside).sum((1, 2), keepdim=True) / count
+        variance = ((wide - mean) * inside).square().sum((1, 2), keepdim=True)
         return self._affine(x, mean, variance / count)
 
 
@@ -106,11 +108,21 @@ class CumulativeNorm(_Norm):
     def forward(self, x, frames=None):
         """Normalise [batch, channel, frame]; padding does not matter."""
         count = torch.arange(1, x.shape[-1] + 1, device=x.device) * x.shape[1]
-        wide = x.double()
-        mean = wide.sum(1, keepdim=True).cumsum(-1) / count
-        power = wide.square().sum(1, keepdim=True).cumsum(-1) / count
+        wide = _wide(x)
+        mean = _running(wide) / count
+        power = _running(wide.square()) / count
         variance = (power - mean.square()).clamp(min=0)
-        return self._affine(x, mean.to(x.dtype), variance.to(x.dtype))
+        return self._affine(x, mean.to(wide), variance.to(wide))
+
+
+def _wide(x):
+    """Half precision to single: sums need it."""
+    return x if x.dtype.itemsize > 2 else x.float()
+
+
+def _running(x):
+    """Sums over channels and frames so far, float64 [batch, 1, frame]."""
+    return x.sum(1, keepdim=True).double().cumsum(-1)
 
 
 NORMS = {"gLN": GlobalNorm, "cLN": CumulativeNorm, "channel": ChannelNorm}
