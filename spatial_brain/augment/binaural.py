@@ -149,7 +149,7 @@ class BinauralAugmentation:
                 dim=-1,
             )
         if sources is not signals["sources"]:
-            signals = _summed(signals, sources, noise)
+            signals = _with_sources(signals, sources, noise)
         signals = self._cut(signals, self.max_length, rng)
         return self._drop(signals, rng) if self.drops else signals
 
@@ -196,14 +196,41 @@ class BinauralAugmentation:
         return signals | {"mix": mix.T.contiguous()}
 
 
-def _summed(signals, sources, noise):
+def _with_sources(signals, sources, noise):
     """Signals with new sources; the shorter of sources and noise counts."""
-    if noise is None:
-        return signals | {"sources": sources, "mix": sources.sum(-1)}
-    length = min(len(sources), len(noise))
-    sources, noise = sources[:length], noise[:length]
+    if noise is not None:
+        length = min(len(sources), len(noise))
+        sources, noise = sources[:length], noise[:length]
     return signals | {
         "sources": sources,
         "noise": noise,
-        "mix": sources.sum(-1) + noise,
+        "mix": summed(sources, noise),
     }
+
+
+def summed(sources, noise=None):
+    """Mixture of sources and noise.
+
+    Arguments
+    ---------
+    sources : torch.Tensor
+        Shape [T, 2, C].
+    noise : torch.Tensor, optional
+        Shape [T, 2].
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [T, 2].
+
+    Example
+    -------
+    >>> summed(torch.ones(1, 2, 3), torch.ones(1, 2))
+    tensor([[4., 4.]])
+    """
+    # Quicker than a sum over an axis of two.
+    first, *others = sources.unbind(-1)
+    mix = first.clone()
+    for other in others if noise is None else (*others, noise):
+        mix += other
+    return mix

@@ -290,36 +290,3 @@ class NoiseDrawer:
         start = int(rng.integers(self.lengths[choice]))
         snr = round(float(rng.uniform(*self.snr_range)), 4)
         return {"noise": self.names[choice], "noise_start": start}, snr
-
-
-def noise_gain(power, noise, snr):
-    """Gain of noise for a level of the first talker over it.
-
-    Arguments
-    ---------
-    power : float
-        Of the first talker, mean over time and ears.
-    noise : numpy.ndarray or torch.Tensor
-        Shape [T, 2].
-    snr : float
-        dB.
-
-    Returns
-    -------
-    float
-        Factor.
-
-    Raises
-    ------
-    ValueError
-        If the noise is silent.
-
-    Example
-    -------
-    >>> noise_gain(1.0, np.full((4, 2), 0.5), 0.0)
-    2.0
-    """
-    there = float((noise**2).mean())
-    if there == 0.0:
-        raise ValueError("noise is silent")
-    return math.sqrt(float(power) / there) * 10.0 ** (-snr / 20.0)

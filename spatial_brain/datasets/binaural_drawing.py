@@ -15,7 +15,11 @@ import torch
 
 from spatial_brain.dataio.progress import progress
 from spatial_brain.dataio.workers import run_jobs
-from spatial_brain.datasets.binaural_levels import draw_snrs, mixture_gains
+from spatial_brain.datasets.binaural_levels import (
+    draw_snrs,
+    mixture_gains,
+    noise_gain,
+)
 from spatial_brain.datasets.binaural_mixtures import (
     METADATA_FS,
     BinauralMixture,
@@ -28,7 +32,9 @@ _JOB = 250
 _REMEMBERED = 500
 
 
-def draw_mixtures(drawer, speech, num_mixtures, seed, *, rooms=None):
+def draw_mixtures(
+    drawer, speech, num_mixtures, seed, *, rooms=None, noise=None
+):
     """Draw the mixtures of a set, all gains being 1.
 
     Arguments
@@ -43,11 +49,15 @@ def draw_mixtures(drawer, speech, num_mixtures, seed, *, rooms=None):
         Not negative; different for each set.
     rooms : dict, optional
         Where listeners are rooms: their names to their T60 in seconds.
+    noise : NoiseDrawer, optional
+        Noise of the set.
 
     Returns
     -------
     tuple
-        List of BinauralMixture, and list of the levels of their talkers, dB.
+        List of BinauralMixture; list of the levels of their talkers, dB; and
+        list of the level of the first talker over the noise, dB, None
+        without noise.
 
     Raises
     ------
@@ -61,13 +71,13 @@ def draw_mixtures(drawer, speech, num_mixtures, seed, *, rooms=None):
     ...     s: {"wav": f"{s}.wav", "speaker": s, "num_samples": 9} for s in "ab"
     ... }
     >>> drawer = SceneDrawer(speech, ["subject08"], polars=[0.0])
-    >>> [mixture], [levels] = draw_mixtures(drawer, speech, 1, seed=0)
+    >>> [mixture], [levels], _ = draw_mixtures(drawer, speech, 1, seed=0)
     >>> mixture.name, mixture.head
     ('subject08_b_-65_0_a_-25_0', 'subject08')
     """
     if num_mixtures < 1:
         raise ValueError(f"num_mixtures must be positive, got {num_mixtures}")
-    mixtures, levels, names = [], [], set()
+    mixtures, levels, snrs, names = [], [], [], set()
     for number in range(num_mixtures):
         rng = np.random.default_rng([*np.atleast_1d(seed), number])
         scene = drawer.draw(rng)
@@ -76,8 +86,10 @@ def draw_mixtures(drawer, speech, num_mixtures, seed, *, rooms=None):
         if name in names:
             name = f"{name}_{number}"
         names.add(name)
-        mixtures.append(scene_mixture(scene, speech, name, rng, rooms))
-    return mixtures, levels
+        heard, snr = ({}, None) if noise is None else noise.draw(rng)
+        snrs.append(snr)
+        mixtures.append(scene_mixture(scene, speech, name, rng, rooms, **heard))
+    return mixtures, levels, snrs
 
 
 def scene_name(scene):
@@ -156,7 +168,9 @@ def scene_mixture(scene, speech, name, rng, rooms=None, **values):
     )
 
 
-def set_gains(mixtures, levels, fs, mode="min", num_workers=1):
+def set_gains(
+    mixtures, levels, fs, mode="min", num_workers=1, *, snrs=None, noise=None
+):
     """Give the talkers of fixed mixtures their gains, as in wsj0-mix.
 
     Arguments
@@ -171,11 +185,15 @@ def set_gains(mixtures, levels, fs, mode="min", num_workers=1):
         "min" or "max": which part counts.
     num_workers : int
         Processes.
+    snrs : list of float, optional
+        Level of the first talker over the noise of each mixture, dB.
+    noise : object, optional
+        Where the noise is from, as for ``MixtureRenderer``; with ``snrs``.
 
     Returns
     -------
     list of BinauralMixture
-        With gains.
+        With gains, also of the noise.
 
     Raises
     ------
@@ -193,38 +211,46 @@ def set_gains(mixtures, levels, fs, mode="min", num_workers=1):
     >>> set_gains([mixture], [[0.0]], 16000)[0].gains
     (0.9...,)
     """
-    jobs = [
-        list(zip(mixtures[start:][:_JOB], levels[start:][:_JOB], strict=True))
-        for start in range(0, len(mixtures), _JOB)
-    ]
+    snrs = [None] * len(mixtures) if snrs is None else snrs
+    items = list(zip(mixtures, levels, snrs, strict=True))
+    jobs = [items[start:][:_JOB] for start in range(0, len(items), _JOB)]
     found = [None] * len(jobs)
-    results = run_jobs(partial(_gains, fs=fs, mode=mode), jobs, num_workers)
-    for index, gains in progress(
-        results, total=len(jobs), description="setting levels", unit="job"
+    job = partial(_with_gains, fs=fs, mode=mode, noise=noise)
+    for index, done in progress(
+        run_jobs(job, jobs, num_workers),
+        total=len(jobs),
+        description="setting levels",
+        unit="job",
     ):
-        found[index] = gains
-    gains = [value for part in found for value in part]
-    return [
-        replace(mixture, gains=value)
-        for mixture, value in zip(mixtures, gains, strict=True)
-    ]
+        found[index] = done
+    return [mixture for part in found for mixture in part]
 
 
-def _gains(job, fs, mode):
-    """Gains of the mixtures of one job."""
+def _with_gains(job, fs, mode, noise):
+    """Mixtures of one job with their gains."""
     reader = SpeechReader(fs, remember=_REMEMBERED)
     result = []
-    for mixture, levels in job:
+    for mixture, levels, snr in job:
         signals = [
             torch.from_numpy(reader.read(name)) for name in mixture.utterances
         ]
         try:
-            result.append(mixture_gains(signals, levels, fs, mode))
+            gains = mixture_gains(signals, levels, fs, mode)
         except ValueError as error:
             raise ValueError(
                 f"mixture of {' and '.join(mixture.utterances)}: a talker is "
                 f"{error}; remove the file"
             ) from error
+        mixture = replace(mixture, gains=gains)
+        if snr is not None:
+            lengths = [len(signal) for signal in signals]
+            length = (min if mode == "min" else max)(lengths)
+            # What a direction does to a talker keeps the mean power.
+            first = signals[0][:length] * gains[0]
+            power = float(first.square().sum()) / length
+            heard = noise.excerpt(mixture, fs, length)
+            mixture = replace(mixture, noise_gain=noise_gain(power, heard, snr))
+        result.append(mixture)
     return result
 
 

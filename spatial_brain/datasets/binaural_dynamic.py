@@ -7,23 +7,37 @@ only the talkers and heads of the training set are drawn, and a mixture
 depends on seed, epoch and number alone.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from spatial_brain.dataio.corpora import Utterance, read_headers
+from spatial_brain.augment.binaural import summed
+from spatial_brain.dataio.audio import audio_info
+from spatial_brain.dataio.corpora import (
+    Utterance,
+    find_utterances,
+    read_headers,
+)
 from spatial_brain.dataio.json_files import read_json
 from spatial_brain.dataio.manifest import read_manifest
+from spatial_brain.datasets.binaural_ambience import SNR_RANGE, NoiseDrawer
 from spatial_brain.datasets.binaural_drawing import scene_mixture
 from spatial_brain.datasets.binaural_levels import (
     PEAK,
     draw_levels,
     level_gains,
+    noise_gain,
 )
-from spatial_brain.datasets.binaural_mixtures import METADATA_FS
+from spatial_brain.datasets.binaural_mixtures import (
+    METADATA_FS,
+    BinauralMixture,
+)
 from spatial_brain.datasets.binaural_scenes import SceneDrawer
 
+# What a preparation wrote about its drawing.
+PLAN = "drawing.json"
 # Stretches of speech to draw before silence is an error.
 _TRIES = 20
 
@@ -49,9 +63,8 @@ class DynamicMixer:
         Longest mixture, samples at the renderer's rate; None: no limit.
     rooms : dict, optional
         Where listeners are rooms: their names to their T60 in seconds.
-    noise : callable, optional
-        From a mixture, the mean power of its first talker and a generator to
-        noise [T, 2], see ``binaural_ambience``.
+    noise : NoiseDrawer, optional
+        Noise of the training set; the renderer has to know where it is.
 
     Example
     -------
@@ -129,11 +142,16 @@ class DynamicMixer:
                 f"{' or '.join(mixture.utterances)}; check the corpus"
             )
         mixture = replace(mixture, gains=level_gains(dry, levels))
-        signals = self.renderer.render(mixture)
-        sources, noise = signals["sources"], None
+        sources, noise = self.renderer.render(mixture)["sources"], None
         if self.noise is not None:
-            power = sources[..., 0].square().mean()
-            noise = self.noise(mixture, len(sources), power, rng)
+            heard, snr = self.noise.draw(rng)
+            mixture = replace(mixture, **heard)
+            noise = self.renderer.noise.excerpt(
+                mixture, self.renderer.fs, len(sources)
+            )
+            power = float(sources[..., 0].square().mean())
+            gain = noise_gain(power, noise, snr)
+            noise = torch.from_numpy(noise * gain).float()
         return _at_peak(sources, noise) | {"mixture": mixture}
 
     def _draw(self, rng):
@@ -157,38 +175,73 @@ class DynamicMixer:
 
 def _at_peak(sources, noise):
     """Signals scaled so that their largest sample is 0.9."""
-    mix = sources.sum(-1)
-    if noise is not None:
-        mix = mix + noise
+    mix = summed(sources, noise)
     gain = PEAK / max(float(mix.abs().max()), float(sources.abs().max()))
     sources = sources * gain
-    if noise is None:
-        return {"mix": sources.sum(-1), "sources": sources, "noise": None}
-    noise = noise * gain
-    return {
-        "mix": sources.sum(-1) + noise,
-        "sources": sources,
-        "noise": noise,
-    }
+    noise = None if noise is None else noise * gain
+    return {"mix": summed(sources, noise), "sources": sources, "noise": noise}
 
 
-def dynamic_mixer(manifest_folder, entries, renderer, scenes=None, **options):
+def read_plan(manifest_folder, entries):
+    """What drawn sets were drawn from, None for published ones.
+
+    Arguments
+    ---------
+    manifest_folder : str or Path
+        Given to the preparation.
+    entries : dict
+        Set to its manifest.
+
+    Returns
+    -------
+    dict or None
+        Content of ``drawing.json``, if the mixtures are of such a drawing:
+        they have seeds.
+
+    Example
+    -------
+    >>> read_plan("nowhere", {}) is None
+    True
+    """
+    path = Path(manifest_folder, PLAN)
+    drawn = all(
+        "seed" in entry["mixture"]
+        for these in entries.values()
+        for entry in these.values()
+    )
+    return read_json(path) if drawn and path.is_file() else None
+
+
+def dynamic_mixer(
+    manifest_folder,
+    entries,
+    renderer,
+    *,
+    speech_folder=None,
+    scenes=None,
+    max_length=None,
+):
     """Mixer that draws from what the training set may hear, and no other.
 
     Arguments
     ---------
     manifest_folder : str or Path
         Given to the preparation. Drawn sets have ``drawing.json`` and
-        ``speech_tr.json`` in it: all speech, heads and directions of the
-        training set. For published lists, these are those of ``entries``.
+        ``speech_tr.json`` in it: all speech, heads, rooms, directions and
+        noise of the training set. For published lists, these are those of
+        their training mixtures.
     entries : dict
-        Manifest of the training mixtures; may be empty for drawn sets.
+        "train", "valid" and "test" (those there are) to their manifests.
     renderer : SpeechRenderer
         Makes the mixtures.
+    speech_folder : str or Path, optional
+        Corpus of speech to draw from instead, such as ``wsj0/si_tr_s``; see
+        ``spatial_brain.dataio.corpora``. Utterances of other sets are left
+        out.
     scenes : dict, optional
         Arguments of ``SceneDrawer`` in place of those of the preparation.
-    **options
-        ``max_length``, ``noise`` of ``DynamicMixer``.
+    max_length : int
+        Longest mixture, samples at the renderer's rate; None: no limit.
 
     Returns
     -------
@@ -200,7 +253,8 @@ def dynamic_mixer(manifest_folder, entries, renderer, scenes=None, **options):
     FileNotFoundError
         If a file is missing, or there is nothing to draw from.
     ValueError
-        If a file is damaged, or not at ``METADATA_FS``.
+        If a file is damaged or not at ``METADATA_FS``, or a speaker of the
+        test set is in ``speech_folder``.
 
     Example
     -------
@@ -208,43 +262,108 @@ def dynamic_mixer(manifest_folder, entries, renderer, scenes=None, **options):
     Traceback (most recent call last):
     FileNotFoundError: nowhere: no drawing.json and no training mixtures; ...
     """
-    plan = Path(manifest_folder, "drawing.json")
-    if plan.is_file():
-        plan = read_json(plan)
+    plan = read_plan(manifest_folder, entries)
+    if plan is not None:
         speech = read_manifest(
             Path(manifest_folder, "speech_tr.json"),
             keys=("wav", "speaker", "num_samples"),
         )
-    elif entries:
-        plan, speech = _published(entries, renderer.speech_root)
+    elif entries.get("train"):
+        plan, speakers = _published(entries["train"], renderer)
+        if speech_folder is None:
+            speech = _with_lengths(speakers, renderer.speech_root)
     else:
         raise FileNotFoundError(
             f"{manifest_folder}: no drawing.json and no training mixtures; "
             "run the preparation"
         )
+    if speech_folder is not None:
+        speech = _other_speech(speech_folder, entries, renderer.speech_root)
     drawer = SceneDrawer(
         speech,
         plan["listeners"]["train"],
         **{**plan["scenes"], **(scenes or {})},
     )
+    noise = plan["noise"]
+    if noise is not None:
+        noise = NoiseDrawer(noise["files"]["train"], noise["snr_range"])
     return DynamicMixer(
-        drawer, speech, renderer, rooms=plan["rooms"], **options
+        drawer,
+        speech,
+        renderer,
+        max_length=max_length,
+        rooms=plan["rooms"],
+        noise=noise,
     )
 
 
-def _published(entries, speech_root):
-    """What the training mixtures of a list are made of."""
-    mixtures = [entry["mixture"] for entry in entries.values()]
-    speakers, laterals, polars, heads, rooms = {}, set(), set(), set(), {}
-    for mixture in mixtures:
-        speakers.update(
-            zip(mixture["utterances"], mixture["speakers"], strict=True)
+def _other_speech(folder, entries, speech_root):
+    """Speech of a corpus, without what validation and test hear."""
+    files, speakers = set(), set()
+    for split in ("valid", "test"):
+        for entry in entries.get(split, {}).values():
+            mixture = entry["mixture"]
+            for name in mixture["utterances"]:
+                files.add(os.path.realpath(Path(speech_root, name)))
+            if split == "test":
+                speakers |= set(mixture["speakers"])
+    found = [
+        utterance
+        for utterance in find_utterances(folder)
+        if os.path.realpath(utterance.path) not in files
+    ]
+    shared = {utterance.speaker for utterance in found} & speakers
+    if shared:
+        raise ValueError(
+            f"{folder}: speakers of the test set are in it: "
+            f"{', '.join(sorted(shared)[:5])}; give the folder of the training "
+            "speakers"
         )
-        laterals.update(mixture["laterals"])
-        polars.update(mixture["polars"])
-        heads.add(mixture.get("head", ""))
-        if "room" in mixture:
-            rooms[mixture["room"]] = mixture.get("t60")
+    return {
+        u.id: {
+            "wav": os.path.abspath(u.path),
+            "speaker": u.speaker,
+            "num_samples": u.num_samples,
+        }
+        for u in read_headers(found, fs=METADATA_FS)
+    }
+
+
+def _published(entries, renderer):
+    """Plan of the training mixtures of a list, and who speaks each file."""
+    speakers, laterals, polars, heads = {}, set(), set(), set()
+    rooms, noise = {}, {}
+    for entry in entries.values():
+        mixture = BinauralMixture.from_dict(entry["mixture"])
+        speakers |= zip(mixture.utterances, mixture.speakers, strict=True)
+        laterals |= set(mixture.laterals)
+        polars |= set(mixture.polars)
+        heads.add(mixture.head)
+        if mixture.room:
+            rooms[mixture.room] = mixture.t60
+        if mixture.noise:
+            noise[mixture.noise] = None
+    for name in noise:
+        info = audio_info(renderer.noise.path(name))
+        noise[name] = info.num_samples * METADATA_FS // info.fs
+    scenes = {
+        "num_speakers": mixture.num_sources,
+        "laterals": sorted(laterals),
+        "polars": sorted(polars),
+    }
+    plan = {
+        "listeners": {"train": sorted(rooms or heads)},
+        "rooms": rooms or None,
+        "scenes": scenes,
+        "noise": {"files": {"train": noise}, "snr_range": SNR_RANGE}
+        if noise
+        else None,
+    }
+    return plan, speakers
+
+
+def _with_lengths(speakers, speech_root):
+    """Speech of a file name to its speaker, with the files' lengths."""
     utterances = read_headers(
         [
             Utterance(name, str(Path(speech_root, name)), speaker)
@@ -252,18 +371,7 @@ def _published(entries, speech_root):
         ],
         fs=METADATA_FS,
     )
-    speech = {
+    return {
         u.id: {"wav": u.id, "speaker": u.speaker, "num_samples": u.num_samples}
         for u in utterances
     }
-    scenes = {
-        "num_speakers": len(mixtures[0]["utterances"]),
-        "laterals": sorted(laterals),
-        "polars": sorted(polars),
-    }
-    listeners = {"train": sorted(rooms or heads)}
-    return {
-        "listeners": listeners,
-        "rooms": rooms or None,
-        "scenes": scenes,
-    }, speech

@@ -6,6 +6,8 @@ BinauralWSJ0Mix of SpeechBrain: normal deviates around the mean absolute
 amplitude.
 """
 
+import math
+
 import torch
 
 from spatial_brain.simulation.levels import active_level
@@ -156,3 +158,36 @@ def level_gains(signals, levels):
             raise ValueError(f"silent for {len(signal)} samples")
         gains.append(10.0 ** (level / 20.0) / mean)
     return gains
+
+
+def noise_gain(power, noise, snr):
+    """Gain of noise for a level of the first talker over it.
+
+    Arguments
+    ---------
+    power : float
+        Of the first talker, mean over time and ears.
+    noise : numpy.ndarray or torch.Tensor
+        Shape [T, 2].
+    snr : float
+        dB.
+
+    Returns
+    -------
+    float
+        Factor.
+
+    Raises
+    ------
+    ValueError
+        If the noise is silent.
+
+    Example
+    -------
+    >>> noise_gain(1.0, torch.full((4, 2), 0.5), 0.0)
+    2.0
+    """
+    there = float((noise**2).mean())
+    if there == 0.0:
+        raise ValueError("noise is silent")
+    return math.sqrt(float(power) / there) * 10.0 ** (-snr / 20.0)

@@ -1,4 +1,4 @@
-"""Which heads each of the sets hears with.
+"""Which heads, or rooms, each of the sets hears with.
 
 No head of the validation or test set is heard in training. Of CIPIC it is the
 division of Binaural-WSJ0Mix (github.com/huangzj421/Binaural-WSJ0Mix), which
@@ -25,31 +25,59 @@ _PUBLISHED = {
 }
 # Share of the heads of any other set for validation, and for the test.
 _SHARE = 0.2
+# Reverberation times of the reverberant Binaural-WSJ0Mix, seconds.
+ROOM_T60S = {
+    "train": (0.1, 0.2, 0.4, 0.7, 0.8),
+    "valid": (0.5,),
+    "test": (0.3, 0.6, 0.9),
+}
+
+
+def room_name(t60):
+    """Name of a room of the BRIR Sim Set, by its reverberation time.
+
+    Arguments
+    ---------
+    t60 : float
+        Seconds.
+
+    Returns
+    -------
+    str
+        Such as "0_4s".
+
+    Example
+    -------
+    >>> room_name(0.4)
+    '0_4s'
+    """
+    whole, _, part = f"{t60:g}".partition(".")
+    return f"{whole}_{part or 0}s"
 
 
 def split_listeners(subjects, seed=0):
-    """Divide heads among training, validation and test.
+    """Divide heads, or rooms, among training, validation and test.
 
     Arguments
     ---------
     subjects : sequence of str
-        Names. Heads of CIPIC's names are divided as published (27, 9 and 9),
-        if that leaves some for each set; any others by seed, a fifth each
-        for validation and test.
+        Names. Heads of CIPIC's names (27, 9 and 9) and rooms of the BRIR Sim
+        Set are divided as published, if that leaves some for each set; any
+        others by seed, a fifth each for validation and test.
     seed : int
         Not negative.
 
     Returns
     -------
     dict
-        "train", "valid", "test" to a list of names. Two heads are one for
+        "train", "valid", "test" to a list of names. Of two, one is for
         training and one for the rest, a single one is heard in all sets;
         both are logged as a warning.
 
     Raises
     ------
     ValueError
-        If there is no head, or one is there twice.
+        If there is none, or one is there twice.
 
     Example
     -------
@@ -60,16 +88,17 @@ def split_listeners(subjects, seed=0):
     """
     subjects = list(subjects)
     if not subjects or len(set(subjects)) != len(subjects):
-        raise ValueError(f"heads need different names, got {subjects}")
-    parts = _published(subjects)
+        raise ValueError(
+            f"heads and rooms need different names, got {subjects}"
+        )
+    parts = _published(subjects) or _published_rooms(subjects)
     if parts is None:
         parts = _drawn(sorted(subjects), np.random.default_rng(seed))
     if len(subjects) < len(SPLITS):
         logger.warning(
-            "%d head%s for training, validation and test: %s. Results tell "
-            "nothing about other heads; give more heads for that",
+            "only %d head or room for training, validation and test: %s. "
+            "Results tell little about others; give more for that",
             len(subjects),
-            "" if len(subjects) == 1 else "s",
             "; ".join(f"{part}: {', '.join(parts[part])}" for part in SPLITS),
         )
     return parts
@@ -87,6 +116,16 @@ def _published(subjects):
     rest = [name for name in subjects if name not in taken]
     parts = {"train": rest, **parts}
     return parts if all(parts.values()) else None
+
+
+def _published_rooms(names):
+    """Division of the reverberant set, None where it does not apply."""
+    parts = {
+        part: [room_name(t60) for t60 in t60s if room_name(t60) in names]
+        for part, t60s in ROOM_T60S.items()
+    }
+    known = sum(map(len, parts.values())) == len(names)
+    return parts if known and all(parts.values()) else None
 
 
 def _drawn(subjects, rng):

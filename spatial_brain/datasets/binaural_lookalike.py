@@ -154,7 +154,7 @@ def write_wsj0_lookalike(
     return Path(folder)
 
 
-def write_noise_lookalike(folder, seconds=30.0, seed=0):
+def write_noise_lookalike(folder, seconds=20.0, seed=0):
     """Write a small DEMAND of synthetic noise.
 
     Files ``demand/DWASHING/ch01.wav``, 16 kHz, 16 bits, of DEMAND's 18
@@ -223,7 +223,9 @@ def _environment(length, rng, talking):
     noise /= np.sqrt(np.mean(noise**2))
     if talking:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        voices = synthetic_babble(length, _FS, generator=generator)[0].numpy()
+        voices = synthetic_babble(
+            length, _FS, num_talkers=5, generator=generator
+        )[0].numpy()
         voices = voices / np.sqrt(np.mean(voices**2))
         noise = noise * (1.0 - _VOICES) ** 0.5 + voices * _VOICES**0.5
     return torch.from_numpy((_LEVEL * noise).astype(np.float32))

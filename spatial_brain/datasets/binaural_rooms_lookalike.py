@@ -15,6 +15,7 @@ import torch
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.progress import progress
 from spatial_brain.dataio.workers import run_jobs
+from spatial_brain.datasets.binaural_listeners import ROOM_T60S, room_name
 from spatial_brain.datasets.binaural_lookalike import claim
 from spatial_brain.geometry import azel_to_unit
 from spatial_brain.simulation.binaural_rooms import HeadRoom
@@ -24,12 +25,6 @@ from spatial_brain.simulation.hrtf_sphere import (
 )
 from spatial_brain.simulation.reverberation import minimal_t60
 
-# Reverberation times of each set, seconds.
-ROOM_T60S = {
-    "train": (0.1, 0.2, 0.4, 0.7, 0.8),
-    "valid": (0.5,),
-    "test": (0.3, 0.6, 0.9),
-}
 # Azimuths of the sources, degrees, positive to the right.
 ROOM_AZIMUTHS = tuple(range(-90, 91, 5))
 _FS, _DISTANCE = 16000, 1.5
@@ -38,27 +33,6 @@ _SMALLEST, _LARGEST, _MARGIN = (3.2, 3.8, 2.4), (9.0, 8.0, 3.5), 0.3
 _EAR_HEIGHT = 1.5
 # Loudest sample of a room's responses.
 _PEAK = 0.9
-
-
-def room_name(t60):
-    """Name of a room in the set, by its reverberation time.
-
-    Arguments
-    ---------
-    t60 : float
-        Seconds.
-
-    Returns
-    -------
-    str
-        Such as "0_4s".
-
-    Example
-    -------
-    >>> room_name(0.4)
-    '0_4s'
-    """
-    return f"{t60:g}s".replace(".", "_")
 
 
 def write_rooms_lookalike(

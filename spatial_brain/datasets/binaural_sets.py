@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
-from spatial_brain.datasets.binaural_dynamic import dynamic_mixer
+from spatial_brain.datasets.binaural_ambience import DiffuseNoise
+from spatial_brain.datasets.binaural_dynamic import dynamic_mixer, read_plan
 from spatial_brain.datasets.binaural_listeners import SPLITS
+from spatial_brain.datasets.binaural_mixtures import compat_behaviours
+from spatial_brain.datasets.binaural_noise import FolderNoise
 from spatial_brain.datasets.binaural_reader import (
     MixtureReader,
     mixture_dataset,
     read_mixtures,
     speech_of,
 )
+from spatial_brain.datasets.binaural_rooms import load_rooms
 from spatial_brain.datasets.binaural_speech import SpeechRenderer
 from spatial_brain.simulation.hrtf import load_hrtfs
 
@@ -26,6 +30,7 @@ def binaural_sets(
     augment=None,
     dynamic_mixing=False,
     items_per_epoch=None,
+    speech_folder=None,
     scenes=None,
     speech_in_memory=False,
     sorting="original",
@@ -42,7 +47,8 @@ def binaural_sets(
         Sampling rate of the mixtures, Hz.
     hrtfs : str, Path, HrtfSet, object or None
         Heads for mixtures made on the fly: as for ``load_hrtfs``, or what a
-        ``MixtureRenderer`` takes as ``heads``.
+        ``MixtureRenderer`` takes as ``heads``. Drawn mixtures in rooms find
+        these themselves.
     speech_root : str or Path
         Where relative paths of utterances begin.
     mode : str
@@ -50,7 +56,8 @@ def binaural_sets(
     compat : bool or sequence of str
         See ``MixtureRenderer``.
     noise : str, Path, object or None
-        See ``MixtureRenderer``.
+        See ``MixtureRenderer``. Drawn mixtures find theirs themselves; it is
+        diffuse, or with ``compat`` the same at both ears.
     augment : callable, optional
         ``BinauralAugmentation``, for training.
     dynamic_mixing : bool
@@ -58,6 +65,8 @@ def binaural_sets(
     items_per_epoch : int, optional
         Training mixtures drawn in an epoch; default as many as there are in
         ``train.json``.
+    speech_folder : str or Path, optional
+        Other training speech for dynamic mixing, see ``dynamic_mixer``.
     scenes : dict, optional
         For dynamic mixing, arguments of ``SceneDrawer`` in place of those of
         the preparation.
@@ -84,13 +93,13 @@ def binaural_sets(
     Example
     -------
     >>> from spatial_brain.datasets.binaural_drawn import prepare_drawn_mixtures
-    >>> few = {"train-clean-100": 2, "dev-clean": 2, "test-clean": 2}
+    >>> few = {"train": 2, "valid": 2, "test": 2}
     >>> folder = getfixture("tmp_path")
     >>> _ = prepare_drawn_mixtures(
     ...     None,
     ...     folder,
     ...     num_mixtures={"train": 3, "valid": 2, "test": 2},
-    ...     speech={"num_talkers": few, "utterances_per_talker": 1},
+    ...     voices={"num_talkers": few, "utterances_per_talker": 1},
     ... )
     >>> sets = binaural_sets(folder, fs=8000)
     >>> {split: len(data) for split, data in sets.items()}
@@ -110,8 +119,11 @@ def binaural_sets(
         )
     renderer = None
     if dynamic_mixing or not _on_disk(entries):
-        if hrtfs is None or isinstance(hrtfs, (str, Path)):
-            hrtfs = load_hrtfs(hrtfs, fs, compat=bool(compat))
+        plan = read_plan(manifest_folder, entries)
+        if plan is not None:
+            hrtfs, noise = _as_planned(plan, fs, hrtfs, noise, compat)
+        elif hrtfs is None or isinstance(hrtfs, (str, Path)):
+            hrtfs = load_hrtfs(hrtfs, fs, compat=_resampling(compat))
         renderer = SpeechRenderer(speech_root, hrtfs, fs, mode, compat, noise)
     reader = MixtureReader(fs, renderer)
     sets = {
@@ -121,18 +133,21 @@ def binaural_sets(
     }
     training = entries.get("train", {})
     if dynamic_mixing:
-        reader, training = _dynamic(
+        reader = dynamic_mixer(
             manifest_folder,
-            training,
+            entries,
             renderer,
-            scenes,
-            items_per_epoch,
-            augment,
+            speech_folder=speech_folder,
+            scenes=scenes,
+            max_length=getattr(augment, "needed_length", None),
         )
         names = [entry["wav"] for entry in reader.speech.values()]
+        training = _drawn_anew(
+            manifest_folder, items_per_epoch or len(training)
+        )
     else:
         names = speech_of(training) if renderer is not None else []
-    if speech_in_memory:
+    if speech_in_memory and renderer is not None:
         renderer.speech.keep_in_memory(names)
     if training:
         train = mixture_dataset(
@@ -140,6 +155,29 @@ def binaural_sets(
         )
         sets = {"train": train, **sets}
     return sets
+
+
+def _resampling(compat):
+    """Whether responses are resampled as the original generator does."""
+    return "scipy_resampling" in compat_behaviours(compat)
+
+
+def _as_planned(plan, fs, hrtfs, noise, compat):
+    """Responses and noise of drawn mixtures."""
+    responses = hrtfs
+    if hrtfs is None or isinstance(hrtfs, (str, Path)):
+        if plan["rooms"] is None:
+            responses = load_hrtfs(hrtfs, fs, compat=_resampling(compat))
+        else:
+            responses = load_rooms(
+                plan["rooms_folder"], fs, compat=_resampling(compat)
+            )
+    if noise is None and plan["noise"] is not None:
+        folder = plan["noise"]["folder"]
+        noise = FolderNoise(folder)
+        if not compat_behaviours(compat):
+            noise = DiffuseNoise(folder, responses)
+    return responses, noise
 
 
 def _on_disk(entries):
@@ -151,20 +189,11 @@ def _on_disk(entries):
     )
 
 
-def _dynamic(folder, training, renderer, scenes, items_per_epoch, augment):
-    """Mixer, and entries that say nothing."""
-    count = items_per_epoch or len(training)
+def _drawn_anew(manifest_folder, count):
+    """Entries of mixtures about which nothing is known yet."""
     if not count:
         raise ValueError(
-            f"{folder}: without train.json, dynamic mixing needs "
+            f"{manifest_folder}: without train.json, dynamic mixing needs "
             "items_per_epoch, the number of mixtures in an epoch"
         )
-    longest = getattr(augment, "needed_length", None)
-    mixer = dynamic_mixer(
-        folder, training, renderer, scenes, max_length=longest
-    )
-    # Expected length, for those who sort: all are alike.
-    duration = 0.0 if longest is None else longest / renderer.fs
-    return mixer, {
-        f"dynamic{index:06d}": {"duration": duration} for index in range(count)
-    }
+    return {f"dynamic{index:06d}": {"duration": 0.0} for index in range(count)}
