@@ -217,13 +217,16 @@ class _MaskNets:
         x = (
             _normalize(x.copy(), *_frame_moments(x)) * gamma + beta
         ) @ self._enter
-        share = None
+        frames = x.shape[1]
+        hidden = self._blocks[0].hidden
+        counts = None
         if self._cumulative:
-            frames = np.arange(1, x.shape[1] + 1) + self._count
-            share = 1 / (frames * float(self._blocks[0].hidden))
-            self._count += x.shape[1]
+            heard = self._count + np.arange(1.0, frames + 1)
+            counts = heard * hidden, 1 / (heard * hidden)
+            self._count += frames
+        zero = np.zeros((len(x), frames, hidden), x.dtype)
         for block in self._blocks:
-            block(x, share)
+            block(x, counts, zero)
         masks = x @ self._leave
         np.maximum(masks, 0, out=masks)
         masks = masks.reshape(*x.shape[:2], self.num_sources, -1)
@@ -242,7 +245,11 @@ class _Blocks:
         self.hidden = weights[0].taps.shape[0]
         self._widen = _map_of(stacked("widen"))
         # min(x, 0) times this is what a PReLU adds to x.
-        self._bends = [(stacked(f"slope_{i}") - 1)[:, None] for i in (1, 2)]
+        self._bends = [
+            np.repeat(stacked(f"slope_{i}") - 1, self.hidden, 1)[:, None]
+            for i in (1, 2)
+        ]
+        self._ones = np.ones((self.hidden, 1), self._widen.dtype)
         self._gamma, self._beta = (
             stacked(name)[:, 0] for name in ("gamma_1", "beta_1")
         )
@@ -265,33 +272,43 @@ class _Blocks:
         self._place = self._reach
         self._sums = np.zeros((2, 2, len(self._past), 1))
 
-    def __call__(self, x, share):
-        """Add to [ear, frame, channel] what the blocks find."""
-        y = _bend(x @ self._widen, self._bends[0])
-        y = _normalize(y, *self._moments(y, 0, share))
+    def __call__(self, x, counts, zero):
+        """Add to [ear, frame, channel] what the blocks find.
+
+        ``counts`` are the numbers that the norms of each frame hear, and one
+        over them; None if those of the frame. ``zero`` is nothing in the
+        shape of the hidden channels: quicker to compare with than a number.
+        """
+        y = _bend(x @ self._widen, self._bends[0], zero)
+        y = _normalize(y, *self._moments(y, 0, counts))
         y *= self._gamma
         y += self._beta
-        y = _bend(self._convolve(y), self._bends[1])
-        x += _normalize(y, *self._moments(y, 1, share)) @ self._narrow
+        y = _bend(self._convolve(y), self._bends[1], zero)
+        x += _normalize(y, *self._moments(y, 1, counts)) @ self._narrow
         x += self._bias
 
-    def _moments(self, y, which, share):
+    def _moments(self, y, which, counts):
         """Mean and one over the deviation for each frame."""
-        if share is None:
+        if counts is None:
             return _frame_moments(y)
         found = np.empty((2, *y.shape[:2]))
-        np.add.reduce(y, -1, out=found[0], dtype=y.dtype)
-        np.einsum("efc,efc->ef", y, y, out=found[1])
-        np.add.accumulate(found, -1, out=found)
+        found[0] = (y @ self._ones)[..., 0]
+        found[1] = (y[:, :, None] @ y[..., None])[..., 0, 0]
+        if y.shape[1] > 1:
+            np.add.accumulate(found, -1, out=found)
         found += self._sums[which]
         self._sums[which] = found[..., -1:]
-        found *= share
-        mean, power = found
-        power -= mean * mean
-        np.maximum(power, 0, out=power)
-        power += EPS
-        scale = 1 / np.sqrt(power)
-        return mean.astype(y.dtype)[..., None], scale.astype(y.dtype)[..., None]
+        (total, spread), (count, share) = found, counts
+        # The variance times the square of the count.
+        spread *= count
+        spread -= total * total
+        np.maximum(spread, 0, out=spread)
+        spread += count * count * EPS
+        scale = count / np.sqrt(spread)
+        total *= share
+        return total.astype(y.dtype)[..., None], scale.astype(y.dtype)[
+            ..., None
+        ]
 
     def _convolve(self, y):
         """Dilated depthwise convolution of the past and the present."""
@@ -317,9 +334,9 @@ class _Blocks:
         return np.einsum("eftc,etc->efc", view, self._taps)
 
 
-def _bend(x, bend):
+def _bend(x, bend, zero):
     """PReLU in place."""
-    low = np.minimum(x, 0)
+    low = np.minimum(x, zero)
     low *= bend
     x += low
     return x
