@@ -250,7 +250,7 @@ class NoiseDrawer:
     """Draws which noise a mixture has, and how loud it is.
 
     Longer files are more likely, in proportion; beginnings and levels are
-    uniform.
+    uniform. An excerpt does not pass the end of its file.
 
     Arguments
     ---------
@@ -262,8 +262,8 @@ class NoiseDrawer:
     Example
     -------
     >>> drawer = NoiseDrawer({"n.wav": 40000})
-    >>> noise, snr = drawer.draw(np.random.default_rng(0))
-    >>> noise["noise"], 0 <= noise["noise_start"] < 40000, -2.5 <= snr < 15
+    >>> noise, snr = drawer.draw(np.random.default_rng(0), 16000)
+    >>> noise["noise"], 0 <= noise["noise_start"] <= 24000, -2.5 <= snr < 15
     ('n.wav', True, True)
     """
 
@@ -272,21 +272,36 @@ class NoiseDrawer:
         self.share = np.array(self.lengths, float) / sum(self.lengths)
         self.snr_range = tuple(snr_range)
 
-    def draw(self, rng):
+    def draw(self, rng, num_samples):
         """Draw a noise.
 
         Arguments
         ---------
         rng : numpy.random.Generator
             Source of all choices.
+        num_samples : int
+            How much of it is needed, counted at ``METADATA_FS``.
 
         Returns
         -------
         tuple
             Values of ``noise`` and ``noise_start`` of a ``BinauralMixture``,
             and the SNR in dB.
+
+        Raises
+        ------
+        ValueError
+            If the file is too short.
         """
         choice = int(rng.choice(len(self.names), p=self.share))
-        start = int(rng.integers(self.lengths[choice]))
+        spare = self.lengths[choice] - num_samples
+        if spare < 0:
+            raise ValueError(
+                f"{self.names[choice]}: noise of "
+                f"{self.lengths[choice] / METADATA_FS:.1f} s is too short for "
+                f"a mixture of {num_samples / METADATA_FS:.1f} s; give longer "
+                "recordings of noise"
+            )
+        start = int(rng.integers(spare + 1))
         snr = round(float(rng.uniform(*self.snr_range)), 4)
         return {"noise": self.names[choice], "noise_start": start}, snr

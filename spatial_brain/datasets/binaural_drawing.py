@@ -42,7 +42,7 @@ def draw_mixtures(
     drawer : SceneDrawer
         Of the talkers and listeners of the set.
     speech : dict
-        Id of an utterance to ``wav`` and ``speaker``.
+        Id of an utterance to ``wav``, ``speaker`` and ``num_samples``.
     num_mixtures : int
         How many.
     seed : int or sequence of int
@@ -86,7 +86,10 @@ def draw_mixtures(
         if name in names:
             name = f"{name}_{number}"
         names.add(name)
-        heard, snr = ({}, None) if noise is None else noise.draw(rng)
+        heard, snr = {}, None
+        if noise is not None:
+            longest = max(speech[u]["num_samples"] for u in scene.utterances)
+            heard, snr = noise.draw(rng, longest)
         snrs.append(snr)
         mixtures.append(scene_mixture(scene, speech, name, rng, rooms, **heard))
     return mixtures, levels, snrs

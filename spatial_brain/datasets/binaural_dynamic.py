@@ -144,7 +144,7 @@ class DynamicMixer:
         mixture = replace(mixture, gains=level_gains(dry, levels))
         sources, noise = self.renderer.render(mixture)["sources"], None
         if self.noise is not None:
-            heard, snr = self.noise.draw(rng)
+            heard, snr = self.noise.draw(rng, mixture.num_samples)
             mixture = replace(mixture, **heard)
             noise = self.renderer.noise.excerpt(
                 mixture, self.renderer.fs, len(sources)

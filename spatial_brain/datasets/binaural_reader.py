@@ -11,6 +11,7 @@ A manifest entry describes a mixture (``mixture``), says how long it lasts
   ``t60`` [1], seconds, 0 in the free field; ``speakers`` and ``head``.
 """
 
+from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -21,8 +22,10 @@ from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.binaural_mixtures import BinauralMixture
 
 SORTINGS = ("original", "ascending", "descending")
-_SIGNALS = ("mix", "sources", "noise")
-_CONDITIONS = ("azimuths", "elevations", "t60", "speakers", "head")
+_KEYS = (
+    *("mix", "sources", "noise"),
+    *("azimuths", "elevations", "t60", "speakers", "head"),
+)
 
 
 def mixture_entry(mixture, duration, **files):
@@ -188,16 +191,8 @@ def mixture_dataset(entries, read, *, seed, augment=None, sorting="original"):
             signals = augment(signals, rng)
         if signals["noise"] is None:
             signals["noise"] = torch.zeros_like(signals["mix"])
-        yield from (signals[key] for key in _SIGNALS)
-        mixture = signals["mixture"]
-        azimuths, elevations = mixture.directions
-        yield torch.tensor(azimuths)
-        yield torch.tensor(elevations)
-        yield torch.tensor([mixture.t60 or 0.0])
-        yield list(mixture.speakers)
-        yield mixture.head
+        return signals | _conditions(signals["mixture"])
 
-    keys = [*_SIGNALS, *_CONDITIONS]
     dataset = SeededDataset(
         {
             key: {"entry": entry, "duration": entry["duration"]}
@@ -205,9 +200,24 @@ def mixture_dataset(entries, read, *, seed, augment=None, sorting="original"):
         },
         seed,
     )
-    dataset.add_dynamic_item(item, ["entry", "rng"], keys)
-    dataset.set_output_keys(["id", *keys])
+    dataset.add_dynamic_item(item, ["entry", "rng"], "item")
+    # Not a generator: its state would outlive an error.
+    for key in _KEYS:
+        dataset.add_dynamic_item(itemgetter(key), "item", key)
+    dataset.set_output_keys(["id", *_KEYS])
     return dataset
+
+
+def _conditions(mixture):
+    """Who speaks from where, heard by whom."""
+    azimuths, elevations = mixture.directions
+    return {
+        "azimuths": torch.tensor(azimuths),
+        "elevations": torch.tensor(elevations),
+        "t60": torch.tensor([mixture.t60 or 0.0]),
+        "speakers": list(mixture.speakers),
+        "head": mixture.head,
+    }
 
 
 def speech_of(entries):
