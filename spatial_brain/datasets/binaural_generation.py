@@ -31,6 +31,8 @@ RECORD = "generation.json"
 DESCRIPTIONS = "mixtures.json"
 # Mixtures in a job: each gets its own copy of the responses.
 _JOB = 50
+# Starting a process takes as long as this many mixtures.
+_WORTH_A_PROCESS = 250
 # Bytes in front of the samples: 44 of integers, more of floats.
 _HEADER, _LONGEST_HEADER = 44, 256
 
@@ -88,7 +90,7 @@ def generate_mixtures(folder, entries, renderer, *, num_workers=1):
     renderer : MixtureRenderer
         Makes them; must be picklable with more than one worker.
     num_workers : int
-        Processes.
+        Processes at most; for a few mixtures none is started.
 
     Returns
     -------
@@ -285,6 +287,8 @@ def _write_all(folder, todo, total, renderer, num_workers):
         unit="mix",
     ) as bar:
         make = partial(_write_mixtures, renderer)
+        worth = math.ceil(len(todo) / _WORTH_A_PROCESS)
+        num_workers = min(num_workers, worth)
         for index, _ in run_jobs(make, jobs, num_workers):
             bar.update(len(jobs[index]))
 

@@ -80,11 +80,11 @@ def prepare_binaural_wsj0mix(
 
     Arguments
     ---------
-    data_folder : str or Path
+    data_folder : str, Path or None
         Where the sets lie or go, one folder each: ``2speakers``,
         ``3speakers``, ``noise``, ``reverb``, in it
         ``wav8k/min/{tr,cv,tt}/{mix,s1,s2}``. The folder of the set itself
-        will do as well.
+        will do as well; None is ``manifest_folder``.
     manifest_folder : str or Path
         Where the manifests go.
     variant : str
@@ -148,6 +148,7 @@ def prepare_binaural_wsj0mix(
     paths = {name: Path(manifest_folder, f"{name}.json") for name in splits}
     if skip_prep:
         return paths
+    data_folder = manifest_folder if data_folder is None else data_folder
     root = set_folder(data_folder, variant)
     folders = {
         name: root / f"wav{fs // 1000}k" / version / SPLITS[name]
@@ -160,16 +161,17 @@ def prepare_binaural_wsj0mix(
         "storage": storage,
         "compat": sorted(compat_behaviours(compat)),
         "check_counts": check_counts,
-    } | {
-        key: value and os.path.abspath(value)
-        for key, value in {
-            "data_folder": data_folder,
-            "wsj0_folder": wsj0_folder,
-            "metadata_folder": metadata_folder,
-            "hrtfs": hrtfs,
-            "rooms": getattr(rooms, "fingerprint", rooms),
-            "noise_folder": noise_folder,
-        }.items()
+        "folders": [
+            _identity(place)
+            for place in (
+                data_folder,
+                wsj0_folder,
+                metadata_folder,
+                hrtfs,
+                rooms,
+                noise_folder,
+            )
+        ],
     }
     if all(is_prepared(path, options) for path in paths.values()):
         return paths
@@ -210,6 +212,13 @@ def prepare_binaural_wsj0mix(
         write_manifest(path, entries[name])
         write_options(path, options)
     return paths
+
+
+def _identity(place):
+    """What an argument is recorded as: a full path, or a checksum."""
+    if isinstance(place, str | Path) and os.path.exists(place):
+        return os.path.abspath(place)
+    return getattr(place, "fingerprint", place and str(place))
 
 
 def _check_arguments(variant, fs, version, storage, splits):

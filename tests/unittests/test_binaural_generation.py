@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from dataclasses import replace
 
 import binaural_trees as tiny
@@ -148,6 +149,25 @@ def test_legacy_room_convolution_sums_both_responses_at_the_right_ear(speech):
     )
 
 
+def test_rooms_and_directions_that_are_not_there(speech):
+    folder = tiny.write_rooms(speech / "r")
+    renderer = MixtureRenderer(speech, load_rooms(folder, 8000), 8000)
+    room = replace(MIXTURE, head="", room="0_2s")
+    with pytest.raises(ValueError, match=r"no room '0_9s'.*0_5s"):
+        renderer.render(replace(room, room="0_9s"))
+    with pytest.raises(ValueError, match="27 degrees away"):
+        renderer.render(replace(room, polars=(0.0, 37.0)))
+    with pytest.raises(ValueError, match="no room 0_9s"):
+        load_rooms(folder, 8000, rooms=["0_9s"])
+    with pytest.raises(FileNotFoundError, match="CATT_RIRs"):
+        load_rooms(speech / "nowhere", 8000)
+    copy = folder / "again" / "CATT_0_2s_-90.wav"
+    copy.parent.mkdir()
+    copy.write_bytes(next(folder.rglob(copy.name)).read_bytes())
+    with pytest.raises(ValueError, match="twice"):
+        load_rooms(folder, 8000)
+
+
 def test_surrey_rooms_are_oriented(shared_data, speech):
     rooms = load_rooms(shared_data / "rir" / "surrey_brir", 8000)
     [(name, t60)] = rooms.t60s.items()
@@ -288,12 +308,12 @@ def test_a_killed_generation_goes_on(job, monkeypatch):
     assert snapshot(folder) == after
 
 
-@pytest.mark.slow
-def test_two_processes_write_the_same(job, monkeypatch):
-    monkeypatch.setattr(binaural_generation, "_JOB", 2)
+def test_other_processes_write_the_same(job):
     folder, entries, renderer = job
-    generate_mixtures(folder, entries, renderer, num_workers=2)
-    generate_mixtures(folder.with_name("cv"), entries, renderer)
+    generate_mixtures(folder, entries, renderer)
+    # What a process is sent.
+    copy = pickle.loads(pickle.dumps(renderer))
+    generate_mixtures(folder.with_name("cv"), entries, copy)
     contents = [
         [content for _, content in snapshot(path).values()]
         for path in (folder, folder.with_name("cv"))

@@ -28,6 +28,8 @@ def inputs(tmp_path_factory):
         "wsj0_folder": tiny.write_wsj0(folder / "wsj"),
         "metadata_folder": tiny.write_metadata(folder / "metadata"),
         "hrtfs": tiny.write_cipic(folder / "cipic"),
+        # Quicker than the default.
+        "compat": ["scipy_resampling"],
     }
 
 
@@ -73,10 +75,21 @@ def test_nothing_is_done_twice(tmp_path, inputs, monkeypatch):
 def test_on_the_fly_equals_disk(tmp_path, inputs):
     disk = read_manifest(prepare(tmp_path, inputs)["test"])
     shutil.rmtree(tmp_path / "manifests")
-    path = prepare(tmp_path, inputs, storage="on_the_fly")["test"]
+    path = prepare_binaural_wsj0mix(
+        None,
+        tmp_path / "manifests",
+        storage="on_the_fly",
+        check_counts=False,
+        **inputs,
+    )["test"]
     described = read_manifest(path)
     assert list(described) == list(disk)
-    heads = load_responses({"test": described}, 8000, hrtfs=inputs["hrtfs"])
+    heads = load_responses(
+        {"test": described},
+        8000,
+        hrtfs=inputs["hrtfs"],
+        compat=inputs["compat"],
+    )
     renderer = MixtureRenderer("/", heads, 8000)
     for name, entry in described.items():
         assert "mix_wav" not in entry
@@ -84,6 +97,31 @@ def test_on_the_fly_equals_disk(tmp_path, inputs):
         signals = renderer.render(mixture)
         stored = soundfile.read(disk[name]["mix_wav"], dtype="float32")[0]
         np.testing.assert_allclose(signals["mix"].numpy(), stored, atol=3.1e-5)
+
+
+def test_noise_on_disk_sums_up(tmp_path, inputs):
+    noise = tiny.write_noise(tmp_path / "noise")
+    options = {"variant": "noise", "noise_folder": noise, "version": "max"}
+    entries = read_manifest(prepare(tmp_path, inputs | options)["test"])
+    for entry in entries.values():
+        mix, *parts = (
+            soundfile.read(path, dtype="int16")[0]
+            for path in (
+                entry["mix_wav"],
+                entry["noise_wav"],
+                *entry["sources_wav"],
+            )
+        )
+        np.testing.assert_array_equal(mix, sum(parts))
+        assert len(mix) == np.ceil(entry["duration"] * 8000)
+        assert entry["mix_wav"].split("/")[-2] == "mix_both"
+    # A tree of the original, without descriptions.
+    for pattern in ("generation.json", "mixtures.json"):
+        for path in (tmp_path / "data").rglob(pattern):
+            path.unlink()
+    shutil.rmtree(tmp_path / "manifests")
+    again = prepare(tmp_path, {"variant": "noise", "version": "max"})["test"]
+    assert list(read_manifest(again)) == sorted(entries)
 
 
 def test_folder_with_and_without_the_name_of_the_set(tmp_path, inputs):
@@ -105,7 +143,7 @@ def test_folder_with_and_without_the_name_of_the_set(tmp_path, inputs):
 @pytest.fixture
 def tree(tmp_path, inputs):
     """A tree as the original generator leaves it."""
-    prepare(tmp_path, inputs, compat=True)
+    prepare(tmp_path, inputs | {"compat": True})
     root = tmp_path / "data" / "2speakers" / "wav8k" / "min"
     for pattern in ("*/generation.json", "*/mixtures.json"):
         for path in root.glob(pattern):
