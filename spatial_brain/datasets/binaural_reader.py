@@ -21,7 +21,7 @@ from spatial_brain.dataio.dataset import SeededDataset
 from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.binaural_mixtures import BinauralMixture
 
-SORTINGS = ("original", "ascending", "descending")
+ORDERS = ("original", "ascending", "descending")
 _KEYS = (
     *("mix", "sources", "noise"),
     *("azimuths", "elevations", "t60", "speakers", "head"),
@@ -175,8 +175,8 @@ def mixture_dataset(entries, read, *, seed, augment=None, sorting="original"):
     >>> data[0]["mix"].shape, data[0]["azimuths"]
     (torch.Size([9, 2]), tensor([30.]))
     """
-    if sorting not in SORTINGS:
-        raise ValueError(f"sorting must be one of {SORTINGS}, got {sorting!r}")
+    if sorting not in ORDERS:
+        raise ValueError(f"sorting must be one of {ORDERS}, got {sorting!r}")
     if sorting != "original":
         keys = sorted(
             entries,
