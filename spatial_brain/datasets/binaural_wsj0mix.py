@@ -150,10 +150,7 @@ def prepare_binaural_wsj0mix(
         return paths
     data_folder = manifest_folder if data_folder is None else data_folder
     root = set_folder(data_folder, variant)
-    folders = {
-        name: root / f"wav{fs // 1000}k" / version / SPLITS[name]
-        for name in splits
-    }
+    places = (wsj0_folder, metadata_folder, hrtfs, rooms, noise_folder)
     options = {
         "variant": variant,
         "fs": fs,
@@ -161,31 +158,16 @@ def prepare_binaural_wsj0mix(
         "storage": storage,
         "compat": sorted(compat_behaviours(compat)),
         "check_counts": check_counts,
-        "folders": [
-            _identity(place)
-            for place in (
-                data_folder,
-                wsj0_folder,
-                metadata_folder,
-                hrtfs,
-                rooms,
-                noise_folder,
-            )
-        ],
+        "places": [_identity(place) for place in (root, *places)],
     }
-    if all(is_prepared(path, options) for path in paths.values()):
+    tree = _Tree(root, variant, fs, version, splits)
+    on_disk = storage == "disk"
+    if all(is_prepared(path, options) for path in paths.values()) and (
+        not on_disk or tree.is_there()
+    ):
         return paths
-    if storage == "disk" and _is_there(folders, wsj0_folder):
-        entries = {
-            name: read_tree(
-                folder,
-                3 if variant == "clean3" else 2,
-                fs,
-                noise=variant == "noise",
-                count=COUNTS[SPLITS[name]] if check_counts else None,
-            )
-            for name, folder in folders.items()
-        }
+    if on_disk and tree.is_to_be_used(wsj0_folder):
+        entries = tree.read(check_counts)
     else:
         noise = None
         if variant == "noise":
@@ -193,21 +175,15 @@ def prepare_binaural_wsj0mix(
         metadata_folder = metadata_folder or Path(data_folder, "metadata")
         if download:
             download_metadata(metadata_folder, variant)
-        lists = PublishedLists(
+        entries = PublishedLists(
             metadata_folder, variant, fs, version, check_counts
-        )
-        entries = lists.entries(
-            splits, wsj0_folder, root / "speech", noise, num_workers
-        )
+        ).entries(splits, wsj0_folder, root / "speech", noise, num_workers)
         heads = load_responses(
             entries, fs, hrtfs=hrtfs, rooms=rooms, compat=compat
         )
-        if storage == "disk":
+        if on_disk:
             renderer = MixtureRenderer("/", heads, fs, version, compat, noise)
-            for name, folder in folders.items():
-                entries[name] = generate_mixtures(
-                    folder, entries[name], renderer, num_workers=num_workers
-                )
+            entries = tree.generate(entries, renderer, num_workers)
     for name, path in paths.items():
         write_manifest(path, entries[name])
         write_options(path, options)
@@ -216,7 +192,7 @@ def prepare_binaural_wsj0mix(
 
 def _identity(place):
     """What an argument is recorded as: a full path, or a checksum."""
-    if isinstance(place, str | Path) and os.path.exists(place):
+    if isinstance(place, str | Path):
         return os.path.abspath(place)
     return getattr(place, "fingerprint", place and str(place))
 
@@ -274,26 +250,56 @@ def set_folder(data_folder, variant):
     return data_folder if has_waves else data_folder / own
 
 
-def _is_there(folders, wsj0_folder):
-    """Whether a tree on disk is to be used as it is."""
-    there = [has_mixtures(folder) for folder in folders.values()]
-    foreign = [
-        folder
-        for folder, found in zip(folders.values(), there, strict=True)
-        if found and not is_generated(folder)
-    ]
-    if foreign and wsj0_folder is not None:
-        logger.info("%s: files are there and will be used", foreign[0])
-    if wsj0_folder is not None:
-        return bool(foreign)
-    if not any(there):
-        raise FileNotFoundError(
-            f"{next(iter(folders.values()))}: no mixtures, and no WSJ0 to make "
-            "them. Give the folder of WSJ0 (LDC93S6A, by licence of the LDC) "
-            "as wsj0_folder, or a tree of the original generator as "
-            "data_folder; or draw mixtures from another corpus"
-        )
-    return True
+class _Tree:
+    """Audio files of a set at one rate, in one version."""
+
+    def __init__(self, root, variant, fs, version, splits):
+        self.variant, self.fs = variant, fs
+        self.folders = {
+            name: root / f"wav{fs // 1000}k" / version / SPLITS[name]
+            for name in splits
+        }
+
+    def is_there(self):
+        """Whether every split has mixtures, be it all or not."""
+        return all(has_mixtures(folder) for folder in self.folders.values())
+
+    def is_to_be_used(self, wsj0_folder):
+        """Whether what is there is to be used as it is."""
+        there = [f for f in self.folders.values() if has_mixtures(f)]
+        foreign = [folder for folder in there if not is_generated(folder)]
+        if wsj0_folder is None and not there:
+            raise FileNotFoundError(
+                f"{next(iter(self.folders.values()))}: no mixtures, and no "
+                "WSJ0 to make them. Give the folder of WSJ0 (LDC93S6A, by "
+                "licence of the LDC) as wsj0_folder, or a tree of the original "
+                "generator as data_folder; or draw mixtures from another corpus"
+            )
+        if foreign and wsj0_folder is not None:
+            logger.info("%s: files are there and will be used", foreign[0])
+        return wsj0_folder is None or bool(foreign)
+
+    def read(self, check_counts):
+        """Entries of a tree that is there already, checked."""
+        return {
+            name: read_tree(
+                folder,
+                3 if self.variant == "clean3" else 2,
+                self.fs,
+                noise=self.variant == "noise",
+                count=COUNTS[SPLITS[name]] if check_counts else None,
+            )
+            for name, folder in self.folders.items()
+        }
+
+    def generate(self, entries, renderer, num_workers):
+        """Entries with their files, which are written where missing."""
+        return {
+            name: generate_mixtures(
+                folder, entries[name], renderer, num_workers=num_workers
+            )
+            for name, folder in self.folders.items()
+        }
 
 
 def load_responses(entries, fs, *, hrtfs=None, rooms=None, compat=False):

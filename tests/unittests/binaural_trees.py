@@ -141,36 +141,7 @@ def write_metadata(folder, starts=STARTS):
     for number, split in enumerate(SPLITS):
         for count, tail in ((2, ""), (3, "3")):
             rows = list(_places(split, count))
-            numbers = range(1, count + 1)
-            _write_csv(
-                folder / f"mix_{count}_spk_filenames_{split}.csv",
-                ["output_filename", *(f"s{n}_path" for n in numbers)],
-                [
-                    [
-                        name,
-                        *(
-                            f"wsj0/{UTTERANCES[s][0]}/{s[:3]}/{s}.wav"
-                            for s in chosen
-                        ),
-                    ]
-                    for name, chosen, _ in rows
-                ],
-            )
-            _write_csv(
-                folder / f"hrtf_meta_{split}{tail}.csv",
-                ["utterance_id", "subject"]
-                + [f"azimuth{n}" for n in numbers]
-                + [f"elevation{n}" for n in numbers]
-                + [f"elevation_index{n}" for n in numbers],
-                [
-                    [
-                        name,
-                        SUBJECTS[split],
-                        *(v for t in zip(*a, strict=True) for v in t),
-                    ]
-                    for name, _, a in rows
-                ],
-            )
+            _write_places(folder, split, rows, count, tail)
             _write_gains(
                 folder / f"scaling_{split}{tail}.npz",
                 rows,
@@ -182,8 +153,8 @@ def write_metadata(folder, starts=STARTS):
             folder / f"hrtf_reverb_meta_{split}.csv",
             ["utterance_id", "reverb_time", "azimuth1", "azimuth2"],
             [
-                [name, ROOMS[split], a[0][0], a[1][0]]
-                for name, _, a in _places(split, 2)
+                [name, ROOMS[split], angles[0][0], angles[1][0]]
+                for name, _, angles in _places(split, 2)
             ],
         )
     _write_csv(
@@ -196,6 +167,33 @@ def write_metadata(folder, starts=STARTS):
         ],
     )
     return folder
+
+
+def _write_places(folder, split, rows, count, tail):
+    """Who speaks, and from where."""
+    numbers = range(1, count + 1)
+    _write_csv(
+        folder / f"mix_{count}_spk_filenames_{split}.csv",
+        ["output_filename", *(f"s{n}_path" for n in numbers)],
+        [
+            [
+                name,
+                *(f"wsj0/{UTTERANCES[s][0]}/{s[:3]}/{s}.wav" for s in chosen),
+            ]
+            for name, chosen, _ in rows
+        ],
+    )
+    _write_csv(
+        folder / f"hrtf_meta_{split}{tail}.csv",
+        ["utterance_id", "subject"]
+        + [f"azimuth{n}" for n in numbers]
+        + [f"elevation{n}" for n in numbers]
+        + [f"elevation_index{n}" for n in numbers],
+        [
+            [name, SUBJECTS[split], *np.ravel(np.transpose(angles))]
+            for name, _, angles in rows
+        ],
+    )
 
 
 def _write_gains(path, rows, count, number, starts):

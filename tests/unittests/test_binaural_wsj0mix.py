@@ -67,6 +67,11 @@ def test_nothing_is_done_twice(tmp_path, inputs, monkeypatch):
     prepare(tmp_path, inputs, fs=16000, version="max", splits=["test"])
     root = tmp_path / "data" / "2speakers"
     assert len(list(root.glob("wav16k/max/tt/*/*.wav"))) == 6
+    # What was removed is made again.
+    removed = root / "wav16k"
+    shutil.rmtree(removed)
+    prepare(tmp_path, inputs, fs=16000, version="max", splits=["test"])
+    assert len(list(removed.rglob("*.wav"))) == 6
     waves = [path for path in before if path.suffix == ".wav"]
     assert len(waves) == 18
     assert all(path.stat().st_mtime_ns == before[path] for path in waves)
