@@ -170,15 +170,17 @@ def prepare_drawn_mixtures(
         noise_folder = noise_folder or write_noise_lookalike(
             folder / "noise", seed=seed
         )
-        plan["noise"] = {
-            "folder": os.path.abspath(noise_folder),
-            "files": split_noise(noise_folder, seed),
-            "snr_range": list(snr_range),
-        }
+        plan["noise"] = _noise(noise_folder, snr_range, seed)
     if data_folder is None:
         data_folder = write_wsj0_lookalike(folder / "speech", **(voices or {}))
     manifests = prepare_speech(
-        data_folder, folder, fs=METADATA_FS, on_corrupt=on_corrupt, seed=seed
+        data_folder,
+        folder,
+        fs=METADATA_FS,
+        # Recorded only: other voices in the same folder are other speech.
+        num_talkers=voices,
+        on_corrupt=on_corrupt,
+        seed=seed,
     )
     write_json(folder / PLAN, plan)
     options = {
@@ -191,22 +193,36 @@ def prepare_drawn_mixtures(
         "seed": seed,
         **plan,
     }
+    numbers = num_mixtures or NUM_MIXTURES
+    return _write_sets(folder, numbers, manifests, options, num_workers)
+
+
+def _write_sets(folder, numbers, speech, options, num_workers):
+    """Write the manifests that are not there."""
     paths = {}
     for split in SPLITS:
-        number = (num_mixtures or NUM_MIXTURES).get(split)
-        if not number:
+        path = folder / f"{split}.json"
+        if not numbers.get(split):
             # Whatever is there is of another preparation.
-            (folder / f"{split}.json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             continue
-        paths[split] = folder / f"{split}.json"
-        these = options | {"num_mixtures": number}
-        if is_prepared(paths[split], these):
+        paths[split] = path
+        these = options | {"num_mixtures": numbers[split]}
+        if is_prepared(path, these):
             continue
-        speech = manifests[_PARTS[split]]
-        entries = _draw_set(split, speech, these, num_workers)
-        write_manifest(paths[split], entries)
-        write_options(paths[split], these)
+        entries = _draw_set(split, speech[_PARTS[split]], these, num_workers)
+        write_manifest(path, entries)
+        write_options(path, these)
     return paths
+
+
+def _noise(noise_folder, snr_range, seed):
+    """What the plan says about noise."""
+    return {
+        "folder": os.path.abspath(noise_folder),
+        "files": split_noise(noise_folder, seed),
+        "snr_range": list(snr_range),
+    }
 
 
 def _rooms(rooms_folder, fs, scenes, seed):

@@ -252,6 +252,11 @@ def test_preparation_goes_on_where_it_stopped(tmp_path):
     assert not paths["train"].exists()
     prepare(tmp_path, seed=5)
     assert paths["test"].read_text() != before["test"]
+    # Other voices take the place of those there.
+    few = {"num_talkers": {"train": 2, "valid": 2, "test": 3}}
+    prepare(tmp_path, voices={**VOICES, **few})
+    heard = {s for m in mixtures_of(paths["train"]) for s in m["speakers"]}
+    assert heard == {"si_tr_s-001", "si_tr_s-002"}
 
 
 def test_any_corpus(tmp_path):
