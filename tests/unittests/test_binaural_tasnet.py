@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.inference import BinauralSeparator
 from spatial_brain.models.binaural_tasnet import BinauralTasNet
 from spatial_brain.nnet.losses.separation import snr_loss
 from spatial_brain.nnet.temporal_convolution import MaskNet, reflect_frames
@@ -170,6 +172,15 @@ def test_a_cumulative_norm_is_the_global_one_of_all_prefixes():
         assert torch.allclose(cumulative(x)[..., k - 1], wanted, atol=1e-5)
 
 
+def test_a_cumulative_norm_stays_exact():
+    torch.manual_seed(2)
+    x = 100 + torch.randn(1, 4, 100_000)
+    wanted = NORMS["gLN"](4)(x.double())[..., -1]
+    assert torch.allclose(
+        NORMS["cLN"](4)(x)[..., -1].double(), wanted, atol=1e-4
+    )
+
+
 def streamed(network, x, sizes, seed=0):
     """The answer to a recording in blocks of random sizes."""
     generator = np.random.default_rng(seed)
@@ -217,6 +228,23 @@ def test_a_stream_of_the_full_size():
     assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max()
 
 
+def test_the_separator_streams_files(tmp_path):
+    network = small(causal=True)
+    separator = BinauralSeparator(
+        {"model": network},
+        {"sample_rate": 8000, "num_sources": 2},
+        {"device": "cpu"},
+    )
+    x = 0.1 * torch.randn(9001, 2)
+    write_audio(tmp_path / "a.wav", x, 8000, subtype="FLOAT")
+    found = separator.separate_file(tmp_path / "a.wav", streaming=True)
+    wanted = separator.separate_batch(x[None])[0]
+    assert (found.sources - wanted).abs().max() < 1e-5
+    separator.mods.model = small()
+    with pytest.raises(ValueError, match=r"needs a causal model.*causal: Tr"):
+        separator.separate_file(tmp_path / "a.wav", streaming=True)
+
+
 def test_a_stream_begins_anew_and_keeps_its_weights():
     network = small(causal=True)
     stream = network.stream()
@@ -233,25 +261,36 @@ def test_a_stream_begins_anew_and_keeps_its_weights():
 
 
 def test_a_stream_stays_right_for_hours():
-    """As if hours of sound had passed, and with sudden changes of level."""
+    """As if hours of sound had passed, and with a sudden change of level."""
     network = small(causal=True)
     exact = copy.deepcopy(network).double()
     streams = [network.stream(), exact.stream()]
-    x = (
-        torch.randn(16000, 2)
-        * torch.tensor([1.0, 1e-3]).repeat_interleave(4000).repeat(2)[:, None]
-    )
+    x = torch.randn(4000, 2)
+    before = []
     for stream in streams:
         stream.push(x)
-        # Ten hours at the same moments: 36 million frames.
+        # A thousand hours with the same moments.
         masks = stream._masks
-        factor = 36_000_000 / masks._count
-        masks._count = 36_000_000
+        factor = 3_600_000_000 / masks._count
+        masks._count = 3_600_000_000
         for block in masks._blocks:
             block._sums *= factor
-    found, wanted = (stream.push(x) for stream in streams)
-    assert wanted.dtype == torch.float64
+        before.append([block._sums.copy() for block in masks._blocks])
+    quiet = 1e-3 * torch.randn(800, 2)
+    found, wanted = (
+        torch.cat([stream.push(block) for block in quiet.split(8)])
+        for stream in streams
+    )
+    assert wanted.dtype == torch.float64 and wanted.any()
     assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
+    # What a single frame adds is not lost in what was heard before.
+    for k in range(len(before[0])):
+        single, double = (
+            stream._masks._blocks[k]._sums - sums[k]
+            for stream, sums in zip(streams, before, strict=True)
+        )
+        assert np.allclose(single, double, rtol=1e-3)
+        assert (single[:, 1] > 0).all()
 
 
 def test_silence_before_speech_does_no_harm():
