@@ -31,8 +31,8 @@ RECORD = "generation.json"
 DESCRIPTIONS = "mixtures.json"
 # Mixtures in a job: each gets its own copy of the responses.
 _JOB = 50
-# Starting a process takes as long as this many mixtures.
-_WORTH_A_PROCESS = 250
+# A process takes as long to start as it would for some 300 mixtures.
+_WORTH_A_PROCESS = 500
 # Bytes in front of the samples: 44 of integers, more of floats.
 _HEADER, _LONGEST_HEADER = 44, 256
 
