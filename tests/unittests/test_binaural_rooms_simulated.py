@@ -120,6 +120,9 @@ def test_tails_are_of_their_seed_and_source():
 def test_noise_from_everywhere():
     heads = spherical_head_hrtfs(FS, ["subject03"])
     responses, weights = heads.responses[0], direction_weights(heads)
+    # On a sphere the mean square of a coordinate is a third.
+    square = (heads.directions()[..., 1] ** 2 * weights).sum()
+    assert float(square) == pytest.approx(1 / 3, abs=0.01)
     mixing = ear_mixing(responses.flatten(0, 1), weights.flatten())
     generator = torch.Generator().manual_seed(0)
     noise = diffuse_at_ears(
