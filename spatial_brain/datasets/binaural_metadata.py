@@ -177,7 +177,9 @@ def read_rows(path, columns):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such list of mixtures; it is published in {SERVER}"
+            f"{path}: no such list of mixtures; it is published in {SERVER}. "
+            "Give the folder of the lists as metadata_folder, or have them "
+            "fetched by download True"
         )
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
