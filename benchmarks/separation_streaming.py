@@ -4,12 +4,14 @@
 
 Live: the causal parallel network gets noise block by block on one core.
 "p50" and "p99" are the times a block takes, "factor" is the sum of all
-times over the duration of the sound, "busy" the same of the time that the
+times over the duration of the sound; "busy" are the same of the time that the
 processor worked on it, which other programs lengthen less. Live use needs a
 factor less than 1, and p99 below the length of a block. What is heard comes
 later by the algorithm's latency (the window of the encoder), the length of a
 block, and the time the block takes. "difference" is the largest one from what
 the network answers to all of the sound at once, over the largest answer.
+"ready" is the time until a stream can take its first block, much of it for
+compilation if the machine never made one.
 
 Whole files: the parallel network that is not causal, and the causal one with
 SpeechBrain's extra lag, beside the same of SpeechBrain's parts, in turn;
@@ -45,24 +47,23 @@ def live(norm, size, seconds):
         stream.push(block)
     stream.reset()
     answers, times = [], []
-    busy = -time.thread_time()
     for block in waveform.split(size):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.thread_time()
         answers.append(stream.push(block))
-        times.append(time.perf_counter() - start)
-    busy += time.thread_time()
+        stop = time.perf_counter(), time.thread_time()
+        times.append([b - a for a, b in zip(start, stop, strict=True)])
     answers.append(stream.flush())
     with torch.no_grad():
         wanted = network(waveform[None])[0]
     apart = (torch.cat(answers) - wanted).abs().max() / wanted.abs().max()
     times = torch.tensor(times, dtype=torch.float64)
-    p50, p99 = times.quantile(torch.tensor([0.5, 0.99]).double()).tolist()
-    duration = len(waveform) / RATE
+    # [p50, p99], [clock, busy]
+    p50, p99 = 1e3 * times.quantile(torch.tensor([0.5, 0.99]).double(), 0)
+    factor = times.sum(0) / (len(waveform) / RATE)
     latency, length = (1e3 * n / RATE for n in (network.latency, size))
+    columns = [f"{p50[k]:8.2f} {p99[k]:8.2f} {factor[k]:8.3f}" for k in (0, 1)]
     print(
-        f"{norm:8s} {latency:7.1f} {length:6.1f}"
-        f" {1e3 * p50:8.2f} {1e3 * p99:8.2f}"
-        f" {times.sum().item() / duration:8.3f} {busy / duration:8.3f}"
+        f"{norm:8s} {latency:7.1f} {length:6.1f} {' '.join(columns)}"
         f" {apart.item():11.1e}",
         flush=True,
     )
@@ -105,10 +106,14 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"one thread, torch {torch.__version__}, {RATE} Hz")
+    start = time.perf_counter()
+    BinauralTasNet(causal=True).stream()
+    print(f"ready    {time.perf_counter() - start:.1f} s")
     print(
-        "live     latency  block       p50      p99   factor     busy"
-        "  difference\n"
-        "              ms     ms        ms       ms"
+        "live     latency  block      p50      p99   factor"
+        " busy p50      p99   factor  difference\n"
+        "              ms     ms       ms       ms         "
+        "       ms       ms"
     )
     for norm in arguments.norms:
         for size in arguments.blocks:
