@@ -14,6 +14,11 @@ from spatial_brain.datasets.binaural_wsj0mix import (
 
 VARIANTS = ("clean", "noise", "reverb")
 SPLITS = ("train", "valid", "test")
+OPTIONS = (
+    "Options: --wsj_root (WSJ0) or --speech_folder (other speech); "
+    "--metadata_folder or --download True (published lists); --hrtf; "
+    "--noise_folder (DEMAND); --rooms_folder (room responses)"
+)
 
 
 def prepare(hparams):
@@ -24,6 +29,14 @@ def prepare(hparams):
     if is_drawn(hparams):
         prepare_drawn(hparams, variant)
         return
+    try:
+        prepare_published(hparams, variant)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}. {OPTIONS}") from error
+
+
+def prepare_published(hparams, variant):
+    """Make or find the mixtures of the published lists."""
     prepare_binaural_wsj0mix(
         hparams["data_folder"],
         hparams["manifest_folder"],
