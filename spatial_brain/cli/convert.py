@@ -14,12 +14,27 @@ def add_arguments(parser):
     parser.add_argument(
         "--format",
         required=True,
-        help="system the checkpoint comes from, such as dual-mic-ssl",
+        help="system the checkpoint comes from, such as dual-mic-ssl, "
+        "pseldnets, sar-ssl or speechbrain-binaural",
     )
     parser.add_argument(
-        "--checkpoint", required=True, help="file with tensors only"
+        "--checkpoint",
+        required=True,
+        help="file with tensors only; for speechbrain-binaural the folder "
+        "with the six .ckpt files, or that of the run",
     )
     parser.add_argument("--output", required=True, help="folder to write")
+    parser.add_argument(
+        "--rule",
+        choices=("parallel", "cross", "independent"),
+        help="of speechbrain-binaural, where no hyperparams.yaml tells it",
+    )
+    parser.add_argument(
+        "--sample-rate",
+        type=int,
+        help="Hz, of speechbrain-binaural, where no hyperparams.yaml tells "
+        "it (default: 8000)",
+    )
 
 
 def run(args):
@@ -28,11 +43,17 @@ def run(args):
     Arguments
     ---------
     args : argparse.Namespace
-        ``format, checkpoint, output``.
+        ``format, checkpoint, output, rule, sample_rate``.
     """
     from spatial_brain.inference.convert import convert
 
-    done = convert(args.format, args.checkpoint, args.output)
+    done = convert(
+        args.format,
+        args.checkpoint,
+        args.output,
+        rule=args.rule,
+        sample_rate=args.sample_rate,
+    )
     print(
         f"{done.folder}: {done.num_tensors} tensors, "
         f"{done.num_parameters:,} parameters, all names and shapes fit"

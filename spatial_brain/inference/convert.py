@@ -12,6 +12,7 @@ from spatial_brain.inference.seld_conversion import (
     convert_audioset,
     convert_pseldnets,
 )
+from spatial_brain.inference.separation_conversion import convert_binaural
 from spatial_brain.inference.weights import load_weights, read_weights
 
 DUAL_MIC_SSL = """\
@@ -45,7 +46,7 @@ class Conversion(NamedTuple):
     num_parameters: int
 
 
-def convert(format, checkpoint, output):
+def convert(format, checkpoint, output, **options):
     """Turn a released checkpoint into a pretrained folder.
 
     The weights are loaded strictly: every name and shape must fit. AudioSet
@@ -57,10 +58,13 @@ def convert(format, checkpoint, output):
     format : str
         A key of ``FORMATS``: which system the checkpoint comes from.
     checkpoint : str or Path
-        File with tensors only.
+        File with tensors only; for SpeechBrain a folder of such.
     output : str or Path
         Folder to write; a ``source`` for ``from_hparams`` afterwards. For
         AudioSet weights a folder or a ``.safetensors`` file.
+    **options
+        What a checkpoint does not tell: ``rule`` and ``sample_rate`` of
+        ``speechbrain-binaural``. Those that are None do not count.
 
     Returns
     -------
@@ -72,8 +76,8 @@ def convert(format, checkpoint, output):
     FileNotFoundError
         If there is no such checkpoint.
     ValueError
-        If the format is not known, or the checkpoint holds other things
-        than tensors or does not fit.
+        If the format is not known or takes no such option, or the
+        checkpoint holds other things than tensors or does not fit.
 
     Example
     -------
@@ -87,7 +91,14 @@ def convert(format, checkpoint, output):
             f"unknown checkpoint format '{format}'; there are: "
             + ", ".join(FORMATS)
         )
-    return FORMATS[format](Path(checkpoint), Path(output))
+    options = {name: v for name, v in options.items() if v is not None}
+    unknown = options.keys() - OPTIONS.get(format, set())
+    if unknown:
+        raise ValueError(
+            f"checkpoints of {format} tell everything; it has no option "
+            + ", ".join(sorted(unknown))
+        )
+    return FORMATS[format](Path(checkpoint), Path(output), **options)
 
 
 def _dual_mic_ssl(checkpoint, output):
@@ -118,6 +129,11 @@ def _sar_ssl(checkpoint, output):
     return Conversion(*convert_sar_ssl(checkpoint, output))
 
 
+def _speechbrain_binaural(checkpoint, output, **options):
+    """A checkpoint folder of the recipe BinauralWSJ0Mix."""
+    return Conversion(*convert_binaural(checkpoint, output, **options))
+
+
 def _audioset(format, checkpoint, output):
     """AudioSet weights of a backbone."""
     return Conversion(*convert_audioset(format, checkpoint, output))
@@ -127,5 +143,7 @@ FORMATS = {
     "dual-mic-ssl": _dual_mic_ssl,
     "pseldnets": _pseldnets,
     "sar-ssl": _sar_ssl,
+    "speechbrain-binaural": _speechbrain_binaural,
     **{format: partial(_audioset, format) for format in AUDIOSET},
 }
+OPTIONS = {"speechbrain-binaural": {"rule", "sample_rate"}}

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from spatial_brain.datasets.binaural_lookalike import write_noise_lookalike
+from spatial_brain.datasets.binaural_rooms_lookalike import (
+    write_rooms_lookalike,
+)
 from spatial_brain.datasets.librispeech import write_lookalike
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +45,10 @@ def test_recipe_runs(row, tmp_path):
             clips={k: int(n) for k, n in (part.split(":") for part in clips)},
             duration=float(duration),
         )
+    if row.get("test_sounds") == "noise":
+        write_noise_lookalike(tmp_path, seconds=8.0)
+    elif row.get("test_sounds") == "rooms":
+        write_rooms_lookalike(tmp_path, [0.2, 0.25, 0.3], [-60, 0, 60])
     flags = row["test_debug_flags"].replace("<output>", str(tmp_path))
     command = [sys.executable, script.name, yaml]
     command += ["--output_folder", str(tmp_path), "--noprogressbar"]

@@ -1,0 +1,172 @@
+"""Mixtures of this recipe: prepared once, and opened."""
+
+from pathlib import Path
+
+from spatial_brain.augment.binaural import BinauralAugmentation
+from spatial_brain.datasets.binaural_drawn import prepare_drawn_mixtures
+from spatial_brain.datasets.binaural_reader import read_mixtures
+from spatial_brain.datasets.binaural_sets import binaural_sets, store_mixtures
+from spatial_brain.datasets.binaural_wsj0mix import (
+    load_responses,
+    prepare_binaural_wsj0mix,
+    set_folder,
+)
+
+VARIANTS = ("clean", "noise", "reverb")
+SPLITS = ("train", "valid", "test")
+OPTIONS = (
+    "Options: --wsj_root (WSJ0) or --speech_folder (other speech); "
+    "--metadata_folder or --download True (published lists); --hrtf; "
+    "--noise_folder (DEMAND); --rooms_folder (room responses)"
+)
+
+
+def prepare(hparams):
+    """Write manifests and, if wanted, mixtures; resumable."""
+    variant = published_variant(hparams)
+    if hparams["skip_prep"]:
+        return
+    if is_drawn(hparams):
+        prepare_drawn(hparams, variant)
+        return
+    try:
+        prepare_published(hparams, variant)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}. {OPTIONS}") from error
+
+
+def prepare_published(hparams, variant):
+    """Make or find the mixtures of the published lists."""
+    prepare_binaural_wsj0mix(
+        hparams["data_folder"],
+        hparams["manifest_folder"],
+        variant=variant,
+        fs=hparams["sample_rate"],
+        version=hparams["data_mode"],
+        storage=hparams["storage"],
+        wsj0_folder=hparams["wsj_root"],
+        metadata_folder=hparams["metadata_folder"],
+        download=hparams["download"],
+        hrtfs=hparams["hrtf"],
+        rooms=hparams["rooms_folder"],
+        noise_folder=hparams["noise_folder"],
+        compat=hparams["compat"],
+        check_counts=hparams["check_counts"],
+        num_workers=hparams["preparation_workers"],
+    )
+
+
+def published_variant(hparams):
+    """Name of the variant among the published lists."""
+    variant, count = hparams["variant"], hparams["num_spks"]
+    if variant not in VARIANTS:
+        raise ValueError(
+            f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}"
+        )
+    return f"clean{count}" if variant == "clean" else variant
+
+
+def is_drawn(hparams):
+    """Whether mixtures are drawn, not those of the published lists."""
+    if hparams["wsj_root"] is not None:
+        return False
+    return hparams["speech_folder"] is not None or bool(hparams["voices"])
+
+
+def prepare_drawn(hparams, variant):
+    """Draw the mixtures of all sets, and write them if wanted."""
+    options = {
+        "fs": hparams["sample_rate"],
+        "mode": hparams["data_mode"],
+        "hrtfs": hparams["hrtf"],
+    }
+    prepare_drawn_mixtures(
+        hparams["speech_folder"],
+        hparams["manifest_folder"],
+        variant=hparams["variant"],
+        noise_folder=hparams["noise_folder"],
+        rooms_folder=hparams["rooms_folder"],
+        num_speakers=hparams["num_spks"],
+        num_mixtures=hparams["num_mixtures"],
+        scenes=hparams["scenes"],
+        voices=hparams["voices"] or None,
+        seed=hparams["seed"],
+        num_workers=hparams["preparation_workers"],
+        **options,
+    )
+    if hparams["storage"] == "disk":
+        store_mixtures(
+            set_folder(hparams["data_folder"], variant),
+            hparams["manifest_folder"],
+            compat=hparams["compat"],
+            num_workers=hparams["preparation_workers"],
+            **options,
+        )
+
+
+def dataio_prepare(hparams):
+    """Data sets; the training mixtures are augmented, and maybe drawn."""
+    datasets = binaural_sets(
+        hparams["manifest_folder"],
+        fs=hparams["sample_rate"],
+        mode=hparams["data_mode"],
+        compat=hparams["compat"],
+        augment=augmentation(hparams),
+        dynamic_mixing=hparams["dynamic_mixing"],
+        speech_folder=hparams["base_folder_dm"],
+        scenes={**hparams["scenes"], **hparams["train_scenes"]},
+        speech_in_memory=hparams["speech_in_memory"],
+        seed=hparams["seed"],
+        **what_is_heard(hparams),
+    )
+    hparams["data_notes"] = notes(hparams, datasets["test"])
+    return datasets
+
+
+def what_is_heard(hparams):
+    """Responses and noise of mixtures that are made at every use."""
+    if is_drawn(hparams):
+        return {"hrtfs": hparams["hrtf"]}
+    folder = hparams["manifest_folder"]
+    entries = {split: read_mixtures(folder, split) for split in SPLITS}
+    hrtfs = load_responses(
+        entries,
+        hparams["sample_rate"],
+        hrtfs=hparams["hrtf"],
+        rooms=hparams["rooms_folder"],
+        compat=hparams["compat"],
+    )
+    noise = None
+    if hparams["variant"] == "noise":
+        root = set_folder(hparams["data_folder"], "noise")
+        noise = hparams["noise_folder"] or root / "noisedata"
+    return {"hrtfs": hrtfs, "noise": noise}
+
+
+def augmentation(hparams):
+    """What training mixtures go through."""
+    limited = hparams["limit_training_signal_len"]
+    dropped = hparams["use_wavedrop"]
+    return BinauralAugmentation(
+        hparams["speeds"] if hparams["use_speedperturb"] else None,
+        max_shift=hparams["max_shift"] if hparams["use_rand_shift"] else 0,
+        max_length=hparams["training_signal_len"] if limited else None,
+        drop_chunk=hparams["drop_chunk"] if dropped else None,
+        drop_freq=hparams["drop_freq"] if dropped else 0,
+    )
+
+
+def notes(hparams, test_set):
+    """What results are about, in a few words."""
+    speech = "Binaural-WSJ0Mix"
+    if is_drawn(hparams):
+        corpus = hparams["speech_folder"]
+        speech = "synthetic voices" if corpus is None else Path(corpus).name
+    heads = hparams["hrtf"] or "spherical heads"
+    if hparams["variant"] == "reverb":
+        heads = hparams["rooms_folder"] or "simulated rooms"
+    return (
+        f"{len(test_set)} test mixtures of {hparams['num_spks']} talkers, "
+        f"{hparams['variant']} ({speech}; {Path(heads).name}; "
+        f"{hparams['sample_rate']} Hz, {hparams['data_mode']})"
+    )

@@ -1,0 +1,343 @@
+"""Temporal convolutional network that finds masks, as in Conv-TasNet.
+
+Source: Luo and Mesgarani, "Conv-TasNet: Surpassing Ideal Time-Frequency
+Magnitude Masking for Speech Separation", IEEE/ACM TASLP 27(8), 2019. Names in
+the state dict are those of SpeechBrain's Conv-TasNet, whose checkpoints load
+with ``strict=True``. Unlike there, channels come before frames, signals of
+any length are taken, and padding is never heard.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from spatial_brain.nnet.temporal_norms import NORMS
+from spatial_brain.nnet.temporal_stack import Weights, run_stack
+
+
+def reflect_frames(x, size, frames=None):
+    """Continue a sequence on both sides as in a mirror.
+
+    The outermost frame is not repeated. Sequences that are too short for one
+    mirror get two that face each other, which PyTorch's own padding refuses.
+
+    Arguments
+    ---------
+    x : torch.Tensor
+        [batch, channel, frame].
+    size : int
+        Frames to add on either side.
+    frames : torch.Tensor, optional
+        Frames of each sequence, int64 [batch]; the mirror stands at their
+        end. Default: all are as long as ``x``.
+
+    Returns
+    -------
+    torch.Tensor
+        [batch, channel, frame + 2 size].
+
+    Example
+    -------
+    >>> reflect_frames(torch.tensor([[[1.0, 2, 3, 0]]]), 2, torch.tensor([3]))
+    tensor([[[3., 2., 1., 2., 3., 2., 1., 2.]]])
+    """
+    total = x.shape[-1]
+    if frames is None and size < total:
+        return F.pad(x, (size, size), mode="reflect")
+    place = torch.arange(-size, total + size, device=x.device)
+    if frames is None:
+        return x[..., _fold(place, torch.tensor(total, device=x.device))]
+    place = _fold(place, frames[:, None])[:, None]
+    return x.gather(2, place.expand(-1, x.shape[1], -1))
+
+
+def _fold(place, total):
+    """Places in a hall of mirrors to places between its walls."""
+    period = (2 * (total - 1)).clamp(min=1)
+    place = place % period
+    return torch.minimum(place, period - place).clamp(max=total - 1)
+
+
+class _Layers(nn.ModuleDict):
+    """Layers under the names that checkpoints use."""
+
+
+def _pointwise(inputs, outputs):
+    """Linear map of every frame, under the name a checkpoint uses."""
+    return _Layers({"conv": nn.Conv1d(inputs, outputs, 1, bias=False)})
+
+
+class TemporalBlock(nn.Module):
+    """Widen, look around with a dilated kernel, narrow, add.
+
+    Arguments
+    ---------
+    channels : int
+        Of input and output.
+    hidden : int
+        Channels in between.
+    kernel_size : int
+        Taps of the depthwise convolution, odd.
+    dilation : int
+        Frames between taps.
+    norm : str
+        A key of :data:`spatial_brain.nnet.temporal_norms.NORMS`.
+    causal : bool
+        Look back only. Otherwise sequences continue as in a mirror.
+    extra_lag : bool
+        Causal blocks as SpeechBrain has them: every tap looks one dilation
+        further back, the present frame is not among them.
+
+    Example
+    -------
+    >>> block = TemporalBlock(4, 8, dilation=2)
+    >>> block(torch.randn(3, 4, 9)).shape
+    torch.Size([3, 4, 9])
+    """
+
+    def __init__(
+        self,
+        channels,
+        hidden,
+        kernel_size=3,
+        dilation=1,
+        norm="gLN",
+        causal=False,
+        extra_lag=False,
+    ):
+        super().__init__()
+        self.dilation, self.causal = dilation, causal
+        self.extra_lag = extra_lag
+        self.reach = (kernel_size - 1) * dilation
+        depthwise = nn.Conv1d(
+            hidden,
+            hidden,
+            kernel_size,
+            dilation=dilation,
+            groups=hidden,
+            bias=False,
+        )
+        self.layers = _Layers(
+            {
+                "conv": _pointwise(channels, hidden),
+                "act": nn.PReLU(),
+                "norm": NORMS[norm](hidden),
+                "DSconv": _Layers(
+                    {
+                        "conv_0": _Layers({"conv": depthwise}),
+                        "act": nn.PReLU(),
+                        # The original registers it under a taken name.
+                        "act_0": NORMS[norm](hidden),
+                        "conv_1": _pointwise(hidden, channels),
+                    }
+                ),
+            }
+        )
+
+    def forward(self, x, frames=None):
+        """Add what the block finds.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            [batch, channel, frame].
+        frames : torch.Tensor, optional
+            Frames of each sequence, int64 [batch]; what lies behind is not
+            heard, and the answer there has no meaning.
+
+        Returns
+        -------
+        torch.Tensor
+            Same shape.
+        """
+        layers, narrow = self.layers, self.layers["DSconv"]
+        y = layers["act"](layers["conv"]["conv"](x))
+        y = self._surround(layers["norm"](y, frames), frames)
+        y = narrow["act"](narrow["conv_0"]["conv"](y))
+        y = narrow["act_0"](y, frames)
+        return x + narrow["conv_1"]["conv"](y)
+
+    @property
+    def weights(self):
+        """All parameters, for the way that takes less time and memory."""
+        layers, narrow = self.layers, self.layers["DSconv"]
+        return Weights(
+            layers["conv"]["conv"].weight,
+            layers["act"].weight,
+            layers["norm"].gamma,
+            layers["norm"].beta,
+            narrow["conv_0"]["conv"].weight,
+            narrow["act"].weight,
+            narrow["act_0"].gamma,
+            narrow["act_0"].beta,
+            narrow["conv_1"]["conv"].weight,
+        )
+
+    def _surround(self, y, frames):
+        """Frames that the kernel needs beyond those given."""
+        if not self.causal:
+            return reflect_frames(y, self.reach // 2, frames)
+        lag = self.dilation if self.extra_lag else 0
+        return F.pad(y, (self.reach + lag, 0))[..., : self.reach + y.shape[-1]]
+
+
+class MaskNet(nn.Module):
+    """Masks of all sources from encoded frames.
+
+    Channel norm, bottleneck, ``num_repeats`` times ``num_blocks`` temporal
+    blocks with dilations 1, 2, 4 and so on, a linear map and a ReLU.
+
+    Arguments
+    ---------
+    num_filters : int
+        Channels of the input and of a mask (N).
+    num_sources : int
+        Masks (C).
+    bottleneck : int
+        Channels between blocks (B).
+    hidden : int
+        Channels within blocks (H).
+    kernel_size : int
+        Taps of the depthwise convolutions (P), odd.
+    num_blocks : int
+        Blocks in a repeat (X).
+    num_repeats : int
+        Repeats (R).
+    norm : str
+        ``"gLN"``, ``"cLN"`` or ``"channel"``, see
+        :mod:`spatial_brain.nnet.temporal_norms`.
+    causal : bool
+        Whether a mask depends on its own and earlier frames only; not with
+        ``"gLN"``.
+    extra_lag : bool
+        Causal blocks as SpeechBrain has them, see :class:`TemporalBlock`.
+
+    Raises
+    ------
+    ValueError
+        If the norm is not known or hears the future of a causal network, or
+        the kernel is even.
+
+    Example
+    -------
+    >>> network = MaskNet(6, 2, 4, 8, num_blocks=2, num_repeats=1)
+    >>> network(torch.rand(3, 6, 10)).shape
+    torch.Size([3, 2, 6, 10])
+    """
+
+    def __init__(
+        self,
+        num_filters=128,
+        num_sources=2,
+        bottleneck=64,
+        hidden=128,
+        kernel_size=3,
+        num_blocks=8,
+        num_repeats=4,
+        norm="gLN",
+        causal=False,
+        extra_lag=False,
+    ):
+        super().__init__()
+        if norm not in NORMS:
+            raise ValueError(
+                f"norm must be one of {', '.join(NORMS)}, got {norm!r}"
+            )
+        if causal and norm == "gLN":
+            raise ValueError(
+                "gLN hears the whole signal: a causal network needs norm "
+                "cLN or channel"
+            )
+        if extra_lag and not causal:
+            raise ValueError("extra_lag is a matter of causal networks only")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        self.num_filters, self.num_sources = num_filters, num_sources
+        self.norm = norm
+        self.layer_norm = NORMS["channel"](num_filters)
+        self.bottleneck_conv1x1 = _pointwise(num_filters, bottleneck)
+        self.temporal_conv_net = _Layers(
+            {
+                f"temporalblock_{repeat}_{block}": TemporalBlock(
+                    bottleneck,
+                    hidden,
+                    kernel_size,
+                    2**block,
+                    norm,
+                    causal,
+                    extra_lag,
+                )
+                for repeat in range(num_repeats)
+                for block in range(num_blocks)
+            }
+        )
+        self.mask_conv1x1 = _pointwise(bottleneck, num_sources * num_filters)
+
+    @property
+    def blocks(self):
+        """The temporal blocks, first to last."""
+        return self.temporal_conv_net.values()
+
+    @property
+    def receptive_field(self):
+        """Frames that the convolutions see, the present one included."""
+        lag = sum(block.dilation for block in self.blocks if block.extra_lag)
+        return 1 + sum(block.reach for block in self.blocks) + lag
+
+    def forward(self, x, frames=None, rows=None):
+        """Find the masks.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            [batch, filter, frame].
+        frames : torch.Tensor, optional
+            Frames of each signal, int64 [batch]; what lies behind is not
+            heard, and the masks there have no meaning.
+        rows : int, optional
+            Only so many of the filters of each mask.
+
+        Returns
+        -------
+        torch.Tensor
+            At least 0, [batch, source, filter, frame].
+        """
+        x = self.bottleneck_conv1x1["conv"](self.layer_norm(x))
+        x = self._look_around(x, frames)
+        weight = self.mask_conv1x1["conv"].weight
+        weight = weight.unflatten(0, (self.num_sources, -1))[:, :rows]
+        masks = F.conv1d(x, weight.flatten(0, 1))
+        return masks.relu().unflatten(1, (self.num_sources, -1))
+
+    def _look_around(self, x, frames):
+        """Run all blocks, by the quicker way where it gives the same."""
+        if not self._is_quick(x, frames):
+            for block in self.blocks:
+                x = block(x, frames)
+            return x
+        weights = [block.weights for block in self.blocks]
+        dilations = [block.dilation for block in self.blocks]
+        if frames is None:
+            return run_stack(x, weights, dilations)
+        rows = [
+            run_stack(row[None, :, :count], weights, dilations)[0]
+            for row, count in zip(x, frames.tolist(), strict=True)
+        ]
+        total = x.shape[-1]
+        return torch.stack([F.pad(y, (0, total - y.shape[-1])) for y in rows])
+
+    def _is_quick(self, x, frames):
+        """Whether :func:`run_stack` can be used, and is quicker.
+
+        Signals of different lengths go through it one by one, which takes
+        longer on a GPU. Mixed precision is a matter of the layers.
+        """
+        device = x.device.type
+        if self.norm != "gLN" or torch.is_autocast_enabled(device):
+            return False
+        shortest = x.shape[-1]
+        if frames is not None:
+            if device != "cpu":
+                return False
+            shortest = frames.min().item()
+        return shortest > max(block.reach for block in self.blocks) // 2
