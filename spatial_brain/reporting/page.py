@@ -73,8 +73,9 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
 caption { caption-side: bottom; text-align: left; font-size: .88rem;
   padding-top: .7rem; line-height: 1.45; }
-th, td { padding: .5rem .8rem; text-align: right; white-space: nowrap; }
+th, td { padding: .5rem .65rem; text-align: right; white-space: nowrap; }
 th { font-weight: 600; color: var(--faint); font-size: .82rem;
+  white-space: normal; line-height: 1.3;
   border-bottom: 1px solid var(--rule); vertical-align: bottom; }
 td.text, th.text { text-align: left; }
 tbody tr + tr td { border-top: 1px solid var(--rule); }

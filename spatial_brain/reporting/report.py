@@ -348,7 +348,8 @@ def _cell(value, digits):
     if value is None or value != value:
         return '<span class="note">not measured</span>'
     if isinstance(value, float):
-        return f"{value:.{digits}f}"
+        # Never "-0.00".
+        return f"{round(value, digits) + 0.0:.{digits}f}"
     return _escape(value)
 
 

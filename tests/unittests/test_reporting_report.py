@@ -138,10 +138,11 @@ def test_errors_are_assigned_like_the_best_permutation():
 def test_tables_tell_numbers_text_and_gaps(tmp_path):
     report = Report("T").add_table(
         ["a", "b", "c", "d"],
-        [["<x>", 1.2345, 7, None], ["y", math.nan, 8, 2.0]],
+        [["<x>", 1.2345, 7, None], ["y", math.nan, 8, -0.001]],
         emphasis=0,
     )
     text = report.write(tmp_path / "deep" / "r.html").read_text()
+    assert "<td>0.00</td>" in text and "-0.00" not in text
     assert "&lt;x&gt;" in text and "<td>1.23</td>" in text
     assert "<td>7</td>" in text and text.count("not measured") == 2
     assert '<tr class="main">' in text
