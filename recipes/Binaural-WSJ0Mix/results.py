@@ -1,11 +1,10 @@
 """What the original recipe leaves of a test: its table, and sounds."""
 
-import csv
-import os
 from pathlib import Path
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.metrics.separation import best_permutation
+from spatial_brain.metrics.separation_statistics import write_table
 
 COLUMNS = {
     "snr": "compat_snr",
@@ -27,19 +26,15 @@ def write_compat_csv(path, rows):
     rows : list of dict
         From ``SeparationErrors.rows``.
     """
-    table = [
-        [row["id"], *(float(row[key]) for key in COLUMNS.values())]
+    lines = [
+        {"snt_id": row["id"]}
+        | {name: float(row[key]) for name, key in COLUMNS.items()}
         for row in rows
     ]
-    columns = list(zip(*table, strict=True))[1:]
-    means = [sum(column) / len(table) for column in columns]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["snt_id", *COLUMNS])
-        writer.writerows(table)
-        writer.writerow(["avg", *means])
-    os.replace(temporary, path)
+    means = {
+        name: sum(line[name] for line in lines) / len(lines) for name in COLUMNS
+    }
+    write_table(path, [*lines, {"snt_id": "avg", **means}])
 
 
 def write_audio_examples(folder, examples):

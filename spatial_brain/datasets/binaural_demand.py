@@ -16,6 +16,7 @@ import numpy as np
 from spatial_brain.dataio.audio import audio_info
 from spatial_brain.datasets.binaural_metadata import read_rows
 from spatial_brain.datasets.binaural_metadata_files import SPLITS
+from spatial_brain.datasets.binaural_noise import METADATA_FS
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def noise_lengths(files, noise):
     lengths = {}
     for name in (name for names in files.values() for name in names):
         info = audio_info(noise.path(name))
-        if info.fs != 16000:
+        if info.fs != METADATA_FS:
             raise ValueError(
                 f"{info.path}: rate is {info.fs} Hz; the gains were computed "
                 "for DEMAND at 16 kHz (archives <environment>_16k.zip)"
@@ -140,7 +141,9 @@ def replay_excerpts(speech_lengths, files, lengths):
         if split not in speech_lengths:
             break
         names = files[split]
-        durations = np.array([lengths[name] / 16000 / 60 for name in names])
+        durations = np.array(
+            [lengths[name] / METADATA_FS / 60 for name in names]
+        )
         shares = durations / np.sum(durations)
         excerpts[split] = [
             _draw(rng, names, shares, lengths, int(length))

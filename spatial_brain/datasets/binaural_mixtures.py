@@ -9,9 +9,9 @@ for reading on the fly, and for dynamic mixing.
 
 from dataclasses import asdict, dataclass, fields
 
+from spatial_brain.datasets.binaural_noise import METADATA_FS
 from spatial_brain.datasets.binaural_rendering import (
     COMPAT,
-    METADATA_FS,
     MixtureRenderer,
     compat_behaviours,
 )

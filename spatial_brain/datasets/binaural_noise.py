@@ -8,6 +8,9 @@ from scipy.signal import resample_poly
 
 from spatial_brain.dataio.audio import audio_info, read_audio
 
+# Rate at which positions in a ``BinauralMixture`` are counted, Hz.
+METADATA_FS = 16000
+
 
 class FolderNoise:
     """Excerpts of noise files, the same at both ears.
@@ -75,7 +78,7 @@ class FolderNoise:
         path = self.path(mixture.noise)
         rate = audio_info(path).fs
         start, length, lead = (
-            None if value is None else math.ceil(value * rate / 16000)
+            None if value is None else math.ceil(value * rate / METADATA_FS)
             for value in (
                 mixture.noise_start,
                 mixture.noise_length,

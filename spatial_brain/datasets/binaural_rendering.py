@@ -27,7 +27,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve, oaconvolve, resample_poly
 
 from spatial_brain.dataio.audio import audio_info, read_audio
-from spatial_brain.datasets.binaural_noise import FolderNoise
+from spatial_brain.datasets.binaural_noise import METADATA_FS, FolderNoise
 from spatial_brain.datasets.binaural_responses import (
     HeadResponses,
     direct_onset,
@@ -41,8 +41,6 @@ COMPAT = (
     "scipy_resampling",
 )
 MODES = ("min", "max")
-# Rate at which positions in a ``BinauralMixture`` are counted, Hz.
-METADATA_FS = 16000
 # Largest sample; rounding to 16 bits and summing must stay below full scale.
 _PEAK = 0.9998
 

@@ -148,7 +148,7 @@ def flat_row(row):
 
 
 def write_rows(path, rows):
-    """Write rows as CSV, complete or not at all.
+    """Write what metrics give of mixtures and talkers as CSV.
 
     Arguments
     ---------
@@ -160,7 +160,7 @@ def write_rows(path, rows):
     Returns
     -------
     Path
-        The file.
+        The file, complete or not there.
 
     Example
     -------
@@ -168,9 +168,32 @@ def write_rows(path, rows):
     >>> write_rows(path, [{"id": "a", "snr": [1.0, 3.0]}]).read_text().split()
     ['id,snr,missing,snr_1,snr_2', 'a,2.0,0,1.0,3.0']
     """
+    return write_table(path, [flat_row(row) for row in rows])
+
+
+def write_table(path, lines):
+    """Write lines as CSV, complete or not at all.
+
+    Arguments
+    ---------
+    path : str or Path
+        Its folder is made.
+    lines : list of dict
+        Column to value; what a line does not have stays empty.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.csv"
+    >>> write_table(path, [{"id": "a"}, {"snr": 1.5}]).read_text().split()
+    ['id,snr', 'a,', ',1.5']
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [flat_row(row) for row in rows]
     columns = list(dict.fromkeys(name for line in lines for name in line))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,7 +1,6 @@
 """Compiled loops of live binaural separation, frame by frame on one core.
 
-Compiled on first use and kept in the cache of numba (beside the package, or in
-the user's cache folder when that cannot be written). A frame of the recipe's
+Compiled on first use. A frame of the recipe's
 network is a million multiplications and reads each of as many weights once,
 so products of vectors with matrices are sums of the matrices' rows, which lie
 in memory in the order of their use.
@@ -10,9 +9,9 @@ in memory in the order of their use.
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from spatial_brain.compilation import compiled
 from spatial_brain.nnet.temporal_norms import EPS
 
 # Frames worked on at once: what is between two layers stays in the cache.
@@ -49,18 +48,8 @@ class State(NamedTuple):
     sums: np.ndarray  # [ear, block, norm, (values, squares)], float64
 
 
-def _compiled(function):
-    """Compile on first use; without a cache where none can be written."""
-    # Sums may be taken in any order; what is not a number remains so.
-    options = {
-        "nogil": True,
-        "fastmath": {"reassoc", "contract", "nsz"},
-        "error_model": "numpy",
-    }
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        return numba.njit(**options)(function)
+# Sums may be taken in any order; what is not a number remains so.
+_compiled = compiled(fastmath={"reassoc", "contract", "nsz"})
 
 
 @_compiled

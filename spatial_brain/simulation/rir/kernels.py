@@ -1,17 +1,16 @@
 """Compiled inner loops of the image-source method on the CPU.
 
 Plain loops over the lattice of one source and one microphone, compiled on
-first use and kept in the cache of numba (beside the package, or in the user's
-cache folder when that cannot be written). The kernels release the interpreter
+first use. The kernels release the interpreter
 lock and start no threads of their own, so that they are safe after a fork;
 ``lattice`` spreads pairs over a pool of ordinary threads.
 """
 
 import math
 
-import numba
 import numpy as np
 
+from spatial_brain.compilation import compiled
 from spatial_brain.simulation.rir.fractional_delay import OVERSAMPLING
 
 _STEPS = np.float32(OVERSAMPLING)
@@ -19,16 +18,7 @@ _HALF = np.float32(0.5)
 _ONE = np.float32(1.0)
 
 
-def _compiled(function):
-    """Compile on first use; without a cache where none can be written."""
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        return numba.njit(**options)(function)
-
-
-@_compiled
+@compiled()
 def _inner_range(z, spacing, radius, orders):
     """First and last + 1 cell of the inner axis within radius and order."""
     centre = z.shape[0] // 2
@@ -42,7 +32,7 @@ def _inner_range(z, spacing, radius, orders):
     return low, high
 
 
-@_compiled
+@compiled()
 def accumulate_omni(
     x, y, z, gx, gy, gz, spacing, reach, order, scale, grid, pair
 ):
@@ -102,7 +92,7 @@ def accumulate_omni(
                 grid[cell + 2] += third[k]
 
 
-@_compiled
+@compiled()
 def accumulate_first_order(
     x, y, z, gx, gy, gz, mic, src, spacing, reach, order, scale, grid, pair
 ):
