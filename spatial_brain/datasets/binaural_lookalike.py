@@ -6,24 +6,21 @@ with other arguments it is made again; real data are never touched.
 """
 
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from spatial_brain.dataio.audio import write_audio
-from spatial_brain.dataio.json_files import read_json, write_json
 from spatial_brain.dataio.progress import progress
 from spatial_brain.datasets.binaural_ambience import DEMAND_SPLITS
+from spatial_brain.datasets.lookalikes import claim
 from spatial_brain.simulation.sources import (
     SyntheticTalker,
     synthetic_babble,
     synthetic_speech,
 )
 
-# File which says that a folder's content is synthetic.
-LOOKALIKE = "LOOKALIKE.json"
 WSJ0_SUBSETS = {"train": "si_tr_s", "valid": "si_dt_05", "test": "si_et_05"}
 _FS = 16000
 _NUM_TALKERS = {"train": 24, "valid": 8, "test": 8}
@@ -31,41 +28,6 @@ _NUM_TALKERS = {"train": 24, "valid": 8, "test": 8}
 _TALKING = {"OMEETING", "OHALLWAY", "PCAFETER", "PRESTO", "SCAFE"}
 # Share of the voices in their power, and level of recordings, RMS.
 _VOICES, _LEVEL = 0.7, 0.05
-
-
-def claim(folder, options):
-    """Mark a folder as a look-alike, emptied if made with other options.
-
-    Arguments
-    ---------
-    folder : str or Path
-        The folder.
-    options : dict
-        What its content depends on, of types that JSON knows.
-
-    Raises
-    ------
-    ValueError
-        If data lie there that are no look-alike.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> (folder / "real.wav").touch()
-    >>> claim(folder, {})
-    Traceback (most recent call last):
-    ValueError: ...: holds data that are no look-alike; ...
-    """
-    folder = Path(folder)
-    marker = folder / LOOKALIKE
-    if folder.exists() and any(folder.iterdir()) and not marker.is_file():
-        raise ValueError(
-            f"{folder}: holds data that are no look-alike; choose another "
-            "folder"
-        )
-    if marker.is_file() and read_json(marker) != options:
-        shutil.rmtree(folder)
-    write_json(marker, options)
 
 
 def write_wsj0_lookalike(

@@ -16,7 +16,7 @@ from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.progress import progress
 from spatial_brain.dataio.workers import run_jobs
 from spatial_brain.datasets.binaural_listeners import ROOM_T60S, room_name
-from spatial_brain.datasets.binaural_lookalike import claim
+from spatial_brain.datasets.lookalikes import claim
 from spatial_brain.geometry import azel_to_unit
 from spatial_brain.simulation.binaural_rooms import HeadRoom
 from spatial_brain.simulation.hrtf_sphere import (

@@ -23,10 +23,8 @@ from spatial_brain.dataio.manifest import (
     write_manifest,
     write_options,
 )
-from spatial_brain.datasets.librispeech_lookalike import (
-    LOOKALIKE,
-    write_lookalike,
-)
+from spatial_brain.datasets.librispeech_lookalike import write_lookalike
+from spatial_brain.datasets.lookalikes import LOOKALIKE
 
 __all__ = [
     "MIRROR",

@@ -1,18 +1,14 @@
 """A small LibriSpeech of synthetic talkers, for runs that need no data."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from spatial_brain.dataio.audio import write_audio
-from spatial_brain.dataio.json_files import read_json, write_json
 from spatial_brain.dataio.progress import progress
+from spatial_brain.datasets.lookalikes import claim
 from spatial_brain.simulation.sources import SyntheticTalker, synthetic_speech
-
-# File in the folder LibriSpeech which says that its speech is synthetic.
-LOOKALIKE = "LOOKALIKE.json"
 
 
 def write_lookalike(
@@ -76,7 +72,7 @@ def write_lookalike(
         "duration": list(duration),
         "fs": fs,
     }
-    _claim(root, options)
+    claim(root, options)
     names = [name for name, count in num_speakers.items() for _ in range(count)]
     lines = [";ID |SEX| SUBSET | MINUTES | NAME"]
     for speaker, split in enumerate(
@@ -107,16 +103,3 @@ def write_lookalike(
         "\n".join(lines) + "\n", encoding="utf-8"
     )
     return root
-
-
-def _claim(root, options):
-    """Mark a folder as a look-alike, emptied if made with other options."""
-    marker = root / LOOKALIKE
-    if root.exists() and any(root.iterdir()) and not marker.is_file():
-        raise ValueError(
-            f"{root}: holds data that are no look-alike; choose another folder"
-        )
-    if marker.is_file() and read_json(marker) != options:
-        for split in read_json(marker)["num_speakers"]:
-            shutil.rmtree(root / split, ignore_errors=True)
-    write_json(marker, options)

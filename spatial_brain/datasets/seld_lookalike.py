@@ -13,9 +13,8 @@ from pathlib import Path
 from spatial_brain.dataio.annotations import write_events
 from spatial_brain.dataio.json_files import read_json, write_json
 from spatial_brain.datasets.event_sources import EventBank
+from spatial_brain.datasets.lookalikes import LOOKALIKE
 from spatial_brain.datasets.scene_writer import write_scenes
-
-LOOKALIKE = "LOOKALIKE.json"
 
 
 def lookalike_options(data_folder):
