@@ -5,11 +5,10 @@ import importlib
 import json
 import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import running
 
 from spatial_brain.datasets.binaural_lookalike import write_noise_lookalike
 from spatial_brain.datasets.binaural_rooms_lookalike import (
@@ -50,18 +49,10 @@ def test_recipe_runs(row, tmp_path):
     elif row.get("test_sounds") == "rooms":
         write_rooms_lookalike(tmp_path, [0.2, 0.25, 0.3], [-60, 0, 60])
     flags = row["test_debug_flags"].replace("<output>", str(tmp_path))
-    command = [sys.executable, script.name, yaml]
-    command += ["--output_folder", str(tmp_path), "--noprogressbar"]
-    done = subprocess.run(
-        command + shlex.split(flags),
-        cwd=script.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    arguments = [yaml, "--output_folder", str(tmp_path), "--noprogressbar"]
+    said = tmp_path / "said.txt"
+    code = running.run_script(script, arguments + shlex.split(flags), said)
+    assert code == 0, said.read_text(errors="replace")[-3000:]
     for name in row["test_debug_files"].split():
         assert (tmp_path / name).stat().st_size > 0, name
     metrics = json.loads((tmp_path / "metrics.json").read_text())
