@@ -32,6 +32,7 @@ import torch
 from seld_training import Side
 
 from spatial_brain.models.mc_conformer import CrossChannelReconstruction
+from spatial_brain.models.mc_encoders import convolution_format
 
 # The original imports networks whose files it does not have.
 ABSENT = {
@@ -87,8 +88,7 @@ def compare(precision, arguments, module):
     )
     ours = CrossChannelReconstruction()
     ours.load_state_dict(original.state_dict(), strict=True)
-    if arguments.channels_last:
-        ours.to(memory_format=torch.channels_last)
+    ours.to(memory_format=convolution_format(device))
     features = torch.randn(arguments.batch, 2, 256, frames, 2).to(device)
     autocast = contextlib.nullcontext
     if precision == "bf16":
@@ -136,9 +136,6 @@ def main():
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument(
         "--fused", action="store_true", help="ours with fused AdamW"
-    )
-    parser.add_argument(
-        "--channels-last", action="store_true", help="ours in that layout"
     )
     parser.add_argument("--compile", action="store_true", help="both sides")
     arguments = parser.parse_args()

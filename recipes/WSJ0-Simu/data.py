@@ -30,6 +30,7 @@ from spatial_brain.datasets.wsj0_simu import (
 )
 from spatial_brain.experiment import SpatialBrain, parse_arguments
 from spatial_brain.metrics.room_acoustics import find_quantity
+from spatial_brain.models.mc_encoders import convolution_format
 
 # Test instances of the pretext task: any number of such stages.
 INSTANCES = "pretest_ins_"
@@ -207,9 +208,8 @@ class PairBrain(SpatialBrain):
             )
         self.compat = tuple(compat)
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
-        # Convolutions in half precision are a fifth faster so; in any
-        # precision, as moments of the optimiser have this order, too.
-        self.modules.model.to(memory_format=torch.channels_last)
+        # In any precision, as moments of the optimiser have this order, too.
+        self.modules.model.to(memory_format=convolution_format(self.device))
 
     def hear(self, batch):
         """Spectra [batch, 2, bin, frame, re/im] and labels of a batch."""
