@@ -5,7 +5,9 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 # What every recipe imports, which takes longer than a small run does.
 PRELOADED = (
@@ -16,19 +18,62 @@ PRELOADED = (
     "spatial_brain.inference.pretrained",
     "spatial_brain.reporting.report",
 )
+SECONDS = 300  # allowed for a command
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
 def run(line, cwd):
-    """Run a command to its end; output is captured."""
-    return subprocess.run(
-        line,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    """Run a Python command to its end; output is captured.
+
+    The process is forked from one that has loaded the packages already;
+    launchers of several processes start as usual.
+    """
+    if "torch.distributed" in line[2]:
+        return subprocess.run(
+            line,
+            cwd=cwd,
+            env={**os.environ, **ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder, name) for name in ("stdout", "stderr")]
+        process = context.Process(target=_python, args=(line[1:], cwd, streams))
+        process.start()
+        process.join(SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        said = [
+            x.read_text(errors="replace") if x.exists() else "" for x in streams
+        ]
+    return subprocess.CompletedProcess(line, process.exitcode, *said)
+
+
+def _python(arguments, cwd, streams):
+    """What ``python`` does with these arguments, in a forked process."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ.update(ENVIRONMENT)
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(cwd)
+    sys.path.insert(0, str(cwd))
+    if arguments[0] == "-c":
+        sys.argv = ["-c", *arguments[2:]]
+        exec(arguments[1], {"__name__": "__main__"})
+    elif arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        # Absolute: workers look for it from where the tests were started.
+        runpy.run_path(str(Path(cwd, arguments[0])), run_name="__main__")
 
 
 def start(line, cwd):
@@ -36,7 +81,7 @@ def start(line, cwd):
     return subprocess.Popen(
         line,
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **ENVIRONMENT},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -50,33 +95,3 @@ def wait_for(condition, process, seconds=200):
         assert process.poll() is None, process.stderr.read()[-3000:]
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
-
-
-def run_script(script, arguments, log):
-    """Run a recipe in a process that has the packages loaded already.
-
-    Returns its exit code; what it says goes to a file.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
-    process = context.Process(target=_script, args=(script, arguments, log))
-    process.start()
-    process.join(300)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-    return process.exitcode
-
-
-def _script(script, arguments, log):
-    """What ``python script arguments`` does, in the folder of the script."""
-    import torch
-
-    torch.set_num_threads(1)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    os.chdir(script.parent)
-    sys.path.insert(0, str(script.parent))
-    sys.argv = [script.name, *arguments]
-    runpy.run_path(str(script), run_name="__main__")

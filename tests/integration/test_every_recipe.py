@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,10 @@ def test_recipe_runs(row, tmp_path):
     elif row.get("test_sounds") == "rooms":
         write_rooms_lookalike(tmp_path, [0.2, 0.25, 0.3], [-60, 0, 60])
     flags = row["test_debug_flags"].replace("<output>", str(tmp_path))
-    arguments = [yaml, "--output_folder", str(tmp_path), "--noprogressbar"]
-    said = tmp_path / "said.txt"
-    code = running.run_script(script, arguments + shlex.split(flags), said)
-    assert code == 0, said.read_text(errors="replace")[-3000:]
+    line = [sys.executable, script.name, yaml, *shlex.split(flags)]
+    line += ["--output_folder", str(tmp_path), "--noprogressbar"]
+    done = running.run(line, script.parent)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     for name in row["test_debug_files"].split():
         assert (tmp_path / name).stat().st_size > 0, name
     metrics = json.loads((tmp_path / "metrics.json").read_text())
