@@ -219,8 +219,15 @@ class PretrainedModel(Pretrained):
     @classmethod
     def _check_hparams(cls, hparams, path):
         """Refuse a file that lacks values or modules this class needs."""
-        _require(f"{path}: keys", ["modules", *cls.HPARAMS_NEEDED], hparams)
-        _require(f"{path}: modules", cls.MODULES_NEEDED, hparams["modules"])
+        keys = ["modules", *cls.HPARAMS_NEEDED]
+        try:
+            _require(f"{path}: keys", keys, hparams)
+            _require(f"{path}: modules", cls.MODULES_NEEDED, hparams["modules"])
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. Is it the model of another task? "
+                f"{cls.__name__} needs one that was trained for its own"
+            ) from error
 
     @staticmethod
     def _weights_file(origin, name):
