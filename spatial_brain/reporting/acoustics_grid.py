@@ -197,8 +197,8 @@ def grid_picture(cells, task):
     Returns
     -------
     matplotlib.figure.Figure or None
-        The picture; baselines are level lines (of a baseline with several
-        numbers of rooms: its mean). None if no mode has a number of rooms.
+        The picture; baselines are dashed, level where they have no number
+        of rooms. None if no mode has a number of rooms.
 
     Example
     -------
@@ -213,14 +213,16 @@ def grid_picture(cells, task):
     for mode in dict.fromkeys(cell["mode"] for cell in mine):
         own = [cell for cell in mine if cell["mode"] == mode]
         label = MODES.get(mode, mode)
-        if mode in BASELINES or own[0]["num_rooms"] is None:
-            lines[label] = float(np.mean([cell["mae"] for cell in own]))
-            continue
-        series[label] = (
-            [cell["num_rooms"] for cell in own],
-            [cell["mae"] for cell in own],
-            [np.nan if c["deviation"] is None else c["deviation"] for c in own],
-        )
+        rooms = [cell["num_rooms"] for cell in own]
+        errors = [cell["mae"] for cell in own]
+        if None in rooms or (mode in BASELINES and len(own) == 1):
+            lines[label] = float(np.mean(errors))
+        elif mode in BASELINES:
+            lines[label] = rooms, errors
+        else:
+            deviations = [cell["deviation"] for cell in own]
+            deviations = [np.nan if x is None else x for x in deviations]
+            series[label] = rooms, errors, deviations
     return error_by_rooms(series, task, lines) if series else None
 
 

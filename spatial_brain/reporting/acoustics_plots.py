@@ -137,7 +137,8 @@ def error_by_rooms(series, task, lines=None):
     task : str
         Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
     lines : dict, optional
-        Label to an error that does not depend on the number of rooms.
+        Label to (numbers of rooms, errors) of a baseline, or to one error
+        that does not depend on the number of rooms.
 
     Returns
     -------
@@ -173,13 +174,16 @@ def error_by_rooms(series, task, lines=None):
                 capsize=3,
             )
         for index, (label, value) in enumerate(lines.items()):
-            axes.axhline(
-                value,
-                label=label,
-                color=FAINT,
-                lw=1.4,
-                ls=("--", ":", "-.")[index % 3],
-            )
+            look = {
+                "label": label,
+                "color": FAINT,
+                "lw": 1.4,
+                "ls": ("--", ":", "-.")[index % 3],
+            }
+            if np.ndim(value):
+                axes.plot(*value, **look)
+            else:
+                axes.axhline(value, **look)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator(sorted(shown)))
         axes.xaxis.set_minor_locator(NullLocator())

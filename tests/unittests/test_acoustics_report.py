@@ -344,6 +344,18 @@ def test_grid_picture_has_a_line_a_mode():
     level = [line for line in axes.lines if line.get_label() == "training mean"]
     assert level[0].get_ydata() == [0.25, 0.25]
     assert grid_picture(cells, "TDOA") is None
+    # The mean of other training rooms is another answer.
+    known = [
+        {"task": "T60", "mode": mode, "num_rooms": rooms, "mae": mae}
+        for mode, rooms, mae in (
+            ("scratch", 2, 0.3),
+            ("training_mean", 2, 0.5),
+            ("training_mean", 8, 0.4),
+        )
+    ]
+    axes = grid_picture(summarize_grid(known), "T60").axes[0]
+    mean = [line for line in axes.lines if line.get_label() == "training mean"]
+    assert np.allclose(mean[0].get_xydata(), [[2, 0.5], [8, 0.4]])
 
 
 def test_pca_keeps_the_plane_of_largest_variance():
