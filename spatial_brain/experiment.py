@@ -6,6 +6,7 @@ evaluates. ``SpatialBrain`` is a SpeechBrain ``Brain`` with the guards that
 all recipes need. Neither knows a task.
 """
 
+import gc
 import os
 import shutil
 import sys
@@ -13,6 +14,10 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
+
+# Before there is a group: PyTorch imports it with the first distributed
+# network, and it would keep the group alive in arguments' defaults.
+import torch.distributed.nn.functional
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import (
     ddp_barrier,
@@ -278,6 +283,36 @@ def make_output_folder(hparams_file, overrides, hparams):
         (Path(folder) / "command.txt").write_text(command + "\n")
 
 
+def leave_process_group(brain=None):
+    """End the process group and its threads, if there is one.
+
+    A thread of gloo that is still there when the interpreter ends can abort
+    the process. They end with the last reference to the group, of which
+    every ``DistributedDataParallel`` holds one.
+
+    Arguments
+    ---------
+    brain : SpatialBrain, optional
+        Its modules are unwrapped.
+
+    Example
+    -------
+    >>> leave_process_group()
+    """
+    if not torch.distributed.is_initialized():
+        return
+    modules = {} if brain is None else brain.modules
+    wrapped = [
+        name
+        for name, module in modules.items()
+        if isinstance(module, DistributedDataParallel)
+    ]
+    for name in wrapped:
+        modules[name] = modules[name].module
+    gc.collect()
+    torch.distributed.destroy_process_group()
+
+
 def run_experiment(brain_class, prepare, make_datasets, argv=None):
     """Train and evaluate: the main function of every recipe.
 
@@ -317,6 +352,7 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
     arguments = sys.argv[1:] if argv is None else argv
     hparams_file, run_opts, overrides = parse_arguments(arguments)
     ddp_init_group(run_opts)
+    brain = None
     try:
         with open(hparams_file, encoding="utf-8") as file:
             hparams = load_hyperpyyaml(file, overrides)
@@ -346,5 +382,4 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
         ddp_barrier()
         return brain
     finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        leave_process_group(brain)

@@ -1,6 +1,9 @@
 """Guards of the common training loop."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,6 +88,42 @@ def test_learning_rate_follows_the_schedule():
     rates = [rate for rate, _ in fit(make(rising)).seen]
     assert rates[:4] == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert rates[3] > rates[4] > rates[5] > 0
+
+
+LEAVING = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from spatial_brain.experiment import leave_process_group
+import torch
+
+def threads():
+    names = Path("/proc/self/task").glob("*/comm")
+    return sum("gloo" in name.read_text() for name in names)
+
+torch.distributed.init_process_group("gloo", sys.argv[1], world_size=1, rank=0)
+network = torch.nn.Linear(2, 1)
+wrapped = {"model": torch.nn.parallel.DistributedDataParallel(network)}
+brain = SimpleNamespace(modules=torch.nn.ModuleDict(wrapped))
+del wrapped
+brain.modules["model"](torch.ones(1, 2)).sum().backward()
+before = threads()
+leave_process_group(brain)
+assert brain.modules["model"] is network
+print(before, threads())
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="threads are read from /proc"
+)
+def test_leaving_the_group_ends_its_threads(tmp_path):
+    # What is left of the group can abort the process at its end.
+    store = f"file://{tmp_path / 'store'}"
+    line = [sys.executable, "-c", LEAVING, store]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    before, after = done.stdout.split()
+    assert int(before) > 0 and after == "0", done.stderr
 
 
 def test_errors_of_the_main_process_are_raised():
