@@ -1,5 +1,6 @@
 """Recipes as a user runs them: in processes of their own."""
 
+import json
 import multiprocessing
 import os
 import runpy
@@ -8,6 +9,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
 
 # What every recipe imports, which takes longer than a small run does.
 PRELOADED = (
@@ -56,8 +60,6 @@ def run(line, cwd):
 
 def _python(arguments, cwd, streams):
     """What ``python`` does with these arguments, in a forked process."""
-    import torch
-
     torch.set_num_threads(1)
     os.environ.update(ENVIRONMENT)
     for number, path in enumerate(streams, start=1):
@@ -76,9 +78,15 @@ def _python(arguments, cwd, streams):
         runpy.run_path(str(Path(cwd, arguments[0])), run_name="__main__")
 
 
-def start(line, cwd):
-    """Start a command that a test will interrupt."""
-    return subprocess.Popen(
+def check(done):
+    """What a command printed, if it succeeded."""
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
+
+
+def kill_when(condition, line, cwd, seconds=200):
+    """Start a command, and kill it as soon as something is there."""
+    process = subprocess.Popen(
         line,
         cwd=cwd,
         env={**os.environ, **ENVIRONMENT},
@@ -86,12 +94,27 @@ def start(line, cwd):
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_for(condition, process, seconds=200):
-    """Wait while a process runs, until something is there."""
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stderr.read()[-3000:]
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
+    process.kill()
+    process.communicate()
+
+
+def metrics_of(output):
+    """Metrics that a run left in its output folder."""
+    return json.loads((output / "metrics.json").read_text())
+
+
+def weights_of(output):
+    """Weights of the model that a run left in its output folder."""
+    return load_file(output / "pretrained/model.safetensors")
+
+
+def same(one, other):
+    """Whether two state dicts are equal bit by bit."""
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name], other[name]) for name in one
+    )

@@ -2,15 +2,13 @@
 
 import csv
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 import running
 import torch
-from safetensors.torch import load_file
+from running import check, metrics_of, same, weights_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "unittests"))
 
@@ -80,11 +78,6 @@ def resumable(top):
     }
 
 
-def check(done):
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout
-
-
 def run_all(*runs, refused=0):
     line = [sys.executable, "-c", DRIVER, json.dumps(runs, default=str)]
     told = check(running.run(line, RECIPE))
@@ -93,18 +86,7 @@ def run_all(*runs, refused=0):
 
 
 def network_of(output):
-    metrics = json.loads((output / "metrics.json").read_text())
-    return metrics["methods"]["network"]
-
-
-def weights_of(output):
-    return load_file(output / "pretrained/model.safetensors")
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(
-        torch.equal(one[name], other[name]) for name in one
-    )
+    return metrics_of(output)["methods"]["network"]
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +190,8 @@ def test_killed_run_resumes_to_the_same_weights(runs, tmp_path):
     line = [sys.executable, "train.py", *arguments(tmp_path, **options)]
     slow = [*line, "--ckpt_interval_minutes", "0"]
     slow += ["--ckpt_interval_steps", "1"]
-    process = running.start(slow, RECIPE)
     log = tmp_path / "train_log.txt"
-    running.wait_for(log.exists, process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    running.kill_when(log.exists, slow, RECIPE)
     assert not (tmp_path / "metrics.json").exists()
     check(running.run(line, RECIPE))
     assert same(weights_of(tmp_path), weights_of(runs / "unbroken"))

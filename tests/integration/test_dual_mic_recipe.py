@@ -1,7 +1,6 @@
 """What users of a recipe rely on: resume, test, several processes, use."""
 
 import json
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import running
 import torch
-from safetensors.torch import load_file
+from running import check, metrics_of, weights_of
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.geometry import azel_to_unit, linear_array
@@ -48,16 +47,12 @@ def unbroken(tmp_path_factory):
     """Output folder of a run which nothing disturbed."""
     output = tmp_path_factory.mktemp("unbroken")
     done = run(command(output))
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    check(done)
     return output
 
 
-def weights(output):
-    return load_file(output / "pretrained" / "model.safetensors")
-
-
 def errors_of(output):
-    metrics = json.loads((output / "metrics.json").read_text())
+    metrics = metrics_of(output)
     return {name: value["mae"] for name, value in metrics["methods"].items()}
 
 
@@ -65,17 +60,14 @@ def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
     line = command(
         tmp_path, "--ckpt_interval_steps", "2", data=unbroken / "data"
     )
-    process = running.start(line, RECIPE)
     save = tmp_path / "save"
-    running.wait_for(lambda: list(save.glob("CKPT*")), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    running.kill_when(lambda: [*save.glob("CKPT*")], line, RECIPE)
     assert not (tmp_path / "metrics.json").exists()
     done = run(line)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    check(done)
     assert "Loading a checkpoint" in done.stdout + done.stderr
-    resumed = weights(tmp_path)
-    for key, value in weights(unbroken).items():
+    resumed = weights_of(tmp_path)
+    for key, value in weights_of(unbroken).items():
         # Other batches or another learning rate move weights by 1e-3.
         assert (resumed[key] - value).abs().float().mean() < 1e-4, key
     assert errors_of(tmp_path) == pytest.approx(errors_of(unbroken), rel=1e-3)
@@ -85,7 +77,7 @@ def test_test_only_repeats_the_test(unbroken):
     before = errors_of(unbroken)
     (unbroken / "metrics.json").unlink()
     done = run(command(unbroken, "--test_only"))
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    check(done)
     assert errors_of(unbroken) == pytest.approx(before, rel=1e-3)
 
 
@@ -123,7 +115,7 @@ def test_two_processes(unbroken, tmp_path, launcher, flags):
             number_of_epochs="1",
         )
     )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    check(done)
     assert (tmp_path / "report.html").is_file()
     log = (tmp_path / "train_log.txt").read_text()
     assert log.count("epoch: 1") == 1
@@ -134,7 +126,7 @@ def test_half_precision(unbroken, tmp_path):
     done = run(
         command(tmp_path, *flags, data=unbroken / "data", number_of_epochs="1")
     )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    check(done)
     half, full = errors_of(tmp_path), errors_of(unbroken)
     # The baselines hear the same mixtures, in full precision.
     for name in ("gcc_phat", "srp_phat"):
@@ -167,7 +159,7 @@ def test_trained_run_locates_a_recording(unbroken, tmp_path):
         [sys.executable, "-m", "spatial_brain.cli.main", "locate"]
         + [str(path), "--model", str(unbroken), "--json"]
     )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    check(done)
     assert json.loads(done.stdout)
 
 
@@ -190,7 +182,7 @@ def test_evaluation_with_measured_responses(unbroken, tmp_path):
     line += ["--speech", str(unbroken / "data")]
     line += ["--rirs", str(tmp_path / "rirs.csv")]
     done = run([*line, "--output", str(tmp_path / "errors.json")])
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    check(done)
     errors = json.loads((tmp_path / "errors.json").read_text())
     assert errors["network"]["num_mixtures"] == 4
     assert errors["srp_phat"]["mae"] < 25
@@ -200,7 +192,7 @@ def test_evaluation_with_measured_responses(unbroken, tmp_path):
 
 
 def test_results_are_complete(unbroken):
-    metrics = json.loads((unbroken / "metrics.json").read_text())
+    metrics = metrics_of(unbroken)
     methods = metrics["methods"]
     assert {"network", "gcc_phat", "srp_phat", "chance"} <= set(methods)
     rows = json.loads((unbroken / "predictions.json").read_text())

@@ -2,7 +2,6 @@
 
 import csv
 import importlib
-import json
 import os
 import shlex
 import sys
@@ -56,7 +55,7 @@ def test_recipe_runs(row, tmp_path):
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     for name in row["test_debug_files"].split():
         assert (tmp_path / name).stat().st_size > 0, name
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = running.metrics_of(tmp_path)
     assert metrics
     if row["Dataset"] in ("L3DAS22", "STARSS23"):
         # The files say what the network said, but for whole degrees.

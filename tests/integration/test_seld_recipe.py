@@ -2,14 +2,13 @@
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 import running
 import torch
-from safetensors.torch import load_file
+from running import check, metrics_of, weights_of
 
 from spatial_brain.dataio.annotations import read_events
 from spatial_brain.dataio.audio import read_audio, write_audio
@@ -45,10 +44,6 @@ def run(line):
     return running.run(line, RECIPE)
 
 
-def check(done):
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     """Output folder of a run which nothing disturbed."""
@@ -57,12 +52,8 @@ def unbroken(tmp_path_factory):
     return output
 
 
-def weights(output):
-    return load_file(output / "pretrained" / "model.safetensors")
-
-
 def scores_of(output):
-    metrics = json.loads((output / "metrics.json").read_text())
+    metrics = metrics_of(output)
     keys = ("ER", "F", "LE", "LR", "SELD")
     return {
         f"{name} {key}": value[key]
@@ -78,17 +69,14 @@ def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
         "2",
         data=unbroken / "lookalike",
     )
-    process = running.start(line, RECIPE)
     save = tmp_path / "save"
-    running.wait_for(lambda: list(save.glob("CKPT*")), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    running.kill_when(lambda: [*save.glob("CKPT*")], line, RECIPE)
     assert not (tmp_path / "metrics.json").exists()
     done = run(line)
     check(done)
     assert "Loading a checkpoint" in done.stdout + done.stderr
-    resumed = weights(tmp_path)
-    for key, value in weights(unbroken).items():
+    resumed = weights_of(tmp_path)
+    for key, value in weights_of(unbroken).items():
         # Other batches or another learning rate move weights by 1e-3.
         assert (resumed[key] - value).abs().float().mean() < 1e-4, key
     assert scores_of(tmp_path) == pytest.approx(scores_of(unbroken), rel=0.05)
@@ -221,7 +209,7 @@ def test_missing_data_are_named(tmp_path):
 
 
 def test_results_are_complete(unbroken):
-    metrics = json.loads((unbroken / "metrics.json").read_text())
+    metrics = metrics_of(unbroken)
     assert set(metrics["methods"]) == {"network", "untrained", "constant"}
     for part in ("methods", "by_room", "by_overlap"):
         for scores in metrics[part].values():
@@ -236,7 +224,7 @@ def test_results_are_complete(unbroken):
 
 
 def test_command_line_scores_the_predictions(unbroken):
-    metrics = json.loads((unbroken / "metrics.json").read_text())
+    metrics = metrics_of(unbroken)
     done = run(
         [sys.executable, "-m", "spatial_brain.cli.main", "score-seld"]
         + ["--reference", str(unbroken / "lookalike" / "metadata_dev")]

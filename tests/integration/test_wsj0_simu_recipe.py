@@ -2,15 +2,13 @@
 
 import importlib.util
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 import running
 import torch
-from safetensors.torch import load_file
+from running import check, metrics_of, same, weights_of
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.datasets.wsj0_simu import open_pairs
@@ -43,24 +41,6 @@ DOWNSTREAM = {
     "val: {num_rooms: 2, rirs_per_room: 3}, "
     "test: {num_rooms: 2, rirs_per_room: 3, signals_per_rir: 1}}",
 }
-# Several experiments one after the other: packages are loaded once.
-DRIVER = """
-import json, sys
-import train, train_downstream
-from spatial_brain.experiment import run_experiment
-for argv in json.loads(sys.argv[1]):
-    if "downstream" in argv[0]:
-        brain = train_downstream.AcousticsBrain
-        prepare = train_downstream.prepare_task
-        datasets = train_downstream.downstream_datasets
-    else:
-        brain, prepare = train.ReconstructionBrain, train.prepare_pretext
-        datasets = train.pretext_datasets
-    try:
-        run_experiment(brain, prepare, datasets, argv)
-    except (FileNotFoundError, ValueError) as error:
-        print("refused:", error)
-"""
 
 
 def arguments(yaml, output, *flags, **options):
@@ -71,34 +51,17 @@ def arguments(yaml, output, *flags, **options):
     return argv
 
 
-def check(done):
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout
+def script(argv):
+    name = "train_downstream" if "downstream" in argv[0] else "train"
+    return [sys.executable, f"{name}.py", *argv]
 
 
-def run_all(*runs, refused=0):
-    line = [sys.executable, "-c", DRIVER, json.dumps(runs, default=str)]
-    told = check(running.run(line, RECIPE))
-    assert told.count("refused:") == refused, told
-    return told
-
-
-def metrics_of(output):
-    return json.loads((output / "metrics.json").read_text())
-
-
-def weights_of(output):
-    return load_file(output / "pretrained/model.safetensors")
+def run_all(*runs):
+    return "".join(check(running.run(script(argv), RECIPE)) for argv in runs)
 
 
 def encoder(tensors):
     return {k: v for k, v in tensors.items() if k.startswith("spat_encoder.")}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(
-        torch.equal(one[name], other[name]) for name in one
-    )
 
 
 def log_of(output, name):
@@ -303,13 +266,10 @@ def test_killed_run_resumes_to_the_same_result(runs, tmp_path):
         manifest_folder=runs / "data",
         pretext=runs / "pretext",
     )
-    line = [sys.executable, "train_downstream.py", *argv]
+    line = script(argv)
     slow = [*line, "--ckpt_interval_steps", "1"]
-    process = running.start(slow, RECIPE)
     save = tmp_path / "run/save"
-    running.wait_for(lambda: [*save.glob("CKPT*")], process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    running.kill_when(lambda: [*save.glob("CKPT*")], slow, RECIPE)
     assert not (tmp_path / "run/metrics.json").exists()
     check(running.run(line, RECIPE))
     assert same(weights_of(tmp_path / "run"), weights_of(runs / "finetune"))
@@ -341,17 +301,15 @@ def test_mistakes_are_named(runs, tmp_path):
         ({"mode": "scratch", "compat": "[x]"}, "unknown compat x; known: new"),
     )
     data = {"manifest_folder": runs / "data", "skip_prep": "True"}
-    told = run_all(
-        *(
-            arguments("mini_downstream", tmp_path, **data, **options)
-            for options, _ in cases
-        ),
-        arguments("mini", tmp_path, frozen_encoders="nowhere"),
-        refused=len(cases) + 1,
-    )
-    for _, words in cases:
-        assert words in told
-    assert "--frozen_encoders nowhere: no such folder" in told
+    lines = [
+        (arguments("mini_downstream", tmp_path, **data, **options), words)
+        for options, words in cases
+    ]
+    argv = arguments("mini", tmp_path, frozen_encoders="nowhere")
+    lines.append((argv, "--frozen_encoders nowhere: no such folder"))
+    for argv, words in lines:
+        done = running.run(script(argv), RECIPE)
+        assert done.returncode and words in done.stderr
 
 
 def test_grid_resumes_selects_and_prints(runs, tmp_path):
