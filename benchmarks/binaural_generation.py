@@ -134,10 +134,14 @@ def main():
     """Run all sides one after the other and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("clone", type=Path, help="checkout of the original")
-    parser.add_argument("--mixtures", type=int, default=300)
+    parser.add_argument(
+        "--mixtures", type=int, default=300, help="of the list's 3000"
+    )
     parser.add_argument("--fs", type=int, default=8000, choices=[8000, 16000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
+    if not 3 <= arguments.mixtures <= 3000:
+        parser.error("--mixtures must be from 3 to 3000, the list's length")
     with tempfile.TemporaryDirectory() as folder:
         scripts, speech = Path(folder, "scripts"), Path(folder, "speech")
         scripts.mkdir()
