@@ -3,7 +3,7 @@
 import numba
 
 
-def compiled(fastmath=True):
+def compiled(fastmath=False):
     """Decorator: compile on first use, and keep the result.
 
     It is kept in the cache of numba, beside the package, or in the user's
@@ -14,7 +14,9 @@ def compiled(fastmath=True):
     Arguments
     ---------
     fastmath : bool or set of str
-        Liberties with floating-point numbers, as numba names them.
+        Liberties with floating-point numbers, as numba names them. All
+        (True) make results depend on where arrays lie in memory: a loop gets
+        a vector form with approximate divisions, and a scalar one.
 
     Returns
     -------
@@ -23,7 +25,7 @@ def compiled(fastmath=True):
 
     Example
     -------
-    >>> @compiled(fastmath=False)
+    >>> @compiled()
     ... def half(x):
     ...     return x / 2
     >>> half(3.0)

@@ -1,9 +1,9 @@
 """Compiled inner loops of the image-source method on the CPU.
 
 Plain loops over the lattice of one source and one microphone, compiled on
-first use. The kernels release the interpreter
-lock and start no threads of their own, so that they are safe after a fork;
-``lattice`` spreads pairs over a pool of ordinary threads.
+first use, without liberties: a room is the same in every run. The kernels
+release the interpreter lock and start no threads of their own, so that they are
+safe after a fork; ``lattice`` spreads pairs over a pool of ordinary threads.
 """
 
 import math
