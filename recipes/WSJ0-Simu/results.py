@@ -13,12 +13,11 @@ and a picture a task into a folder.
 """
 
 import argparse
-import csv
-import os
 from collections import defaultdict
 from pathlib import Path
 
 from spatial_brain.dataio.json_files import read_json
+from spatial_brain.dataio.tables import write_table
 from spatial_brain.reporting.acoustics_grid import (
     format_grid,
     grid_picture,
@@ -178,16 +177,6 @@ def mean_curves(chosen):
     return rows
 
 
-def write_csv(path, rows):
-    """Write rows of one kind as a table; complete or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)
-
-
 def write_results(folder, chosen, subtitle=None):
     """Write tables, curves and the report.
 
@@ -203,10 +192,10 @@ def write_results(folder, chosen, subtitle=None):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = grid_rows(chosen)
-    write_csv(folder / "runs.csv", [flat(run) for run in chosen])
+    write_table(folder / "runs.csv", [flat(run) for run in chosen])
     cells = summarize_grid(rows)
-    write_csv(folder / "cells.csv", cells)
-    write_csv(folder / "curves.csv", mean_curves(chosen))
+    write_table(folder / "cells.csv", cells)
+    write_table(folder / "curves.csv", mean_curves(chosen))
     grid_report(folder / "report.html", rows, subtitle=subtitle)
     for task in dict.fromkeys(cell["task"] for cell in cells):
         picture = grid_picture(cells, task)

@@ -72,7 +72,8 @@ def write_lookalike(
         "duration": list(duration),
         "fs": fs,
     }
-    claim(root, options)
+    # Real archives are unpacked into the same folder.
+    claim(root, options, lambda made: made["num_speakers"])
     names = [name for name, count in num_speakers.items() for _ in range(count)]
     lines = [";ID |SEX| SUBSET | MINUTES | NAME"]
     for speaker, split in enumerate(

@@ -9,7 +9,7 @@ from spatial_brain.dataio.json_files import read_json, write_json
 LOOKALIKE = "LOOKALIKE.json"
 
 
-def claim(folder, options):
+def claim(folder, options, parts=None):
     """Mark a folder as a look-alike, emptied if made with other options.
 
     Arguments
@@ -18,6 +18,9 @@ def claim(folder, options):
         The folder.
     options : dict
         What its content depends on, of types that JSON knows.
+    parts : callable, optional
+        From the options it was made with to the sub-folders it wrote, where
+        real data may lie beside them; default: all is its own.
 
     Raises
     ------
@@ -40,5 +43,8 @@ def claim(folder, options):
             "folder"
         )
     if marker.is_file() and read_json(marker) != options:
-        shutil.rmtree(folder)
+        made = [""] if parts is None else parts(read_json(marker))
+        for name in made:
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
     write_json(marker, options)

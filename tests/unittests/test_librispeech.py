@@ -99,6 +99,14 @@ def test_lookalike_spares_real_data(tmp_path):
     with pytest.raises(ValueError, match="no look-alike"):
         write_lookalike(tmp_path, 1, 1)
     assert audio_info(real).num_samples == 10
+    # Real splits that were unpacked beside synthetic ones.
+    write_lookalike(tmp_path / "b", 1, 1)
+    real = tmp_path / "b/LibriSpeech/train-clean-100/19.flac"
+    real.parent.mkdir()
+    real.touch()
+    write_lookalike(tmp_path / "b", {"test-clean": 1}, 1)
+    splits = {path.name for path in real.parents[1].iterdir() if path.is_dir()}
+    assert real.is_file() and splits == {"train-clean-100", "test-clean"}
 
 
 @pytest.mark.parametrize("inner", ["", "LibriSpeech"])

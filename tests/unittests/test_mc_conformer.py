@@ -8,7 +8,10 @@ from spatial_brain.models.mc_conformer import (
     MultiPairEstimator,
     SpatialAcousticsEstimator,
 )
-from spatial_brain.models.mc_encoders import FrameProjection
+from spatial_brain.models.mc_encoders import (
+    FrameProjection,
+    convolution_format,
+)
 from spatial_brain.models.mc_masking import (
     draw_masks,
     item_seeds,
@@ -252,6 +255,18 @@ def test_mixed_precision_and_compilation(kind, x, network):
     # No break in the graph; what an inductor makes of it is its own matter.
     compiled = torch.compile(network, backend="eager", fullgraph=True)
     torch.testing.assert_close(answer(compiled), wanted)
+
+
+def test_layout_fits_the_device(monkeypatch):
+    for ability, wanted in (
+        ("AVX512", torch.channels_last),
+        ("AVX2", torch.contiguous_format),
+    ):
+        monkeypatch.setattr(
+            torch.backends.cpu, "get_cpu_capability", lambda a=ability: a
+        )
+        assert convolution_format("cpu") == wanted
+        assert convolution_format("cuda:1") == torch.channels_last
 
 
 def test_layout_of_channels_changes_nothing(network, x):
