@@ -29,10 +29,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from spatial_brain.datasets.binaural_generation import generate_mixtures
-from spatial_brain.datasets.binaural_lists import PublishedLists
-from spatial_brain.datasets.binaural_mixtures import MixtureRenderer
-from spatial_brain.datasets.binaural_wsj0mix import load_responses
+from spatial_brain.datasets.binaural_wsj0mix.files import generate_mixtures
+from spatial_brain.datasets.binaural_wsj0mix.prepare import load_responses
+from spatial_brain.datasets.binaural_wsj0mix.published import PublishedLists
+from spatial_brain.datasets.binaural_wsj0mix.rendering import MixtureRenderer
 
 SPLITS = ("tt", "cv", "tr")
 

@@ -31,8 +31,10 @@ from pathlib import Path
 import torch
 from seld_training import Side
 
-from spatial_brain.models.mc_conformer import CrossChannelReconstruction
-from spatial_brain.models.mc_encoders import convolution_format
+from spatial_brain.models.mc_conformer import (
+    CrossChannelReconstruction,
+    convolution_format,
+)
 
 # The original imports networks whose files it does not have.
 ABSENT = {

@@ -25,9 +25,8 @@ from unittest.mock import MagicMock
 
 import numpy as np
 
-from spatial_brain.metrics.seld import SELDScores
-from spatial_brain.metrics.seld_files import read_rows
-from spatial_brain.metrics.seld_folders import score_folders
+from spatial_brain.metrics.seld.files import read_rows, score_folders
+from spatial_brain.metrics.seld.scores import SELDScores
 
 CLASSES, FRAMES = 13, 600
 CLIPS = 24

@@ -26,14 +26,13 @@ import numpy as np
 import pyroomacoustics as pra
 import torch
 
-from spatial_brain.datasets.wsj0_simu import (
-    SceneBatch,
-    SceneDistribution,
+from spatial_brain.datasets.speech.pool import prepare_speech
+from spatial_brain.datasets.wsj0_simu.dataset import (
     SimulatedPairs,
-    prepare_speech,
     render_items,
-    render_pairs,
 )
+from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
+from spatial_brain.datasets.wsj0_simu.simulate import SceneBatch, render_pairs
 
 ORDER, SCATTERING = 3, 0.1
 

@@ -18,28 +18,28 @@ from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 
 from spatial_brain.dataio.annotations import write_events
-from spatial_brain.dataio.json_files import without_nan, write_json
+from spatial_brain.dataio.files import without_nan, write_json
 from spatial_brain.dataio.manifest import read_manifest
-from spatial_brain.datasets.seld_clips import (
+from spatial_brain.datasets.seld.chunks import (
     TARGETS,
     ClipReader,
+    cache_features,
     clip_events,
     make_chunks,
 )
-from spatial_brain.datasets.seld_feature_cache import cache_features
 from spatial_brain.experiment import SpatialBrain, on_main_process
-from spatial_brain.inference.clip_answers import ClipAnswers
+from spatial_brain.inference.convert.pseldnets import read_network_weights
 from spatial_brain.inference.pretrained import save_pretrained
-from spatial_brain.inference.rotated_scenes import (
+from spatial_brain.inference.seld_detector import (
+    ClipAnswers,
     check_rotations,
     rotated_outputs,
 )
-from spatial_brain.inference.seld_checkpoints import read_network_weights
-from spatial_brain.metrics.seld_baselines import constant_answer, repeat_answer
-from spatial_brain.metrics.seld_folders import score_folders
-from spatial_brain.models.seld_transfer import initialize
-from spatial_brain.reporting.seld_report import seld_report
-from spatial_brain.reporting.train_log import read_train_log
+from spatial_brain.metrics.seld.files import score_folders
+from spatial_brain.metrics.seld.scores import constant_answer, repeat_answer
+from spatial_brain.models.transfer import initialize
+from spatial_brain.reporting.report import read_train_log
+from spatial_brain.reporting.seld import seld_report
 
 logger = get_logger(__name__)
 

@@ -18,8 +18,8 @@ from spatial_brain.processing.localization import (
     gcc_phat_directions,
     srp_phat_directions,
 )
-from spatial_brain.reporting.direction_plots import half_plane
-from spatial_brain.reporting.style import save_figure
+from spatial_brain.reporting.localization import half_plane
+from spatial_brain.reporting.plots import save_figure
 from spatial_brain.simulation import (
     SyntheticTalker,
     diffuse_noise,

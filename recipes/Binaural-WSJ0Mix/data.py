@@ -3,14 +3,17 @@
 from pathlib import Path
 
 from spatial_brain.augment.binaural import BinauralAugmentation
-from spatial_brain.datasets.binaural_drawn import prepare_drawn_mixtures
-from spatial_brain.datasets.binaural_reader import read_mixtures
-from spatial_brain.datasets.binaural_sets import binaural_sets, store_mixtures
-from spatial_brain.datasets.binaural_wsj0mix import (
+from spatial_brain.datasets.binaural_wsj0mix.dataset import (
+    binaural_sets,
+    store_mixtures,
+)
+from spatial_brain.datasets.binaural_wsj0mix.prepare import (
     load_responses,
     prepare_binaural_wsj0mix,
+    prepare_drawn_mixtures,
     set_folder,
 )
+from spatial_brain.datasets.binaural_wsj0mix.rendering import read_mixtures
 
 VARIANTS = ("clean", "noise", "reverb")
 SPLITS = ("train", "valid", "test")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from spatial_brain.dataio.audio import write_audio
-from spatial_brain.dataio.tables import write_table
-from spatial_brain.metrics.separation import best_permutation
+from spatial_brain.dataio.files import write_table
+from spatial_brain.metrics.separation.signals import best_permutation
 
 COLUMNS = {
     "snr": "compat_snr",

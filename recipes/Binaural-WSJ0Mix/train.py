@@ -21,13 +21,13 @@ from results import write_audio_examples, write_compat_csv
 from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.distributed import if_main_process
 
-from spatial_brain.dataio.json_files import write_json
+from spatial_brain.dataio.files import write_json
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import save_pretrained
-from spatial_brain.metrics.separation import SeparationErrors
+from spatial_brain.metrics.separation.errors import SeparationErrors
 from spatial_brain.nnet.losses.separation import snr_loss
-from spatial_brain.reporting.separation_report import separation_report
-from spatial_brain.reporting.train_log import read_train_log
+from spatial_brain.reporting.report import read_train_log
+from spatial_brain.reporting.separation import separation_report
 
 logger = sb.utils.logger.get_logger(__name__)
 

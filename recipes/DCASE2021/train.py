@@ -11,7 +11,7 @@ classes sound, and from which direction.
 > torchrun --nproc_per_node=4 train.py hparams/maccdoa_htsat.yaml --data_f...
 """
 
-from spatial_brain.datasets.dcase2021 import (
+from spatial_brain.datasets.seld.dcase2021 import (
     prepare_dcase2021,
     write_dcase2021_lookalike,
 )

@@ -6,21 +6,19 @@ import torch
 
 from spatial_brain.dataio.dataset import SeededDataset
 from spatial_brain.dataio.manifest import read_manifest
-from spatial_brain.datasets.librispeech import (
-    prepare_librispeech,
-    write_lookalike,
-)
-from spatial_brain.datasets.mixture_reader import MixtureParts
-from spatial_brain.datasets.mixtures import (
+from spatial_brain.datasets.dual_mic.mixtures import (
     MixtureDrawer,
+    MixtureParts,
     write_mixture_manifest,
 )
-from spatial_brain.datasets.rir_bank import prepare_rir_bank
-from spatial_brain.datasets.room_sets import (
+from spatial_brain.datasets.dual_mic.rir_bank import (
     SimulatedRooms,
     StoredRooms,
     assert_disjoint,
+    prepare_rir_bank,
 )
+from spatial_brain.datasets.speech.librispeech import prepare_librispeech
+from spatial_brain.datasets.speech.synthetic import write_lookalike
 from spatial_brain.metrics.localization import chance_answer
 
 

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from spatial_brain.dataio.audio import read_audio
-from spatial_brain.dataio.corpora import list_utterances
-from spatial_brain.dataio.json_files import write_json
-from spatial_brain.dataio.progress import progress
-from spatial_brain.datasets.measured_responses import (
+from spatial_brain.dataio.files import write_json
+from spatial_brain.dataio.parallel import progress
+from spatial_brain.datasets.measured_rirs import (
     dry_segment,
     read_measured_responses,
 )
+from spatial_brain.datasets.speech.corpora import list_utterances
 from spatial_brain.geometry import cone_angle
 from spatial_brain.inference import SoundLocalizer
 from spatial_brain.metrics.localization import LocalizationErrors

@@ -18,7 +18,7 @@ import torch
 from data import dataio_prepare, prepare
 from speechbrain.utils.distributed import if_main_process
 
-from spatial_brain.dataio.json_files import write_json
+from spatial_brain.dataio.files import write_json
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.metrics.localization import LocalizationErrors, class_mae
@@ -30,8 +30,8 @@ from spatial_brain.processing.localization import (
     gcc_phat_directions,
     srp_phat_directions,
 )
-from spatial_brain.reporting.localization_report import localization_report
-from spatial_brain.reporting.train_log import read_train_log
+from spatial_brain.reporting.localization import localization_report
+from spatial_brain.reporting.report import read_train_log
 from spatial_brain.simulation.mixing import add_noise, convolve, mix
 
 

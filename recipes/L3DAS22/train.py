@@ -10,7 +10,7 @@ Recordings in first-order Ambisonics are cut into chunks; a network says every
 > torchrun --nproc_per_node=4 train.py hparams/maccdoa_htsat.yaml --data_f...
 """
 
-from spatial_brain.datasets.l3das22 import (
+from spatial_brain.datasets.seld.l3das22 import (
     prepare_l3das22,
     write_l3das22_lookalike,
 )

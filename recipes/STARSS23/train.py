@@ -11,7 +11,7 @@ classes sound, and from which direction.
 > torchrun --nproc_per_node=4 train.py hparams/maccdoa_htsat.yaml --data_f...
 """
 
-from spatial_brain.datasets.starss23 import (
+from spatial_brain.datasets.seld.starss23 import (
     prepare_starss23,
     write_starss23_lookalike,
 )

@@ -10,7 +10,7 @@ which direction.
 > torchrun --nproc_per_node=4 train.py hparams/own_events_htsat.yaml --event...
 """
 
-from spatial_brain.datasets.simulated_scenes import prepare_simulated_scenes
+from spatial_brain.datasets.seld.synth_seld import prepare_simulated_scenes
 from spatial_brain.experiment import run_experiment
 from spatial_brain.seld_experiment import SELDBrain, seld_datasets
 

@@ -17,20 +17,19 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from spatial_brain.dataio.json_files import read_json, write_json
-from spatial_brain.datasets.simu_sources import part_of_stage
-from spatial_brain.datasets.wsj0_simu import (
-    SceneBatch,
-    SceneDistribution,
-    SimulatedPairs,
+from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.datasets.speech.pool import part_of_stage
+from spatial_brain.datasets.wsj0_simu.dataset import SimulatedPairs
+from spatial_brain.datasets.wsj0_simu.prepare import (
     open_pairs,
     prepare_wsj0_simu,
-    render_pairs,
     trial_rooms,
 )
+from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
+from spatial_brain.datasets.wsj0_simu.simulate import SceneBatch, render_pairs
 from spatial_brain.experiment import SpatialBrain, parse_arguments
 from spatial_brain.metrics.room_acoustics import find_quantity
-from spatial_brain.models.mc_encoders import convolution_format
+from spatial_brain.models.mc_conformer import convolution_format
 
 # Test instances of the pretext task: any number of such stages.
 INSTANCES = "pretest_ins_"

@@ -37,8 +37,8 @@ from results import (
 )
 from train_downstream import AcousticsBrain
 
-from spatial_brain.dataio.json_files import read_json, write_json
-from spatial_brain.datasets.wsj0_simu import num_trials
+from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.datasets.wsj0_simu.prepare import num_trials
 from spatial_brain.experiment import run_experiment
 from spatial_brain.metrics.room_acoustics import TASKS
 
@@ -47,10 +47,10 @@ HERE = Path(__file__).resolve().parent
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
-        "spatial_brain.datasets.wsj0_simu",
+        "spatial_brain.datasets.wsj0_simu.prepare",
         "spatial_brain.experiment",
         "spatial_brain.models.mc_conformer",
-        "spatial_brain.reporting.acoustics_report",
+        "spatial_brain.reporting.room_acoustics",
     ]
 )
 

@@ -16,16 +16,15 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from spatial_brain.dataio.json_files import read_json
-from spatial_brain.dataio.tables import write_table
+from spatial_brain.dataio.files import read_json, write_table
 from spatial_brain.reporting.acoustics_grid import (
     format_grid,
     grid_picture,
     grid_report,
     summarize_grid,
 )
-from spatial_brain.reporting.style import save_figure
-from spatial_brain.reporting.train_log import read_train_log
+from spatial_brain.reporting.plots import save_figure
+from spatial_brain.reporting.report import read_train_log
 
 RULES = ("trial", "mean")
 COLUMNS = (

@@ -25,19 +25,18 @@ import torch
 from data import INSTANCES, PairBrain, prepare_pretext, pretext_datasets
 from speechbrain.utils.distributed import if_main_process
 
-from spatial_brain.dataio.json_files import write_json
+from spatial_brain.dataio.files import write_json
 from spatial_brain.experiment import run_experiment
-from spatial_brain.inference.pretrained import save_pretrained
-from spatial_brain.inference.sar_ssl_conversion import read_encoder_weights
-from spatial_brain.inference.weights import unwrap
-from spatial_brain.models.mc_masking import (
+from spatial_brain.inference.convert.sar_ssl import read_encoder_weights
+from spatial_brain.inference.pretrained import save_pretrained, unwrap
+from spatial_brain.models.mc_pretext import (
     item_seeds,
     masked_error,
     reconstruction_errors,
 )
-from spatial_brain.models.mc_transfer import initialize_encoders
-from spatial_brain.reporting.pretext_report import pretext_report
-from spatial_brain.reporting.train_log import read_train_log
+from spatial_brain.models.transfer import initialize_encoders
+from spatial_brain.reporting.pretext import pretext_report
+from spatial_brain.reporting.report import read_train_log
 
 logger = sb.utils.logger.get_logger(__name__)
 # Recordings that the report shows.

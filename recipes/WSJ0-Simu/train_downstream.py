@@ -26,19 +26,15 @@ from data import (
 )
 from speechbrain.utils.distributed import get_rank, if_main_process
 
-from spatial_brain.dataio.json_files import read_json, write_json
+from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.experiment import on_main_process, run_experiment
-from spatial_brain.inference.pretrained import save_pretrained
-from spatial_brain.inference.sar_ssl_conversion import read_encoder_weights
-from spatial_brain.inference.weights import unwrap
+from spatial_brain.inference.convert.sar_ssl import read_encoder_weights
+from spatial_brain.inference.pretrained import save_pretrained, unwrap
 from spatial_brain.metrics.room_acoustics import find_quantity, gcc_phat_tdoa
-from spatial_brain.models.mc_transfer import initialize_encoders
+from spatial_brain.models.transfer import initialize_encoders
 from spatial_brain.nnet.averaging import averaged_epochs, averaged_state
-from spatial_brain.reporting.acoustics_report import (
-    METHODS,
-    downstream_report,
-)
-from spatial_brain.reporting.train_log import read_train_log
+from spatial_brain.reporting.report import read_train_log
+from spatial_brain.reporting.room_acoustics import METHODS, downstream_report
 
 logger = sb.utils.logger.get_logger(__name__)
 

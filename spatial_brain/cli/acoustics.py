@@ -95,8 +95,8 @@ def run(args):
             )
         )
     if args.picture:
-        from spatial_brain.reporting.acoustics_plots import tracks_over_time
-        from spatial_brain.reporting.style import save_figure
+        from spatial_brain.reporting.plots import save_figure
+        from spatial_brain.reporting.room_acoustics import tracks_over_time
 
         figure = tracks_over_time(found, spacing=args.spacing)
         save_figure(figure, args.picture)
@@ -117,7 +117,7 @@ def format_acoustics(found, spacing=None):
 
     Arguments
     ---------
-    found : list of spatial_brain.inference.acoustic_tracks.RoomAcoustics
+    found : list of spatial_brain.inference.room_acoustics.RoomAcoustics
         Of one recording, one a model.
     spacing : float, optional
         Distance of the microphones, metres.
@@ -130,7 +130,7 @@ def format_acoustics(found, spacing=None):
     Example
     -------
     >>> import numpy as np
-    >>> from spatial_brain.inference.acoustic_tracks import RoomAcoustics
+    >>> from spatial_brain.inference.room_acoustics import RoomAcoustics
     >>> print(format_acoustics([RoomAcoustics(
     ...     "a.wav", "T60", 6.0, 16000, np.array([0.0, 2.0]),
     ...     np.array([4.0, 6.0]), np.array([0.5, 0.6]))]))

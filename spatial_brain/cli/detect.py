@@ -72,7 +72,7 @@ def run(args):
     """
     from spatial_brain.cli.locate import check_device
     from spatial_brain.dataio.annotations import write_events
-    from spatial_brain.dataio.event_tracks import sound_events
+    from spatial_brain.dataio.events import sound_events
     from spatial_brain.inference.recordings import RecordingWarning
     from spatial_brain.inference.seld_detector import SELDetector
 
@@ -95,8 +95,8 @@ def run(args):
     if args.output:
         write_events(args.output, table, dialect)
     if args.picture:
-        from spatial_brain.reporting.event_plots import event_trajectories
-        from spatial_brain.reporting.style import save_figure
+        from spatial_brain.reporting.plots import save_figure
+        from spatial_brain.reporting.seld import event_trajectories
 
         save_figure(event_trajectories(table, class_names=names), args.picture)
     events = sound_events(table)
@@ -165,7 +165,7 @@ def to_dict(recording, duration, events, class_names):
         Path of the file.
     duration : float
         Seconds.
-    events : list of spatial_brain.dataio.event_tracks.SoundEvent
+    events : list of spatial_brain.dataio.events.SoundEvent
         By start.
     class_names : sequence of str
         By class index.
@@ -200,7 +200,7 @@ def format_events(recording, duration, events, class_names):
         Path of the file.
     duration : float
         Seconds.
-    events : list of spatial_brain.dataio.event_tracks.SoundEvent
+    events : list of spatial_brain.dataio.events.SoundEvent
         By start.
     class_names : sequence of str
         By class index.
@@ -212,7 +212,7 @@ def format_events(recording, duration, events, class_names):
 
     Example
     -------
-    >>> from spatial_brain.dataio.event_tracks import SoundEvent
+    >>> from spatial_brain.dataio.events import SoundEvent
     >>> found = [SoundEvent(0, 0.5, 1.2, 30.04, -10.0)]
     >>> print(format_events("a.wav", 2.0, found, ["bell"]))
     a.wav: 2.0 s, 1 event

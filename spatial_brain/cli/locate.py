@@ -75,8 +75,8 @@ def run(args):
         hop_length=args.hop,
     )
     if args.picture:
-        from spatial_brain.reporting.direction_plots import direction_trajectory
-        from spatial_brain.reporting.style import save_figure
+        from spatial_brain.reporting.localization import direction_trajectory
+        from spatial_brain.reporting.plots import save_figure
 
         save_figure(direction_trajectory(found), args.picture)
     if args.json:
@@ -128,7 +128,7 @@ def format_directions(found):
 
     Arguments
     ---------
-    found : spatial_brain.inference.localization.Localization
+    found : spatial_brain.inference.localizer.Localization
         Result of ``localize_file``.
 
     Returns
@@ -139,7 +139,7 @@ def format_directions(found):
     Example
     -------
     >>> import numpy as np
-    >>> from spatial_brain.inference.localization import Localization
+    >>> from spatial_brain.inference.localizer import Localization
     >>> print(format_directions(Localization(
     ...     "a.wav", "cone", 3.0, np.array([0.0]), np.array([3.0]),
     ...     np.array([[40.0, 120.0]]), np.array([[0.9, 0.5]]))))
@@ -149,7 +149,7 @@ def format_directions(found):
          1      40.0°       -        0.90
          2     120.0°       -        0.50
     """
-    from spatial_brain.inference.localization import MEANINGS
+    from spatial_brain.inference.localizer import MEANINGS
 
     count = len(found.starts)
     lines = [

@@ -11,15 +11,15 @@ import sys
 
 HELP = "score sound event localization and detection"
 # Where the names of classes are kept.
-_STARSS = ("spatial_brain.datasets.starss23", "CLASS_NAMES")
+_STARSS = ("spatial_brain.datasets.seld.starss23", "CLASS_NAMES")
 _NAMES = {
     "DCASE2019": (
-        "spatial_brain.dataio.annotation_dialects",
+        "spatial_brain.dataio.annotations",
         "DCASE2019_CLASSES",
     ),
-    "DCASE2021": ("spatial_brain.datasets.dcase2021", "CLASS_NAMES"),
+    "DCASE2021": ("spatial_brain.datasets.seld.dcase2021", "CLASS_NAMES"),
     "L3DAS22": (
-        "spatial_brain.dataio.annotation_dialects",
+        "spatial_brain.dataio.annotations",
         "L3DAS22_CLASSES",
     ),
     **dict.fromkeys(
@@ -101,11 +101,8 @@ def run(args):
         no_intervals, metric, average, threshold, distance_threshold,
         num_classes``.
     """
-    from spatial_brain.dataio.json_files import without_nan
-    from spatial_brain.metrics.seld_folders import (
-        UnreadableFiles,
-        score_folders,
-    )
+    from spatial_brain.dataio.files import without_nan
+    from spatial_brain.metrics.seld.files import UnreadableFiles, score_folders
 
     names = ("metric", "average", "threshold", "distance_threshold")
     rules = {name: getattr(args, name) for name in names}

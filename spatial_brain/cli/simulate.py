@@ -70,7 +70,7 @@ def run(args):
     from pathlib import Path
 
     from spatial_brain.dataio.audio import write_audio
-    from spatial_brain.dataio.json_files import write_json
+    from spatial_brain.dataio.files import write_json
 
     room = read_room(args.room)
     rirs, info = simulate_room(room, args.room)

@@ -26,23 +26,399 @@ l3das22_output            frame, class, x, y, z [m]
 
 ``auto`` goes by header and number of columns, of a reference; ``estimate``
 does so for a system's output, where six columns end in metres.
+
+Two kinds: a row a frame and instance ("frames"), and a row an event with its
+times in seconds ("events"). Facts: the DCASE Task 3 baselines of 2019 to 2025
+and the L3DAS22 baseline (which columns, which units, which class numbers).
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from spatial_brain.dataio.annotation_dialects import (
-    DIALECTS,
-    OPTIONAL,
-    detect_dialect,
+from spatial_brain.dataio.events import (
+    COLUMNS,
+    FRAME_LENGTH,
+    EventTable,
+    occurrence,
 )
-from spatial_brain.dataio.annotation_lines import AnnotationLines
-from spatial_brain.dataio.event_ranks import occurrence
-from spatial_brain.dataio.events import COLUMNS, FRAME_LENGTH, EventTable
 
-__all__ = ["DIALECTS", "read_events", "write_events"]
+_POLAR = ("azimuth", "elevation")
+_XYZ = ("x", "y", "z")
+_ROW = ("frame", "label", "source")
+
+# The class numbers of the DCASE2019 baseline, in their order.
+DCASE2019_CLASSES = (
+    "knock",
+    "drawer",
+    "clearthroat",
+    "phone",
+    "keysDrop",
+    "speech",
+    "keyboard",
+    "pageturn",
+    "cough",
+    "doorslam",
+    "laughter",
+)
+L3DAS22_CLASSES = (
+    "Chink_and_clink",
+    "Computer_keyboard",
+    "Cupboard_open_or_close",
+    "Drawer_open_or_close",
+    "Female_speech_and_woman_speaking",
+    "Finger_snapping",
+    "Keys_jangling",
+    "Knock",
+    "Laughter",
+    "Male_speech_and_man_speaking",
+    "Printer",
+    "Scissors",
+    "Telephone",
+    "Writing",
+)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file of sound events is written.
+
+    Arguments
+    ---------
+    columns : tuple of str
+        In the order of the file.
+    per_metre : int
+        Units of distance a metre: 1, or 100 for centimetres.
+    classes : tuple of str
+        Class names, where the file holds names instead of indices.
+    header : tuple of str
+        The names in the first line, one a column; empty: no such line.
+    positions : bool
+        Whether x, y and z are metres and not only a direction.
+    angles : callable
+        What is done to angles computed from x, y and z; None: nothing.
+    num_frames : int
+        Where every clip ends, frames; None: known only from elsewhere.
+    """
+
+    columns: tuple
+    per_metre: int = 1
+    classes: tuple = ()
+    header: tuple = ()
+    positions: bool = False
+    angles: Callable = None
+    num_frames: int = None
+
+    @property
+    def events(self):
+        """Whether a row is an event and not one frame of it."""
+        return "start" in self.columns
+
+
+_FIVE = Dialect((*_ROW, *_POLAR))
+_CENTIMETRES = Dialect((*_ROW, *_POLAR, "distance"), per_metre=100)
+_L3DAS22 = Dialect(
+    ("file", "start", "end", "class", *_XYZ),
+    classes=L3DAS22_CLASSES,
+    header=("File", "Start", "End", "Class", "X", "Y", "Z"),
+    positions=True,
+    num_frames=300,
+)
+
+DIALECTS = {
+    "dcase2019": Dialect(
+        ("class", "start", "end", "elevation", "azimuth", "distance"),
+        classes=DCASE2019_CLASSES,
+        header=(
+            "sound_event_recording",
+            "start_time",
+            "end_time",
+            "ele",
+            "azi",
+            "dist",
+        ),
+    ),
+    "dcase2020": _FIVE,
+    "dcase2021": _FIVE,
+    "starss22": _FIVE,
+    "starss23": _CENTIMETRES,
+    "dcase2024": _CENTIMETRES,
+    "dcase2025": Dialect(
+        ("frame", "label", "source", "azimuth", "distance", "onscreen"),
+        per_metre=100,
+        header=("frame", "class", "source", "azimuth", "distance", "onscreen"),
+    ),
+    "l3das22": replace(_L3DAS22, angles=np.rint),
+    "l3das22_compat": replace(_L3DAS22, angles=np.trunc),
+    "l3das22_exact": _L3DAS22,
+    "synthetic": _FIVE,
+    "synthetic_mids": Dialect(
+        (*_ROW, *_POLAR, "distance", "mids"), per_metre=100
+    ),
+    "polar4": Dialect(("frame", "label", *_POLAR)),
+    "polar5": _FIVE,
+    "polar6": Dialect((*_ROW, *_POLAR, "distance")),
+    "cartesian6": Dialect((*_ROW, *_XYZ)),
+    "cartesian7": Dialect((*_ROW, *_XYZ, "distance")),
+    "l3das22_output": Dialect(("frame", "label", *_XYZ), positions=True),
+}
+
+# Columns whose absence from a header is no error: nothing is lost without.
+OPTIONAL = ("file", "distance", "onscreen")
+
+_BY_COUNT = {
+    "auto": {4: "polar4", 5: "dcase2021", 6: "starss23", 7: "cartesian7"},
+    "estimate": {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"},
+}
+
+
+def detect_dialect(first_line, guess="auto"):
+    """Guess the dialect of a file from its first line.
+
+    Arguments
+    ---------
+    first_line : str
+        First line that is not blank.
+    guess : str
+        ``"auto"`` takes six columns as a reference with centimetres,
+        ``"estimate"`` as a system's output with metres.
+
+    Returns
+    -------
+    str
+        Key of ``DIALECTS``. Seven columns: ``"synthetic_mids"`` if the last
+        one holds AudioSet ids ("/m/..."), else ``"cartesian7"``.
+
+    Raises
+    ------
+    ValueError
+        If no dialect has so many columns; the message says which have.
+
+    Example
+    -------
+    >>> detect_dialect("0,3,0,-20,10"), detect_dialect("0,3,0,-20,10,154")
+    ('dcase2021', 'starss23')
+    >>> detect_dialect("0,3,0,-20,10,1.54", "estimate")
+    'polar6'
+    >>> detect_dialect("sound_event_recording,start_time,end_time,ele,azi,dist")
+    'dcase2019'
+    """
+    words = [word.strip() for word in first_line.split(",")]
+    lower = {word.lower() for word in words}
+    if "start_time" in lower:
+        return "dcase2019"
+    if {"start", "end", "class"} <= lower:
+        return "l3das22"
+    if "onscreen" in lower:
+        return "dcase2025"
+    if len(words) == 7 and words[-1].strip("\"'").startswith("/"):
+        return "synthetic_mids"
+    if len(words) not in _BY_COUNT[guess]:
+        raise ValueError(
+            f"{len(words)} columns, expected 4, 5, 6 or 7, or the header of "
+            "DCASE2019, DCASE2025 or L3DAS22"
+        )
+    return _BY_COUNT[guess][len(words)]
+
+
+# What a column may hold: lowest, highest, whole numbers only, in words.
+RANGES = {
+    "frame": (0, np.inf, True, "a whole number from 0"),
+    "label": (0, np.inf, True, "a class index, a whole number from 0"),
+    "source": (-np.inf, np.inf, True, "a whole number"),
+    "azimuth": (-180, 180, False, "degrees in [-180, 180]"),
+    "elevation": (-90, 90, False, "degrees in [-90, 90]"),
+    "distance": (0, np.inf, False, "a distance from 0"),
+    "start": (0, np.inf, False, "seconds from 0"),
+}
+
+
+class AnnotationLines:
+    """The lines of an annotation file that are not blank.
+
+    Arguments
+    ---------
+    path : str or Path
+        File, UTF-8 with or without a byte-order mark, any line ends.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.csv"
+    >>> _ = path.write_text("1,2\\n\\n3,x\\n")
+    >>> lines = AnnotationLines(path)
+    >>> len(lines)
+    2
+    >>> lines.numbers(("frame", "label"))
+    Traceback (most recent call last):
+    ...
+    ValueError: ...a.csv, line 3: label is 'x', expected a number
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        # Bytes that are no text end as a field that is no number.
+        text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self.every = text.split("\n")
+        self.rows = [line for line in self.every if line and not line.isspace()]
+        self.header = None
+
+    def __len__(self):
+        return len(self.rows)
+
+    def take_header(self):
+        """Take the first line off and keep it as ``header``.
+
+        Returns
+        -------
+        list of str
+            Its fields in lower case; empty if there is no line.
+        """
+        self.header, self.rows = self.rows[:1], self.rows[1:]
+        words = self.header[0].split(",") if self.header else []
+        return [word.strip(" \t\"'").lower() for word in words]
+
+    def error(self, row, message):
+        """The exception for a row.
+
+        Arguments
+        ---------
+        row : int
+            Index of the row; -1 is the header.
+        message : str
+            What is wrong.
+
+        Returns
+        -------
+        ValueError
+            Naming the file and the line, counted from 1.
+        """
+        row += bool(self.header)
+        filled = [n for n, line in enumerate(self.every, 1) if line.strip()]
+        return ValueError(f"{self.path}, line {filled[row]}: {message}")
+
+    def word(self, row, position):
+        """One field as text.
+
+        Arguments
+        ---------
+        row, position : int
+            Which.
+
+        Returns
+        -------
+        str
+            Without spaces and quotes around it.
+        """
+        return self.rows[row].split(",")[position].strip(" \t\"'")
+
+    def numbers(self, columns, text=()):
+        """Parse the rows.
+
+        Arguments
+        ---------
+        columns : sequence of str
+            Name of every column of the file.
+        text : sequence of str
+            Columns to leave out.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            float64 columns, shape [N], finite.
+
+        Raises
+        ------
+        ValueError
+            For the first row with another number of columns, or with a field
+            that is no finite number.
+        """
+        used = [n for n, name in enumerate(columns) if name not in text]
+        if not self.rows:
+            return {columns[n]: np.empty(0) for n in used}
+        commas = len(columns) - 1
+        every = len(used) == len(columns)
+        values = None
+        # Without a choice of columns the parser counts them in every row.
+        if every or all(line.count(",") == commas for line in self.rows):
+            try:
+                values = np.loadtxt(
+                    self.rows,
+                    delimiter=",",
+                    comments=None,
+                    usecols=None if every else used,
+                    ndmin=2,
+                )
+            except ValueError:
+                values = None
+        if (
+            values is None
+            or values.shape[1] != len(used)
+            or not np.isfinite(values).all()
+        ):
+            raise self._fault(columns, used)
+        return {columns[n]: values[:, i] for i, n in enumerate(used)}
+
+    def _fault(self, columns, used):
+        """The exception for the first row that cannot be parsed."""
+        for row, line in enumerate(self.rows):
+            words = line.split(",")
+            if len(words) != len(columns):
+                return self.error(
+                    row,
+                    f"{len(words)} columns in {line.strip()!r}, expected "
+                    f"{len(columns)}: {','.join(columns)}",
+                )
+            for position in used:
+                word = words[position].strip()
+                try:
+                    number = float(word) if "_" not in word else np.nan
+                except ValueError:
+                    number = np.nan
+                if not np.isfinite(number):
+                    return self.error(
+                        row,
+                        f"{columns[position]} is {word!r}, expected a number",
+                    )
+        return ValueError(f"{self.path}: not a table of numbers")
+
+    def check(self, columns, values, num_classes=None):
+        """Check that the numbers mean something.
+
+        Arguments
+        ---------
+        columns : sequence of str
+            Name of every column of the file.
+        values : dict of str to numpy.ndarray
+            As ``numbers`` returns them.
+        num_classes : int, optional
+            Number of classes; None: any class index is right.
+
+        Raises
+        ------
+        ValueError
+            For the first row with a value out of its range.
+        """
+        faults = []
+        for name in [name for name in columns if name in RANGES]:
+            value = values[name]
+            low, high, whole, expected = RANGES[name]
+            if name == "label" and num_classes is not None:
+                high = num_classes - 1
+                expected = f"a class index in 0..{high}"
+            bad = (value < low) | (value > high)
+            if whole:
+                bad |= value != np.rint(value)
+            if bad.any():
+                faults.append((int(bad.argmax()), name, expected))
+        if faults:
+            row, name, expected = min(faults, key=lambda fault: fault[0])
+            word = self.word(row, columns.index(name))
+            raise self.error(row, f"{name} is {word!r}, expected {expected}")
+
 
 _TEXT = ("file", "class", "mids", "onscreen")
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spatial_brain.dataio.json_files import read_json, write_json
-from spatial_brain.dataio.progress import progress
+from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.parallel import progress
 from spatial_brain.dataio.split_zip import open_zip, split_zip_parts
 
 _CHUNK = 1 << 20

@@ -1,14 +1,40 @@
-"""Reader of many arrays in one file (see ``spatial_brain.dataio.storage``)."""
+"""Many arrays of different lengths in one file, written in parallel.
 
+A store is a pair of files: ``<name>.npy``, one flat NumPy array with all
+samples one after the other, and ``<name>.json``, a manifest (``{id: {...}}``)
+whose entries hold ``offset``, ``shape`` and ``crc32`` of their array beside
+whatever the maker said about it. While a store is made, finished shards lie
+in ``<name>.parts/``: a run that is killed at any moment goes on with the next
+shard. Shards do not depend on the number of workers, and neither does the
+content.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import threading
 import zlib
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.lib import format as npy_format
 
-from spatial_brain.dataio.manifest import read_manifest
-from spatial_brain.dataio.progress import progress
+from spatial_brain.dataio.archives import check_free_space
+from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.manifest import (
+    is_prepared,
+    options_path,
+    read_manifest,
+    write_options,
+)
+from spatial_brain.dataio.parallel import progress
 
 
 class ArrayStore:
@@ -31,7 +57,7 @@ class ArrayStore:
 
     Example
     -------
-    >>> from spatial_brain.dataio.storage import build_store
+    >>> from spatial_brain.dataio.array_store import build_store
     >>> path = getfixture("tmp_path") / "a.json"
     >>> _ = build_store(path, lambda index: ("a", torch.ones(2), {}), 1)
     >>> ArrayStore(path)[0]
@@ -151,3 +177,254 @@ def check_crc(file, item_id, flat, entry):
             f"{file}: the array of entry {item_id!r} is damaged (checksum "
             "differs); remove the file and run the preparation again"
         )
+
+
+DTYPES = ("float32", "float16")
+
+
+def build_store(
+    path,
+    make_item,
+    num_items,
+    *,
+    options=None,
+    dtype="float32",
+    shard_size=16,
+    num_workers=1,
+    description="arrays",
+):
+    """Make a store of arrays, in parallel and resumable.
+
+    Arguments
+    ---------
+    path : str or Path
+        Manifest to write, ``<name>.json``; the arrays go to ``<name>.npy``.
+    make_item : callable
+        ``make_item(index) -> (id, array, metadata)``: a string, a floating
+        array or tensor of any shape, and a dict JSON can hold. With more than
+        one worker it must be picklable (a function of a module, or
+        ``functools.partial`` of one). It must depend on ``index`` alone.
+    num_items : int
+        Number of arrays.
+    options : dict
+        What the content depends on. A finished store made with the same
+        options is kept; anything made with others is made again.
+    dtype : str
+        ``"float32"`` or ``"float16"``.
+    shard_size : int
+        Arrays a shard: what a kill can cost each worker.
+    num_workers : int
+        Processes; 1 works in this one.
+    description : str
+        Text before the progress bar.
+
+    Returns
+    -------
+    Path
+        The manifest.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, an array is not finite, does not fit
+        the type, or ids are not unique.
+    OSError
+        If the disk is full.
+
+    Example
+    -------
+    >>> def make_item(index):
+    ...     return f"item{index}", torch.full((2, index + 1), 0.5), {"x": index}
+    >>> path = build_store(getfixture("tmp_path") / "a.json", make_item, 3)
+    >>> store = ArrayStore(path)
+    >>> len(store), store["item1"].shape, store.entries["item1"]["x"]
+    (3, torch.Size([2, 2]), 1)
+    """
+    path = Path(path)
+    if path.suffix != ".json":
+        raise ValueError(f"{path}: the manifest of a store ends in .json")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+    if num_items < 1 or shard_size < 1 or num_workers < 1:
+        raise ValueError(
+            "num_items, shard_size and num_workers must be at least 1, got "
+            f"{num_items}, {shard_size} and {num_workers}"
+        )
+    options = {
+        "options": json.loads(json.dumps(options, default=os.fspath)),
+        "num_items": num_items,
+        "dtype": dtype,
+        "shard_size": shard_size,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if is_prepared(path, options) and _size_fits(path):
+            return path
+        parts = path.with_suffix(".parts")
+        _prepare_parts(parts, options)
+        shards = [
+            range(first, min(first + shard_size, num_items))
+            for first in range(0, num_items, shard_size)
+        ]
+        _make_shards(parts, make_item, shards, dtype, num_workers, description)
+        _merge(path, parts, len(shards), dtype)
+        write_options(path, options)
+        shutil.rmtree(parts)
+    return path
+
+
+def _size_fits(path):
+    """Whether the arrays of a finished store are there in full length."""
+    try:
+        ArrayStore(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _prepare_parts(parts, options):
+    """Keep the shards of a run with the same options, drop others."""
+    record = parts / "options.json"
+    try:
+        same = read_json(record) == options
+    except (FileNotFoundError, ValueError):
+        same = False
+    if not same:
+        shutil.rmtree(parts, ignore_errors=True)
+        write_json(record, options)
+
+
+def _shard_paths(parts, number):
+    """Array file and description of a shard; the latter is written last."""
+    return parts / f"{number:06d}.npy", parts / f"{number:06d}.json"
+
+
+def _make_shards(parts, make_item, shards, dtype, num_workers, description):
+    """Make the shards that are not there yet."""
+    for leftover in parts.glob("*.tmp"):
+        leftover.unlink()
+    todo = [
+        number
+        for number in range(len(shards))
+        if not all(file.is_file() for file in _shard_paths(parts, number))
+    ]
+    done = sum(map(len, shards)) - sum(len(shards[number]) for number in todo)
+    make = partial(_make_shard, parts, make_item, dtype)
+    with progress(
+        total=sum(map(len, shards)), initial=done, description=description
+    ) as bar:
+        if min(num_workers, len(todo)) <= 1:
+            for number in todo:
+                make(number, shards[number])
+                bar.update(len(shards[number]))
+            return
+        # Forked children may hang in the thread pools of the parent.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(
+            min(num_workers, len(todo)),
+            mp_context=context,
+            initializer=_end_with_parent,
+        ) as pool:
+            jobs = {
+                pool.submit(make, number, shards[number]): number
+                for number in todo
+            }
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+                    bar.update(len(shards[jobs[job]]))
+            except BrokenProcessPool as error:
+                raise RuntimeError(
+                    f"{parts}: a worker was killed (out of memory?); run the "
+                    "same command again to continue, with fewer workers if it "
+                    "happens again. A script that starts workers needs "
+                    '`if __name__ == "__main__":` around its code'
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent():
+    """End this worker when the process that started it is killed."""
+    sentinel = multiprocessing.parent_process().sentinel
+
+    def watch():
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _make_shard(parts, make_item, dtype, number, indices):
+    """Make the arrays of one shard and write them."""
+    arrays, entries, offset = [], [], 0
+    for index in indices:
+        # Results must not depend on how many threads happen to be free.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            item_id, array, metadata = make_item(index)
+        finally:
+            torch.set_num_threads(threads)
+        array = torch.as_tensor(array).detach().cpu().numpy()
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, dtype=dtype)
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"item {index} ({item_id!r}) is not finite as {dtype}"
+            )
+        entry = {
+            "offset": offset,
+            "shape": list(array.shape),
+            "crc32": zlib.crc32(array.tobytes()),
+        }
+        clash = entry.keys() & metadata.keys()
+        if clash:
+            raise ValueError(f"metadata may not hold the keys {sorted(clash)}")
+        entries.append((item_id, {**entry, **metadata}))
+        arrays.append(array.ravel())
+        offset += array.size
+    data, description = _shard_paths(parts, number)
+    temporary = data.with_suffix(f".{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, np.concatenate(arrays))
+    os.replace(temporary, data)
+    write_json(description, entries)
+
+
+def _merge(path, parts, num_shards, dtype):
+    """Join the shards into one array file and one manifest."""
+    shards = [_shard_paths(parts, number) for number in range(num_shards)]
+    size = sum(np.load(data, mmap_mode="r").size for data, _ in shards)
+    check_free_space(
+        path.parent, size * np.dtype(dtype).itemsize, f"joining {path.name}"
+    )
+    # A kill from here on must leave nothing that looks finished.
+    options_path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    entries, offset = {}, 0
+    target = path.with_suffix(".npy")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+        leftover.unlink()
+    with open(temporary, "wb") as file:
+        npy_format.write_array_header_2_0(
+            file,
+            {
+                "descr": np.dtype(dtype).newbyteorder("<").str,
+                "fortran_order": False,
+                "shape": (size,),
+            },
+        )
+        for data, description in shards:
+            array = np.load(data)
+            for item_id, entry in read_json(description):
+                if item_id in entries:
+                    raise ValueError(f"{path}: two items are named {item_id!r}")
+                check_crc(data, item_id, array, entry)
+                entry["offset"] += offset
+                entries[item_id] = entry
+            file.write(array.tobytes())
+            offset += array.size
+    os.replace(temporary, target)
+    write_json(path, entries)

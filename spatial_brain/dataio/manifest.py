@@ -21,8 +21,8 @@ from spatial_brain.dataio.audio import (
     check_audio,
     stream_blocks,
 )
-from spatial_brain.dataio.json_files import read_json, write_json
-from spatial_brain.dataio.progress import progress
+from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.parallel import progress
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,18 @@ from itertools import islice
 import torch
 from torch.nn import functional as F
 
+from spatial_brain.augment.rotation import (
+    foa_patterns,
+    rotate_foa,
+    rotate_outputs,
+)
 from spatial_brain.dataio.audio import audio_info, stream_blocks
-from spatial_brain.dataio.chunking import chunk_bounds
+from spatial_brain.dataio.dataset import chunk_bounds
 from spatial_brain.dataio.events import FRAME_LENGTH, concatenate
-from spatial_brain.dataio.label_codecs import decode_outputs
+from spatial_brain.dataio.labels import decode_outputs
 from spatial_brain.inference.pretrained import PretrainedModel
 from spatial_brain.inference.recordings import RecordingWarning
-from spatial_brain.processing.stitching import ChunkStitcher
+from spatial_brain.processing.decoding import ChunkStitcher
 
 NUM_CHANNELS = 4
 SILENCE_DBFS = -80.0
@@ -340,3 +345,153 @@ class _SignalCheck:
                 RecordingWarning,
                 stacklevel=3,
             )
+
+
+class ClipAnswers:
+    """Stitches and decodes the network's outputs, clip by clip.
+
+    Chunks come in the order of the manifest; a clip is decoded as soon as
+    its last chunk has been heard, so that memory holds one clip's outputs.
+
+    Arguments
+    ---------
+    method : str
+        Output format of the network.
+    hop_frames : int
+        Label frames from one chunk to the next.
+    **decoding
+        Further arguments of :func:`decode_outputs`.
+
+    Attributes
+    ----------
+    events : dict
+        Id of a clip to its EventTable.
+
+    Example
+    -------
+    >>> answers = ClipAnswers("accdoa", 10, threshold=0.5)
+    >>> outputs = {"accdoa": torch.ones(10, 3)}
+    >>> answers.append("a", outputs, 13, last=False)
+    >>> answers.append("a", outputs, 13, last=True)
+    >>> len(answers.events["a"]), answers.events["a"].azimuth.round()[0].item()
+    (13, 45.0)
+    """
+
+    def __init__(self, method, hop_frames, **decoding):
+        self.method = method
+        self.hop_frames = hop_frames
+        self.decoding = decoding
+        self.events = {}
+        self._stitcher, self._finished = None, []
+
+    def append(self, clip, outputs, num_frames, last):
+        """Add the outputs of the next chunk.
+
+        Arguments
+        ---------
+        clip : str
+            Id of the clip.
+        outputs : dict of torch.Tensor
+            Of one chunk, [frame, ...].
+        num_frames : int
+            Label frames of the whole clip.
+        last : bool
+            Whether no chunk of this clip follows.
+        """
+        if self._stitcher is None:
+            self._stitcher = ChunkStitcher(self.method, self.hop_frames)
+        self._finished.append(self._stitcher.push(outputs))
+        if not last:
+            return
+        self._finished.append(self._stitcher.flush(num_frames))
+        stitched = {
+            key: torch.cat([part[key] for part in self._finished])
+            for key in outputs
+        }
+        self._stitcher, self._finished = None, []
+        table = decode_outputs(stitched, self.method, **self.decoding)
+        self.events[clip] = table.segment(0, num_frames)
+
+
+# Tracks of the others may change places from one rotation to the next.
+METHODS = ("accdoa", "multi_accdoa")
+
+
+def check_rotations(method, array_format, feature_cache=False):
+    """Refuse what rotated scenes cannot be averaged with.
+
+    Arguments
+    ---------
+    method : str
+        Output format of the network.
+    array_format : str
+        Of the waveforms.
+    feature_cache : bool
+        Whether there are features in place of waveforms.
+
+    Raises
+    ------
+    ValueError
+        If the method has tracks, the format is not "foa", or there are no
+        waveforms.
+
+    Example
+    -------
+    >>> check_rotations("accdoa", "foa")
+    """
+    remedy = "give --num_test_rotations 1"
+    if method not in METHODS:
+        raise ValueError(
+            f"rotated test scenes work with {' and '.join(METHODS)}, not with "
+            f"{method!r}, whose tracks may change places; {remedy}"
+        )
+    if array_format != "foa":
+        raise ValueError(
+            f"rotated test scenes need array_format: foa, got "
+            f"{array_format!r}; {remedy}"
+        )
+    if feature_cache:
+        raise ValueError(
+            "rotated test scenes need waveforms, a feature cache has none; "
+            f"{remedy} or --feature_cache False"
+        )
+
+
+def rotated_outputs(answer, waveform, method, num_rotations):
+    """Mean of what a network says of rotated scenes, turned back.
+
+    Arguments
+    ---------
+    answer : callable
+        Waveform to outputs of the network.
+    waveform : torch.Tensor
+        FOA, shape [batch, time, 4].
+    method : str
+        "accdoa" or "multi_accdoa".
+    num_rotations : int
+        16 or 48, see :func:`spatial_brain.augment.rotation.foa_patterns`.
+
+    Returns
+    -------
+    dict of torch.Tensor
+        Like the outputs.
+
+    Example
+    -------
+    >>> import torch
+    >>> def answer(waveform):  # x, y, z of one class, frame by frame
+    ...     return {"accdoa": waveform[..., [3, 1, 2]]}
+    >>> waveform = torch.randn(1, 5, 4)
+    >>> outputs = rotated_outputs(answer, waveform, "accdoa", 48)
+    >>> torch.allclose(outputs["accdoa"], answer(waveform)["accdoa"])
+    True
+    """
+    patterns = foa_patterns(num_rotations)
+    total = {}
+    for pattern in patterns:
+        outputs = rotate_outputs(
+            answer(rotate_foa(waveform, pattern)), method, pattern, inverse=True
+        )
+        for key, value in outputs.items():
+            total[key] = total.get(key, 0.0) + value
+    return {key: value / len(patterns) for key, value in total.items()}

@@ -1,11 +1,11 @@
 """Scores and errors."""
 
-from spatial_brain.metrics.interaural import interaural_errors
 from spatial_brain.metrics.localization import (
     LocalizationErrors,
     localization_mae,
 )
-from spatial_brain.metrics.seld import SELDScores
+from spatial_brain.metrics.seld.scores import SELDScores
+from spatial_brain.metrics.separation.interaural import interaural_errors
 
 __all__ = [
     "LocalizationErrors",

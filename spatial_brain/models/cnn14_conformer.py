@@ -15,8 +15,7 @@ from spatial_brain.models.seld import (
     finish_outputs,
     output_sizes,
 )
-from spatial_brain.nnet.cross_stitch import CrossStitch
-from spatial_brain.nnet.input_norm import InputNorm
+from spatial_brain.nnet.layers import CrossStitch, InputNorm
 from spatial_brain.nnet.relative_conformer import RelativeConformer
 
 # Channels of the blocks. The first three halve frames and bins, the others

@@ -14,8 +14,7 @@ from spatial_brain.models.seld import (
     finish_outputs,
     output_sizes,
 )
-from spatial_brain.nnet.cross_stitch import CrossStitch
-from spatial_brain.nnet.input_norm import InputNorm
+from spatial_brain.nnet.layers import CrossStitch, InputNorm
 from spatial_brain.nnet.swin import SwinTransformer
 
 NUM_BINS = 64  # mel bands

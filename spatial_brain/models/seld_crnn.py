@@ -10,8 +10,7 @@ from torch import nn
 
 from spatial_brain.models.cnn14_conformer import check_features
 from spatial_brain.models.seld import finish_outputs, output_sizes
-from spatial_brain.nnet.cross_stitch import CrossStitch
-from spatial_brain.nnet.input_norm import InputNorm
+from spatial_brain.nnet.layers import CrossStitch, InputNorm
 
 # Frames and bins that become one behind each convolution: ten frames of
 # 10 ms become one of 100 ms.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch.autograd.function import once_differentiable
 
-from spatial_brain.nnet.temporal_norms import EPS
+EPS = 1e-8
 
 _prelu = torch.ops.aten.leaky_relu.out
 _prelu_backward = torch.ops.aten.leaky_relu_backward.grad_input

@@ -3,6 +3,16 @@
 Both transforms give the same numbers for the same window; one can be learned,
 the other is fast. Real and imaginary part are separate tensors, so that
 phase features need no complex numbers on the way to the network.
+
+The signal is cut into windowed frames centred on multiples of the hop and
+transformed. On a processor this goes block by block, so that every step of a
+feature finds its input still in the cache; on other devices in one piece.
+
+Slaney's mel scale is linear below 1 kHz and logarithmic above (Auditory
+Toolbox, 1998; the default of librosa), HTK's is 2595 log10(1 + f / 700) (the
+default of torchaudio). Triangles are always scaled to equal area, 2 over their
+width in hertz (Slaney). The scales differ by up to a band: a network trained
+on one does not fit the other.
 """
 
 import math
@@ -158,3 +168,302 @@ class STFT(nn.Module):
         spectrum = torch.fft.rfft(frames)
         spectrum = spectrum.unflatten(0, (waveform.shape[0], waveform.shape[2]))
         return spectrum.real, spectrum.imag
+
+
+FLOOR = 1e-10  # of a power, before its logarithm
+PAD_MODES = ("reflect", "constant")
+# Frames of all channels and items together. Threads wait for each other after
+# every step, long where cores are shared: they get fewer and larger blocks.
+_BLOCK_ROWS = 512
+_BLOCK_ROWS_OF_A_THREAD = 4096
+
+
+def decibels(power):
+    """Level of a power, at least -100 dB.
+
+    Arguments
+    ---------
+    power : torch.Tensor
+        Any shape.
+
+    Returns
+    -------
+    torch.Tensor
+        10 log10(max(power, 1e-10)), same shape.
+
+    Example
+    -------
+    >>> decibels(torch.tensor([0.0, 100.0]))
+    tensor([-100.,   20.])
+    """
+    return 10.0 * torch.log10(power.clamp(min=FLOOR))
+
+
+class SpectralFeatures(nn.Module):
+    """Base class: from a waveform to features of its spectra.
+
+    A subclass sets ``num_channels`` and ``num_bins`` and defines
+    ``features(real, imag)``, which maps spectra [batch, channel, frame, bin]
+    to features [batch, num_channels, frame, num_bins], each frame on its own.
+    Everything is computed in float32, under autocast too.
+
+    Arguments
+    ---------
+    n_fft : int
+        Length of the transform, samples; even.
+    hop_length : int
+        Samples from frame to frame.
+    win_length : int, optional
+        Length of the periodic Hann window, in the middle of the frame;
+        default ``n_fft``.
+    pad_mode : str
+        How half a frame is added at both ends: ``"reflect"`` or
+        ``"constant"`` (zeros).
+    drop_last : bool
+        Whether to return floor(time / hop_length) frames instead of one more.
+    in_channels : int
+        Channels that the waveform must have.
+
+    Example
+    -------
+    >>> class Power(SpectralFeatures):
+    ...     def features(self, real, imag):
+    ...         return decibels(real.square() + imag.square())
+    >>> Power(512, 160, in_channels=2)(torch.zeros(1, 1600, 2)).shape
+    torch.Size([1, 2, 11, 257])
+    """
+
+    def __init__(
+        self,
+        n_fft,
+        hop_length,
+        win_length=None,
+        pad_mode="reflect",
+        drop_last=False,
+        in_channels=4,
+    ):
+        super().__init__()
+        win_length = n_fft if win_length is None else win_length
+        if not (0 < hop_length <= win_length <= n_fft and n_fft % 2 == 0):
+            raise ValueError(
+                "0 < hop_length <= win_length <= n_fft and an even n_fft are "
+                f"needed, got hop_length={hop_length}, win_length="
+                f"{win_length}, n_fft={n_fft}"
+            )
+        if pad_mode not in PAD_MODES:
+            raise ValueError(
+                f"pad_mode must be one of {PAD_MODES}, got {pad_mode!r}"
+            )
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.pad_mode, self.drop_last = pad_mode, drop_last
+        self.in_channels = in_channels
+        window = torch.hann_window(win_length, dtype=torch.float64).float()
+        left = (n_fft - win_length) // 2
+        window = F.pad(window, (left, n_fft - win_length - left))
+        self.register_buffer("window", window, persistent=False)
+
+    def forward(self, waveform):
+        """Compute the features of a batch of waveforms.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            Shape [batch, time, channel], at any device.
+
+        Returns
+        -------
+        torch.Tensor
+            float32, shape [batch, num_channels, frame, num_bins], with
+            1 + floor(time / hop_length) frames (without the last one if
+            ``drop_last``).
+
+        Raises
+        ------
+        ValueError
+            If the shape or the number of channels is wrong, or the signal
+            too short.
+        """
+        with torch.autocast(waveform.device.type, enabled=False):
+            return self._compute(waveform)
+
+    def _compute(self, waveform):
+        """Features, block by block."""
+        frames = self.frames(waveform)
+        step = frames.shape[2]
+        if frames.device.type == "cpu":
+            threads = torch.get_num_threads()
+            rows = _BLOCK_ROWS
+            if threads > 1:
+                rows = threads * _BLOCK_ROWS_OF_A_THREAD
+            step = max(1, rows // (frames.shape[0] * frames.shape[1]))
+        blocks = [
+            self.features(*self.spectra(block))
+            for block in frames.split(step, dim=2)
+        ]
+        return torch.cat(blocks, dim=2)
+
+    def features(self, real, imag):
+        """From spectra to features: to be defined by the subclass.
+
+        Arguments
+        ---------
+        real, imag : torch.Tensor
+            Shape [batch, channel, frame, n_fft / 2 + 1].
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [batch, num_channels, frame, num_bins].
+        """
+        raise NotImplementedError
+
+    def frames(self, waveform):
+        """Cut a waveform into frames.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            Shape [batch, time, channel].
+
+        Returns
+        -------
+        torch.Tensor
+            A view, shape [batch, channel, frame, n_fft].
+        """
+        self._check(waveform)
+        half = self.n_fft // 2
+        padded = F.pad(
+            waveform.float().transpose(1, 2), (half, half), self.pad_mode
+        )
+        frames = padded.unfold(-1, self.n_fft, self.hop_length)
+        if self.drop_last:
+            frames = frames[:, :, : waveform.shape[1] // self.hop_length]
+        return frames
+
+    def spectra(self, frames):
+        """Fourier transform of windowed frames.
+
+        Arguments
+        ---------
+        frames : torch.Tensor
+            Shape [..., n_fft].
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Real and imaginary part, each contiguous,
+            [..., n_fft / 2 + 1].
+        """
+        spectrum = torch.fft.rfft(frames * self.window)
+        return spectrum.real.contiguous(), spectrum.imag.contiguous()
+
+    def _check(self, waveform):
+        """Refuse what cannot be transformed."""
+        if waveform.ndim != 3 or waveform.shape[2] != self.in_channels:
+            raise ValueError(
+                f"expected a waveform [batch, time, {self.in_channels} "
+                f"channels], got shape {list(waveform.shape)}"
+            )
+        shortest = self.n_fft // 2 + 1 if self.pad_mode == "reflect" else 1
+        if self.drop_last:
+            shortest = max(shortest, self.hop_length)
+        if waveform.shape[1] < shortest:
+            raise ValueError(
+                f"a waveform of {waveform.shape[1]} samples is too short: "
+                f"{type(self).__name__} needs at least {shortest}"
+            )
+
+
+# Slaney: 200 / 3 Hz a mel up to 1 kHz, then 27 mel to a factor of 6.4.
+_LINEAR_STEP = 200.0 / 3.0
+_CORNER = 1000.0
+_LOG_STEP = math.log(6.4) / 27.0
+
+
+def _to_mel(frequency, scale):
+    """Hertz (a number) to mel."""
+    if scale == "htk":
+        return 2595.0 * math.log10(1.0 + frequency / 700.0)
+    if frequency < _CORNER:
+        return frequency / _LINEAR_STEP
+    return _CORNER / _LINEAR_STEP + math.log(frequency / _CORNER) / _LOG_STEP
+
+
+def _to_hertz(mel, scale):
+    """Mel (a tensor) to hertz."""
+    if scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    corner = _CORNER / _LINEAR_STEP
+    above = _CORNER * torch.exp(_LOG_STEP * (mel - corner))
+    return torch.where(mel < corner, mel * _LINEAR_STEP, above)
+
+
+def mel_filter_bank(
+    sample_rate, n_fft, n_mels=64, f_min=0.0, f_max=None, scale="htk"
+):
+    """Triangular filters of equal area, evenly spaced in mel.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hertz.
+    n_fft : int
+        Length of the transform, samples.
+    n_mels : int
+        Number of filters.
+    f_min : float
+        Lower edge of the first filter, hertz.
+    f_max : float, optional
+        Upper edge of the last filter, hertz; half the sampling rate by
+        default.
+    scale : str
+        ``"htk"`` or ``"slaney"``.
+
+    Returns
+    -------
+    torch.Tensor
+        float32, shape [n_fft / 2 + 1, n_mels]: power spectra times this are
+        mel spectra.
+
+    Raises
+    ------
+    ValueError
+        For another scale, edges out of order or outside of 0 to half the
+        sampling rate, or more filters than the transform can resolve.
+
+    Example
+    -------
+    >>> bank = mel_filter_bank(24000, 1024, 64, f_min=20.0)
+    >>> bank.shape, round(bank[:, 18].sum().item(), 4)
+    (torch.Size([513, 64]), 0.0427)
+    """
+    if scale not in ("htk", "slaney"):
+        raise ValueError(f"scale must be 'htk' or 'slaney', got {scale!r}")
+    f_max = sample_rate / 2 if f_max is None else f_max
+    if not 0 <= f_min < f_max <= sample_rate / 2:
+        raise ValueError(
+            f"mel bands need 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got "
+            f"f_min={f_min} and f_max={f_max}"
+        )
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
+    edges = _to_hertz(
+        torch.linspace(
+            _to_mel(f_min, scale),
+            _to_mel(f_max, scale),
+            n_mels + 2,
+            dtype=torch.float64,
+        ),
+        scale,
+    )
+    slopes = edges - (bins * (sample_rate / n_fft))[:, None]
+    widths = edges.diff()
+    rising = -slopes[:, :-2] / widths[:-1]
+    falling = slopes[:, 2:] / widths[1:]
+    bank = torch.minimum(rising, falling).clamp(min=0.0)
+    if (bank.sum(0) == 0).any():
+        raise ValueError(
+            f"{n_mels} mel bands are too many for n_fft={n_fft} at "
+            f"{sample_rate} Hz: some hold no bin; use fewer, or a longer "
+            "transform"
+        )
+    return (bank * (2.0 / (edges[2:] - edges[:-2]))).float()

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from spatial_brain.metrics.room_acoustics import TASKS, find_quantity
-from spatial_brain.reporting.acoustics_plots import error_by_rooms
-from spatial_brain.reporting.localization_report import add_run
+from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.report import Report
+from spatial_brain.reporting.room_acoustics import error_by_rooms
 
 MODES = {
     "finetune": "fine-tuned",

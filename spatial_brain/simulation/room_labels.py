@@ -10,7 +10,7 @@ device, and compute in double precision.
 import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND
-from spatial_brain.simulation.reverberation import volume_and_surface
+from spatial_brain.simulation.acoustics import volume_and_surface
 
 # Levels at which pieces of the decay curve begin, and how far they fall, dB.
 _STARTS = tuple(range(-5, -20, -2))

@@ -11,7 +11,7 @@ from spatial_brain.geometry import (
     linear_array,
     rotation_matrix,
 )
-from spatial_brain.simulation.reverberation import minimal_t60
+from spatial_brain.simulation.acoustics import minimal_t60
 
 _TRIES = 1000
 

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 
 import torch
 
-from spatial_brain.simulation.levels import active_level
 from spatial_brain.simulation.mixing import (
+    active_level,
     add_noise,
     convolve,
     gain_mismatch,
     mix,
     mix_batch,
 )
-from spatial_brain.simulation.motion import filter_moving, trajectory_rirs
+from spatial_brain.simulation.motion import (
+    filter_moving,
+    trajectory_labels,
+    trajectory_rirs,
+)
 from spatial_brain.simulation.noise_field import diffuse_noise
-from spatial_brain.simulation.paths import trajectory_labels
 
 __all__ = [
     "Scene",
@@ -48,7 +51,7 @@ class Scene:
         "azimuth", "elevation", "cone_angle" (degrees), "distance" (metres),
         each [S], and "tdoa" (seconds) [S, M]. If anything moves: [S, F] and
         [S, F, M], and "time" [F] (centres of the frames, seconds). See
-        ``spatial_brain.simulation.paths.trajectory_labels``.
+        ``spatial_brain.simulation.motion.trajectory_labels``.
     fs : int
         Sampling rate, Hz.
 

@@ -1,4 +1,4 @@
-"""A room imports only floors below it, and never a recipe."""
+"""A package imports only layers below its own, and never a recipe."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "spatial_brain"
-FLOORS = {
+LAYERS = {
     "geometry": 0,
     "compilation": 0,
     "simulation": 1,
@@ -30,9 +30,11 @@ FORBIDDEN = {
     ("nnet", "simulation"),
     ("nnet", "dataio"),
 }
+# Modules in one folder, ``__init__`` aside.
+MAX_MODULES = 15
 
 
-def room_of(path):
+def package_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -52,18 +54,34 @@ def imported_modules(path):
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
 def test_imports_go_down(path):
-    room = room_of(path)
+    package = package_of(path)
     for module in imported_modules(path):
         assert not module.startswith("recipes")
         if not module.startswith("spatial_brain."):
             continue
         other = module.split(".")[1]
-        if other == room:
+        if other == package:
             continue
-        assert FLOORS[other] < FLOORS[room], f"{room} imports {module}"
-        assert (room, other) not in FORBIDDEN, f"{room} imports {module}"
+        assert LAYERS[other] < LAYERS[package], f"{package} imports {module}"
+        assert (package, other) not in FORBIDDEN, f"{package} imports {module}"
 
 
-def test_every_room_has_a_floor():
-    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__"}
-    assert rooms <= set(FLOORS)
+def test_every_package_has_a_layer():
+    packages = {package_of(path) for path in PACKAGE.rglob("*.py")}
+    assert packages - {"__init__"} <= set(LAYERS)
+
+
+def test_no_folder_is_a_flat_list():
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    modules = {
+        str(folder.relative_to(PACKAGE)): [
+            path.stem for path in folder.glob("*.py") if path.stem != "__init__"
+        ]
+        for folder in folders
+    }
+    large = {k: len(v) for k, v in modules.items() if len(v) > MAX_MODULES}
+    assert not large, f"more than {MAX_MODULES} modules in a folder: {large}"
+    for folder, names in modules.items():
+        prefixes = [name.split("_")[0] for name in names if "_" in name]
+        crowded = {p for p in prefixes if prefixes.count(p) > 2}
+        assert not crowded, f"{folder}: make a folder of {crowded}_*"

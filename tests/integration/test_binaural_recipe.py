@@ -5,14 +5,11 @@ import json
 import sys
 from pathlib import Path
 
+import binaural_trees as tiny
 import pytest
 import running
 import torch
 from running import check, metrics_of, same, weights_of
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "unittests"))
-
-import binaural_trees as tiny
 
 from spatial_brain.cli.main import main
 from spatial_brain.dataio.audio import read_audio, write_audio

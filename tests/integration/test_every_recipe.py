@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import running
 
-from spatial_brain.datasets.binaural_lookalike import write_noise_lookalike
-from spatial_brain.datasets.binaural_rooms_lookalike import (
+from spatial_brain.datasets.binaural_wsj0mix.synthetic import (
+    write_noise_lookalike,
     write_rooms_lookalike,
 )
-from spatial_brain.datasets.librispeech import write_lookalike
+from spatial_brain.datasets.speech.synthetic import write_lookalike
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [

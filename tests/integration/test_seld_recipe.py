@@ -13,7 +13,7 @@ from running import check, metrics_of, weights_of
 from spatial_brain.dataio.annotations import read_events
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference import SELDetector
-from spatial_brain.reporting.train_log import read_train_log
+from spatial_brain.reporting.report import read_train_log
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/STARSS23"
 SMALL = {

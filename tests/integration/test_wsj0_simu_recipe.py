@@ -11,7 +11,7 @@ import torch
 from running import check, metrics_of, same, weights_of
 
 from spatial_brain.dataio.audio import write_audio
-from spatial_brain.datasets.wsj0_simu import open_pairs
+from spatial_brain.datasets.wsj0_simu.prepare import open_pairs
 from spatial_brain.geometry import azel_to_unit, linear_array
 from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 from spatial_brain.nnet.averaging import averaged_state

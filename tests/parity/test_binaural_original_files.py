@@ -7,19 +7,15 @@ energies and some samples of floats.
 """
 
 import json
-import sys
 import zlib
 from pathlib import Path
 
+import binaural_trees as tiny
 import numpy as np
 import pytest
 import soundfile
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "unittests"))
-
-import binaural_trees as tiny
-
-from spatial_brain.datasets.binaural_wsj0mix import (
+from spatial_brain.datasets.binaural_wsj0mix.prepare import (
     prepare_binaural_wsj0mix,
 )
 

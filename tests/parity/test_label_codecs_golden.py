@@ -12,8 +12,8 @@ import pytest
 import torch
 from golden import base
 
-from spatial_brain.dataio.chunking import chunk_bounds
-from spatial_brain.dataio.label_codecs import decode_outputs
+from spatial_brain.dataio.dataset import chunk_bounds
+from spatial_brain.dataio.labels import decode_outputs
 
 GOLDEN = json.loads(
     Path(__file__).with_name("label_codecs.json").read_text(encoding="utf-8")

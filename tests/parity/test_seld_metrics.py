@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from seld_tables import write_folders
 
-from spatial_brain.metrics.seld_folders import score_folders
+from spatial_brain.metrics.seld.files import score_folders
 
 GOLDEN = json.loads(
     Path(__file__).with_name("seld_metrics.json").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_brain.datasets.simu_scenes import (
+from spatial_brain.datasets.wsj0_simu.scenes import (
     SceneDistribution,
     draw_certain_room_scene,
     draw_room_scene,

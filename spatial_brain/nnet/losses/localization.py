@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from spatial_brain.nnet.losses.pit import best_permutation
+from spatial_brain.nnet.losses.seld import best_permutation
 
 
 def azimuth_to_class(azimuth, num_classes=36):

@@ -6,8 +6,7 @@ precision.
 
 import torch
 
-from spatial_brain.nnet.losses.accdoa import full_precision
-from spatial_brain.nnet.losses.pit import best_permutation
+from spatial_brain.nnet.losses.seld import best_permutation, full_precision
 
 EPS = 1e-8
 

@@ -2,10 +2,11 @@
 
 from spatial_brain.simulation.rir.api import (
     BACKENDS,
+    RirDetails,
+    RirInfo,
     simulate_rir,
     simulate_rir_batch,
 )
-from spatial_brain.simulation.rir.info import RirDetails, RirInfo
 
 __all__ = [
     "BACKENDS",

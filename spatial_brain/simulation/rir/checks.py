@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from spatial_brain.simulation.reverberation import minimal_t60
+from spatial_brain.simulation.acoustics import minimal_t60
 from spatial_brain.simulation.rir.fractional_delay import SKIRT
 from spatial_brain.simulation.rir.patterns import Patterns, resolve_patterns
 

@@ -14,8 +14,8 @@ from spatial_brain.simulation.rir.absorption import (
     Decay,
     absorption_for_t60,
     air_loss,
+    scene_absorptions,
 )
-from spatial_brain.simulation.rir.calibration import scene_absorptions
 from spatial_brain.simulation.rir.checks import response_length
 from spatial_brain.simulation.rir.fractional_delay import (
     OVERSAMPLING,

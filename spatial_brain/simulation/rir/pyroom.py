@@ -10,8 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-from spatial_brain.simulation.rir.absorption import Decay
-from spatial_brain.simulation.rir.calibration import scene_absorptions
+from spatial_brain.simulation.rir.absorption import Decay, scene_absorptions
 from spatial_brain.simulation.rir.checks import response_length
 from spatial_brain.simulation.rir.fractional_delay import SKIRT, high_pass
 

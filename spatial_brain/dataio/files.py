@@ -1,0 +1,150 @@
+"""JSON files that are complete or not there at all."""
+
+import csv
+import json
+import math
+import os
+from pathlib import Path
+
+
+def write_json(path, content):
+    """Write a JSON file that is complete or not there at all.
+
+    Arguments
+    ---------
+    path : str or Path
+        File to write; its folder is created.
+    content : dict or list
+        What to write; paths become strings. NaN is refused.
+
+    Raises
+    ------
+    ValueError
+        If the content holds NaN or infinity, which JSON does not know.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.json"
+    >>> write_json(path, {"b": 1})
+    >>> read_json(path)
+    {'b': 1}
+    """
+    path = Path(path)
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False, default=os.fspath)
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: cannot be written as JSON ({error})"
+        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def without_nan(value):
+    """The same content with None for NaN and infinity.
+
+    Arguments
+    ---------
+    value : Any
+        Dicts and lists, nested, of anything.
+
+    Returns
+    -------
+    Any
+        New dicts and lists.
+
+    Example
+    -------
+    >>> without_nan({"a": [1.0, float("nan")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read_json(path):
+    """Read a JSON file; errors name the file and the line.
+
+    Arguments
+    ---------
+    path : str or Path
+        File to read.
+
+    Returns
+    -------
+    object
+        The content.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not JSON.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.json"
+    >>> _ = path.write_text('{"b": ')
+    >>> read_json(path)
+    Traceback (most recent call last):
+    ValueError: ...a.json, line 1: not valid JSON (Expecting value); ...
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file; run the preparation first"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg}); "
+            "remove the file and run the preparation again"
+        ) from error
+
+
+def write_table(path, lines):
+    """Write lines as CSV, complete or not at all.
+
+    Arguments
+    ---------
+    path : str or Path
+        Its folder is made.
+    lines : list of dict
+        Column to value; what a line does not have stays empty.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.csv"
+    >>> write_table(path, [{"id": "a"}, {"snr": 1.5}]).read_text().split()
+    ['id,snr', 'a,', ',1.5']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, restval="")
+            writer.writeheader()
+            writer.writerows(lines)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,159 @@
+"""Work shared among processes, which end when their parent does."""
+
+import multiprocessing
+import os
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+
+import torch
+from tqdm.auto import tqdm
+
+
+def run_jobs(function, jobs, num_workers=1):
+    """Call a function for each of many jobs, in this or in other processes.
+
+    Each call runs with one thread of torch, so that results do not depend on
+    how many threads happen to be free.
+
+    Arguments
+    ---------
+    function : callable
+        With more than one worker it must be picklable: a function of a
+        module, or ``functools.partial`` of one.
+    jobs : sequence
+        Its arguments, one each.
+    num_workers : int
+        Processes; 1 works in this one.
+
+    Yields
+    ------
+    tuple
+        Index of the job and what the function gave, as they are finished.
+
+    Raises
+    ------
+    RuntimeError
+        If a worker was killed. What the function raises is raised here.
+
+    Example
+    -------
+    >>> list(run_jobs(abs, [-1, 2]))
+    [(0, 1), (1, 2)]
+    """
+    num_workers = min(num_workers, len(jobs))
+    if num_workers <= 1:
+        for index, job in enumerate(jobs):
+            yield index, _call(function, job)
+        return
+    # Forked children may hang in the thread pools of the parent.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        num_workers, mp_context=context, initializer=_end_with_parent
+    ) as pool:
+        calls = {
+            pool.submit(_call, function, job): index
+            for index, job in enumerate(jobs)
+        }
+        try:
+            for call in as_completed(calls):
+                yield calls[call], call.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "a worker was killed (out of memory?); run the same command "
+                "again to continue, with fewer workers if it happens again. "
+                'A script that starts workers needs `if __name__ == "__main__"'
+                ":` around its code"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _call(function, job):
+    """Call with a single thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return function(job)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _end_with_parent():
+    """End this worker when the process that started it is killed."""
+    sentinel = multiprocessing.parent_process().sentinel
+
+    def watch():
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def is_main_process():
+    """Whether this process is the one that talks to the user.
+
+    Worker processes and every rank but the first of a distributed run
+    (``RANK`` as set by torchrun) are not.
+
+    Returns
+    -------
+    bool
+        True in the first process.
+
+    Example
+    -------
+    >>> is_main_process()
+    True
+    """
+    if multiprocessing.parent_process() is not None:
+        return False
+    return os.environ.get("RANK", "0") == "0"
+
+
+def progress(
+    iterable=None, *, total=None, description="", unit="it", initial=0
+):
+    """Wrap ``iterable`` into a progress bar.
+
+    Written to standard error; silent off the main process, and refreshed
+    only every ten seconds when standard error is a file, so that logs stay
+    short.
+
+    Arguments
+    ---------
+    iterable : iterable
+        What to count; without it the bar is moved by ``bar.update(n)``.
+    total : int
+        Number of items (bytes when ``unit`` is ``"B"``).
+    description : str
+        Text before the bar.
+    unit : str
+        ``"B"`` counts bytes in powers of 1024.
+    initial : int
+        Items done before, for work that is resumed.
+
+    Returns
+    -------
+    tqdm.tqdm
+        The bar, an iterator and a context manager.
+
+    Example
+    -------
+    >>> sum(progress([1, 2, 3], description="adding"))
+    6
+    """
+    return tqdm(
+        iterable,
+        total=total,
+        desc=description,
+        unit=unit,
+        initial=initial,
+        unit_scale=unit == "B",
+        unit_divisor=1024 if unit == "B" else 1000,
+        disable=not is_main_process(),
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        leave=True,
+    )

@@ -1,0 +1,1 @@
+"""Binaural-WSJ0Mix: talkers at two ears."""

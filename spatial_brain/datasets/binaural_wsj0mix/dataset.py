@@ -1,0 +1,486 @@
+"""The training, validation and test set of an experiment with two ears.
+
+A manifest entry describes a mixture (``mixture``), says how long it lasts
+(``duration``, seconds) and, if it lies on disk, in which files (``mix_wav``,
+``sources_wav``, ``noise_wav``). Whatever it is, an item has
+
+* ``mix`` [T, 2], ``sources`` [T, 2, C] and ``noise`` [T, 2] (zeros where
+  there is none), float32, ear 0 left; without augmentation the mixture is the
+  sum of the others;
+* ``azimuths`` and ``elevations`` [C], degrees, azimuths counter-clockwise;
+  ``t60`` [1], seconds, 0 in the free field; ``speakers`` and ``head``.
+"""
+
+from operator import itemgetter
+from pathlib import Path
+
+import torch
+
+from spatial_brain.dataio.audio import AudioFileError, read_audio
+from spatial_brain.dataio.dataset import SeededDataset
+from spatial_brain.dataio.manifest import write_manifest
+from spatial_brain.datasets.binaural_wsj0mix.brirs import load_rooms
+from spatial_brain.datasets.binaural_wsj0mix.dynamic_mixing import (
+    dynamic_mixer,
+    read_plan,
+)
+from spatial_brain.datasets.binaural_wsj0mix.files import generate_mixtures
+from spatial_brain.datasets.binaural_wsj0mix.noise import (
+    DiffuseNoise,
+    FolderNoise,
+)
+from spatial_brain.datasets.binaural_wsj0mix.published import SPLIT_FOLDERS
+from spatial_brain.datasets.binaural_wsj0mix.rendering import (
+    BinauralMixture,
+    SpeechRenderer,
+    compat_behaviours,
+    read_mixtures,
+)
+from spatial_brain.datasets.binaural_wsj0mix.sampling import SPLITS
+from spatial_brain.simulation.hrtf import load_hrtfs
+
+ORDERS = ("original", "ascending", "descending")
+_KEYS = (
+    *("mix", "sources", "noise"),
+    *("azimuths", "elevations", "t60", "speakers", "head"),
+)
+
+
+class MixtureReader:
+    """Reads or renders the mixture of a manifest entry.
+
+    Arguments
+    ---------
+    fs : int
+        Rate which files must have, Hz.
+    renderer : MixtureRenderer, optional
+        For mixtures that do not lie on disk.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.audio import write_audio
+    >>> mix, talker = (f"{getfixture('tmp_path')}/{x}.wav" for x in "ms")
+    >>> for path in (mix, talker):
+    ...     write_audio(path, torch.zeros(9, 2), 8000)
+    >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (0.0,))
+    >>> entry = mixture_entry(mixture, 1.0, mix_wav=mix, sources_wav=[talker])
+    >>> MixtureReader(8000)(entry)["sources"].shape
+    torch.Size([9, 2, 1])
+    """
+
+    def __init__(self, fs, renderer=None):
+        self.fs, self.renderer = fs, renderer
+
+    def __call__(self, entry, rng=None):
+        """Signals of a mixture.
+
+        Arguments
+        ---------
+        entry : dict
+            From ``mixture_entry``.
+        rng : numpy.random.Generator
+            Not used: the mixture is fixed.
+
+        Returns
+        -------
+        dict
+            ``mix``, ``sources``, ``noise`` (or None), ``mixture``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file is missing.
+        ValueError
+            If one is damaged, or has another rate, length or number of
+            channels.
+        """
+        mixture = BinauralMixture.from_dict(entry["mixture"])
+        if "mix_wav" in entry:
+            return self._from_disk(entry) | {"mixture": mixture}
+        if self.renderer is None:
+            raise ValueError(
+                f"mixture {mixture.name} does not lie on disk, and there is no "
+                "renderer to make it"
+            )
+        return self.renderer.render(mixture) | {"mixture": mixture}
+
+    def _from_disk(self, entry):
+        """Signals that lie on disk."""
+        paths = [entry["mix_wav"], *entry["sources_wav"]]
+        if "noise_wav" in entry:
+            paths.append(entry["noise_wav"])
+        signals = [
+            read_audio(path, fs=self.fs, num_channels=2)[0] for path in paths
+        ]
+        for path, signal in zip(paths, signals, strict=True):
+            if len(signal) != len(signals[0]):
+                raise AudioFileError(
+                    f"{path}: has {len(signal)} samples, {paths[0]} has "
+                    f"{len(signals[0])}; generate the mixture again"
+                )
+        count = len(entry["sources_wav"])
+        return {
+            "mix": signals[0],
+            "sources": torch.stack(signals[1 : count + 1], dim=-1),
+            "noise": signals[-1] if "noise_wav" in entry else None,
+        }
+
+
+def mixture_dataset(entries, read, *, seed, augment=None, sorting="original"):
+    """Data set of mixtures.
+
+    Arguments
+    ---------
+    entries : dict
+        Manifest of ``mixture_entry``s; for mixtures that are drawn anew the
+        ids and what ``read`` needs.
+    read : callable
+        ``MixtureReader`` or ``DynamicMixer``: from an entry and a generator
+        to signals and description.
+    seed : int
+        Of all random choices; item ``i`` in an epoch depends on
+        ``(seed, epoch, i)`` alone, whatever the number of workers or ranks.
+    augment : callable, optional
+        From signals and a generator to signals.
+    sorting : str
+        "original", "ascending" or "descending" in duration.
+
+    Returns
+    -------
+    SeededDataset
+        Its items are listed in the module. The training loop sets its epoch.
+
+    Raises
+    ------
+    ValueError
+        If the sorting is unknown.
+
+    Example
+    -------
+    >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (-30.0,))
+    >>> def read(entry, rng):
+    ...     sources = torch.ones(9, 2, 1)
+    ...     return {"mix": sources.sum(-1), "sources": sources, "noise": None,
+    ...             "mixture": BinauralMixture.from_dict(entry["mixture"])}
+    >>> data = mixture_dataset({"x": mixture_entry(mixture, 1)}, read, seed=1)
+    >>> data[0]["mix"].shape, data[0]["azimuths"]
+    (torch.Size([9, 2]), tensor([30.]))
+    """
+    if sorting not in ORDERS:
+        raise ValueError(f"sorting must be one of {ORDERS}, got {sorting!r}")
+    if sorting != "original":
+        keys = sorted(
+            entries,
+            key=lambda key: entries[key]["duration"],
+            reverse=sorting == "descending",
+        )
+        entries = {key: entries[key] for key in keys}
+
+    def item(entry, rng):
+        signals = read(entry, rng)
+        if augment is not None:
+            signals = augment(signals, rng)
+        if signals["noise"] is None:
+            signals["noise"] = torch.zeros_like(signals["mix"])
+        return signals | _conditions(signals["mixture"])
+
+    dataset = SeededDataset(
+        {
+            key: {"entry": entry, "duration": entry["duration"]}
+            for key, entry in entries.items()
+        },
+        seed,
+    )
+    dataset.add_dynamic_item(item, ["entry", "rng"], "item")
+    # Not a generator: its state would outlive an error.
+    for key in _KEYS:
+        dataset.add_dynamic_item(itemgetter(key), "item", key)
+    dataset.set_output_keys(["id", *_KEYS])
+    return dataset
+
+
+def _conditions(mixture):
+    """Who speaks from where, heard by whom."""
+    azimuths, elevations = mixture.directions
+    return {
+        "azimuths": torch.tensor(azimuths),
+        "elevations": torch.tensor(elevations),
+        "t60": torch.tensor([mixture.t60 or 0.0]),
+        "speakers": list(mixture.speakers),
+        "head": mixture.head,
+    }
+
+
+def speech_of(entries):
+    """Files of speech which the mixtures of a manifest are made of.
+
+    Arguments
+    ---------
+    entries : dict
+        Manifest of ``mixture_entry``s.
+
+    Returns
+    -------
+    list of str
+        Each once.
+
+    Example
+    -------
+    >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (0.0,))
+    >>> speech_of({"x": mixture_entry(mixture, 1.0)})
+    ['a.wav']
+    """
+    return sorted(
+        {
+            name
+            for entry in entries.values()
+            for name in entry["mixture"]["utterances"]
+        }
+    )
+
+
+def binaural_sets(
+    manifest_folder,
+    *,
+    fs,
+    hrtfs=None,
+    speech_root="",
+    mode="min",
+    compat=False,
+    noise=None,
+    augment=None,
+    dynamic_mixing=False,
+    items_per_epoch=None,
+    speech_folder=None,
+    scenes=None,
+    speech_in_memory=False,
+    sorting="original",
+    seed=0,
+):
+    """Data sets of what a preparation described.
+
+    Arguments
+    ---------
+    manifest_folder : str or Path
+        Given to the preparation: ``train.json``, ``valid.json``,
+        ``test.json``; for dynamic mixing see ``dynamic_mixer``.
+    fs : int
+        Sampling rate of the mixtures, Hz.
+    hrtfs : str, Path, HrtfSet, object or None
+        Heads for mixtures made on the fly: as for ``load_hrtfs``, or what a
+        ``MixtureRenderer`` takes as ``heads``. Drawn mixtures in rooms find
+        these themselves.
+    speech_root : str or Path
+        Where relative paths of utterances begin.
+    mode : str
+        "min" or "max", see ``MixtureRenderer``.
+    compat : bool or sequence of str
+        See ``MixtureRenderer``.
+    noise : str, Path, object or None
+        See ``MixtureRenderer``. Drawn mixtures find theirs themselves; it is
+        diffuse, or with ``compat`` the same at both ears.
+    augment : callable, optional
+        ``BinauralAugmentation``, for training.
+    dynamic_mixing : bool
+        Draw every training mixture anew.
+    items_per_epoch : int, optional
+        Training mixtures drawn in an epoch; default as many as there are in
+        ``train.json``.
+    speech_folder : str or Path, optional
+        Other training speech for dynamic mixing, see ``dynamic_mixer``.
+    scenes : dict, optional
+        For dynamic mixing, arguments of ``SceneDrawer`` in place of those of
+        the preparation.
+    speech_in_memory : bool
+        Read the training speech once and keep it.
+    sorting : str
+        Of the training set, see ``mixture_dataset``.
+    seed : int
+        Of all random choices.
+
+    Returns
+    -------
+    dict
+        "train", "valid", "test" (those prepared) to a ``SeededDataset``, see
+        ``binaural_reader`` for its items.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing was prepared, or files are missing.
+    ValueError
+        If arguments contradict each other.
+
+    Example
+    -------
+    >>> from spatial_brain.datasets.binaural_wsj0mix.prepare import (
+    ...     prepare_drawn_mixtures,
+    ... )
+    >>> few = {"train": 2, "valid": 2, "test": 2}
+    >>> folder = getfixture("tmp_path")
+    >>> _ = prepare_drawn_mixtures(
+    ...     None,
+    ...     folder,
+    ...     num_mixtures={"train": 3, "valid": 2, "test": 2},
+    ...     voices={"num_talkers": few, "utterances_per_talker": 1},
+    ... )
+    >>> sets = binaural_sets(folder, fs=8000)
+    >>> {split: len(data) for split, data in sets.items()}
+    {'train': 3, 'valid': 2, 'test': 2}
+    >>> sets["train"][0]["sources"].shape[1:]
+    torch.Size([2, 2])
+    """
+    entries = _read_all(manifest_folder)
+    renderer = None
+    if dynamic_mixing or not _on_disk(entries):
+        plan = read_plan(manifest_folder, entries)
+        hrtfs, noise = _what_is_heard(plan, fs, hrtfs, noise, compat)
+        renderer = SpeechRenderer(speech_root, hrtfs, fs, mode, compat, noise)
+    reader = MixtureReader(fs, renderer)
+    sets = {
+        split: mixture_dataset(these, reader, seed=seed)
+        for split, these in entries.items()
+        if split != "train"
+    }
+    training = entries.get("train", {})
+    if dynamic_mixing:
+        reader = dynamic_mixer(
+            manifest_folder,
+            entries,
+            renderer,
+            speech_folder=speech_folder,
+            scenes=scenes,
+            max_length=getattr(augment, "needed_length", None),
+        )
+        names = [entry["wav"] for entry in reader.speech.values()]
+        training = _drawn_anew(
+            manifest_folder, items_per_epoch or len(training)
+        )
+    else:
+        names = speech_of(training) if renderer is not None else []
+    if speech_in_memory and renderer is not None:
+        renderer.speech.keep_in_memory(names)
+    if training:
+        train = mixture_dataset(
+            training, reader, seed=seed, augment=augment, sorting=sorting
+        )
+        sets = {"train": train, **sets}
+    return sets
+
+
+def store_mixtures(
+    data_folder,
+    manifest_folder,
+    *,
+    fs,
+    hrtfs=None,
+    mode="min",
+    compat=False,
+    num_workers=1,
+):
+    """Write drawn mixtures to disk, and in the manifests where they lie.
+
+    The folders are those of Binaural-WSJ0Mix, ``wav8k/min/tr/mix`` and so on.
+    Killed at any moment and repeated, it goes on where it stopped.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Gets the folder ``wav8k`` or ``wav16k``.
+    manifest_folder : str or Path
+        Given to ``prepare_drawn_mixtures``, as all below.
+    fs : int
+        Sampling rate, Hz.
+    hrtfs : str, Path or None
+        Heads.
+    mode : str
+        "min" or "max".
+    compat : bool or sequence of str
+        See ``MixtureRenderer``.
+    num_workers : int
+        Processes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing was drawn there, or files are missing.
+    ValueError
+        If the folder holds other mixtures.
+    OSError
+        If the disk has no room for them.
+
+    Example
+    -------
+    >>> store_mixtures("data", "nowhere", fs=8000)
+    Traceback (most recent call last):
+    FileNotFoundError: nowhere: no train.json, ...
+    """
+    entries = _read_all(manifest_folder)
+    plan = read_plan(manifest_folder, entries)
+    if plan is None:
+        raise FileNotFoundError(
+            f"{manifest_folder}: its mixtures were not drawn; those of the "
+            "published lists are generated by their own preparation"
+        )
+    responses, noise = _what_is_heard(plan, fs, hrtfs, None, compat)
+    renderer = SpeechRenderer("", responses, fs, mode, compat, noise)
+    root = Path(data_folder, f"wav{fs // 1000}k", mode)
+    for split, these in entries.items():
+        stored = generate_mixtures(
+            root / SPLIT_FOLDERS[split],
+            these,
+            renderer,
+            num_workers=num_workers,
+        )
+        if stored != these:
+            write_manifest(Path(manifest_folder, f"{split}.json"), stored)
+
+
+def _read_all(manifest_folder):
+    """Manifests of the sets that are there."""
+    entries = {
+        split: read_mixtures(manifest_folder, split)
+        for split in SPLITS
+        if Path(manifest_folder, f"{split}.json").is_file()
+    }
+    if not entries:
+        raise FileNotFoundError(
+            f"{manifest_folder}: no train.json, valid.json or test.json; run "
+            "the preparation (skip_prep False)"
+        )
+    return entries
+
+
+def _what_is_heard(plan, fs, hrtfs, noise, compat):
+    """Responses and noise of mixtures."""
+    resampling = "scipy_resampling" in compat_behaviours(compat)
+    if hrtfs is None or isinstance(hrtfs, (str, Path)):
+        if plan is None or plan["rooms"] is None:
+            hrtfs = load_hrtfs(hrtfs, fs, compat=resampling)
+        else:
+            hrtfs = load_rooms(plan["rooms_folder"], fs, compat=resampling)
+    if noise is None and plan is not None and plan["noise"] is not None:
+        folder = plan["noise"]["folder"]
+        noise = FolderNoise(folder)
+        if not compat_behaviours(compat):
+            noise = DiffuseNoise(folder, hrtfs)
+    return hrtfs, noise
+
+
+def _on_disk(entries):
+    """Whether all mixtures are files."""
+    return all(
+        "mix_wav" in entry
+        for these in entries.values()
+        for entry in these.values()
+    )
+
+
+def _drawn_anew(manifest_folder, count):
+    """Entries of mixtures about which nothing is known yet."""
+    if not count:
+        raise ValueError(
+            f"{manifest_folder}: without train.json, dynamic mixing needs "
+            "items_per_epoch, the number of mixtures in an epoch"
+        )
+    return {f"dynamic{index:06d}": {"duration": 0.0} for index in range(count)}

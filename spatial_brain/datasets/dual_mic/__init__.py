@@ -1,0 +1,1 @@
+"""Mixtures of talkers in simulated rooms at a microphone pair."""

@@ -1,0 +1,350 @@
+"""Checks of SELD data sets before training, and their manifests.
+
+An entry of a manifest describes one clip::
+
+    {"wav": path, "num_samples": int, "fs": int,
+     "events": path of the annotation or null, "dialect": its format,
+     "room": str or null, "fold": str or null, "overlap": str or null}
+
+Where the channels of the file are not in the order W, Y, Z, X, ``channels``
+lists the indices to read, in that order.
+"""
+
+import logging
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from spatial_brain.dataio.annotations import read_events
+from spatial_brain.dataio.audio import AudioFileError, audio_info, check_audio
+from spatial_brain.dataio.manifest import (
+    is_prepared,
+    write_manifest,
+    write_options,
+)
+from spatial_brain.dataio.parallel import progress
+
+logger = logging.getLogger(__name__)
+
+# Annotations that end this much after the audio belong to another file.
+_FRAMES_TOO_MANY = 10
+_LISTED = 10
+
+
+def num_label_frames(num_samples, fs):
+    """Label frames of 100 ms in a clip, the last one perhaps not full.
+
+    Arguments
+    ---------
+    num_samples : int
+        Length of the clip.
+    fs : int
+        Hz, a multiple of 10.
+
+    Returns
+    -------
+    int
+        ``ceil(num_samples / (0.1 * fs))``.
+
+    Example
+    -------
+    >>> num_label_frames(24000, 24000), num_label_frames(24001, 24000)
+    (10, 11)
+    """
+    return math.ceil(num_samples * 10 / fs)
+
+
+def raise_problems(problems, total, what):
+    """Raise ValueError with the number of problems and the first ten.
+
+    Arguments
+    ---------
+    problems : list of str
+        Each names its file.
+    total : int
+        Files looked at.
+    what : str
+        What was looked at, e.g. ``"audio files"``.
+
+    Raises
+    ------
+    ValueError
+        If there is any problem.
+
+    Example
+    -------
+    >>> raise_problems(["a.wav: truncated"], 3, "audio files")
+    Traceback (most recent call last):
+    ValueError: 1 of 3 audio files are unusable:
+      a.wav: truncated
+    """
+    if not problems:
+        return
+    lines = problems[:_LISTED]
+    if len(problems) > _LISTED:
+        lines = [*lines, f"... and {len(problems) - _LISTED} more"]
+    raise ValueError(
+        f"{len(problems)} of {total} {what} are unusable:\n  "
+        + "\n  ".join(lines)
+    )
+
+
+def check_count(folder, found, published, remedy):
+    """Compare the number of clips with the published one.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Named in the message.
+    found, published : int
+        Numbers of clips.
+    remedy : str
+        How to get what is missing.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+
+    Example
+    -------
+    >>> check_count("foa_dev", 599, 600, "Download it again")
+    Traceback (most recent call last):
+    ValueError: foa_dev: has 599 clips, 600 were published. Download it ...
+    """
+    if found != published:
+        raise ValueError(
+            f"{folder}: has {found} clips, {published} were published. "
+            f"{remedy}, or pass check_counts=False to use what is there"
+        )
+
+
+def check_recordings(
+    clips, fs, *, num_channels=4, duration=None, num_workers=8
+):
+    """Read and check the headers of all clips.
+
+    Arguments
+    ---------
+    clips : list of Clip
+        From ``pair_clips``.
+    fs : int
+        Rate every file must have, Hz.
+    num_channels : int
+        Channels every file must have.
+    duration : float, optional
+        Seconds every clip must last (within 0.5 s).
+    num_workers : int
+        Threads.
+
+    Returns
+    -------
+    list of Clip
+        With ``num_samples``.
+
+    Raises
+    ------
+    ValueError
+        If files are unusable; names the first ten and their faults.
+
+    Example
+    -------
+    >>> from spatial_brain.datasets.seld.files import Clip
+    >>> check_recordings([Clip("a", "a.wav")], 24000)
+    Traceback (most recent call last):
+    ValueError: 1 of 1 audio files are unusable:
+      [Errno 2] audio file does not exist; check the path: 'a.wav'
+    """
+
+    def scan(clip):
+        try:
+            info = audio_info(clip.wav)
+            check_audio(info, fs=fs, num_channels=num_channels)
+        except (AudioFileError, OSError) as error:
+            return str(error)
+        if duration is not None and abs(info.duration - duration) > 0.5:
+            return (
+                f"{clip.wav}: lasts {info.duration:.2f} s, every clip of this "
+                f"data set lasts {duration:.0f} s; copy it again"
+            )
+        return replace(clip, num_samples=info.num_samples)
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        results = list(
+            progress(
+                pool.map(scan, clips),
+                total=len(clips),
+                description="reading headers",
+                unit="file",
+            )
+        )
+    problems = [result for result in results if isinstance(result, str)]
+    raise_problems(problems, len(clips), "audio files")
+    return results
+
+
+def check_annotations(clips, fs, dialect, num_classes):
+    """Read all annotations and check their ranges.
+
+    Arguments
+    ---------
+    clips : list of Clip
+        With ``num_samples``; those without annotation are passed over.
+    fs : int
+        Rate of the clips, Hz.
+    dialect : str
+        Format of the annotations.
+    num_classes : int
+        Labels must be below it.
+
+    Raises
+    ------
+    ValueError
+        If files are malformed, labels are out of range, or events lie
+        behind the end of the audio; names the first ten.
+
+    Example
+    -------
+    >>> from spatial_brain.datasets.seld.files import Clip
+    >>> path = getfixture("tmp_path") / "a.csv"
+    >>> _ = path.write_text("0,12,0,30,10\\n")
+    >>> clip = Clip("a", "a.wav", path, num_samples=24000)
+    >>> check_annotations([clip], 24000, "dcase2021", 12)
+    Traceback (most recent call last):
+    ValueError: 1 of 1 annotations are unusable:
+      ...a.csv...
+    """
+    problems, total = [], 0
+    clips = [clip for clip in clips if clip.events is not None]
+    for clip in progress(clips, description="reading annotations", unit="file"):
+        total += 1
+        num_frames = num_label_frames(clip.num_samples, fs)
+        try:
+            table = read_events(clip.events, dialect, num_classes=num_classes)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        last = int(table.frame.max(initial=-1))
+        if last >= num_frames + _FRAMES_TOO_MANY:
+            problems.append(
+                f"{clip.events}: an event in frame {last}, but {clip.wav} ends "
+                f"after frame {num_frames - 1}; it belongs to another clip or "
+                "the audio is incomplete"
+            )
+        elif last >= num_frames:
+            logger.warning(
+                "%s: %d rows after the end of the audio are not used",
+                clip.events,
+                int((table.frame >= num_frames).sum()),
+            )
+    raise_problems(problems, total, "annotations")
+
+
+def clip_entry(clip, fs, dialect, **extra):
+    """Entry of a manifest for a clip.
+
+    Arguments
+    ---------
+    clip : Clip
+        Checked.
+    fs : int
+        Hz.
+    dialect : str
+        Format of its annotation.
+    **extra
+        Further values, such as ``channels``.
+
+    Returns
+    -------
+    dict
+        See the head of this module.
+
+    Example
+    -------
+    >>> from spatial_brain.datasets.seld.files import Clip
+    >>> clip = Clip("mix001", "mix001.wav", num_samples=240)
+    >>> entry = clip_entry(clip, 24000, "starss23")
+    >>> entry["num_samples"], entry["events"], entry["room"]
+    (240, None, None)
+    """
+    return {
+        "wav": os.fspath(clip.wav),
+        "num_samples": clip.num_samples,
+        "fs": fs,
+        "events": None if clip.events is None else os.fspath(clip.events),
+        "dialect": dialect,
+        "room": clip.room,
+        "fold": clip.fold,
+        "overlap": clip.overlap,
+        **extra,
+    }
+
+
+class Manifests:
+    """The manifests one preparation writes, made once per set of arguments.
+
+    Arguments
+    ---------
+    save_folder : str or Path
+        Where they go.
+    names : sequence of str
+        Such as ``("train", "valid", "test")``.
+    options : dict
+        What their content depends on.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> manifests = Manifests(folder, ["train"], {"fold": 1})
+    >>> manifests.ready
+    False
+    >>> paths = manifests.write({"train": {"a": {"wav": "a.wav"}}}, "/data")
+    >>> Manifests(folder, ["train"], {"fold": 1}).ready
+    True
+    """
+
+    def __init__(self, save_folder, names, options):
+        self.paths = {name: Path(save_folder, f"{name}.json") for name in names}
+        self.options = options
+
+    @property
+    def ready(self):
+        """Whether all are there, made with the same options."""
+        return all(
+            is_prepared(path, self.options) for path in self.paths.values()
+        )
+
+    def write(self, splits, data_folder):
+        """Write all manifests, each complete or not at all.
+
+        Arguments
+        ---------
+        splits : dict
+            Name of manifest to its entries (id to entry).
+        data_folder : str or Path
+            Stands as ``{data_root}`` in the paths.
+
+        Returns
+        -------
+        dict
+            Name to path.
+
+        Raises
+        ------
+        ValueError
+            If a split has no clip.
+        """
+        for name, entries in splits.items():
+            if not entries:
+                raise ValueError(
+                    f"{data_folder}: no clip for {name}.json under the chosen "
+                    f"protocol ({self.options}); give all folds of the data, "
+                    "or choose another protocol or other rooms"
+                )
+        for name, path in self.paths.items():
+            write_manifest(path, splits[name], data_root=data_folder)
+            write_options(path, self.options)
+            logger.info("%s: %d clips", path, len(splits[name]))
+        return self.paths

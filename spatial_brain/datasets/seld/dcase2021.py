@@ -1,0 +1,330 @@
+"""DCASE2021 Task 3: TAU-NIGENS Spatial Sound Events 2021, and a stand-in.
+
+A. Politis, S. Adavanne, D. Krause, A. Deleforge, P. Srivastava, T. Virtanen,
+"A dataset of dynamic reverberant sound scenes with directional interferers
+for sound event localization and detection", DCASE Workshop 2021;
+https://zenodo.org/records/5476980 (version 1.2.0, with the annotations of the
+evaluation), CC BY-NC 4.0. 600 + 200 clips of 60 s, 24 kHz, four channels, as
+first-order Ambisonics (W, Y, Z, X, SN3D) and as a tetrahedral array; 12
+classes, up to three at once, static or moving, with directional interferers
+that are not annotated. On disk::
+
+    foa_dev/dev-{train,val,test}/fold1_room1_mix001.wav ... (600)
+    mic_dev/...             metadata_dev/.../fold1_room1_mix001.csv ...
+    foa_eval/eval-test/mix001.wav ... (200)
+    mic_eval/...            metadata_eval/.../mix001.csv ...
+
+The sub-folders may be there or not.
+"""
+
+import os
+
+from spatial_brain.datasets.seld.checks import (
+    Manifests,
+    check_annotations,
+    check_count,
+    check_recordings,
+    clip_entry,
+)
+from spatial_brain.datasets.seld.files import SERVER, download_parts, find_clips
+from spatial_brain.datasets.seld.synthetic import (
+    clip_numbers,
+    lookalike_options,
+    scene_clip,
+    write_lookalike,
+)
+
+# Classes in the order of their labels, and the embedded kind of sound that
+# stands for each in a look-alike.
+KINDS = {
+    "alarm": "alarm",
+    "crying baby": "crying_baby",
+    "crash": "crash",
+    "barking dog": "barking_dog",
+    "female scream": "scream_female",
+    "female speech": "speech_female",
+    "footsteps": "footsteps",
+    "knocking on door": "knock",
+    "male scream": "scream_male",
+    "male speech": "speech_male",
+    "ringing phone": "telephone",
+    "piano": "piano",
+}
+CLASS_NAMES = tuple(KINDS)
+# Directional interferers of a look-alike, which are not annotated.
+INTERFERERS = ("engine", "fire", "printer")
+SAMPLE_RATE = 24000
+DURATION = 60.0
+RECORD = 5476980
+# Published clips of each part.
+COUNTS = {"dev": 600, "eval": 200}
+FORMATS = ("foa", "mic")
+DIALECT = "dcase2021"
+
+_NAMES = {
+    "dev": r"fold(?P<fold>\d+)_room(?P<room>\d+)_mix\d+",
+    "eval": r"mix\d+",
+}
+# Part and folds of each manifest; None: all clips of the part.
+PROTOCOLS = {
+    "dev": {
+        "train": ("dev", (1, 2, 3, 4, 5)),
+        "valid": ("dev", (6,)),
+        "test": ("eval", None),
+    },
+    "original": {
+        "train": ("dev", None),
+        "valid": ("eval", None),
+        "test": ("eval", None),
+    },
+    "official": {
+        "train": ("dev", (1, 2, 3, 4)),
+        "valid": ("dev", (5,)),
+        "test": ("dev", (6,)),
+    },
+}
+
+
+def prepare_dcase2021(
+    data_folder,
+    save_folder,
+    *,
+    format="foa",
+    protocol="dev",
+    download=False,
+    check_counts=True,
+    keep_archives=False,
+    num_workers=8,
+    skip_prep=False,
+    server=SERVER,
+):
+    """Write the manifests ``train.json``, ``valid.json`` and ``test.json``.
+
+    Archives in the data folder are unpacked; audio is neither moved nor
+    copied. Nothing is done when the manifests are there and were made with
+    the same arguments. For entries see ``spatial_brain.datasets.seld.checks``.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Holds ``foa_dev``, ``metadata_dev``, ``foa_eval``, ``metadata_eval``
+        (or ``mic_...``), with or without sub-folders, or their archives.
+    save_folder : str or Path
+        Where the manifests go.
+    format : str
+        ``"foa"`` or ``"mic"``.
+    protocol : str
+        ``"dev"``: train on folds 1 to 5, select on fold 6, test on the
+        evaluation set. ``"official"``: folds 1 to 4, 5 and 6. ``"original"``
+        (PSELDNets): train on all folds, select and test on the evaluation
+        set, so that its scores are optimistic.
+    download : bool
+        Download what is missing from Zenodo (FOA: 7.6 GB).
+    check_counts : bool
+        Compare the numbers of clips with the published ones.
+    keep_archives : bool
+        Keep downloaded archives after they were unpacked.
+    num_workers : int
+        Threads that read headers.
+    skip_prep : bool
+        Trust the manifests that are there.
+    server : str
+        Address of Zenodo.
+
+    Returns
+    -------
+    dict
+        ``"train"``, ``"valid"``, ``"test"`` to the path of the manifest.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the data, or annotations, are missing; says how to get them.
+    ValueError
+        If arguments are unknown, or files or their number are not as they
+        should be.
+    DownloadError
+        (an OSError) If the download fails; the next call continues it.
+
+    Example
+    -------
+    >>> prepare_dcase2021("nowhere", "save", format="stereo")
+    Traceback (most recent call last):
+    ValueError: format must be one of ('foa', 'mic'), got 'stereo'
+    """
+    for name, value, known in (
+        ("format", format, FORMATS),
+        ("protocol", protocol, tuple(PROTOCOLS)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {known}, got {value!r}")
+    lookalike = lookalike_options(data_folder)
+    options = {
+        "data_folder": os.path.abspath(data_folder),
+        "format": format,
+        "protocol": protocol,
+        "check_counts": check_counts,
+        "lookalike": lookalike,
+    }
+    splits = PROTOCOLS[protocol]
+    manifests = Manifests(save_folder, splits, options)
+    if skip_prep or manifests.ready:
+        return manifests.paths
+    parts = sorted({part for part, _ in splits.values()})
+    if download:
+        names = [f"{kind}_{p}" for p in parts for kind in (format, "metadata")]
+        download_parts(
+            RECORD,
+            names,
+            data_folder,
+            server=server,
+            keep_archives=keep_archives,
+        )
+    published = check_counts and lookalike is None
+    clips = {
+        part: _clips(data_folder, format, part, published, num_workers)
+        for part in parts
+    }
+    return manifests.write(
+        {
+            name: {
+                clip.id: clip_entry(clip, SAMPLE_RATE, DIALECT)
+                for clip in clips[part]
+                if folds is None or int(clip.fold) in folds
+            }
+            for name, (part, folds) in splits.items()
+        },
+        data_folder,
+    )
+
+
+def _clips(data_folder, format, part, published, num_workers):
+    """Checked clips of the development or of the evaluation set."""
+    remedy = (
+        f"Put {format}_{part} and metadata_{part} of "
+        f"{SERVER}/records/{RECORD} there (folders or archives), or pass "
+        "--download True to fetch them"
+    )
+    clips = find_clips(
+        data_folder,
+        f"{format}_{part}",
+        f"metadata_{part}",
+        _NAMES[part],
+        remedy,
+    )
+    if published:
+        check_count(
+            f"{data_folder}: {format}_{part}",
+            len(clips),
+            COUNTS[part],
+            remedy,
+        )
+    clips = check_recordings(
+        clips,
+        SAMPLE_RATE,
+        duration=DURATION if published else None,
+        num_workers=num_workers,
+    )
+    check_annotations(clips, SAMPLE_RATE, DIALECT, len(CLASS_NAMES))
+    return clips
+
+
+def write_dcase2021_lookalike(
+    data_folder,
+    *,
+    clips=None,
+    duration=DURATION,
+    formats=("foa",),
+    seed=0,
+    num_workers=1,
+    bank=None,
+    scene=None,
+):
+    """Write a small DCASE2021 of synthetic events in simulated rooms.
+
+    Folders, names, formats and annotations are those of the real one.
+    Interrupted, it goes on where it stopped; with other arguments it is made
+    again. Real data are never touched.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Gets the folders.
+    clips : dict
+        Number of clips of ``"train"`` (folds 1 to 5), ``"valid"`` (fold 6)
+        and ``"test"`` (evaluation); default 20, 5 and 5.
+    duration : float
+        Seconds a clip.
+    formats : sequence of str
+        ``"foa"``, ``"mic"`` or both.
+    seed : int
+        The same seed writes the same files.
+    num_workers : int
+        Processes.
+    bank : EventBank, optional
+        Sounds; default: the embedded kind for each of the 12 classes, and
+        interferers.
+    scene : dict, optional
+        Options of all scenes, see
+        ``spatial_brain.datasets.seld.event_bank.write_scenes``.
+
+    Returns
+    -------
+    Path
+        The data folder.
+
+    Raises
+    ------
+    ValueError
+        If real data lie there, or splits are unknown.
+
+    Example
+    -------
+    >>> write_dcase2021_lookalike("data", clips={"training": 3})
+    Traceback (most recent call last):
+    ValueError: clips must give numbers of train, valid, test, ...
+    """
+    numbers = clip_numbers(clips, {"train": 20, "valid": 5, "test": 5})
+    listed = []
+    for split, number in numbers.items():
+        for index in range(number):
+            part, folder, name, room = _place(split, index)
+            folders = {form: f"{form}_{part}/{folder}" for form in formats}
+            listed.append(
+                scene_clip(
+                    data_folder,
+                    name,
+                    folders,
+                    f"metadata_{part}/{folder}/{name}.csv",
+                    duration=duration,
+                    dialect=DIALECT,
+                    scene={"room_seed": room},
+                )
+            )
+    return write_lookalike(
+        data_folder,
+        listed,
+        options={"name": "DCASE2021", "clips": numbers, "duration": duration},
+        kinds=KINDS,
+        interferers=INTERFERERS,
+        bank=bank,
+        fs=SAMPLE_RATE,
+        formats=formats,
+        seed=seed,
+        num_workers=num_workers,
+        scene={"max_overlap": 3, **(scene or {})},
+    )
+
+
+def _place(split, index):
+    """Part, sub-folder, name and room of a clip of the look-alike."""
+    if split == "test":
+        # As in the real one, names do not tell the rooms.
+        return "eval", "eval-test", f"mix{index + 1:03d}", 71 + index % 3
+    fold, number = (
+        (index % 5 + 1, index // 5) if split == "train" else (6, index)
+    )
+    room, mix = number % 2 + 1, number // 2 + 1
+    folder = {5: "dev-val", 6: "dev-test"}.get(fold, "dev-train")
+    name = f"fold{fold}_room{room}_mix{mix:03d}"
+    return "dev", folder, name, 10 * fold + room

@@ -1,0 +1,418 @@
+"""STARSS23 (and STARSS22): sound events of real rooms, and a stand-in.
+
+K. Shimada, A. Politis, P. Sudarsanam, D. Krause, K. Uchida, S. Adavanne,
+A. Hakala, Y. Koyama, N. Takahashi, S. Takahashi, T. Virtanen, Y. Mitsufuji,
+"STARSS23: An audio-visual dataset of spatial recordings of real scenes with
+spatiotemporal annotations of sound events", NeurIPS 2023;
+https://zenodo.org/records/7880637, MIT licence. 168 + 79 clips of 0.5 to 6
+minutes, 24 kHz, four channels, as first-order Ambisonics (W, Y, Z, X, SN3D)
+and as a tetrahedral array; 13 classes, up to five at once, with distances in
+centimetres; the evaluation has no annotations. On disk::
+
+    foa_dev/dev-{train,test}-{sony,tau}/fold3_room4_mix001.wav ... (168)
+    mic_dev/...             metadata_dev/.../fold3_room4_mix001.csv ...
+    foa_eval/mix001.wav ... (79)    mic_eval/...
+
+The sub-folders may be there or not. STARSS22 has the same layout, without
+distances.
+"""
+
+import logging
+import os
+from dataclasses import replace
+
+from spatial_brain.datasets.seld.checks import (
+    Manifests,
+    check_annotations,
+    check_count,
+    check_recordings,
+    clip_entry,
+)
+from spatial_brain.datasets.seld.files import (
+    AUDIO_SUFFIXES,
+    SERVER,
+    download_parts,
+    find_clips,
+    list_files,
+    pair_clips,
+    unpack_part,
+)
+from spatial_brain.datasets.seld.synthetic import (
+    clip_numbers,
+    lookalike_options,
+    scene_clip,
+    write_lookalike,
+)
+
+# Classes in the order of their labels, and the embedded kind of sound that
+# stands for each.
+KINDS = {
+    "Female speech, woman speaking": "speech_female",
+    "Male speech, man speaking": "speech_male",
+    "Clapping": "clapping",
+    "Telephone": "telephone",
+    "Laughter": "laughter",
+    "Domestic sounds": "domestic",
+    "Walk, footsteps": "footsteps",
+    "Door, open or close": "door",
+    "Music": "music",
+    "Musical instrument": "instrument",
+    "Water tap, faucet": "water",
+    "Bell": "bell",
+    "Knock": "knock",
+}
+SAMPLE_RATE = 24000
+# Fold and rooms of each split, with the site that recorded there.
+ROOMS = {
+    "train": (3, ((4, "tau"), (21, "sony"), (6, "tau"), (12, "tau"))),
+    "valid": (3, ((9, "tau"), (22, "sony"))),
+    "test": (4, ((2, "tau"), (23, "sony"))),
+}
+
+
+def write_starss23_lookalike(
+    data_folder,
+    *,
+    clips=None,
+    duration=60.0,
+    formats=("foa",),
+    seed=0,
+    num_workers=1,
+    bank=None,
+    scene=None,
+):
+    """Write a small STARSS23 of synthetic events in simulated rooms.
+
+    Folders, names, formats and annotations (with distances) are those of the
+    real one. Interrupted, it goes on where it stopped; with other arguments
+    it is made again. Real data are never touched.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Gets the folders.
+    clips : dict
+        Number of clips of ``"train"`` (rooms 4, 6, 12 and 21), ``"valid"``
+        (rooms 9 and 22), ``"test"`` (rooms 2 and 23) and ``"eval"`` (the
+        evaluation, without annotations); default 20, 4, 6 and 0.
+    duration : float
+        Seconds a clip.
+    formats : sequence of str
+        ``"foa"``, ``"mic"`` or both.
+    seed : int
+        The same seed writes the same files.
+    num_workers : int
+        Processes.
+    bank : EventBank, optional
+        Sounds; default: the embedded kind for each of the 13 classes.
+    scene : dict, optional
+        Options of all scenes, see
+        ``spatial_brain.datasets.seld.event_bank.write_scenes``.
+
+    Returns
+    -------
+    Path
+        The data folder.
+
+    Raises
+    ------
+    ValueError
+        If real data lie there, or splits are unknown.
+
+    Example
+    -------
+    >>> write_starss23_lookalike("data", clips={"fold3": 3})
+    Traceback (most recent call last):
+    ValueError: clips must give numbers of train, valid, test, eval, ...
+    """
+    numbers = clip_numbers(
+        clips, {"train": 20, "valid": 4, "test": 6, "eval": 0}
+    )
+    listed = []
+    for split, number in numbers.items():
+        for index in range(number):
+            part, folder, name, room = _place(split, index)
+            listed.append(
+                scene_clip(
+                    data_folder,
+                    name,
+                    {form: f"{form}_{part}/{folder}" for form in formats},
+                    None
+                    if part == "eval"
+                    else f"metadata_{part}/{folder}/{name}.csv",
+                    duration=duration,
+                    dialect="starss23",
+                    scene={"room_seed": room},
+                )
+            )
+    return write_lookalike(
+        data_folder,
+        listed,
+        options={"name": "STARSS23", "clips": numbers, "duration": duration},
+        kinds=KINDS,
+        bank=bank,
+        fs=SAMPLE_RATE,
+        formats=formats,
+        seed=seed,
+        num_workers=num_workers,
+        scene={"max_overlap": 3, **(scene or {})},
+    )
+
+
+def _place(split, index):
+    """Part, sub-folder, name and room of a clip."""
+    if split == "eval":
+        # As in the real one, names do not tell the rooms.
+        return "eval", "", f"mix{index + 1:03d}", 71 + index % 3
+    fold, rooms = ROOMS[split]
+    room, site = rooms[index % len(rooms)]
+    kind = "test" if split == "test" else "train"
+    name = f"fold{fold}_room{room}_mix{index // len(rooms) + 1:03d}"
+    return "dev", f"dev-{kind}-{site}", name, room
+
+
+logger = logging.getLogger(__name__)
+
+CLASS_NAMES = tuple(KINDS)
+RECORD = 7880637
+# Published clips of each part of STARSS23.
+COUNTS = {"dev": 168, "eval": 79}
+FORMATS = ("foa", "mic")
+PROTOCOLS = ("dev", "original")
+TRAIN_FOLD, TEST_FOLD = "3", "4"
+# Training rooms of Tampere (TAU) and Tokyo (Sony) that are held out.
+VALID_ROOMS = (9, 22)
+_DEV_NAME = r"fold(?P<fold>\d+)_room(?P<room>\d+)_mix\d+"
+_EVAL_NAME = r"mix\d+"
+
+
+def prepare_starss23(
+    data_folder,
+    save_folder,
+    *,
+    format="foa",
+    protocol="dev",
+    valid_rooms=VALID_ROOMS,
+    synthetic_folder=None,
+    evaluation=False,
+    download=False,
+    check_counts=True,
+    keep_archives=False,
+    num_workers=8,
+    skip_prep=False,
+    server=SERVER,
+):
+    """Write the manifests ``train.json``, ``valid.json`` and ``test.json``.
+
+    Archives in the data folder are unpacked; audio is neither moved nor
+    copied. Nothing is done when the manifests are there and were made with
+    the same arguments. For entries see ``spatial_brain.datasets.seld.checks``.
+    STARSS22 is recognised by its annotations.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Holds ``foa_dev`` (or ``mic_dev``) and ``metadata_dev``, with or
+        without sub-folders, or their archives.
+    save_folder : str or Path
+        Where the manifests go.
+    format : str
+        ``"foa"`` or ``"mic"``.
+    protocol : str
+        ``"dev"``: train on fold 3 without ``valid_rooms``, select on these,
+        test on fold 4. ``"original"`` (PSELDNets, and the challenge's
+        baseline): train on fold 3, select and test on fold 4, so that its
+        scores are optimistic.
+    valid_rooms : sequence of int
+        Rooms of fold 3 that ``"dev"`` holds out.
+    synthetic_folder : str or Path, optional
+        More training clips: a folder with ``foa_dev`` or ``foa`` (or
+        ``mic...``) and ``metadata_dev`` or ``metadata``, such as the official
+        synthetic mixtures, https://zenodo.org/records/6406873.
+    evaluation : bool
+        Also write ``eval.json`` with the evaluation clips, which have no
+        annotations (``"events": null``).
+    download : bool
+        Download what is missing from Zenodo (FOA: 3.4 GB, and 1.6 GB for the
+        evaluation).
+    check_counts : bool
+        Compare the numbers of clips with the published ones of STARSS23.
+    keep_archives : bool
+        Keep downloaded archives after they were unpacked.
+    num_workers : int
+        Threads that read headers.
+    skip_prep : bool
+        Trust the manifests that are there.
+    server : str
+        Address of Zenodo.
+
+    Returns
+    -------
+    dict
+        ``"train"``, ``"valid"``, ``"test"`` (and ``"eval"``) to the path of
+        the manifest.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the data, or annotations, are missing; says how to get them.
+    ValueError
+        If arguments are unknown, or files or their number are not as they
+        should be.
+    DownloadError
+        (an OSError) If the download fails; the next call continues it.
+
+    Example
+    -------
+    >>> prepare_starss23("nowhere", "save", protocol="official")
+    Traceback (most recent call last):
+    ValueError: protocol must be one of ('dev', 'original'), got 'official'
+    """
+    for name, value, known in (
+        ("format", format, FORMATS),
+        ("protocol", protocol, PROTOCOLS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {known}, got {value!r}")
+    lookalike = lookalike_options(data_folder)
+    rooms = sorted(map(int, valid_rooms)) if protocol == "dev" else None
+    options = {
+        "data_folder": os.path.abspath(data_folder),
+        "format": format,
+        "protocol": protocol,
+        "valid_rooms": rooms,
+        "synthetic_folder": synthetic_folder
+        and os.path.abspath(synthetic_folder),
+        "check_counts": check_counts,
+        "lookalike": lookalike,
+    }
+    names = ["train", "valid", "test"] + ["eval"] * evaluation
+    manifests = Manifests(save_folder, names, options)
+    if skip_prep or manifests.ready:
+        return manifests.paths
+    if download:
+        parts = [f"{format}_dev", "metadata_dev"]
+        download_parts(
+            RECORD,
+            parts + [f"{format}_eval"] * evaluation,
+            data_folder,
+            server=server,
+            keep_archives=keep_archives,
+        )
+    published = check_counts and lookalike is None
+    dev = _development(data_folder, format, published, num_workers)
+    splits = _split(data_folder, dev, rooms)
+    if synthetic_folder is not None:
+        extra = _synthetic(synthetic_folder, format, num_workers)
+        splits["train"] = {**extra, **splits["train"]}
+    if evaluation:
+        splits["eval"] = _evaluation(
+            data_folder, format, published, num_workers
+        )
+    return manifests.write(splits, data_folder)
+
+
+def _remedy(format, part):
+    """How to get a part of the data."""
+    metadata = " and metadata_dev" if part == "dev" else ""
+    return (
+        f"Put {format}_{part}{metadata} of {SERVER}/records/{RECORD} there "
+        "(folders or archives), or pass --download True to fetch them"
+    )
+
+
+def _development(data_folder, format, published, num_workers):
+    """Checked entries of the development set, both folds."""
+    remedy = _remedy(format, "dev")
+    found = find_clips(
+        data_folder, f"{format}_dev", "metadata_dev", _DEV_NAME, remedy
+    )
+    clips = [clip for clip in found if clip.fold in (TRAIN_FOLD, TEST_FOLD)]
+    if len(clips) < len(found):
+        logger.warning(
+            "%s: %d clips of other folds than %s and %s are left out; put "
+            "synthetic ones into a synthetic_folder",
+            data_folder,
+            len(found) - len(clips),
+            TRAIN_FOLD,
+            TEST_FOLD,
+        )
+    dialect = _dialect(clips)
+    if published and dialect == "starss23":
+        check_count(
+            f"{data_folder}: {format}_dev",
+            len(clips),
+            COUNTS["dev"],
+            remedy,
+        )
+    return _checked(clips, dialect, num_workers)
+
+
+def _checked(clips, dialect, num_workers):
+    """Entries of clips, after a look at their headers and annotations."""
+    clips = check_recordings(clips, SAMPLE_RATE, num_workers=num_workers)
+    check_annotations(clips, SAMPLE_RATE, dialect, len(CLASS_NAMES))
+    return {clip.id: clip_entry(clip, SAMPLE_RATE, dialect) for clip in clips}
+
+
+def _dialect(clips):
+    """Format of the annotations, by the columns of the first event."""
+    for clip in clips:
+        with open(clip.events, encoding="utf-8") as file:
+            columns = file.readline().count(",") + 1
+        if columns > 1:
+            return "starss22" if columns == 5 else "starss23"
+    return "starss23"
+
+
+def _split(data_folder, entries, rooms):
+    """Entries of each manifest; ``rooms`` are held out, if any."""
+    train = {k: e for k, e in entries.items() if e["fold"] == TRAIN_FOLD}
+    test = {k: e for k, e in entries.items() if e["fold"] == TEST_FOLD}
+    if rooms is None:
+        return {"train": train, "valid": test, "test": test}
+    present = sorted({int(entry["room"]) for entry in train.values()})
+    if not rooms or not set(rooms) < set(present):
+        raise ValueError(
+            f"{data_folder}: cannot hold out rooms {rooms} for validation; "
+            f"fold {TRAIN_FOLD} has rooms {present}: choose some of these, not "
+            "all, with valid_rooms"
+        )
+    valid = {k: e for k, e in train.items() if int(e["room"]) in rooms}
+    train = {k: e for k, e in train.items() if k not in valid}
+    return {"train": train, "valid": valid, "test": test}
+
+
+def _evaluation(data_folder, format, published, num_workers):
+    """Checked entries of the evaluation clips."""
+    part, remedy = f"{format}_eval", _remedy(format, "eval")
+    clips = find_clips(data_folder, part, None, _EVAL_NAME, remedy)
+    if published:
+        check_count(
+            f"{data_folder}: {part}", len(clips), COUNTS["eval"], remedy
+        )
+    return _checked(clips, "starss23", num_workers)
+
+
+def _synthetic(folder, format, num_workers):
+    """Checked entries of further training clips."""
+    places = []
+    for kind in (format, "metadata"):
+        for name in (f"{kind}_dev", kind):
+            place = unpack_part(folder, name)
+            if place is not None:
+                places.append(place)
+                break
+        else:
+            raise FileNotFoundError(
+                f"{folder}: neither {kind}_dev nor {kind} is there; give a "
+                "folder with both audio and metadata as synthetic_folder"
+            )
+    clips = pair_clips(
+        list_files(places[0], AUDIO_SUFFIXES),
+        list_files(places[1], (".csv",)),
+        _DEV_NAME,
+        what=places[0],
+    )
+    clips = [replace(clip, id=f"synthetic_{clip.id}") for clip in clips]
+    return _checked(clips, _dialect(clips), num_workers)

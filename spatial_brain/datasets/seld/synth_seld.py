@@ -1,0 +1,163 @@
+"""Sound scenes simulated from any collection of dry events.
+
+Each split has its own sounds, rooms and random numbers: nothing that is
+tested was trained on.
+"""
+
+import os
+from pathlib import Path
+
+from spatial_brain.datasets.seld.checks import Manifests, clip_entry
+from spatial_brain.datasets.seld.event_bank import EventBank
+from spatial_brain.datasets.seld.files import Clip
+from spatial_brain.datasets.seld.synthetic import scene_clip, write_lookalike
+
+DIALECT = "starss23"
+SPLITS = ("train", "valid", "test")
+# So many rooms a split may have; the seeds of splits lie so far apart.
+_MOST_ROOMS = 10**6
+
+
+def prepare_simulated_scenes(
+    data_folder,
+    save_folder,
+    *,
+    class_names,
+    clips,
+    num_rooms,
+    event_folder=None,
+    duration=60.0,
+    format="foa",
+    fs=24000,
+    seed=0,
+    num_workers=1,
+    scene=None,
+):
+    """Simulate scenes that are not there yet, and write their manifests.
+
+    Interrupted, it goes on where it stopped; with other arguments the scenes
+    are made again.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Gets ``train``, ``valid`` and ``test``, each with ``foa`` (or
+        ``mic``) and ``metadata``.
+    save_folder : str or Path
+        Where ``train.json``, ``valid.json`` and ``test.json`` go.
+    class_names : sequence of str
+        Classes in the order of their labels.
+    clips : dict
+        Number of clips of each split.
+    num_rooms : dict
+        Number of rooms of each split, shared by its clips in turn.
+    event_folder : str or Path, optional
+        Dry recordings, see ``EventBank.from_folder``; each split takes those
+        of its own. None: the embedded sounds, whose kinds are the classes.
+    duration : float
+        Seconds a clip.
+    format : str
+        ``"foa"`` or ``"mic"``.
+    fs : int
+        Sampling rate, Hz.
+    seed : int
+        The same seed makes the same scenes.
+    num_workers : int
+        Processes.
+    scene : dict, optional
+        Options of ``spatial_brain.simulation.sound_scenes.plan.draw_scene``.
+
+    Returns
+    -------
+    dict
+        Split to the path of its manifest.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If recordings are missing or unusable, or numbers are.
+
+    Example
+    -------
+    >>> prepare_simulated_scenes("data", "save", class_names=["knock"],
+    ...                          clips={"train": 1}, num_rooms={"train": 1})
+    Traceback (most recent call last):
+    ValueError: clips must give a number of train, valid and test clips, ...
+    """
+    for name, numbers in (("clips", clips), ("rooms", num_rooms)):
+        if sorted(numbers) != sorted(SPLITS) or min(numbers.values()) < 1:
+            raise ValueError(
+                f"{name} must give a number of train, valid and test {name}, "
+                f"each at least 1, got {numbers}"
+            )
+    if max(num_rooms.values()) > _MOST_ROOMS:
+        raise ValueError(f"at most {_MOST_ROOMS} rooms a split: {num_rooms}")
+    options = {
+        "class_names": list(class_names),
+        "clips": clips,
+        "num_rooms": num_rooms,
+        "event_folder": event_folder and os.path.abspath(event_folder),
+        "duration": duration,
+        "format": format,
+        "fs": fs,
+        "seed": seed,
+        "scene": scene,
+    }
+    manifests = Manifests(save_folder, SPLITS, options)
+    if manifests.ready:
+        return manifests.paths
+    splits = {}
+    for number, split in enumerate(SPLITS):
+        root = Path(data_folder) / split
+        listed = [
+            _clip(root, index, number, num_rooms[split], format, duration)
+            for index in range(clips[split])
+        ]
+        bank = None
+        if event_folder is not None:
+            bank = EventBank.from_folder(
+                event_folder, split=split, class_names=class_names
+            )
+        write_lookalike(
+            root,
+            listed,
+            options={**options, "split": split},
+            kinds=class_names,
+            bank=bank,
+            fs=fs,
+            formats=(format,),
+            seed=seed * len(SPLITS) + number,
+            num_workers=num_workers,
+            scene=scene,
+        )
+        splits[split] = {
+            clip["name"]: clip_entry(
+                Clip(
+                    clip["name"],
+                    clip["paths"][format],
+                    clip["annotation"],
+                    num_samples=round(duration * fs),
+                    room=clip["name"].split("_")[1],
+                    fold=clip["name"].split("_")[0],
+                ),
+                fs,
+                DIALECT,
+            )
+            for clip in listed
+        }
+    return manifests.write(splits, data_folder)
+
+
+def _clip(root, index, split, num_rooms, format, duration):
+    """A clip of a split, in one of its rooms."""
+    room = index % num_rooms
+    name = f"fold{split + 1}_room{room + 1}_mix{index // num_rooms + 1:04d}"
+    return scene_clip(
+        root,
+        name,
+        {format: format},
+        f"metadata/{name}.csv",
+        duration=duration,
+        dialect=DIALECT,
+        scene={"room_seed": split * _MOST_ROOMS + room},
+    )

@@ -1,0 +1,341 @@
+"""Dry speech for simulated scenes: which talkers each stage hears.
+
+WSJ0 (LDC93S6A, by licence only) in the LDC's folders or copied into ``tr``,
+``dt`` and ``et``, upper or lower case; LibriSpeech; any other corpus known to
+``spatial_brain.datasets.speech.corpora``; or synthetic talkers where there is
+none.
+"""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spatial_brain.dataio.audio import read_audio
+from spatial_brain.dataio.manifest import (
+    is_prepared,
+    read_manifest,
+    write_manifest,
+    write_options,
+)
+from spatial_brain.datasets.speech.corpora import (
+    Utterance,
+    find_utterances,
+    read_headers,
+)
+from spatial_brain.datasets.speech.synthetic import write_lookalike
+
+# Training, development and evaluation talkers; which the stages hear.
+PARTS = ("tr", "dt", "et")
+_WSJ0_SUBSET = re.compile(r"^si_(tr|dt|et)_[a-z0-9]+$")
+_WSJ0_SUFFIXES = (".wav", ".flac", ".sph", ".wv1")
+_WSJ0_DEPTH = 4
+_SPLIT_PARTS = {
+    "tr": re.compile(r"^(train|tr\b)"),
+    "dt": re.compile(r"^(dev|val|cv\b|dt\b)"),
+    "et": re.compile(r"^(test|eval|et\b)"),
+}
+# Share of the talkers of a corpus without splits, and embedded talkers.
+_SHARE = 0.1
+_TRIES = 20
+_LOOKALIKE = {"train-clean-100": 12, "dev-clean": 4, "test-clean": 4}
+
+
+def part_of_stage(stage):
+    """Talkers that a stage hears.
+
+    Arguments
+    ---------
+    stage : str
+        As ``simu_scenes.stage_seed``.
+
+    Returns
+    -------
+    str
+        "tr", "dt" or "et".
+
+    Example
+    -------
+    >>> part_of_stage("pretrain"), part_of_stage("pretest_ins_T1000")
+    ('tr', 'et')
+    """
+    kind = stage.removeprefix("pre")
+    return {"train": "tr", "val": "dt"}.get(kind, "et")
+
+
+def prepare_speech(
+    data_folder,
+    save_folder,
+    *,
+    fs=16000,
+    num_talkers=None,
+    utterances_per_talker=8,
+    on_corrupt="raise",
+    seed=0,
+    num_workers=8,
+):
+    """Write manifests of the talkers of each part.
+
+    Entries have ``wav``, ``speaker`` and ``num_samples``. Nothing is done
+    when the manifests are there and were made with the same arguments.
+
+    Arguments
+    ---------
+    data_folder : str or Path or None
+        A corpus; None writes synthetic talkers into ``save_folder``. Corpora
+        without training, development and test sets are divided by talkers.
+    save_folder : str or Path
+        Gets ``speech_tr.json``, ``speech_dt.json``, ``speech_et.json``.
+    fs : int
+        Rate every file must have, Hz.
+    num_talkers : dict, optional
+        Synthetic talkers per LibriSpeech split; default 12, 4 and 4.
+    utterances_per_talker : int
+        Of synthetic talkers.
+    on_corrupt : str
+        "raise", or "report" to go on without unusable files.
+    seed : int
+        Decides on synthetic talkers and on divisions.
+    num_workers : int
+        Threads that read headers.
+
+    Returns
+    -------
+    dict
+        "tr", "dt", "et" to the path of the manifest.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the corpus is not there; says what may take its place.
+    ValueError
+        If files are unusable or there are fewer than three talkers.
+
+    Example
+    -------
+    >>> few = {"train-clean-100": 1, "dev-clean": 1, "test-clean": 1}
+    >>> paths = prepare_speech(
+    ...     None,
+    ...     getfixture("tmp_path"),
+    ...     num_talkers=few,
+    ...     utterances_per_talker=1,
+    ... )
+    >>> {part: len(read_manifest(path)) for part, path in paths.items()}
+    {'tr': 1, 'dt': 1, 'et': 1}
+    """
+    save_folder = Path(save_folder)
+    paths = {part: save_folder / f"speech_{part}.json" for part in PARTS}
+    options = {
+        "data_folder": data_folder and os.path.abspath(data_folder),
+        "fs": fs,
+        "num_talkers": num_talkers or _LOOKALIKE,
+        "utterances_per_talker": utterances_per_talker,
+        "on_corrupt": on_corrupt,
+        "seed": seed,
+    }
+    if all(is_prepared(path, options) for path in paths.values()):
+        return paths
+    if data_folder is None:
+        root = write_lookalike(
+            save_folder / "speech",
+            num_talkers or _LOOKALIKE,
+            utterances_per_talker,
+            seed,
+            fs=fs,
+        )
+        data_folder = root.parent
+    for part, utterances in _parts(Path(data_folder), seed).items():
+        utterances = read_headers(
+            utterances, fs=fs, on_corrupt=on_corrupt, num_workers=num_workers
+        )
+        entries = {
+            u.id: {
+                "wav": os.path.abspath(u.path),
+                "speaker": u.speaker,
+                "num_samples": u.num_samples,
+            }
+            for u in utterances
+        }
+        write_manifest(paths[part], entries)
+        write_options(paths[part], options)
+    return paths
+
+
+def _parts(data_folder, seed):
+    """Utterances of each part, without headers."""
+    if not data_folder.exists():
+        raise FileNotFoundError(
+            f"{data_folder}: no such corpus. Give the folder of WSJ0 "
+            "(LDC93S6A), of LibriSpeech (https://www.openslr.org/12), or one "
+            "whose sub-folders are speakers; without one, null (None) takes "
+            "synthetic talkers"
+        )
+    utterances = _find_wsj0(data_folder) or find_utterances(data_folder)
+    parts = {part: [] for part in PARTS}
+    rest = []
+    for utterance in utterances:
+        name = (utterance.split or "").lower()
+        part = next(
+            (p for p, rule in _SPLIT_PARTS.items() if rule.match(name)), None
+        )
+        (rest if part is None else parts[part]).append(utterance)
+    parts["tr"] += rest
+    _fill(data_folder, parts, np.random.default_rng(seed))
+    return parts
+
+
+def _find_wsj0(data_folder):
+    """Speaker-independent utterances of a WSJ0 tree, any case."""
+    best = {}
+    for folder, folders, files in os.walk(data_folder, followlinks=True):
+        depth = len(Path(folder).relative_to(data_folder).parts)
+        if depth > _WSJ0_DEPTH:
+            folders.clear()
+        subset = Path(folder).parent.name.lower()
+        match = _WSJ0_SUBSET.match(subset)
+        for name in files if match else ():
+            path = Path(folder, name)
+            suffix = path.suffix.lower()
+            if suffix not in _WSJ0_SUFFIXES or name.startswith("."):
+                continue
+            stem = path.stem.lower()
+            rank = _WSJ0_SUFFIXES.index(suffix)
+            speaker = f"{subset}-{path.parent.name.lower()}"
+            found = Utterance(stem, str(path), speaker, match[1])
+            best[stem] = min(best.get(stem, (rank, found)), (rank, found))
+    return [utterance for _, utterance in sorted(best.values())]
+
+
+def _fill(data_folder, parts, rng):
+    """Give parts without utterances some of the talkers of the others."""
+    if not parts["tr"]:
+        parts["tr"] = parts["dt"] or parts["et"]
+        parts["dt" if parts["dt"] else "et"] = []
+    for part in ("dt", "et"):
+        if parts[part]:
+            continue
+        speakers = sorted({u.speaker for u in parts["tr"]})
+        wanted = max(1, round(_SHARE * len(speakers)))
+        if len(speakers) <= wanted:
+            raise ValueError(
+                f"{data_folder}: too few talkers for training, development "
+                "and test; at least three are needed, in the known layouts: "
+                "sub-folders a speaker, LibriSpeech, WSJ0, or a CSV table"
+            )
+        taken = {speakers[i] for i in rng.permutation(len(speakers))[:wanted]}
+        parts[part] = [u for u in parts["tr"] if u.speaker in taken]
+        parts["tr"] = [u for u in parts["tr"] if u.speaker not in taken]
+    # Talkers of the same name in two parts would be no new talkers.
+    owners = {}
+    for part, utterances in parts.items():
+        for utterance in utterances:
+            owner = owners.setdefault(utterance.speaker, part)
+            if owner != part:
+                raise ValueError(
+                    f"{data_folder}: speaker {utterance.speaker} is in two of "
+                    f"the parts, {owner} and {part}; separate them"
+                )
+    for part in PARTS:
+        parts[part] = [replace(u, split=part) for u in sorted(parts[part])]
+
+
+class SpeechPool:
+    """Talkers to draw stretches of speech from.
+
+    A draw takes a talker, one of the talker's utterances and those after it
+    until they are long enough, and a stretch of these; its mean is removed.
+
+    Arguments
+    ---------
+    manifest : str or Path
+        From :func:`prepare_speech`.
+    num_samples : int
+        Length of a stretch.
+    fs : int
+        Sampling rate, Hz.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such manifest.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.audio import write_audio
+    >>> folder = getfixture("tmp_path")
+    >>> write_audio(folder / "a.wav", torch.rand(300), 16000)
+    >>> entry = {"wav": f"{folder}/a.wav", "speaker": "a", "num_samples": 300}
+    >>> write_manifest(folder / "speech.json", {"a": entry})
+    >>> pool = SpeechPool(folder / "speech.json", 700)
+    >>> pool.draw(np.random.RandomState(0)).shape
+    torch.Size([700])
+    """
+
+    def __init__(self, manifest, num_samples, fs=16000):
+        self.manifest = Path(manifest)
+        self.num_samples = num_samples
+        self.fs = fs
+        entries = read_manifest(
+            manifest, keys=("wav", "speaker", "num_samples")
+        )
+        speakers = {}
+        for entry in entries.values():
+            speakers.setdefault(entry["speaker"], []).append(
+                (entry["wav"], entry["num_samples"])
+            )
+        self.speakers = list(speakers.values())
+
+    def draw(self, rng):
+        """Draw a stretch of speech.
+
+        Arguments
+        ---------
+        rng : numpy.random.RandomState
+            Draws talker, utterance and start, in this order.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 [num_samples], not silent.
+
+        Raises
+        ------
+        AudioFileError
+            (a ValueError) If a file is damaged.
+        ValueError
+            If all that is drawn is silent.
+        """
+        for _ in range(_TRIES):
+            speech = self._stretch(rng)
+            if bool(speech.any()):
+                return speech
+        raise ValueError(
+            f"{self.manifest}: {_TRIES} stretches of speech in a row are "
+            "silent; check the corpus"
+        )
+
+    def _stretch(self, rng):
+        """Draw once, whatever comes."""
+        files = self.speakers[rng.randint(len(self.speakers))]
+        first = rng.randint(len(files))
+        chosen, total = [], 0
+        while total < self.num_samples:
+            chosen.append(files[(first + len(chosen)) % len(files)])
+            total += chosen[-1][1]
+        start = rng.randint(total - self.num_samples + 1)
+        pieces, left = [], self.num_samples
+        for path, length in chosen:
+            if start < length and left:
+                count = min(length - start, left)
+                pieces.append(self._read(path, start, count))
+                left -= count
+            start = max(start - length, 0)
+        speech = torch.cat(pieces)
+        return speech - speech.mean()
+
+    def _read(self, path, start, count):
+        """Samples of one file."""
+        return read_audio(path, start, count, self.fs, num_channels=1)[0][:, 0]

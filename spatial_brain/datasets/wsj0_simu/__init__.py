@@ -1,0 +1,1 @@
+"""WSJ0-Simu: speech in simulated rooms at two microphones."""

@@ -1,0 +1,154 @@
+"""Released checkpoints of other systems to folders this package can use."""
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from spatial_brain.inference.convert.pseldnets import (
+    AUDIOSET,
+    convert_audioset,
+    convert_pseldnets,
+)
+from spatial_brain.inference.convert.sar_ssl import convert_sar_ssl
+from spatial_brain.inference.convert.speechbrain_binaural import (
+    convert_binaural,
+)
+from spatial_brain.inference.pretrained import (
+    load_weights,
+    read_weights,
+    save_pretrained,
+)
+from spatial_brain.inference.safe_yaml import load_safe_yaml
+
+DUAL_MIC_SSL = """\
+# Two talkers, two microphones on the x axis (released dual-mic-ssl weights).
+modules:
+  model: !new:spatial_brain.models.dual_mic.DualMicLocalizer
+decoder: !name:spatial_brain.models.dual_mic.decode_classes
+sample_rate: 16000
+microphone_positions: [[-0.05, 0.0, 0.0], [0.05, 0.0, 0.0]]
+window_length: 3.0  # s
+hop_length: 1.5  # s
+target: azimuth
+"""
+
+
+class Conversion(NamedTuple):
+    """What ``convert`` did.
+
+    Arguments
+    ---------
+    folder : Path
+        The pretrained folder; for AudioSet weights the file.
+    num_tensors : int
+        Entries of the state dict.
+    num_parameters : int
+        Trained numbers; for AudioSet weights all numbers.
+    """
+
+    folder: Path
+    num_tensors: int
+    num_parameters: int
+
+
+def convert(format, checkpoint, output, **options):
+    """Turn a released checkpoint into a pretrained folder.
+
+    The weights are loaded strictly: every name and shape must fit. AudioSet
+    weights of a backbone are no complete network; they become one file with
+    which a training begins.
+
+    Arguments
+    ---------
+    format : str
+        A key of ``FORMATS``: which system the checkpoint comes from.
+    checkpoint : str or Path
+        File with tensors only; for SpeechBrain a folder of such.
+    output : str or Path
+        Folder to write; a ``source`` for ``from_hparams`` afterwards. For
+        AudioSet weights a folder or a ``.safetensors`` file.
+    **options
+        What a checkpoint does not tell: ``rule`` and ``sample_rate`` of
+        ``speechbrain-binaural``. Those that are None do not count.
+
+    Returns
+    -------
+    Conversion
+        Folder and counts.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If the format is not known or takes no such option, or the
+        checkpoint holds other things than tensors or does not fit.
+
+    Example
+    -------
+    >>> convert("unheard-of", "model.pth", "pretrained")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown checkpoint format 'unheard-of'; there are: ...
+    """
+    if format not in FORMATS:
+        raise ValueError(
+            f"unknown checkpoint format '{format}'; there are: "
+            + ", ".join(FORMATS)
+        )
+    options = {name: v for name, v in options.items() if v is not None}
+    unknown = options.keys() - OPTIONS.get(format, set())
+    if unknown:
+        raise ValueError(
+            f"checkpoints of {format} tell everything; it has no option "
+            + ", ".join(sorted(unknown))
+        )
+    return FORMATS[format](Path(checkpoint), Path(output), **options)
+
+
+def _dual_mic_ssl(checkpoint, output):
+    """State dict of the two-talker localiser (``model.pth``)."""
+    tensors = {
+        # DistributedDataParallel puts this before every name.
+        name.removeprefix("module."): tensor
+        for name, tensor in read_weights(checkpoint).items()
+    }
+    hparams = load_safe_yaml(DUAL_MIC_SSL, "dual-mic-ssl")
+    model = hparams["modules"]["model"]
+    load_weights(model, tensors, checkpoint)
+    keys = [key for key in hparams if key != "modules"]
+    return Conversion(
+        folder=save_pretrained(output, DUAL_MIC_SSL, keys, {"model": model}),
+        num_tensors=len(tensors),
+        num_parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+def _pseldnets(checkpoint, output):
+    """One of the networks of PSELDNets (``mACCDOA-HTSAT-0.567.ckpt``)."""
+    return Conversion(*convert_pseldnets(checkpoint, output))
+
+
+def _sar_ssl(checkpoint, output):
+    """A pretext or downstream network (``ensemble_model.tar``)."""
+    return Conversion(*convert_sar_ssl(checkpoint, output))
+
+
+def _speechbrain_binaural(checkpoint, output, **options):
+    """A checkpoint folder of the recipe BinauralWSJ0Mix."""
+    return Conversion(*convert_binaural(checkpoint, output, **options))
+
+
+def _audioset(format, checkpoint, output):
+    """AudioSet weights of a backbone."""
+    return Conversion(*convert_audioset(format, checkpoint, output))
+
+
+FORMATS = {
+    "dual-mic-ssl": _dual_mic_ssl,
+    "pseldnets": _pseldnets,
+    "sar-ssl": _sar_ssl,
+    "speechbrain-binaural": _speechbrain_binaural,
+    **{format: partial(_audioset, format) for format in AUDIOSET},
+}
+OPTIONS = {"speechbrain-binaural": {"rule", "sample_rate"}}

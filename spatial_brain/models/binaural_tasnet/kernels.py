@@ -1,0 +1,255 @@
+"""Compiled loops of live binaural separation, frame by frame on one core.
+
+Compiled on first use. A frame of the recipe's
+network is a million multiplications and reads each of as many weights once,
+so products of vectors with matrices are sums of the matrices' rows, which lie
+in memory in the order of their use.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from spatial_brain.compilation import compiled
+from spatial_brain.nnet.temporal_convolution import EPS
+
+# Frames worked on at once: what is between two layers stays in the cache.
+MOST_FRAMES = 32
+
+
+class Weights(NamedTuple):
+    """Parameters of both ears, maps as [..., input, output]."""
+
+    analysis: np.ndarray  # [ear, taps of left and right, filter]
+    enter: np.ndarray  # [ear, filter, channel]
+    enter_bias: np.ndarray  # [ear, channel]
+    widen: np.ndarray  # [ear, block, channel, hidden]
+    slopes: np.ndarray  # [ear, block, 2]
+    gamma: np.ndarray  # [ear, block, hidden]
+    beta: np.ndarray  # [ear, block, hidden]
+    taps: np.ndarray  # [ear, block, tap, hidden]
+    narrow: np.ndarray  # [ear, block, hidden, channel]
+    narrow_bias: np.ndarray  # [ear, block, channel]
+    leave: np.ndarray  # [ear, source, channel, filter]
+    synthesis: np.ndarray  # [ear, filter, tap]
+
+
+class State(NamedTuple):
+    """What the blocks remember.
+
+    Block b keeps a ring of its last hidden frames in the rows from ``first[b]``
+    to ``first[b + 1]`` of ``past``.
+    """
+
+    past: np.ndarray  # [ear, row, hidden]
+    first: np.ndarray  # [block + 1]
+    dilation: np.ndarray  # [block]
+    sums: np.ndarray  # [ear, block, norm, (values, squares)], float64
+
+
+# Sums may be taken in any order; what is not a number remains so.
+_compiled = compiled(fastmath={"reassoc", "contract", "nsz"})
+
+
+@_compiled
+def _add_product(x, weight, y):
+    """Add x [frame, input] @ weight [input, output] to y."""
+    inputs, outputs = weight.shape
+    whole = inputs - inputs % 8
+    for i in range(0, whole, 8):
+        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
+        w4, w5, w6 = weight[i + 4], weight[i + 5], weight[i + 6]
+        w7 = weight[i + 7]
+        for f in range(x.shape[0]):
+            part, total = x[f, i : i + 8], y[f]
+            x0, x1, x2, x3 = part[0], part[1], part[2], part[3]
+            x4, x5, x6, x7 = part[4], part[5], part[6], part[7]
+            for o in range(outputs):
+                total[o] += (
+                    (x0 * w0[o] + x1 * w1[o])
+                    + (x2 * w2[o] + x3 * w3[o])
+                    + (x4 * w4[o] + x5 * w5[o])
+                    + (x6 * w6[o] + x7 * w7[o])
+                )
+    for i in range(whole, inputs):
+        row = weight[i]
+        for f in range(x.shape[0]):
+            value, total = x[f, i], y[f]
+            for o in range(outputs):
+                total[o] += value * row[o]
+
+
+@_compiled
+def _add(x, y):
+    """Add x to the beginning of y."""
+    for i in range(len(x)):
+        y[i] += x[i]
+
+
+@_compiled
+def _bend(x, slope):
+    """PReLU of a frame in place."""
+    for i in range(len(x)):
+        x[i] = x[i] if x[i] > 0 else slope * x[i]
+
+
+@_compiled
+def _normalize(x, mean, scale):
+    """Subtract and multiply in place."""
+    for i in range(len(x)):
+        x[i] = (x[i] - mean) * scale
+
+
+@_compiled
+def _frame_moments(x):
+    """Mean and one over the deviation of a frame."""
+    total, spread = 0.0, 0.0
+    for i in range(len(x)):
+        total += x[i]
+    mean = total / len(x)
+    for i in range(len(x)):
+        spread += (x[i] - mean) * (x[i] - mean)
+    scale = 1 / math.sqrt(spread / len(x) + EPS)
+    return x.dtype.type(mean), x.dtype.type(scale)
+
+
+@_compiled
+def _running_moments(x, sums, count):
+    """The same of all frames so far; ``count`` with this one."""
+    total, power = 0.0, 0.0
+    for i in range(len(x)):
+        value = np.float64(x[i])
+        total += value
+        power += value * value
+    sums[0] += total
+    sums[1] += power
+    size = np.float64(count) * len(x)
+    mean = sums[0] / size
+    variance = max(sums[1] / size - mean * mean, 0.0)
+    return x.dtype.type(mean), x.dtype.type(1 / math.sqrt(variance + EPS))
+
+
+@_compiled
+def _surround(y, ring, place, taps, dilation):
+    """Dilated convolution of a ring that ends in ``place``, into y."""
+    at = place - len(ring) + 1
+    y[:] = 0
+    for k in range(len(taps)):
+        old, tap = ring[at if at >= 0 else at + len(ring)], taps[k]
+        for i in range(len(y)):
+            y[i] += old[i] * tap[i]
+        at += dilation
+
+
+@_compiled
+def _run_block(x, y, weights, state, ear, block, count, cumulative):
+    """Add to x [frame, channel] what a block finds; y is scratch."""
+    slopes, sums = weights.slopes[ear, block], state.sums[ear, block]
+    gamma, beta = weights.gamma[ear, block], weights.beta[ear, block]
+    ring = state.past[ear, state.first[block] : state.first[block + 1]]
+    taps, dilation = weights.taps[ear, block], state.dilation[block]
+    bias = weights.narrow_bias[ear, block]
+    y[:] = 0
+    _add_product(x, weights.widen[ear, block], y)
+    for f in range(len(x)):
+        row, place = y[f], (count + f) % len(ring)
+        _bend(row, slopes[0])
+        if cumulative:
+            mean, scale = _running_moments(row, sums[0], count + f + 1)
+        else:
+            mean, scale = _frame_moments(row)
+        now = ring[place]
+        for i in range(len(row)):
+            now[i] = (row[i] - mean) * scale * gamma[i] + beta[i]
+        _surround(row, ring, place, taps, dilation)
+        _bend(row, slopes[1])
+        if cumulative:
+            mean, scale = _running_moments(row, sums[1], count + f + 1)
+        else:
+            mean, scale = _frame_moments(row)
+        _normalize(row, mean, scale)
+    # Added to x in the end: x is larger, and would be rounded at every step.
+    found = np.zeros_like(x)
+    _add_product(y, weights.narrow[ear, block], found)
+    for f in range(len(x)):
+        _add(bias, found[f])
+        _add(found[f], x[f])
+
+
+@_compiled
+def _find_masks(heard, weights, state, ear, count, cumulative):
+    """What leads to the masks, [frame, channel], of what an ear hears."""
+    frames = len(heard)
+    kind = heard.dtype
+    x = np.zeros((frames, weights.enter.shape[2]), kind)
+    normed = heard.copy()
+    for f in range(frames):
+        mean, scale = _frame_moments(normed[f])
+        _normalize(normed[f], mean, scale)
+        _add(weights.enter_bias[ear], x[f])
+    _add_product(normed, weights.enter[ear], x)
+    scratch = np.empty((frames, weights.widen.shape[3]), kind)
+    for block in range(len(state.dilation)):
+        _run_block(x, scratch, weights, state, ear, block, count, cumulative)
+    return x
+
+
+@_compiled
+def _decode(x, heard, weights, ear, source, stride, answer):
+    """Weigh what an ear hears by the masks of a source, add to its time."""
+    masked = np.zeros_like(heard)
+    _add_product(x, weights.leave[ear, source], masked)
+    for f in range(len(heard)):
+        row, weighed = masked[f], heard[f]
+        for i in range(len(row)):
+            row[i] = row[i] * weighed[i] if row[i] > 0 else 0
+    pieces = np.zeros((len(heard), weights.synthesis.shape[2]), heard.dtype)
+    _add_product(masked, weights.synthesis[ear], pieces)
+    for f in range(len(pieces)):
+        _add(pieces[f], answer[f * stride :])
+
+
+@_compiled
+def separate(waveform, answer, weights, state, count, stride, cumulative):
+    """Add what the ears hear of each source to the answer.
+
+    Arguments
+    ---------
+    waveform : numpy.ndarray
+        float32 [ear, time], whole windows of the encoder.
+    answer : numpy.ndarray
+        float32 [ear, source, time], as long, changed in place.
+    weights : Weights
+        float32.
+    state : State
+        Changed in place.
+    count : int
+        Frames before these.
+    stride : int
+        Samples from frame to frame.
+    cumulative : bool
+        Whether norms hear all frames so far, or each its own.
+    """
+    kernel = weights.synthesis.shape[2]
+    total = (waveform.shape[1] - kernel) // stride + 1
+    for start in range(0, total, MOST_FRAMES):
+        frames = min(MOST_FRAMES, total - start)
+        windows = np.zeros((frames, 2 * kernel), waveform.dtype)
+        for f in range(frames):
+            at = (start + f) * stride
+            for ear in range(2):
+                window = windows[f, ear * kernel : (ear + 1) * kernel]
+                _add(waveform[ear, at : at + kernel], window)
+        for ear in range(2):
+            analysis = weights.analysis[ear]
+            heard = np.zeros((frames, analysis.shape[1]), waveform.dtype)
+            _add_product(windows, analysis, heard)
+            for f in range(frames):
+                _bend(heard[f], heard.dtype.type(0))
+            x = _find_masks(
+                heard, weights, state, ear, count + start, cumulative
+            )
+            for source in range(answer.shape[1]):
+                place = answer[ear, source, start * stride :]
+                _decode(x, heard, weights, ear, source, stride, place)

@@ -1,0 +1,569 @@
+"""The report of a run that localises two talkers.
+
+Directions are degrees in [0, 180] from the +x end of an array's axis. Every
+function returns a ``matplotlib.figure.Figure``.
+"""
+
+import platform
+import re
+from pathlib import Path
+
+import numpy as np
+import speechbrain
+import torch
+
+from spatial_brain.metrics.localization import LocalizationErrors
+from spatial_brain.reporting.plots import (
+    FAINT,
+    INK,
+    MARKERS,
+    PALETTE,
+    RULE,
+    cumulative_error,
+    finish,
+    grouped_bars,
+    new_figure,
+    style,
+    training_curves,
+)
+from spatial_brain.reporting.report import Report
+
+# Beyond this many points an SVG gets slow; they are drawn as pixels then.
+MANY_POINTS = 1500
+
+
+def estimate_scatter(reference, estimate, label="network"):
+    """Estimated against true directions with a band of 10 degrees.
+
+    Arguments
+    ---------
+    reference : sequence of float
+        True directions, degrees in [0, 180].
+    estimate : sequence of float
+        Estimates in the same order.
+    label : str
+        Method, for the title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture.
+
+    Example
+    -------
+    >>> estimate_scatter([10.0, 90.0], [12.0, 80.0]).axes[0].get_xlabel()
+    'true direction, degrees'
+    """
+    with style():
+        figure = new_figure()
+        axes = figure.add_subplot()
+        ends = np.array([0.0, 180.0])
+        axes.fill_between(
+            ends, ends - 10, ends + 10, color=PALETTE[2], alpha=0.15, lw=0
+        )
+        axes.plot(ends, ends, color=PALETTE[2], lw=1.0)
+        axes.scatter(
+            reference,
+            estimate,
+            s=14,
+            color=PALETTE[0],
+            alpha=0.35 if len(reference) > 400 else 0.6,
+            linewidths=0,
+            rasterized=len(reference) > MANY_POINTS,
+        )
+        axes.set(
+            xlabel="true direction, degrees",
+            ylabel="estimate, degrees",
+            xlim=(0, 180),
+            ylim=(0, 180),
+            xticks=range(0, 181, 30),
+            yticks=range(0, 181, 30),
+        )
+        axes.set_title(f"Truth and {label}, band of 10 degrees")
+    return figure
+
+
+def half_plane(reference, estimates, title=None, notes=None):
+    """Directions on the half circle around an array along the x axis.
+
+    Arguments
+    ---------
+    reference : sequence of float or None
+        True directions, degrees in [0, 180]: rays to the rim.
+    estimates : dict
+        Method to its directions; the methods have rings of their own.
+    title : str, optional
+        Short.
+    notes : str, optional
+        A line below the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture; 0 degrees is to the right.
+
+    Example
+    -------
+    >>> figure = half_plane([30.0, 100.0], {"network": [32, 97]},
+    ...                     "Mixture 3")
+    >>> figure.axes[0].get_title(loc="left")
+    'Mixture 3'
+    """
+    with style():
+        figure = new_figure(4.4, 3.5)
+        axes = figure.add_subplot()
+        axes.set(xlim=(-1.2, 1.2), ylim=(-0.1, 1.2), aspect="equal")
+        axes.set_axis_off()
+        circle = np.radians(np.linspace(0, 180, 91))
+        axes.fill(np.cos(circle), np.sin(circle), color=RULE, alpha=0.25, lw=0)
+        for degrees in range(0, 181, 30):
+            x, y = _on_circle(degrees)
+            axes.plot([0, x], [0, y], color=RULE, lw=0.9, zorder=1)
+            axes.text(
+                1.1 * x,
+                1.1 * y,
+                f"{degrees}°",
+                ha="center",
+                va="center",
+                color=FAINT,
+            )
+        for index, angle in enumerate(reference or ()):
+            x, y = _on_circle(angle)
+            label = "truth" if index == 0 else None
+            axes.plot([0, x], [0, y], color=INK, lw=2.0, label=label)
+        for index, (method, angles) in enumerate(estimates.items()):
+            axes.plot(
+                *_on_circle(angles, 0.88 - 0.2 * index),
+                linestyle="none",
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=9 if index == 0 else 7,
+                color=PALETTE[index % len(PALETTE)],
+                label=method,
+                zorder=3,
+            )
+        # The two microphones, far from true to scale.
+        axes.plot([-0.05, 0.05], [0, 0], "o", color=FAINT, ms=4)
+        finish(figure, axes, title, len(estimates) + bool(reference))
+        if notes:
+            axes.text(0, -0.08, notes, ha="center", va="top", color=FAINT)
+    return figure
+
+
+def _on_circle(degrees, radius=1.0):
+    """Point on the circle around the array."""
+    angle = np.radians(degrees)
+    return radius * np.cos(angle), radius * np.sin(angle)
+
+
+def direction_trajectory(localization):
+    """Directions of the talkers of a recording over time.
+
+    Arguments
+    ---------
+    localization : spatial_brain.inference.localizer.Localization
+        What ``SoundLocalizer.localize_file`` returns.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Lines through the windows' centres, markers the larger the more
+        confident, and each talker's median at the right.
+
+    Example
+    -------
+    >>> from spatial_brain.inference.localizer import Localization
+    >>> found = Localization("a.wav", "cone", 4.0, np.array([0.0, 1.0]),
+    ...                      np.array([3.0, 4.0]), np.array([[40.0], [44]]),
+    ...                      np.array([[0.5], [0.9]]))
+    >>> direction_trajectory(found).axes[0].get_ylabel()
+    'direction, degrees'
+    """
+    centres = (localization.starts + localization.stops) / 2
+    with style():
+        figure = new_figure(7.2, 3.8)
+        axes = figure.add_subplot()
+        for index, talker in enumerate(localization.talkers):
+            colour = PALETTE[index % len(PALETTE)]
+            directions = localization.directions[:, index]
+            axes.plot(centres, directions, color=colour, lw=1.5, alpha=0.6)
+            axes.scatter(
+                centres,
+                directions,
+                s=10 + 50 * np.nan_to_num(localization.confidence[:, index]),
+                color=colour,
+                marker=MARKERS[index % len(MARKERS)],
+                label=f"talker {index + 1}: {talker['direction']:.0f}°",
+                rasterized=len(centres) > MANY_POINTS,
+            )
+            axes.axhline(talker["direction"], color=colour, lw=0.9, ls=":")
+        for index in np.flatnonzero(localization.silent):
+            axes.axvspan(
+                localization.starts[index],
+                localization.stops[index],
+                color=RULE,
+                lw=0,
+                zorder=0,
+            )
+        axes.set(
+            xlabel="time, s",
+            ylabel="direction, degrees",
+            xlim=(0, localization.duration),
+            ylim=(0, 180),
+            yticks=range(0, 181, 30),
+        )
+        finish(figure, axes, None, 2)
+        axes.set_title("Directions over time (marker size: confidence)")
+    return figure
+
+
+METHODS = {
+    "network": "network",
+    "gcc_phat": "GCC-PHAT",
+    "srp_phat": "SRP-PHAT",
+    "chance": "chance",
+    "oracle": "cone-angle oracle",
+}
+# Where a mixture's row keeps the directions of each method.
+ROW_KEYS = {
+    "estimate": "network",
+    "gcc_phat": "GCC-PHAT",
+    "srp_phat": "SRP-PHAT",
+}
+CONDITIONS = {
+    "t60": ("By reverberation time", "T60, s"),
+    "separation": ("By angle between the talkers", "separation, degrees"),
+    "distance": ("By distance", "distance of the talker, m"),
+    "snr": ("By noise", "SNR, dB"),
+}
+# Columns of the table of results: metric, heading, factor.
+COLUMNS = {
+    "mae": ("mean error, °", 1),
+    "median": ("median, °", 1),
+    "rmse": ("RMSE, °", 1),
+    "accuracy_5": ("within 5°, %", 100),
+    "accuracy_10": ("within 10°, %", 100),
+    "accuracy_15": ("within 15°, %", 100),
+}
+# Told in words, or as an interval.
+NO_COLUMN = ("num_mixtures", "num_talkers", "mae_low", "mae_high")
+NUM_EXAMPLES = 6
+NUM_TABLE_ROWS = 12
+
+
+def localization_report(
+    output_folder,
+    metrics,
+    records,
+    rows,
+    title="Two talkers, two microphones",
+    subtitle=None,
+    notes=None,
+):
+    """Write ``report.html`` of a two-talker run.
+
+    The command, the hyper-parameters and the environment are taken from
+    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the output
+    folder, as far as they are there.
+
+    Arguments
+    ---------
+    output_folder : str or Path
+        Folder of the run; the report is written into it.
+    metrics : dict
+        Method (``"network"``, ``"gcc_phat"``, ``"srp_phat"``, ``"chance"``,
+        ``"oracle"`` or others) to a dictionary of numbers, such as
+        ``LocalizationErrors.summarize`` returns; ``mae`` is shown big.
+    records : list of dict
+        One an epoch, as ``read_train_log`` gives them; may be empty.
+    rows : list of dict
+        One a mixture of the test set: ``id``; ``reference``, ``estimate``
+        and, if there are any, ``gcc_phat`` and ``srp_phat``, each the
+        directions of the talkers in degrees in [0, 180]; and conditions
+        ``t60`` (s), ``distance`` (m, one or one a talker), ``separation``
+        (degrees; computed if missing), ``snr`` (dB).
+    title : str
+        Heading.
+    subtitle : str, optional
+        A sentence: data, model, device.
+    notes : str, optional
+        Text below the results.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ValueError
+        If there are no results of the network, or no rows.
+
+    Example
+    -------
+    >>> row = {"id": "a", "reference": [30.0, 90.0], "estimate": [33.0, 90.0],
+    ...        "gcc_phat": [50.0, 90.0], "t60": 0.4}
+    >>> path = localization_report(
+    ...     getfixture("tmp_path"), {"network": {"mae": 1.5},
+    ...     "gcc_phat": {"mae": 10.0}}, [], [row])
+    >>> "GCC-PHAT" in path.read_text()
+    True
+    """
+    if "network" not in metrics or not rows:
+        raise ValueError(
+            "a report needs metrics of the 'network' and rows of the test "
+            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
+        )
+    folder = Path(output_folder)
+    report = Report(title, subtitle)
+    _add_results(report, metrics, len(rows))
+    if notes:
+        report.add_text(notes)
+    _add_accuracy(report, rows)
+    if records:
+        report.add_section("Training")
+        report.add_figures(training_curves(records))
+    _add_examples(report, rows)
+    add_run(report, folder)
+    return report.write(folder / "report.html")
+
+
+def collect_errors(rows, key):
+    """Errors of one method after optimal assignment, with conditions.
+
+    Arguments
+    ---------
+    rows : list of dict
+        As ``localization_report`` takes them.
+    key : str
+        Where the directions of the method are.
+
+    Returns
+    -------
+    spatial_brain.metrics.localization.LocalizationErrors
+        Conditions that are missing or None in a row are left out.
+
+    Example
+    -------
+    >>> row = {"id": "a", "reference": [30.0, 90.0], "estimate": [92.0, 33.0]}
+    >>> collect_errors([row], "estimate").rows()[0]["error"]
+    [3.0, 2.0]
+    """
+    conditions = {
+        name: [row[name] for row in rows]
+        for name in CONDITIONS
+        if all(row.get(name) is not None for row in rows)
+    }
+    errors = LocalizationErrors()
+    errors.append(
+        [row["id"] for row in rows],
+        [row[key] for row in rows],
+        [row["reference"] for row in rows],
+        **conditions,
+    )
+    return errors
+
+
+def _methods(rows):
+    """Keys of the methods that all rows have, with their names."""
+    return {
+        key: name
+        for key, name in ROW_KEYS.items()
+        if all(key in row for row in rows)
+    }
+
+
+def _add_results(report, metrics, num_mixtures):
+    """Add the big numbers and the table of all methods."""
+    names = []
+    for values in metrics.values():
+        for name, value in values.items():
+            shown = isinstance(value, int | float) and name not in NO_COLUMN
+            if shown and name not in names:
+                names.append(name)
+    for method, values in metrics.items():
+        if "mae" in values:
+            report.add_headline(
+                f"{values['mae']:.1f}°",
+                f"{METHODS.get(method, method)}, mean error",
+                main=method == "network",
+            )
+    columns = [COLUMNS.get(n, (n.replace("_", " "), 1)) for n in names]
+    intervals = any("mae_low" in values for values in metrics.values())
+    header = ["method", *(heading for heading, _ in columns)]
+    rows = []
+    for method, values in metrics.items():
+        cells = [
+            values[name] * factor if name in values else None
+            for name, (_, factor) in zip(names, columns, strict=True)
+        ]
+        rows.append([METHODS.get(method, method), *cells])
+        if intervals:
+            rows[-1].append(_interval(values))
+    report.add_section("Results")
+    report.add_table(
+        [*header, "95 % interval"] if intervals else header,
+        rows,
+        f"All methods heard the same {num_mixtures} test mixtures; errors "
+        "after optimal assignment of answers to talkers.",
+        emphasis=list(metrics).index("network"),
+    )
+
+
+def _interval(values):
+    """Confidence interval of the mean error as text."""
+    if "mae_low" not in values:
+        return None
+    return f"{values['mae_low']:.2f} to {values['mae_high']:.2f}"
+
+
+def _add_accuracy(report, rows):
+    """Add distribution of errors, scatter, and errors by condition."""
+    errors = {
+        name: collect_errors(rows, key) for key, name in _methods(rows).items()
+    }
+    report.add_section("Accuracy")
+    matched = errors["network"].rows()
+    report.add_figures(
+        [
+            cumulative_error(
+                {
+                    name: np.ravel([row["error"] for row in found.rows()])
+                    for name, found in errors.items()
+                }
+            ),
+            estimate_scatter(
+                np.ravel([row["reference"] for row in matched]),
+                np.ravel([row["estimate"] for row in matched]),
+            ),
+        ],
+        [
+            "Share of the talkers whose direction is at most so far off.",
+            "Each dot is a talker of the test set.",
+        ],
+    )
+    parts = {
+        name: found.summarize(num_bootstrap=0)["by"]
+        for name, found in errors.items()
+    }
+    figures = []
+    for condition, (title, label) in CONDITIONS.items():
+        ranges = list(parts["network"].get(condition, ()))
+        if len(ranges) > 1:
+            series = {
+                name: [part[condition][key]["mae"] for key in ranges]
+                for name, part in parts.items()
+            }
+            figures.append(
+                grouped_bars(
+                    ranges, series, "mean error, degrees", title, label
+                )
+            )
+    if figures:
+        report.add_section("Where it is hard")
+        report.add_figures(figures)
+
+
+def _add_examples(report, rows):
+    """Add pictures from the best to the worst mixture, and a table."""
+    methods = _methods(rows)
+    found = collect_errors(rows, "estimate").rows()
+    error = np.mean([row["error"] for row in found], axis=1)
+    ranks = np.linspace(0, len(rows) - 1, min(NUM_EXAMPLES, len(rows)))
+    order = np.argsort(error, kind="stable")
+    figures, captions = [], []
+    for index in order[np.round(ranks).astype(int)]:
+        row = rows[index]
+        estimates = {name: row[key] for key, name in methods.items()}
+        figures.append(half_plane(row["reference"], estimates))
+        captions.append(
+            f"{row['id']}: error {error[index]:.1f}°" + _conditions(row)
+        )
+    report.add_section("Examples")
+    report.add_text(
+        "Mixtures at equal steps from the smallest to the largest error of "
+        "the network. The array lies along the line at the bottom; each "
+        "method has its own ring."
+    )
+    report.add_figures(figures, captions)
+    report.add_table(
+        ["mixture", "truth", *methods.values(), "error of the network"],
+        [
+            [
+                str(row["id"]),
+                _degrees(row["reference"]),
+                *(_degrees(row[key]) for key in methods),
+                float(error[index]),
+            ]
+            for index, row in enumerate(rows[:NUM_TABLE_ROWS])
+        ],
+        f"The first {min(NUM_TABLE_ROWS, len(rows))} of {len(rows)} "
+        "mixtures; directions and errors in degrees.",
+    )
+
+
+def _degrees(angles):
+    """Directions as text, ascending."""
+    return ", ".join(f"{angle:.0f}" for angle in sorted(angles))
+
+
+def _conditions(row):
+    """Conditions of a mixture for a caption."""
+    parts = [
+        f"{name} {float(np.mean(row[key])):.{digits}f} {unit}"
+        for key, name, unit, digits in (
+            ("t60", "T60", "s", 2),
+            ("distance", "distance", "m", 1),
+            ("snr", "SNR", "dB", 0),
+        )
+        if row.get(key) is not None
+    ]
+    return "".join(f", {part}" for part in parts)
+
+
+def add_run(report, folder):
+    """Add how a run was made: command, machine, hyper-parameters.
+
+    Arguments
+    ---------
+    report : Report
+        Receives the section "The run".
+    folder : str or Path
+        Output folder with ``command.txt``, ``hyperparams.yaml`` and
+        ``env.log``, as far as there are such files.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "hyperparams.yaml").write_text("seed: 7")
+    >>> report = Report("A run")
+    >>> add_run(report, folder)
+    >>> "<dt>seed</dt><dd>7</dd>" in report.write(folder / "a.html").read_text()
+    True
+    """
+    texts = {}
+    for name in ("command.txt", "hyperparams.yaml", "env.log"):
+        path = Path(folder) / name
+        if path.is_file():
+            texts[name] = path.read_text(encoding="utf-8", errors="replace")
+    seed = re.search(
+        r"^seed: *(\d+)", texts.get("hyperparams.yaml", ""), re.MULTILINE
+    )
+    gpu = torch.cuda.is_available()
+    report.add_section("The run")
+    if "command.txt" in texts:
+        report.add_text("The command that made this run, and makes it again:")
+        report.add_code(texts["command.txt"])
+    report.add_values(
+        {
+            "seed": seed.group(1) if seed else "not recorded",
+            "device": torch.cuda.get_device_name() if gpu else "CPU",
+            "system": platform.platform(),
+            "Python": platform.python_version(),
+            "PyTorch": torch.__version__,
+            "SpeechBrain": speechbrain.__version__,
+        }
+    )
+    if "hyperparams.yaml" in texts:
+        report.add_code(texts["hyperparams.yaml"], "Hyper-parameters")
+    if "env.log" in texts:
+        report.add_code(texts["env.log"], "Installed packages")

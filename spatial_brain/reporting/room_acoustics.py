@@ -1,0 +1,516 @@
+"""The report of a run that estimates one acoustic quantity."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from spatial_brain.metrics.room_acoustics import find_quantity
+from spatial_brain.reporting.localization import add_run
+from spatial_brain.reporting.plots import (
+    CONDITION_LABELS,
+    FAINT,
+    MARKERS,
+    PALETTE,
+    RULE,
+    finish,
+    new_figure,
+    style,
+    training_curves,
+)
+from spatial_brain.reporting.pretext import embedding_picture
+from spatial_brain.reporting.report import Report
+
+# Beyond this many points an SVG gets slow; they are drawn as pixels then.
+MANY_POINTS = 1500
+
+
+def value_scatter(reference, estimate, task, label="network"):
+    """Estimated against true values, with the line of no error.
+
+    Arguments
+    ---------
+    reference : sequence of float
+        Labels, in the unit of the task.
+    estimate : sequence of float
+        Estimates in the same order.
+    task : str
+        Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
+    label : str
+        Method, for the title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture; both axes show the same range.
+
+    Example
+    -------
+    >>> value_scatter([0.4, 0.9], [0.5, 0.8], "T60").axes[0].get_xlabel()
+    'true T60, s'
+    """
+    reference, estimate = np.asarray(reference), np.asarray(estimate)
+    both = np.concatenate((reference, estimate))
+    margin = 0.04 * max(np.ptp(both), 1e-6)
+    ends = np.array([both.min() - margin, both.max() + margin])
+    with style():
+        figure = new_figure(4.6, 4.2)
+        axes = figure.add_subplot()
+        axes.plot(ends, ends, color=PALETTE[2], lw=1.2)
+        axes.scatter(
+            reference,
+            estimate,
+            s=14,
+            color=PALETTE[0],
+            alpha=0.3 if len(reference) > 400 else 0.6,
+            linewidths=0,
+            rasterized=len(reference) > MANY_POINTS,
+        )
+        unit = _with_unit(task)
+        axes.set(
+            xlabel=f"true {unit}",
+            ylabel=f"estimated {unit}",
+            xlim=ends,
+            ylim=ends,
+            aspect="equal",
+            title=f"Truth and {label}",
+        )
+    return figure
+
+
+def error_by_condition(parts, task, title, x_label):
+    """Mean error in each range of a condition, with intervals.
+
+    Arguments
+    ---------
+    parts : dict
+        Method to: range to statistics, as
+        ``AcousticErrors.summarize()["by"][condition]`` is.
+    task : str
+        Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
+    title : str
+        Short.
+    x_label : str
+        The condition with its unit.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Points with whiskers (95 % intervals, where there are any).
+
+    Example
+    -------
+    >>> part = {"< 0.4": {"mae": 0.1}, ">= 0.4": {"mae": 0.2}}
+    >>> figure = error_by_condition({"network": part}, "T60", "By T60", "s")
+    >>> figure.axes[0].get_ylabel()
+    'mean error, s'
+    """
+    ranges = list(next(iter(parts.values())))
+    with style():
+        figure = new_figure()
+        axes = figure.add_subplot()
+        places = np.arange(len(ranges))
+        for index, (method, part) in enumerate(parts.items()):
+            shift = 0.12 * (index - (len(parts) - 1) / 2)
+            values, low, high = (
+                np.array([part.get(r, {}).get(key, np.nan) for r in ranges])
+                for key in ("mae", "mae_low", "mae_high")
+            )
+            axes.errorbar(
+                places + shift,
+                values,
+                np.maximum((values - low, high - values), 0),
+                label=method,
+                color=PALETTE[index % len(PALETTE)],
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=5,
+                elinewidth=1.2,
+            )
+        axes.set(xlabel=x_label, ylabel=_error_label(task), xticks=places)
+        axes.set_xticklabels(ranges)
+        axes.set_ylim(bottom=0)
+        finish(figure, axes, title, len(parts))
+    return figure
+
+
+def error_by_rooms(series, task, lines=None):
+    """Mean error against the number of training rooms, a line a mode.
+
+    Arguments
+    ---------
+    series : dict
+        Mode to (numbers of rooms, mean errors, deviations over trials);
+        NaN for a deviation that is not known.
+    task : str
+        Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
+    lines : dict, optional
+        Label to (numbers of rooms, errors) of a baseline, or to one error
+        that does not depend on the number of rooms.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture; a doubling of the rooms has always the same width.
+
+    Example
+    -------
+    >>> figure = error_by_rooms(
+    ...     {"fine-tuned": ([2, 8], [0.2, 0.1], [0.02, 0.01])}, "T60",
+    ...     {"training mean": 0.3})
+    >>> figure.axes[0].get_title(loc="left")
+    'T60'
+    """
+    lines = lines or {}
+    with style():
+        figure = new_figure()
+        axes = figure.add_subplot()
+        shown = set()
+        for index, (mode, (rooms, errors, deviations)) in enumerate(
+            series.items()
+        ):
+            shown.update(rooms)
+            axes.errorbar(
+                rooms,
+                errors,
+                deviations,
+                label=mode,
+                color=PALETTE[index % len(PALETTE)],
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=5,
+                elinewidth=1.2,
+                capsize=3,
+            )
+        for index, (label, value) in enumerate(lines.items()):
+            look = {
+                "label": label,
+                "color": FAINT,
+                "lw": 1.4,
+                "ls": ("--", ":", "-.")[index % 3],
+            }
+            if np.ndim(value):
+                axes.plot(*value, **look)
+            else:
+                axes.axhline(value, **look)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(sorted(shown)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticklabels([f"{rooms:g}" for rooms in sorted(shown)])
+        axes.set(xlabel="training rooms", ylabel=_error_label(task))
+        axes.set_ylim(bottom=0)
+        finish(figure, axes, task, len(series) + len(lines))
+    return figure
+
+
+def tracks_over_time(found, spacing=None):
+    """What models found in a recording, over time.
+
+    Arguments
+    ---------
+    found : list of spatial_brain.inference.room_acoustics.RoomAcoustics
+        Of one recording, one a model.
+    spacing : float, optional
+        Distance of the microphones, metres: a TDOA is drawn as an angle.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel a model: windows, median and quartiles.
+
+    Example
+    -------
+    >>> from spatial_brain.inference.room_acoustics import RoomAcoustics
+    >>> one = RoomAcoustics("a.wav", "T60", 6.0, 16000, np.array([0.0, 2.0]),
+    ...                     np.array([4.0, 6.0]), np.array([0.5, 0.6]))
+    >>> tracks_over_time([one]).axes[0].get_ylabel()
+    'T60, s'
+    """
+    with style():
+        figure = new_figure(7.2, 1.0 + 1.7 * len(found))
+        panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)
+        for index, (axes, one) in enumerate(
+            zip(panels[:, 0], found, strict=True)
+        ):
+            tracks = one.tracks(spacing)
+            track = tracks[-1] if tracks[-1].name == "angle" else tracks[0]
+            colour = PALETTE[index % len(PALETTE)]
+            axes.axhspan(*track.quartiles, color=colour, alpha=0.15, lw=0)
+            axes.axhline(track.median, color=colour, lw=1.0, ls=":")
+            centres = (one.starts + one.stops) / 2
+            axes.plot(
+                centres,
+                track.values,
+                color=colour,
+                marker="o" if len(centres) <= 60 else None,
+                markersize=4,
+                lw=1.5,
+            )
+            for window in np.flatnonzero(one.silent):
+                ends = one.starts[window], one.stops[window]
+                axes.axvspan(*ends, color=RULE, lw=0, zorder=0)
+            unit = f", {track.unit}" if track.unit else ""
+            axes.set_ylabel(track.name + unit)
+        axes.set(xlabel="time, s", xlim=(0, found[0].duration))
+        panels[0, 0].set_title("Acoustics over time: median and quartiles")
+        figure.align_ylabels(panels)
+    return figure
+
+
+def _with_unit(task):
+    """Short name of a task with its unit."""
+    unit = find_quantity(task).unit
+    return f"{task}, {unit}" if unit else task
+
+
+def _error_label(task):
+    """Name of an axis of errors."""
+    unit = find_quantity(task).unit
+    return f"mean error, {unit}" if unit else "mean error"
+
+
+METHODS = {
+    "network": "network",
+    "best": "network of the best epoch",
+    "training_mean": "training mean",
+    "gcc_phat": "GCC-PHAT",
+}
+CONDITIONS = {
+    "t60": ("By reverberation time", "T60, s"),
+    "snr": ("By noise", "SNR, dB"),
+    "distance": ("By distance", "distance of the source, m"),
+}
+NUM_TABLE_ROWS = 12
+
+
+def downstream_report(
+    folder,
+    *,
+    task,
+    metrics,
+    records,
+    rows,
+    embeddings=None,
+    embedding_method="auto",
+    title=None,
+    subtitle=None,
+    notes=None,
+):
+    """Write ``report.html`` of a run that estimates one quantity.
+
+    The command, the hyper-parameters and the environment are taken from
+    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the folder, as
+    far as they are there.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Folder of the run; the report is written into it.
+    task : str
+        Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
+    metrics : dict
+        Method (``"network"``, ``"training_mean"``, ``"gcc_phat"`` or others)
+        to what ``AcousticErrors.summarize`` returns.
+    records : list of dict
+        One an epoch, as ``read_train_log`` gives them; may be empty.
+    rows : list of dict
+        One an example of the test set: ``id``, ``reference``, ``estimate``
+        of the network; those of other methods under their names; conditions
+        ``t60`` (s), ``snr`` (dB), ``distance`` (m).
+    embeddings : torch.Tensor, optional
+        [example, dimension], in the order of the rows.
+    embedding_method : str
+        As ``flatten_embeddings`` takes it.
+    title : str, optional
+        Heading; default: the quantity.
+    subtitle : str, optional
+        A sentence: data, mode of training, device.
+    notes : str, optional
+        Text below the results.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ValueError
+        If the task is not known, or there are no results of the network or
+        no rows, or embeddings are not as many as rows.
+
+    Example
+    -------
+    >>> row = {"id": "a", "reference": 0.4, "estimate": 0.5, "t60": 0.4}
+    >>> path = downstream_report(
+    ...     getfixture("tmp_path"), task="T60", records=[], rows=[row],
+    ...     metrics={"network": {"mae": 0.1}, "training_mean": {"mae": 0.3}})
+    >>> "training mean" in path.read_text()
+    True
+    """
+    quantity = find_quantity(task)
+    if "network" not in metrics or not rows:
+        raise ValueError(
+            "a report needs metrics of the 'network' and rows of the test "
+            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
+        )
+    if embeddings is not None and len(embeddings) != len(rows):
+        raise ValueError(f"{len(embeddings)} embeddings for {len(rows)} rows")
+    name = quantity.name
+    report = Report(title or f"{name[0].upper()}{name[1:]} ({task})", subtitle)
+    _add_results(report, metrics, quantity, len(rows))
+    if notes:
+        report.add_text(notes)
+    _add_accuracy(report, task, metrics, rows)
+    if records:
+        report.add_section("Training")
+        report.add_figures(training_curves(records))
+    if embeddings is not None:
+        _add_embeddings(report, task, embeddings, embedding_method, rows)
+    _add_worst(report, quantity, metrics, rows)
+    add_run(report, folder)
+    return report.write(Path(folder) / "report.html")
+
+
+def _add_results(report, metrics, quantity, num_examples):
+    """Add the big numbers and the table of all methods."""
+    digits, unit = quantity.digits, quantity.unit
+    for method, values in metrics.items():
+        report.add_headline(
+            f"{values['mae']:.{digits}f} {unit}".strip(),
+            f"{METHODS.get(method, method)}, mean error",
+            main=method == "network",
+        )
+    table = []
+    for method, values in metrics.items():
+        interval = None
+        if "mae_low" in values:
+            low, high = values["mae_low"], values["mae_high"]
+            interval = f"{low:.{digits}f} to {high:.{digits}f}"
+        correlation = values.get("correlation")
+        table.append(
+            [
+                METHODS.get(method, method),
+                values["mae"],
+                interval,
+                values.get("median"),
+                values.get("rmse"),
+                values.get("bias"),
+                "–" if correlation is None else f"{correlation:.2f}",
+            ]
+        )
+    heads = ["mean error", "95 % interval", "median", "RMSE", "bias"]
+    if unit:
+        heads = [f"{head}, {unit}" for head in heads]
+    report.add_section("Results")
+    report.add_table(
+        ["method", *heads, "correlation"],
+        table,
+        f"All methods heard the same {num_examples} test signals; the "
+        "training mean hears nothing.",
+        emphasis=list(metrics).index("network"),
+        digits=digits,
+    )
+
+
+def _add_accuracy(report, task, metrics, rows):
+    """Add truth against estimates, and errors by condition."""
+    reference = [row["reference"] for row in rows]
+    figures, captions = [], []
+    for key, method in (("estimate", "network"), ("gcc_phat", "gcc_phat")):
+        if all(key in row for row in rows):
+            label = METHODS[method]
+            estimate = [row[key] for row in rows]
+            figures.append(value_scatter(reference, estimate, task, label))
+            captions.append("Each dot is a signal of the test set.")
+    report.add_section("Accuracy")
+    if len(figures) > 1:
+        report.add_figures(figures, captions)
+    else:
+        report.add_figure(figures[0], captions[0])
+    parts = {
+        METHODS.get(method, method): values["by"]
+        for method, values in metrics.items()
+        if "by" in values
+    }
+    figures = []
+    for condition, (title, label) in CONDITIONS.items():
+        shown = {
+            method: by[condition]
+            for method, by in parts.items()
+            if len(by.get(condition, ())) > 1
+        }
+        if shown:
+            figures.append(error_by_condition(shown, task, title, label))
+    if figures:
+        report.add_section("Where it is hard")
+        report.add_text("Whiskers are 95 % intervals.")
+        report.add_figures(figures)
+
+
+def _add_embeddings(report, task, embeddings, method, rows):
+    """Add embeddings coloured by the label and by conditions."""
+    unit = find_quantity(task).unit
+    labels = {f"{task}, {unit}" if unit else task: "reference"}
+    for key, (name, unit, _) in CONDITION_LABELS.items():
+        if name != task and all(row.get(key) is not None for row in rows):
+            labels[f"{name}, {unit}"] = key
+    report.add_section("Embeddings")
+    report.add_text(
+        "What the head hears of each test signal, laid into the plane. "
+        "Colours that run smoothly say that the quantity has been learned."
+    )
+    report.add_figures(
+        [
+            embedding_picture(
+                embeddings, [row[key] for row in rows], label, method
+            )
+            for label, key in labels.items()
+        ],
+        [f"Coloured by {label}." for label in labels],
+    )
+
+
+def _add_worst(report, quantity, metrics, rows):
+    """Add a table of the signals with the largest errors."""
+    methods = [
+        key
+        for key in metrics
+        if key != "network" and all(key in row for row in rows)
+    ]
+    error = np.array([row["estimate"] - row["reference"] for row in rows])
+    order = np.argsort(-np.abs(error), kind="stable")[:NUM_TABLE_ROWS]
+    conditions = [
+        key
+        for key in CONDITION_LABELS
+        if all(row.get(key) is not None for row in rows)
+    ]
+    report.add_section("Largest errors")
+    report.add_table(
+        [
+            "signal",
+            "truth",
+            "network",
+            *(METHODS.get(key, key) for key in methods),
+            "error",
+            *(
+                f"{CONDITION_LABELS[key][0]}, {CONDITION_LABELS[key][1]}"
+                for key in conditions
+            ),
+        ],
+        [
+            [
+                str(rows[index]["id"]),
+                float(rows[index]["reference"]),
+                float(rows[index]["estimate"]),
+                *(float(rows[index][key]) for key in methods),
+                float(error[index]),
+                *(float(rows[index][key]) for key in conditions),
+            ]
+            for index in order
+        ],
+        f"{len(order)} of {len(rows)} test signals"
+        + (f"; values in {quantity.unit}." if quantity.unit else "."),
+        digits=[
+            *[quantity.digits] * (4 + len(methods)),
+            *(CONDITION_LABELS[key][2] for key in conditions),
+        ],
+    )

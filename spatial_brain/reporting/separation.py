@@ -1,0 +1,702 @@
+"""The report of a run that separates talkers for two ears."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from spatial_brain.metrics.separation.signals import (
+    best_permutation,
+    to_float64,
+)
+from spatial_brain.reporting.localization import add_run
+from spatial_brain.reporting.plots import (
+    FAINT,
+    MARKERS,
+    PALETTE,
+    finish,
+    line_plot,
+    new_figure,
+    style,
+    training_curves,
+)
+from spatial_brain.reporting.report import Report
+
+# Levels below the loudest one that a spectrogram shows, dB.
+DYNAMIC_RANGE = 60.0
+WINDOW = 0.032
+# Beyond this many points an SVG gets slow; they are drawn as pixels then.
+MANY_POINTS = 1500
+# Ranges of the angle with equally many mixtures, at most, and the smallest
+# number of mixtures in one.
+MAX_RANGES, MIN_MIXTURES = 8, 5
+FREQUENCY_TICKS = (125, 250, 500, 1000, 2000, 4000, 8000)
+
+
+def level_spectrogram(signal, fs):
+    """Levels over time and frequency.
+
+    Arguments
+    ---------
+    signal : array
+        Shape [time].
+    fs : float
+        Sampling rate, Hz.
+
+    Returns
+    -------
+    numpy.ndarray
+        Decibels, [bin, frame], of Hann windows of 32 ms, a quarter apart.
+
+    Example
+    -------
+    >>> level_spectrogram(np.random.default_rng(0).random(8000), 8000).shape
+    (129, 122)
+    """
+    signal = np.asarray(signal, dtype=np.float64)
+    frame = round(WINDOW * fs)
+    padded = np.pad(signal, (0, max(0, frame - len(signal))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, frame)
+    spectra = np.fft.rfft(frames[:: frame // 4] * np.hanning(frame))
+    return 20 * np.log10(np.abs(spectra).T + 1e-12)
+
+
+def separation_spectrograms(mixture, reference, estimate, fs, names=None):
+    """One ear of a mixture, of its talkers, and of what was separated.
+
+    Arguments
+    ---------
+    mixture : array
+        Shape [time].
+    reference : array
+        Shape [time, source].
+    estimate : array
+        Same shape, in the order of the references.
+    fs : float
+        Sampling rate, Hz.
+    names : sequence of str, optional
+        Of the talkers; numbers by default.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Mixture on top; below, a row a talker: as it was, and as separated.
+        One scale of levels for all.
+
+    Example
+    -------
+    >>> noise = np.random.default_rng(0).standard_normal((8000, 2))
+    >>> figure = separation_spectrograms(noise.sum(1), noise, noise, 8000)
+    >>> [axes.get_title("left") for axes in figure.axes[:3]]
+    ['mixture', 'talker 1', 'talker 1, separated']
+    """
+    reference, estimate = np.asarray(reference), np.asarray(estimate)
+    talkers = reference.shape[1]
+    if names is None:
+        names = [f"talker {k + 1}" for k in range(talkers)]
+    panels = [("mixture", np.asarray(mixture))]
+    for k, name in enumerate(names):
+        panels.append((name, reference[:, k]))
+        panels.append((f"{name}, separated", estimate[:, k]))
+    levels = [level_spectrogram(signal, fs) for _, signal in panels]
+    # What was played sets the scale: a wild estimate must not darken it.
+    loudest = max(level.max() for level in levels[:2])
+    with style():
+        figure = new_figure(8.2, 2.1 * (talkers + 1))
+        grid = figure.add_gridspec(talkers + 1, 2)
+        places = [grid[0, :]]
+        places += [grid[1 + k, j] for k in range(talkers) for j in (0, 1)]
+        for index, (place, level) in enumerate(
+            zip(places, levels, strict=True)
+        ):
+            axes = figure.add_subplot(place)
+            axes.grid(False)
+            image = axes.imshow(
+                level,
+                cmap="magma",
+                vmin=loudest - DYNAMIC_RANGE,
+                vmax=loudest,
+                origin="lower",
+                aspect="auto",
+                extent=(0, len(reference) / fs, 0, fs / 2000),
+            )
+            axes.set_title(panels[index][0])
+            if index % 2 == 1 or index == 0:
+                axes.set_ylabel("kHz")
+            if index in (0, len(panels) - 1, len(panels) - 2):
+                axes.set_xlabel("time, s")
+        bar = figure.colorbar(image, ax=figure.axes, label="level, dB")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def error_by_angle(angles, values, y_label, title=None):
+    """An error of each mixture against the angle between its talkers.
+
+    Arguments
+    ---------
+    angles : array
+        Degrees, [mixture].
+    values : dict
+        Method to its error, [mixture]; NaN is left out. The first one is
+        drawn as points, too.
+    y_label : str
+        With the unit.
+    title : str, optional
+        Short.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Lines: means over ranges of the angle that hold about
+        equally many mixtures, with their 95 % intervals (1.96 standard errors).
+
+    Example
+    -------
+    >>> angles = np.linspace(5, 90, 40)
+    >>> figure = error_by_angle(angles, {"network": 90 - angles}, "error, µs")
+    >>> len(figure.axes[0].lines)
+    1
+    """
+    angles = np.asarray(angles, dtype=float)
+    with style():
+        figure = new_figure()
+        axes = figure.add_subplot()
+        for index, (label, errors) in enumerate(values.items()):
+            colour = PALETTE[index % len(PALETTE)]
+            errors = np.asarray(errors, dtype=float)
+            known = np.isfinite(errors)
+            if not known.any():
+                continue
+            x, mean, half = _range_means(angles[known], errors[known])
+            if index == 0:
+                many = known.sum() > MANY_POINTS
+                axes.scatter(
+                    angles[known],
+                    errors[known],
+                    s=7,
+                    color=colour,
+                    alpha=0.35,
+                    linewidths=0,
+                    rasterized=bool(many),
+                )
+            axes.fill_between(
+                x, mean - half, mean + half, color=colour, alpha=0.2, lw=0
+            )
+            axes.plot(
+                x,
+                mean,
+                label=label,
+                color=colour,
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=4.5,
+            )
+        axes.set(xlabel="angle between talkers, degrees", ylabel=y_label)
+        axes.set_xlim(left=0)
+        _limit(axes, next(iter(values.values())))
+        finish(figure, axes, title, len(values))
+    return figure
+
+
+def _range_means(angles, errors):
+    """Mean angle, mean error and half interval in ranges of the angle."""
+    count = np.clip(len(angles) // MIN_MIXTURES, 1, MAX_RANGES)
+    shares = np.arange(1, count) / count
+    # Angles often lie on a grid; equal ones stay together.
+    edges = np.unique(np.quantile(angles, shares, method="lower"))
+    index = np.digitize(angles, edges)
+    parts = [index == k for k in np.unique(index)]
+    mean = np.array([errors[part].mean() for part in parts])
+    half = np.array(
+        [1.96 * errors[part].std() / np.sqrt(part.sum()) for part in parts]
+    )
+    return np.array([angles[part].mean() for part in parts]), mean, half
+
+
+def _limit(axes, errors):
+    """Cut single points that would press all others to the axis."""
+    errors = np.asarray(errors, dtype=float)
+    errors = errors[np.isfinite(errors)]
+    if not len(errors):
+        return
+    usual = np.quantile(errors, 0.98)
+    lines = max(line.get_ydata().max() for line in axes.lines)
+    if errors.min() >= 0:
+        top = 1.15 * max(usual, lines)
+        axes.set_ylim(0, top if errors.max() > 2 * top else None)
+
+
+def delay_scatter(reference, delays, title="Time differences of the talkers"):
+    """Estimated interaural time differences against the true ones.
+
+    Arguments
+    ---------
+    reference : array
+        Microseconds, positive where the left ear is later, [talker].
+    delays : dict
+        Method to microseconds, [talker]; the last one is drawn on top.
+    title : str
+        Short.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One point a talker and method, and the line of a perfect answer.
+
+    Example
+    -------
+    >>> figure = delay_scatter([100.0, -300.0], {"network": [105.0, -290.0]})
+    >>> figure.axes[0].get_xlabel()
+    'true delay of the left ear, µs'
+    """
+    with style():
+        figure = new_figure(5.2, 4.4)
+        axes = figure.add_subplot()
+        axes.plot((-1000, 1000), (-1000, 1000), color=FAINT, lw=1.0)
+        for index, (label, values) in enumerate(delays.items()):
+            axes.scatter(
+                reference,
+                values,
+                s=9,
+                alpha=0.5,
+                linewidths=0,
+                label=label,
+                # As in the other pictures: the network first in the palette.
+                color=PALETTE[len(delays) - 1 - index],
+                marker=MARKERS[len(delays) - 1 - index],
+                rasterized=len(reference) > MANY_POINTS,
+            )
+        reach = np.abs(np.asarray(reference, dtype=float))
+        reach = 1.1 * max(300.0, np.nanmax(reach, initial=0.0))
+        axes.set(
+            xlim=(-reach, reach),
+            ylim=(-1050, 1050),
+            xlabel="true delay of the left ear, µs",
+            ylabel="delay after separation, µs",
+        )
+        finish(figure, axes, title, len(delays))
+    return figure
+
+
+def level_error_bands(by_band, title="Level differences by frequency"):
+    """Mean error of the interaural level difference in each band.
+
+    Arguments
+    ---------
+    by_band : dict
+        ``frequency`` (Hz) and methods, dB, lists of one a band.
+    title : str
+        Short.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Lines over a logarithmic axis.
+
+    Example
+    -------
+    >>> figure = level_error_bands(
+    ...     {"frequency": [200.0, 900.0], "network": [1.0, 2.0]})
+    >>> figure.axes[0].get_xscale()
+    'log'
+    """
+    frequency = by_band["frequency"]
+    series = {
+        name: (frequency, values)
+        for name, values in by_band.items()
+        if name != "frequency"
+    }
+    figure = line_plot(series, "frequency, Hz", "mean ILD error, dB", title)
+    axes = figure.axes[0]
+    low, high = min(frequency) / 1.15, max(frequency) * 1.15
+    axes.set_xscale("log")
+    axes.set_xticks([tick for tick in FREQUENCY_TICKS if low < tick < high])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda hz, _: f"{hz:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+    axes.set_xlim(low, high)
+    return figure
+
+
+# Metric: heading, decimal places.
+COLUMNS = {
+    "snr_i": ("SNRi, dB", 2),
+    "si_snr_i": ("SI-SNRi, dB", 2),
+    "sdr_i": ("SDRi, dB", 2),
+    "snr": ("SNR, dB", 2),
+    "stoi": ("STOI", 3),
+    "estoi": ("ESTOI", 3),
+    "pesq": ("PESQ", 2),
+    "itd_error": ("ITD error, µs", 1),
+    "ild_error": ("ILD error, dB", 2),
+}
+# Of the same quantities, what the original recipe calls them.
+COMPAT = {
+    "snr_i": "snr_i",
+    "snr": "snr",
+    "itd_error": "delta_ITD",
+    "ild_error": "delta_ILD",
+}
+HEADLINES = {
+    "snr_i": "SNR improvement",
+    "si_snr_i": "SI-SNR improvement",
+    "itd_error": "error of time differences (ITD)",
+    "ild_error": "error of level differences (ILD)",
+}
+CONDITIONS = {
+    "angle": "angle between talkers, °",
+    "t60": "reverberation time T60, s",
+}
+MEANING = (
+    "SNRi, SI-SNRi, SDRi: improvement over the mixture, mean of both ears. "
+    "Errors of cues: per talker, ITD below 1.5 kHz within 1 ms, ILD as mean "
+    "over bands, on active frames. One order of the talkers, that of the best "
+    "SNR, for all of these. Rows 'as the original counts' have SNRi, "
+    "delta-ITD and delta-ILD of the original recipe in these columns: whole "
+    "samples, broad band, an order of its own for each cue."
+)
+# What an example holds, with the number of dimensions.
+_SIGNALS = {"mixture": 2, "reference": 3, "estimate": 3}
+PEAK = 0.7
+PLAYER_SECONDS = 6
+NUM_WORST = 10
+
+
+def separation_report(
+    output_folder,
+    metrics,
+    records,
+    rows,
+    examples=(),
+    title="Talkers separated for two ears",
+    subtitle=None,
+    notes=None,
+):
+    """Write ``report.html`` of a separation run.
+
+    The command, the hyper-parameters and the environment are taken from
+    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the output
+    folder, as far as they are there.
+
+    Arguments
+    ---------
+    output_folder : str or Path
+        Folder of the run; the report is written into it.
+    metrics : dict
+        Method to what ``SeparationErrors.summarize`` returns: ``"network"``,
+        and others on the same mixtures, if there are any.
+    records : list of dict
+        One an epoch, as ``read_train_log`` gives them; may be empty.
+    rows : list of dict
+        Of the network, as ``SeparationErrors.rows`` gives them.
+    examples : sequence of dict
+        Mixtures to see and hear: ``id``, ``mixture`` [time, 2], ``reference``
+        [time, 2, source], ``estimate`` (same shape, in any order), ``fs``,
+        and, if known, ``azimuths`` (degrees, + left, [source]).
+    title : str
+        Heading.
+    subtitle : str, optional
+        A sentence: data, model, device.
+    notes : str, optional
+        Text below the results.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ValueError
+        If there are no results of the network, or no rows.
+
+    Example
+    -------
+    >>> from spatial_brain.metrics.separation.errors import SeparationErrors
+    >>> talkers = np.random.default_rng(0).standard_normal((1, 4000, 2, 2))
+    >>> errors = SeparationErrors(8000)
+    >>> errors.append(["a"], 0.9 * talkers, talkers, talkers.sum(-1))
+    >>> path = separation_report(getfixture("tmp_path"),
+    ...     {"network": errors.summarize()}, [], errors.rows())
+    >>> "SNR improvement" in path.read_text()
+    True
+    """
+    if "network" not in metrics or not rows:
+        raise ValueError(
+            "a report needs metrics of the 'network' and rows of the test "
+            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
+        )
+    report = SeparationReport(title, subtitle)
+    _add_results(report, metrics)
+    if notes:
+        report.add_text(notes)
+    _add_cues(report, metrics["network"], rows)
+    _add_conditions(report, metrics["network"], rows)
+    if records:
+        report.add_section("Training")
+        report.add_figures(training_curves(records))
+    if examples:
+        _add_examples(report, examples)
+    _add_worst(report, rows)
+    add_run(report, output_folder)
+    return report.write(Path(output_folder) / "report.html")
+
+
+class SeparationReport(Report):
+    """A report with players for two ears.
+
+    Example
+    -------
+    >>> report = SeparationReport("Ears")
+    >>> _ = report.add_players({"mixture": np.ones((80, 2))}, 8000)
+    >>> path = report.write(getfixture("tmp_path") / "a.html")
+    >>> path.read_text().count("<audio")
+    1
+    """
+
+    def add_players(self, signals, fs):
+        """Add players side by side, with cues and relative levels kept.
+
+        Arguments
+        ---------
+        signals : dict
+            Caption to waveform [time, 2 (left, right)]. One gain for all of
+            them, so that the loudest peak is 0.7.
+        fs : int
+            Sampling rate, Hz.
+
+        Returns
+        -------
+        SeparationReport
+            This report.
+        """
+        peak = max(np.abs(signal).max() for signal in signals.values())
+        gain = PEAK / max(float(peak), 1e-8)
+        cards = []
+        for caption, signal in signals.items():
+            stream = io.BytesIO()
+            soundfile.write(
+                stream, gain * np.asarray(signal), fs, "PCM_16", format="FLAC"
+            )
+            content = base64.b64encode(stream.getvalue()).decode()
+            text = html.escape(caption)
+            cards.append(
+                f'<figure class="card"><audio controls preload="metadata" '
+                f'aria-label="{text}" '
+                f'src="data:audio/flac;base64,{content}"></audio>'
+                f"<figcaption>{text}</figcaption></figure>"
+            )
+        return self._add(f'<div class="grid small">{"".join(cards)}</div>')
+
+
+def _add_results(report, metrics):
+    """Add the big numbers and the table of all methods."""
+    network = metrics["network"]
+    for name, label in HEADLINES.items():
+        heading, digits = COLUMNS[name]
+        unit = heading.rpartition(", ")[2]
+        if name in network["mixture"]:
+            label += f"; mixture {network['mixture'][name]:.{digits}f} {unit}"
+        report.add_headline(
+            f"{network[name]:.{digits}f} {unit}", label, main=name == "snr_i"
+        )
+    known = [name for name in COLUMNS if name in network]
+    # Nothing is improved by leaving all as it is.
+    unchanged = {name: 0.0 for name in known if name.endswith("_i")}
+    lines = [
+        *metrics.items(),
+        ("mixture", {**network["mixture"], **unchanged}),
+    ]
+    for method, values in metrics.items():
+        compat = {name: values["compat"][key] for name, key in COMPAT.items()}
+        lines.append((f"{method}, as the original counts", compat))
+    report.add_section("Results")
+    report.add_table(
+        ["method", *(COLUMNS[name][0] for name in known), "95 % of SNRi"],
+        [
+            [method, *(values.get(name) for name in known), _interval(values)]
+            for method, values in lines
+        ],
+        f"{network['num_mixtures']} test mixtures, {network['num_talkers']} "
+        f"talkers. {MEANING}",
+        emphasis=list(metrics).index("network"),
+        digits=[0, *(COLUMNS[name][1] for name in known), 0],
+    )
+    missing = [
+        f"{COLUMNS[name][0].partition(',')[0]}: {number}"
+        for name, number in network["missing"].items()
+        if name in COLUMNS
+    ]
+    if missing:
+        report.add_text(
+            "Talkers without a value, in the reference or in the answer "
+            f"silent, which the means leave out: {'; '.join(missing)}."
+        )
+
+
+def _interval(values):
+    """Confidence interval of the SNR improvement as text."""
+    if "snr_i_low" not in values:
+        return None
+    return f"{values['snr_i_low']:.2f} to {values['snr_i_high']:.2f}"
+
+
+def _means(rows, key):
+    """Mean over the talkers of each mixture; NaN if there is none."""
+    known = [[value for value in row[key] if value == value] for row in rows]
+    return np.array([np.mean(values or [np.nan]) for values in known])
+
+
+def _add_cues(report, network, rows):
+    """Add delays of all talkers, and errors of levels by frequency."""
+    report.add_section("Interaural cues")
+    bands = dict(network["ild_error_by_band"])
+    bands["network"] = bands.pop("estimate")
+    bands["mixture"] = bands.pop("mixture")
+    delays = {
+        label: np.concatenate([row[key] for row in rows])
+        for label, key in (("mixture", "mixture_itd"), ("network", "itd"))
+    }
+    truth = np.concatenate([row["reference_itd"] for row in rows])
+    report.add_figures(
+        [delay_scatter(truth, delays), level_error_bands(bands)],
+        [
+            "Each point is a talker of the test set. The mixture has one "
+            "delay, between those of its talkers or that of the louder one.",
+            "Mean over the talkers, in bands two auditory filters wide.",
+        ],
+    )
+
+
+def _add_conditions(report, network, rows):
+    """Add errors against the angle, and tables by all conditions."""
+    if not network["by"]:
+        return
+    report.add_section("Where it is hard")
+    if "angle" in network["by"]:
+        angles = [row["angle"] for row in rows]
+        gains = {"network": _means(rows, "snr_i")}
+        figures = [error_by_angle(angles, gains, "SNRi, dB", "Separation")]
+        for name, word in (("itd_error", "Time"), ("ild_error", "Level")):
+            figures.append(
+                error_by_angle(
+                    angles,
+                    {
+                        "network": _means(rows, name),
+                        "mixture": _means(rows, f"mixture_{name}"),
+                    },
+                    COLUMNS[name][0],
+                    f"{word} differences",
+                )
+            )
+        report.add_figures(
+            figures,
+            [
+                "Each point is a mixture; lines are means with 95 % intervals.",
+                *["The mixture: cues of what was heard before separation."] * 2,
+            ],
+        )
+    names = ("snr_i", "si_snr_i", "itd_error", "ild_error")
+    for condition, groups in network["by"].items():
+        report.add_table(
+            [
+                CONDITIONS.get(condition, condition.replace("_", " ")),
+                "mixtures",
+                *(COLUMNS[name][0] for name in names),
+                "ITD error of the mixture, µs",
+                "ILD error of the mixture, dB",
+            ],
+            [
+                [
+                    label,
+                    part["num_mixtures"],
+                    *(part[name] for name in names),
+                    part["mixture"]["itd_error"],
+                    part["mixture"]["ild_error"],
+                ]
+                for label, part in groups.items()
+            ],
+            digits=[0, 0, *(COLUMNS[name][1] for name in names), 1, 2],
+        )
+
+
+def _add_examples(report, examples):
+    """Add spectrograms and players of some mixtures."""
+    report.add_section("Examples")
+    report.add_text(
+        "Spectrograms of the left ear. The players have both ears - use "
+        "headphones - with one gain for all sounds of a mixture, so that "
+        "levels and directions are those of the signals."
+    )
+    for example in examples:
+        fs = example["fs"]
+        end = round(PLAYER_SECONDS * fs)
+        mixture, reference, estimate = (
+            to_float64(example[name], f"{example['id']}: {name}", dims)[:end]
+            for name, dims in (
+                ("mixture", 2),
+                ("reference", 3),
+                ("estimate", 3),
+            )
+        )
+        estimate = estimate[..., best_permutation(estimate, reference)]
+        azimuths = example.get("azimuths")
+        names = [
+            f"talker {k + 1}"
+            + ("" if azimuths is None else f", {_place(float(azimuths[k]))}")
+            for k in range(reference.shape[2])
+        ]
+        report.add_figure(
+            separation_spectrograms(
+                *(mixture[:, 0], reference[:, 0], estimate[:, 0]), fs, names
+            ),
+            str(example["id"]),
+        )
+        signals = {"mixture": mixture}
+        for k, name in enumerate(names):
+            signals[f"{name}: as it was"] = reference[..., k]
+            signals[f"{name}: separated"] = estimate[..., k]
+        report.add_players(signals, fs)
+
+
+def _place(azimuth):
+    """An azimuth in words."""
+    azimuth = (azimuth + 180) % 360 - 180
+    if round(azimuth) in (0, -180):
+        return "in front" if round(azimuth) == 0 else "behind"
+    return f"{abs(azimuth):.0f}° {'left' if azimuth > 0 else 'right'}"
+
+
+def _add_worst(report, rows):
+    """Add a table of the mixtures that were separated worst."""
+    gains = _means(rows, "snr_i")
+    order = np.argsort(gains, kind="stable")[:NUM_WORST]
+    errors = [_means(rows, name) for name in ("itd_error", "ild_error")]
+    report.add_section("Worst cases")
+    report.add_table(
+        [
+            "mixture",
+            "angle, °",
+            "SNRi, dB",
+            "talkers, dB",
+            "ITD error, µs",
+            "ILD error, dB",
+        ],
+        [
+            [
+                str(rows[k]["id"]),
+                rows[k].get("angle"),
+                float(gains[k]),
+                ", ".join(f"{value:.1f}" for value in rows[k]["snr_i"]),
+                *(float(values[k]) for values in errors),
+            ]
+            for k in order
+        ],
+        f"The {len(order)} mixtures of {len(rows)} with the smallest SNR "
+        "improvement; 'talkers': that of each.",
+        digits=[0, 0, 2, 0, 1, 2],
+    )

@@ -1,0 +1,1 @@
+"""Sound scenes for SELD: planned, then rendered."""

@@ -1,0 +1,643 @@
+"""Sound scenes as spatial recordings, with labels frame by frame.
+
+A plan (``scene_plans.draw_scene``) and the dry sounds of its events become
+first-order Ambisonics and the signals of the tetrahedral array, in one room
+and one diffuse ambience. Reverberation is image sources followed by a diffuse
+tail; see ``scene_arrays``.
+
+Both formats hear one sound field at one place. Image sources are found once;
+each has its exact FOA gains and, for capsules on the rigid sphere, is a plane
+wave that is scattered exactly. The diffuse field after them, and noise from
+everywhere, has the cross-spectra that all eight channels have in a diffuse
+field: with the series of ``rigid_sphere`` these have closed forms,
+
+    < H_i H_j* > = sum_n (2 n + 1) |b_n|^2 P_n(a_i . a_j),
+    < H_i W >    = b_0,    < H_i (u . e) > = b_1 (a_i . e),
+
+means over directions u, for capsules in the directions a_i and dipoles e.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+
+from spatial_brain.geometry import (
+    SPEED_OF_SOUND,
+    tetrahedral_array,
+    unit_to_azel,
+)
+from spatial_brain.simulation.ambisonics import (
+    SPHERE_RADIUS,
+    foa_gains,
+    legendre,
+    needed_order,
+    radial_response,
+)
+from spatial_brain.simulation.mixing import active_level, convolve
+from spatial_brain.simulation.motion import filter_moving, positions_at
+from spatial_brain.simulation.rir.absorption import (
+    Decay,
+    absorption_for_t60,
+    calibrated_absorption,
+)
+from spatial_brain.simulation.rir.fractional_delay import (
+    SKIRT,
+    add_impulses,
+    grid_length,
+    grid_to_samples,
+    high_pass,
+)
+from spatial_brain.simulation.rir.lattice import build_lattice
+
+FORMATS = ("foa", "mic")
+# Frequencies at which the factors of the diffuse field are computed.
+_KNOTS = 257
+# Keeps the factors finite where channels hear the same (-60 dB).
+_LOADING = 1e-6
+# Time over which the level of the images is taken where the tail takes over.
+_JOIN = 0.02
+# Blocks of long noise: samples, and samples of the cross-fade between them.
+_BLOCK, _CROSSFADE = 2**17, 2**12
+
+
+@dataclass(frozen=True)
+class ArrayRoom:
+    """A room and an array in it, ready to be asked for responses.
+
+    Arguments
+    ---------
+    size : sequence of float
+        Metres.
+    t60 : float
+        Seconds.
+    center : sequence of float
+        Of the array, metres.
+    fs : int
+        Sampling rate, Hz.
+    diffuse_from : float
+        Decay in dB after which the diffuse tail replaces the images.
+
+    Example
+    -------
+    >>> room = ArrayRoom((5.0, 4.0, 3.0), 0.3, (2.0, 2.0, 1.5), 16000)
+    >>> early, begin = room.images(torch.tensor([[3.0, 2.0, 1.5]]), ("foa",))
+    >>> early["foa"].shape[:2], early["foa"][0, 0].argmax().item()
+    (torch.Size([1, 4]), 47)
+    """
+
+    size: tuple
+    t60: float
+    center: tuple
+    fs: int
+    diffuse_from: float = 15.0
+
+    @functools.cached_property
+    def _decays(self):
+        """Absorption, mean decay of the images, and decay of the tail."""
+        key = (tuple(map(float, self.size)), float(self.t60))
+        [absorption] = calibrated_absorption([key], fs=self.fs)
+        wanted = absorption_for_t60(key[0], self.t60, SPEED_OF_SOUND, 0.0)
+        decay, shape = (
+            Decay(key[0], [value] * 6) for value in (absorption, wanted)
+        )
+        return absorption, decay, shape
+
+    def images(self, sources, formats):
+        """Responses up to the moment at which the tail takes over.
+
+        Arguments
+        ---------
+        sources : torch.Tensor
+            Positions, shape [K, 3], metres.
+        formats : sequence of str
+            Of ``FORMATS``.
+
+        Returns
+        -------
+        tuple
+            Name of format to responses, float32 [K, 4, N], and that moment,
+            in samples; the few samples after it hold what is left of the
+            images.
+        """
+        absorption, _, shape = self._decays
+        sources = torch.as_tensor(sources, dtype=torch.float64)
+        center = torch.tensor(self.center, dtype=torch.float64)
+        last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
+        end = max(
+            float(shape.level_time(self.diffuse_from)),
+            last / SPEED_OF_SOUND + 1.25 * _JOIN,
+        )
+        begin = int(end * self.fs)
+        num_samples = begin + SKIRT + math.ceil(8e-3 * self.fs)
+        responses = [
+            _array_response(*images, num_samples, self.fs, formats)
+            for images in self._each_images(sources, center, absorption, end)
+        ]
+        return {
+            name: torch.stack([response[name] for response in responses])
+            for name in formats
+        }, begin
+
+    def _each_images(self, sources, center, absorption, end):
+        """Yield offset [I, 3] and amplitude [I] of the images of sources."""
+        count = len(sources)
+        one = torch.ones(count, 1, dtype=torch.float64)
+        lattice = build_lattice(
+            one * torch.tensor(self.size, dtype=torch.float64),
+            sources,
+            center.expand(count, 3),
+            (one * absorption).expand(count, 6),
+            one[:, 0] * (SPEED_OF_SOUND * end),
+        )
+        for pair in range(count):
+            x, y, z = (table[pair] for table in lattice.delta)
+            a, b, c = (table[pair] for table in lattice.gain)
+            square = (x * x)[:, None, None] + (y * y)[:, None] + z * z
+            near = square < lattice.reach[pair] ** 2
+            i, j, k = near.nonzero(as_tuple=True)
+            offset = torch.stack((x[i], y[j], z[k]), dim=-1)
+            back = lattice.axes[pair].argsort()
+            gain = a[i] * b[j] * c[k] / square[near].sqrt()
+            yield offset[:, back], gain
+
+    def tail(self, early, begin, formats, seed):
+        """Diffuse sound that goes on where the images stop.
+
+        Arguments
+        ---------
+        early : dict
+            What :meth:`images` gave for all points of one source.
+        begin : int
+            The moment it gave.
+        formats : sequence of str
+            Of ``FORMATS``.
+        seed : int
+            Decides the noise; FOA is the same with or without "mic".
+
+        Returns
+        -------
+        dict
+            Name of format to response, float32 [4, N]; zero before
+            ``begin``. Its level is that of the images of all points, on
+            average.
+        """
+        _, decay, shape = self._decays
+        length = max(math.ceil(self.t60 * self.fs), begin + self.fs // 20)
+        mean = decay.samples(decay.mean, length, self.fs)
+        mean = torch.from_numpy(mean)
+        energy = shape.samples(shape.energy, length, self.fs)
+        window = slice(max(begin - int(_JOIN * self.fs), 0), begin)
+        before = float(energy[window].mean())
+        envelope = torch.from_numpy(np.sqrt(energy[begin:] / before))
+        noise = array_noise(length - begin, self.fs, formats, seed)
+        result = {}
+        for name in formats:
+            # The mean of images that are all positive is no diffuse sound,
+            # but it has to go on, or its end would be heard.
+            level = _mean_gain(name)[:, None] * mean
+            power = (early[name][..., window] - level[:, window]).var(-1)
+            power = power.sum(-1).mean() / _diffuse_power(name, self.fs)
+            gain = power.sqrt()
+            response = torch.zeros(4, length)
+            response[:, begin:] = gain * envelope * noise[name]
+            response[:, begin:] += level[:, begin:]
+            result[name] = response
+        return result
+
+
+def _mean_gain(name):
+    """Gain of the channels averaged over directions, [4]."""
+    return torch.tensor([1.0, 0, 0, 0] if name == "foa" else [1.0] * 4)
+
+
+def _diffuse_power(name, fs):
+    """Power of all channels together in a white diffuse field of power 1."""
+    return 2.0 if name == "foa" else float(_sphere(fs).power)
+
+
+def _array_response(offset, gain, num_samples, fs, formats):
+    """Responses to plane waves: format to [4, num_samples]."""
+    distance = torch.linalg.vector_norm(offset, dim=-1)
+    direction = offset / distance[:, None]
+    rows = []
+    if "foa" in formats:
+        rows.append(foa_gains(direction).T)
+    if "mic" in formats:
+        sphere = _sphere(fs)
+        cosine = sphere.axes @ direction.T
+        rows.append(_legendre_table(sphere.order, cosine).flatten(0, 1))
+    amplitude = torch.cat(rows) * gain
+    grid = torch.zeros(len(amplitude), grid_length(num_samples))
+    row = torch.arange(len(amplitude))[:, None].expand(amplitude.shape)
+    delay = distance * (fs / SPEED_OF_SOUND)
+    add_impulses(grid, row, delay.expand(amplitude.shape), amplitude)
+    response = grid_to_samples(grid, num_samples)
+    result = {}
+    if "foa" in formats:
+        result["foa"], response = response[:4], response[4:]
+    if "mic" in formats:
+        result["mic"] = _scatter(response, num_samples, fs)
+    return result
+
+
+def _legendre_table(order, x):
+    """Legendre polynomials 0 to ``order`` of x [4, I], [4, order + 1, I]."""
+    table = x.new_ones(len(x), order + 1, x.shape[1])
+    table[:, 1] = x
+    for n in range(1, order):
+        term = (2 * n + 1) / (n + 1) * x * table[:, n]
+        table[:, n + 1] = term - n / (n + 1) * table[:, n - 1]
+    return table
+
+
+def _scatter(orders, num_samples, fs):
+    """Legendre orders [4 (N + 1), time] to capsules [4, time]."""
+    # Sound reaches near capsules before the centre: room for negative times.
+    spare = math.ceil(8 * SPHERE_RADIUS / SPEED_OF_SOUND * fs) + 64
+    nfft = next_fast_len(num_samples + spare, real=True)
+    radial = _radial(fs, nfft)
+    spectrum = torch.fft.rfft(orders, n=nfft).unflatten(0, (4, -1))
+    spectrum = (spectrum * radial).sum(1)
+    return torch.fft.irfft(spectrum, n=nfft)[:, :num_samples]
+
+
+@functools.lru_cache(maxsize=16)
+def _radial(fs, nfft):
+    """(2 n + 1) b_n at the bins of a transform, complex64 [N + 1, F]."""
+    order = _sphere(fs).order
+    frequency = torch.fft.rfftfreq(nfft, 1.0 / fs).double()
+    radial = radial_response(frequency, order)
+    radial *= (2.0 * torch.arange(order + 1) + 1.0)[:, None]
+    return radial.to(torch.complex64)
+
+
+class _Sphere(NamedTuple):
+    """What belongs to the sphere at one sampling rate.
+
+    Directions of the capsules [4, 3], order of the series, factor of the
+    diffuse field [knots, 8, 8], power of the capsules together in it.
+    """
+
+    axes: torch.Tensor
+    order: int
+    factor: torch.Tensor
+    power: torch.Tensor
+
+
+@functools.lru_cache(maxsize=4)
+def _sphere(fs):
+    """Prepare the sphere for a sampling rate."""
+    axes = torch.nn.functional.normalize(tetrahedral_array().double(), dim=-1)
+    order = needed_order(fs / 2, SPHERE_RADIUS)
+    frequency = torch.linspace(0.0, fs / 2, _KNOTS, dtype=torch.float64)
+    field = _field(axes, radial_response(frequency, order))
+    factor = torch.linalg.cholesky(field).to(torch.complex64)
+    power = field.diagonal(dim1=1, dim2=2).real[:, 4:].sum(-1).mean()
+    return _Sphere(axes.float(), order, factor, power)
+
+
+def _field(axes, radial):
+    """Cross-spectra of W, Y, Z, X and four capsules, [F, 8, 8]."""
+    field = torch.zeros(radial.shape[1], 8, 8, dtype=torch.complex128)
+    field[:, range(4), range(4)] = torch.tensor([3.0, 1, 1, 1]).cdouble() / 3
+    field[:, 4:, 0] = radial[0, :, None]
+    field[:, 4:, 1:4] = radial[1, :, None, None] * axes[:, [1, 2, 0]]
+    field[:, :4, 4:] = field[:, 4:, :4].mH
+    cosine = (axes @ axes.T).clamp(-1.0, 1.0)
+    for n, response in enumerate(radial):
+        power = (2 * n + 1) * response.abs().square()
+        field[:, 4:, 4:] += power[:, None, None] * legendre(n, cosine)
+    return field + _LOADING * torch.eye(8)
+
+
+def array_noise(num_samples, fs, formats, seed, gain=None):
+    """Noise from everywhere, as both formats of the array receive it.
+
+    Arguments
+    ---------
+    num_samples : int
+        Length.
+    fs : int
+        Sampling rate, Hz.
+    formats : sequence of str
+        Of ``FORMATS``.
+    seed : int
+        Decides the noise; FOA is the same with or without "mic".
+    gain : callable, optional
+        Colour: from frequencies in Hz to gains. White by default.
+
+    Returns
+    -------
+    dict
+        Name of format to noise, float32 [4, num_samples]. White noise has
+        power 1 in W, 1/3 in Y, Z and X, and 1 at the capsules at low, nearly
+        2 at high frequencies, where the sphere reflects.
+
+    Example
+    -------
+    >>> noise = array_noise(20000, 16000, ("foa", "mic"), 0)
+    >>> noise["foa"].square().mean(-1).round(decimals=1)
+    tensor([1.0000, 0.3000, 0.3000, 0.3000])
+    """
+    if num_samples <= _BLOCK:
+        return _noise_block(num_samples, fs, formats, (seed, 0), gain)
+    step = _BLOCK - _CROSSFADE
+    total = {name: torch.zeros(4, num_samples) for name in formats}
+    # Blocks are independent: their powers add.
+    rise = torch.linspace(0.0, 0.5 * math.pi, _CROSSFADE).sin()
+    for number, start in enumerate(range(0, num_samples, step)):
+        block = _noise_block(_BLOCK, fs, formats, (seed, number), gain)
+        for name, part in block.items():
+            if number:
+                part[:, :_CROSSFADE] *= rise
+            part[:, step:] *= rise.flip(0)
+            part = part[:, : num_samples - start]
+            total[name][:, start : start + _BLOCK] += part
+    return total
+
+
+def _noise_block(num_samples, fs, formats, seeds, gain):
+    """One block of diffuse noise."""
+    # Of a power of two, so that knots fall on bins.
+    length = 2 ** math.ceil(math.log2(max(num_samples, 2 * _KNOTS)))
+    bins = length // 2 + 1
+    white = []
+    for stream in range(2 if "mic" in formats else 1):
+        generator = torch.Generator().manual_seed(
+            int(np.random.SeedSequence((*seeds, stream)).generate_state(1)[0])
+        )
+        white.append(torch.randn(4, bins, 2, generator=generator))
+    white = torch.view_as_complex(torch.cat(white)) * math.sqrt(length / 2)
+    if gain is not None:
+        frequency = np.fft.rfftfreq(length, 1.0 / fs)
+        white *= torch.from_numpy(gain(frequency).astype(np.float32))
+    result = {}
+    if "foa" in formats:
+        result["foa"] = white[:4] * torch.tensor([1.0, *[3**-0.5] * 3])[:, None]
+    if "mic" in formats:
+        factor = _stretched(fs, bins)
+        result["mic"] = torch.einsum("ijf,jf->if", factor, white)
+    return {
+        name: torch.fft.irfft(part, n=length)[:, :num_samples]
+        for name, part in result.items()
+    }
+
+
+@functools.lru_cache(maxsize=8)
+def _stretched(fs, bins):
+    """Rows of the capsules in the factor at all bins, [4, 8, bins]."""
+    factor = _sphere(fs).factor[:, 4:].permute(1, 2, 0)
+    share = torch.arange((bins - 1) // (_KNOTS - 1)) * (
+        (_KNOTS - 1) / (bins - 1)
+    )
+    between = factor[..., :-1, None] + factor.diff()[..., None] * share
+    return torch.cat((between.flatten(2), factor[..., -1:]), dim=-1)
+
+
+# Active level of an event with gain 0 at 1 m, dB full scale.
+LEVEL = -26.0
+# Level that stands for the events in a clip without any, dB full scale.
+_EMPTY_LEVEL = -40.0
+# Recordings that would be louder are turned down to this peak.
+PEAK = 0.95
+FRAME = 0.1
+COLUMNS = ("frame", "label", "source", "azimuth", "elevation", "distance")
+
+
+def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
+    """Render a scene and label it.
+
+    Arguments
+    ---------
+    plan : ScenePlan
+        What happens.
+    dry_events : sequence of torch.Tensor
+        Sound of each event, [time], at any level; what is longer than
+        planned is cut off.
+    fs : int
+        Sampling rate, Hz.
+    formats : sequence of str
+        "foa" (W, Y, Z, X; SN3D) and "mic" (four capsules on a rigid sphere);
+        each is the same with or without the other.
+
+    Returns
+    -------
+    signals : dict
+        Name of format to recording, float32 [time, 4], of peak 0.95 or less.
+    rows : dict
+        The labels, see :func:`event_rows`.
+
+    Raises
+    ------
+    ValueError
+        If the events are not those of the plan, an event is silent, or a
+        format is unknown.
+
+    Example
+    -------
+    >>> plan = draw_scene(np.random.default_rng(0), 3, duration=5.0)
+    >>> dry = [torch.randn(48000) for _ in plan.events]
+    >>> signals, rows = render_scene(plan, dry, formats=("foa",))
+    >>> signals["foa"].shape, sorted(rows) == sorted(COLUMNS)
+    (torch.Size([120000, 4]), True)
+    """
+    formats = tuple(formats)
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ValueError(f"formats must be some of {FORMATS}, got {formats}")
+    dry_events = _prepared(plan, dry_events, fs)
+    num_samples = round(plan.duration * fs)
+    room = ArrayRoom(plan.room_size, plan.t60, plan.center, fs)
+    total = {name: torch.zeros(4, num_samples) for name in formats}
+    seeds = np.random.SeedSequence(plan.seed).generate_state(
+        len(plan.events) + 1
+    )
+    for event, dry, seed in zip(
+        plan.events, dry_events, seeds[1:], strict=True
+    ):
+        start = round(event.onset * fs)
+        images = _event_images(room, event, dry, formats, int(seed))
+        for name, image in images.items():
+            image = image[:, : num_samples - start]
+            total[name][:, start : start + image.shape[1]] += image
+    noise = array_noise(
+        num_samples, fs, formats, int(seeds[0]), _noise_colour(plan.noise_tilt)
+    )
+    signals = {
+        name: _finished(name, total[name], noise[name], plan.snr_db, fs)
+        for name in formats
+    }
+    lengths = [len(dry) / fs for dry in dry_events]
+    return signals, event_rows(plan, lengths)
+
+
+def _prepared(plan, dry_events, fs):
+    """Events at their levels, without what no loudspeaker could send."""
+    if len(dry_events) != len(plan.events):
+        raise ValueError(
+            f"the plan has {len(plan.events)} events, got {len(dry_events)}"
+        )
+    prepared = []
+    for number, (event, dry) in enumerate(
+        zip(plan.events, dry_events, strict=True)
+    ):
+        dry = torch.as_tensor(dry, dtype=torch.float32)
+        dry = dry[: max(round(event.duration * fs), 1)]
+        if dry.ndim != 1 or not bool(dry.any()):
+            raise ValueError(
+                f"event {number} (class {event.label}) must be a sound of "
+                f"shape [time], got shape {tuple(dry.shape)}"
+                + (" that is silent" if dry.ndim == 1 else "")
+            )
+        dry = high_pass(dry, fs)
+        gain = LEVEL + event.gain_db - active_level(dry, fs)
+        prepared.append(dry * 10.0 ** (gain / 20.0))
+    return prepared
+
+
+def _event_images(room, event, dry, formats, seed):
+    """Event as each format receives it, [4, time]."""
+    points = torch.from_numpy(event.points)
+    early, begin = room.images(points, formats)
+    tails = room.tail(early, begin, formats, seed)
+    result = {}
+    for name, tail in tails.items():
+        part, fixed = early[name], tail
+        if len(points) == 1:
+            fixed = tail.clone()
+            fixed[:, : part.shape[-1]] += part[0]
+        image = convolve(dry[None], fixed[None])[0]
+        if len(points) > 1:
+            times = torch.from_numpy(event.times)
+            moved = filter_moving(dry, part, times, fs=room.fs)
+            image[:, : moved.shape[1]] += moved
+        result[name] = image
+    return result
+
+
+def _noise_colour(tilt):
+    """Gain of a sloping spectrum, silent below 20 Hz."""
+
+    def gain(frequency):
+        octaves = np.log2(np.maximum(frequency, 50.0) / 1000.0)
+        return np.where(frequency < 20.0, 0.0, 10.0 ** (tilt * octaves / 20.0))
+
+    return gain
+
+
+def _finished(name, clean, noise, snr_db, fs):
+    """Add noise to what is heard of the events; never clip: [time, 4]."""
+    channels = slice(0, 1) if name == "foa" else slice(None)
+    level = _EMPTY_LEVEL
+    if bool(clean.any()):
+        power = 10.0 ** (active_level(clean[channels], fs) / 10.0)
+        level = 10.0 * math.log10(float(power.mean()))
+    has = 10.0 * math.log10(float(noise[channels].square().mean()))
+    mixture = clean + noise * 10.0 ** ((level - snr_db - has) / 20.0)
+    peak = float(mixture.abs().max())
+    return (mixture * min(1.0, PEAK / peak)).T.contiguous()
+
+
+def event_rows(plan, lengths):
+    """Labels of a scene: frames in which direct sound arrives, and whence.
+
+    A frame of 100 ms is labelled if the direct sound of the event, from its
+    first to its last sample, fills half of it or more; an event too short
+    for that labels the frame that holds most of it. Directions are those at
+    the centres of the frames, where the source was when it sent what is then
+    heard.
+
+    Arguments
+    ---------
+    plan : ScenePlan
+        The scene.
+    lengths : sequence of float
+        How long each event really sounds, seconds.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        "frame", "label", "source" (the number of the event among those with
+        labels, in the order of onsets), int64, and "azimuth", "elevation"
+        (degrees), "distance" (metres), float64, each [N], sorted by frame.
+
+    Example
+    -------
+    >>> event = PlannedEvent(
+    ...     7, 0, 0.5, 1.0, 0.0, np.array([[2.0, 3.5, 1.5]]), np.zeros(1)
+    ... )
+    >>> plan = ScenePlan(
+    ...     5.0, (5, 5, 3), 0.3, (2.0, 2.0, 1.5), (event,), 20.0, -3.0, 0
+    ... )
+    >>> rows = event_rows(plan, [0.22])
+    >>> rows["frame"].tolist(), rows["azimuth"].tolist()
+    ([5, 6], [90.0, 90.0])
+    """
+    parts, source = [], 0
+    for event, length in zip(plan.events, lengths, strict=True):
+        if event.interferer:
+            continue
+        frame = _heard_frames(plan, event, length)
+        places = _sent_from(plan, event, frame)
+        azimuth, elevation = unit_to_azel(torch.from_numpy(places))
+        one = np.ones(len(frame), np.int64)
+        parts.append(
+            (
+                frame,
+                event.label * one,
+                source * one,
+                azimuth.numpy(),
+                elevation.numpy(),
+                np.linalg.norm(places, axis=-1),
+            )
+        )
+        source += 1
+    if not parts:
+        empty = [np.zeros(0, np.int64)] * 3 + [np.zeros(0)] * 3
+        return dict(zip(COLUMNS, empty, strict=True))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    order = np.lexsort((columns[2], columns[0]))
+    return {
+        name: column[order]
+        for name, column in zip(COLUMNS, columns, strict=True)
+    }
+
+
+def _heard_frames(plan, event, length):
+    """Frames in which an event is heard."""
+    ends = _offsets(plan, event, np.array([0.0, length]))
+    delays = np.linalg.norm(ends, axis=-1) / SPEED_OF_SOUND
+    start = event.onset + delays[0]
+    stop = event.onset + length + delays[1]
+    count = max(int(round(plan.duration / FRAME, 6)), 1)
+    frame = np.arange(
+        min(int(start / FRAME), count - 1),
+        min(int(np.ceil(stop / FRAME)), count),
+    )
+    filled = np.minimum(stop, (frame + 1) * FRAME)
+    filled = filled - np.maximum(start, frame * FRAME)
+    half = filled >= 0.5 * FRAME - 1e-9
+    return frame[half] if half.any() else frame[[filled.argmax()]]
+
+
+def _sent_from(plan, event, frame):
+    """Where a source was when it sent what frames hear at their centres."""
+    arrival = (frame + 0.5) * FRAME - event.onset
+    offset = _offsets(plan, event, arrival)
+    # Each step shrinks the error by speed of source / speed of sound.
+    for _ in range(4):
+        delay = np.linalg.norm(offset, axis=-1) / SPEED_OF_SOUND
+        offset = _offsets(plan, event, arrival - delay)
+    return offset
+
+
+def _offsets(plan, event, time):
+    """Place of a source relative to the array at times [F], [F, 3]."""
+    points = torch.from_numpy(event.points)
+    times = torch.from_numpy(event.times)
+    places = positions_at(points, times, torch.from_numpy(np.asarray(time)))
+    return places.numpy() - np.asarray(plan.center)

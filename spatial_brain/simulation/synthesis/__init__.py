@@ -1,0 +1,1 @@
+"""Synthetic speech and sound events."""

@@ -1,0 +1,179 @@
+"""Banks of sound events: embedded kinds, folders, manifests."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.datasets.seld.event_bank import EventBank, Recording
+
+FS = 24000
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def tone(frequency, seconds, fs=FS):
+    return torch.sin(
+        2 * torch.pi * frequency * torch.arange(int(seconds * fs)) / fs
+    )
+
+
+def padded(sound, before, after, fs=FS):
+    return torch.nn.functional.pad(sound, (int(before * fs), int(after * fs)))
+
+
+def frequency_of(sound, fs=FS):
+    return int(torch.fft.rfft(sound, fs).abs().argmax())
+
+
+def test_embedded_kinds():
+    bank = EventBank(["knock", "bell"], interferers=["engine"])
+    assert bank.class_names == ("knock", "bell")
+    assert (bank.num_classes, bank.interferers) == (2, (2,))
+    source, seconds = bank.pick(1, rng())
+    assert (source, seconds) == bank.pick("bell", rng())
+    first = bank.load(1, source, 1.0)
+    assert first.shape == (FS,) and first.abs().max() == 1.0
+    assert torch.equal(first, bank.load("bell", source, 1.0))
+    assert not torch.equal(first, bank.load("knock", source, 1.0))
+    assert torch.equal(bank.draw(2, rng(), 0.5), bank.draw(2, rng(), 0.5))
+    assert bank.draw("engine", rng(), 0.5, fs=32000).shape == (16000,)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes: tones of 500 Hz and of 900 to 1100 Hz, with silence."""
+    write_audio(
+        tmp_path / "low" / "a.wav", padded(tone(500, 0.5), 0.3, 0.7), FS
+    )
+    for number in range(3):
+        sound = padded(tone(900 + 100 * number, 0.4, 48000), 0.1, 0.2, 48000)
+        stereo = torch.stack((sound, sound), dim=1)
+        write_audio(tmp_path / "high" / f"{number}.flac", 0.5 * stereo, 48000)
+    return tmp_path
+
+
+def test_folder_by_class(folder):
+    bank = EventBank.from_folder(folder)
+    assert bank.class_names == ("high", "low")
+    _, seconds = bank.pick("low", rng())
+    assert abs(seconds - 0.5) < 0.03
+    low = bank.draw("low", rng(), 5.0)
+    # Only what is active, at full level, although longer was asked for.
+    assert abs(len(low) / FS - 0.5) < 0.03
+    assert abs(float(low.abs().max()) - 1.0) < 1e-6
+    assert abs(low[:1200]).max() > 0.9
+    # Two channels at 48 kHz become one at 24 kHz.
+    high = [bank.draw("high", rng(seed)) for seed in range(12)]
+    assert {round(frequency_of(s), -1) for s in high} == {900, 1000, 1100}
+    assert all(abs(float(sound.abs().max()) - 1.0) < 1e-6 for sound in high)
+
+
+def test_long_recordings_are_cut_at_places_that_differ(tmp_path):
+    sweep = torch.linspace(0.1, 0.9, 4 * FS)
+    write_audio(tmp_path / "noise" / "a.wav", sweep * tone(700, 4.0), FS)
+    bank = EventBank.from_folder(tmp_path)
+    slopes = set()
+    for seed in range(4):
+        source, _ = bank.pick(0, rng(seed))
+        part = bank.load(0, source, 1.0)
+        assert len(part) == FS
+        assert torch.equal(part, bank.load(0, source, 1.0))
+        edges = part[2000:4000].abs().max() / part[-4000:-2000].abs().max()
+        slopes.add(round(float(edges), 2))
+    assert len(slopes) > 2
+
+
+def write_manifest(folder, rows, columns=None):
+    columns = columns or "label,split,path,active_start,active_end"
+    folder.mkdir(exist_ok=True)
+    text = "\n".join([columns, *rows]) + "\n"
+    (folder / "manifest.csv").write_text(text, encoding="utf-8")
+
+
+def test_manifest(tmp_path):
+    events = tmp_path / "events"
+    for name, frequency in (("a", 400), ("b", 800), ("c", 1200)):
+        write_audio(events / f"{name}.wav", tone(frequency, 1.0), FS)
+    write_manifest(
+        events,
+        [
+            "dog,train,events/a.wav,0.2,0.5",  # relative to the folder above
+            "dog,test,events/b.wav,0.0,1.0",
+            "cat,train,c.wav,0.0,0.25",  # relative to the folder
+        ],
+    )
+    bank = EventBank.from_folder(events, split="train")
+    assert bank.class_names == ("cat", "dog")
+    dog = bank.draw("dog", rng())
+    assert len(dog) == round(0.3 * FS) and frequency_of(dog) == 400
+    bank = EventBank.from_folder(events, split="test", class_names=["dog"])
+    assert frequency_of(bank.draw(0, rng())) == 800
+    both = EventBank.from_folder(events, class_names=["dog", "cat"])
+    assert both.class_names == ("dog", "cat")
+    copy = pickle.loads(pickle.dumps(both))
+    assert torch.equal(copy.draw(0, rng()), both.draw(0, rng()))
+
+
+def test_splits_as_folders(folder):
+    (folder / "train").mkdir()
+    (folder / "low").rename(folder / "train" / "low")
+    bank = EventBank.from_folder(folder, split="train")
+    assert bank.class_names == ("low",)
+
+
+def test_real_recordings(shared_data):
+    folder = shared_data / "events"
+    banks = {
+        split: EventBank.from_folder(folder, split=split)
+        for split in ("train", "valid", "test")
+    }
+    names = {bank.class_names for bank in banks.values()}
+    [names] = names
+    assert len(names) == 10
+    for label in range(10):
+        for fs in (24000, 32000):
+            event = banks["test"].draw(label, rng(label), 2.0, fs)
+            assert 0 < len(event) <= 2 * fs
+            assert event.isfinite().all() and event.abs().max() == 1.0
+            assert event[: fs // 10].abs().max() > 1e-3
+
+
+def test_errors(tmp_path, folder):
+    with pytest.raises(ValueError, match="kind must be one of"):
+        EventBank(["sneeze"])
+    with pytest.raises(ValueError, match="differ"):
+        EventBank(["knock", "knock"])
+    with pytest.raises(ValueError, match="needs classes"):
+        EventBank(["knock"], interferers=["knock"])
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        EventBank.from_folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="'middle' has no recordings"):
+        EventBank.from_folder(folder, class_names=["low", "middle"])
+    bank = EventBank.from_folder(folder)
+    with pytest.raises(ValueError, match="no class 'middle'"):
+        bank.pick("middle", rng())
+    with pytest.raises(ValueError, match=r"in \[0, 2\)"):
+        bank.pick(2, rng())
+    write_audio(tmp_path / "silent.wav", torch.zeros(1000), FS)
+    with pytest.raises(ValueError, match="silent.wav: silent"):
+        Recording(tmp_path / "silent.wav").located()
+
+
+def test_manifest_errors(tmp_path):
+    events = tmp_path / "events"
+    write_manifest(events, [], "label,path")
+    with pytest.raises(ValueError, match="active_start, active_end"):
+        EventBank.from_folder(events)
+    write_manifest(events, ["dog,train,a.wav,0.5,0.2"])
+    with pytest.raises(ValueError, match="line 2: expected 0 <="):
+        EventBank.from_folder(events)
+    write_manifest(events, ["dog,train,a.wav,0.0,0.2"])
+    with pytest.raises(FileNotFoundError, match="line 2: .*a.wav does not"):
+        EventBank.from_folder(events)
+    with pytest.raises(ValueError, match="no recordings found of split 'x'"):
+        EventBank.from_folder(events, split="x")

@@ -1,0 +1,299 @@
+"""The localiser: windows, refusals, tracking; with a network made by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from spatial_brain.dataio.audio import read_audio, write_audio
+from spatial_brain.inference import SoundLocalizer
+from spatial_brain.inference.localizer import Localization, follow_talkers
+from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.models.dual_mic import DualMicLocalizer
+from spatial_brain.processing.decoding import decode_classes
+
+RATE = 1000
+CLASSES = 180
+
+
+class LevelNetwork(torch.nn.Module):
+    """Answers the share of the power in microphone 1, as an angle.
+
+    Talker A is at 180 degrees times the share, talker B opposite; which one
+    comes first depends on the last sample, as if the heads were random.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.heard = [], []
+
+    def forward(self, waveform):
+        self.calls.append(tuple(waveform.shape))
+        self.heard.append(waveform)
+        power = waveform.square().mean(1)
+        angle = 180 * power[:, 1] / power.sum(1).clamp_min(1e-12)
+        pair = torch.stack((angle, 180 - angle), 1)
+        pair = torch.where(waveform[:, -1, :1] > 0, pair, pair.flip(1))
+        centres = torch.arange(CLASSES) + 0.5
+        return -((centres - pair[..., None]) ** 2) / 8
+
+
+def decode(logits):
+    return logits.argmax(-1) + 0.5
+
+
+def make_localizer(**hparams):
+    values = {
+        "sample_rate": RATE,
+        "microphone_positions": [[-0.05, 0, 0], [0.05, 0, 0]],
+        "window_length": 1.0,
+        "hop_length": 0.5,
+        "target": "cone",
+        "decoder": decode,
+        **hparams,
+    }
+    return SoundLocalizer(
+        {"model": LevelNetwork()}, values, run_opts={"device": "cpu"}
+    )
+
+
+def noise(seconds, angle=60.0, seed=0, rate=RATE):
+    """Two channels whose powers tell ``angle`` (and its opposite)."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = torch.randn(round(seconds * rate), 2, generator=generator) * 0.1
+    share = torch.as_tensor(angle) / 180
+    gains = torch.stack((torch.sqrt(1 - share), torch.sqrt(share)), -1)
+    return samples * gains
+
+
+@pytest.fixture
+def record(tmp_path):
+    def write(waveform, rate=RATE, name="scene.wav"):
+        write_audio(tmp_path / name, waveform, rate, subtype="FLOAT")
+        return tmp_path / name
+
+    return write
+
+
+def test_batch_answers_and_lengths():
+    localizer = make_localizer()
+    waveform = torch.stack((noise(1.0, 60.0), noise(1.0, 20.0, seed=1)))
+    found = localizer.localize_batch(waveform)
+    expected = torch.tensor([[60.0, 120.0], [20.0, 160.0]])
+    assert torch.allclose(found.degrees, expected, atol=6)
+    assert (found.confidence > 0.95).all()
+    # What lies behind the length is not heard.
+    waveform[0, 600:] = noise(0.4, 170.0)
+    cut = localizer(waveform, torch.tensor([0.6, 1.0])).degrees
+    assert torch.allclose(cut, expected, atol=8)
+    assert 600 in {shape[1] for shape in localizer.mods.model.calls}
+
+
+def test_a_silent_row_is_nan_and_disturbs_nobody():
+    localizer = make_localizer()
+    waveform = torch.stack((torch.zeros(1000, 2), noise(1.0)))
+    found = localizer.localize_batch(waveform)
+    assert found.degrees[0].isnan().all()
+    assert (found.confidence[0] == 0).all()
+    assert torch.equal(
+        found.degrees[1], localizer.localize_batch(waveform[1:]).degrees[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (torch.zeros(1, 1000, 3), r"2 microphones\], got \[1, 1000, 3\]"),
+        (torch.zeros(1000, 2), "got"),
+        (torch.full((1, 1000, 2), math.nan), "NaN"),
+        (torch.zeros(1, 400, 2), "signal 0 of the batch: 0.40 s.*0.50 s"),
+    ],
+)
+def test_bad_batches_are_refused(waveform, message):
+    with pytest.raises(ValueError, match=message):
+        make_localizer().localize_batch(waveform)
+
+
+def test_windows_cover_a_file_to_its_end(record):
+    localizer = make_localizer()
+    found = localizer.localize_file(record(noise(3.3)))
+    assert found.starts.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.3]
+    assert np.allclose(found.stops - found.starts, 1.0)
+    assert found.directions.shape == found.confidence.shape == (6, 2)
+    assert found.talkers[0]["direction"] == pytest.approx(60, abs=4)
+    assert found.talkers[1]["direction"] == pytest.approx(120, abs=4)
+    wide = localizer.localize_file(record(noise(3.3)), window_length=2.0)
+    assert wide.starts.tolist() == [0.0, 1.0, 1.3]
+    short = localizer.localize_file(record(noise(0.7)))
+    assert short.stops.tolist() == [0.7]
+    assert short.talkers[0]["spread"] is None
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_talker_one_stays_talker_one(record):
+    # The heads swap at random; a talker walks from 30 to 70 degrees.
+    angle = torch.linspace(30.0, 70.0, 20 * RATE)
+    found = make_localizer().localize_file(record(noise(20, angle)))
+    middle = (found.starts + found.stops) / 2
+    expected = 30 + 40 * middle / 20
+    assert np.abs(found.directions[:, 0] - expected).max() < 8
+    assert np.abs(found.directions[:, 1] - (180 - expected)).max() < 8
+    assert found.talkers[0]["spread"] == pytest.approx(10, abs=4)
+
+
+def test_tracking_bridges_silence_and_keeps_confidence_with_its_talker():
+    degrees = np.array([[100.0, 50], [0, 0], [55, 98], [97, 60]])
+    confidence = np.array([[0.1, 0.9], [0, 0], [0.9, 0.1], [0.1, 0.9]])
+    silent = np.array([False, True, False, False])
+    tracks, sure = follow_talkers(degrees, confidence, silent)
+    assert tracks[[0, 2, 3]].tolist() == [[50, 100], [55, 98], [60, 97]]
+    assert np.isnan(tracks[1]).all()
+    assert sure[[0, 2, 3], 0].tolist() == [0.9, 0.9, 0.9]
+    nothing = follow_talkers(degrees, confidence, np.ones(4, dtype=bool))
+    assert np.isnan(nothing[0]).all()
+
+
+def test_silent_windows_are_told_and_left_out(record):
+    waveform = noise(4.0)
+    waveform[1000:3000] = 0
+    found = make_localizer(hop_length=1.0).localize_file(record(waveform))
+    assert found.silent.tolist() == [False, True, True, False]
+    assert found.to_dict()["windows"][1]["directions"] is None
+    assert found.talkers[0]["direction"] == pytest.approx(60, abs=5)
+
+
+def test_channels_are_chosen_in_order(record):
+    scene = noise(2.0)
+    four = torch.stack((scene[:, 1], *torch.zeros(2, 2000), scene[:, 0]), -1)
+    path = record(four)
+    localizer = make_localizer()
+    with pytest.raises(ValueError, match=r"4 channel.*2 micro.*--channels 0,1"):
+        localizer.localize_file(path)
+    found = localizer.localize_file(path, channels=[3, 0])
+    alone = localizer.localize_file(record(scene, name="two.wav"))
+    assert np.array_equal(found.directions, alone.directions)
+    assert torch.equal(*localizer.mods.model.heard)
+    for channels in ([0], [0, 0], [0, 4], [-1, 0]):
+        with pytest.raises(ValueError, match="from 0 to 3"):
+            localizer.localize_file(path, channels=channels)
+    with pytest.raises(ValueError, match="channel 1 is silent"):
+        localizer.localize_file(path, channels=[0, 1])
+
+
+def test_other_rates_need_leave(record):
+    path = record(noise(3.0, rate=2 * RATE), rate=2 * RATE)
+    localizer = make_localizer()
+    with pytest.raises(ValueError, match=r"2000 Hz.*1000 Hz.*--resample"):
+        localizer.localize_file(path)
+    found = localizer.localize_file(path, resample=True)
+    assert found.stops[-1] == 3.0
+    assert found.talkers[0]["direction"] == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (torch.zeros(2000, 2), "is silent"),
+        (torch.full((2000, 2), 0.5), "is silent"),  # an offset is no sound
+        (noise(2.0)[:, :1].expand(-1, 2), "all channels are the same"),
+        (noise(2.0)[:, :1], r"1 channel\(s\).*another model"),
+        (noise(0.4), "0.40 s is too short.*0.50 s"),
+        (noise(2.0) * torch.tensor([1.0, 0.0]), "channel 1 is silent"),
+    ],
+)
+def test_useless_recordings_are_refused(record, waveform, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make_localizer().localize_file(record(waveform))
+    assert "scene.wav" in str(error.value)
+
+
+def test_windows_that_cannot_be_are_refused(record):
+    path = record(noise(2.0))
+    for window, hop in ((0.0, None), (1.0, 2.0), (1.0, 0.0)):
+        with pytest.raises(ValueError, match="window"):
+            make_localizer().localize_file(
+                path, window_length=window, hop_length=hop
+            )
+
+
+def test_long_files_are_read_piece_by_piece(record, monkeypatch):
+    path = record(noise(60.0))
+    longest = []
+
+    def spy(*args, **kwargs):
+        waveform, rate = read_audio(*args, **kwargs)
+        longest.append(len(waveform))
+        return waveform, rate
+
+    monkeypatch.setattr("spatial_brain.inference.localizer.read_audio", spy)
+    localizer = make_localizer()
+    found = localizer.localize_file(path)
+    assert max(longest) == RATE and len(longest) == len(found.starts) == 119
+    batches = [shape[0] for shape in localizer.mods.model.calls]
+    assert max(batches) <= localizer.MAX_BATCH and sum(batches) == 119
+    # Cutting into batches changes nothing.
+    localizer.MAX_BATCH = 7
+    again = localizer.localize_file(path)
+    assert np.array_equal(found.directions, again.directions)
+
+
+def test_summary_is_a_median_with_its_deviation():
+    found = Localization(
+        "a.wav",
+        "azimuth",
+        3.0,
+        np.arange(3.0),
+        np.arange(3.0) + 1,
+        np.array([[10.0, 90], [12, 90], [170, 90]]),
+        np.array([[0.5, 1], [0.7, 1], [0.6, 1]]),
+    )
+    first = found.talkers[0]
+    assert first["direction"] == 12.0  # an outlier does not pull it
+    assert first["spread"] == 2.0
+    assert first["confidence"] == pytest.approx(0.6)
+
+
+RUN = """
+seed: 1
+sample_rate: 16000
+microphone_positions: [[-0.05, 0.0, 0.0], [0.05, 0.0, 0.0]]
+window_length: 1.0
+hop_length: 0.5
+target: cone
+num_classes: 36
+model: !new:spatial_brain.models.dual_mic.DualMicLocalizer
+    num_classes: !ref <num_classes>
+    dim: 32
+    depth: 1
+    heads: 2
+    dim_head: 16
+    patch_channels: (8, 16)
+modules: {model: !ref <model>}
+decoder: !name:spatial_brain.models.dual_mic.decode_classes
+    method: peak
+"""
+
+
+def test_a_run_of_the_real_network_is_used_at_once(tmp_path):
+    net = DualMicLocalizer(
+        dim=32, depth=1, heads=2, dim_head=16, patch_channels=(8, 16)
+    )
+    # Untrained answers are all alike; make them differ.
+    torch.nn.init.normal_(net.head.weight, std=2.0)
+    folder = tmp_path / "pretrained"
+    keys = SoundLocalizer.HPARAMS_NEEDED
+    save_pretrained(folder, RUN, keys, {"model": net})
+    localizer = SoundLocalizer.from_hparams(
+        tmp_path, savedir=tmp_path / "kept", run_opts={"device": "cpu"}
+    )
+    waveform = torch.randn(3, 16000, 2) * 0.1
+    with torch.no_grad():
+        logits = net.eval()(waveform)
+    degrees, order = decode_classes(logits, "peak").sort(-1)
+    found = localizer.localize_batch(waveform)
+    assert torch.allclose(found.degrees, degrees, atol=1e-3)
+    share = logits.softmax(-1)[torch.arange(3)[:, None], order]
+    near = (torch.arange(36) * 5 + 2.5 - degrees[..., None]).abs() <= 10
+    assert torch.allclose(found.confidence, (share * near).sum(-1), atol=1e-5)
