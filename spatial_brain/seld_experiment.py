@@ -31,12 +31,15 @@ from spatial_brain.experiment import SpatialBrain, on_main_process
 from spatial_brain.inference.convert.pseldnets import read_network_weights
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.inference.seld_detector import (
-    ClipAnswers,
+    ClipPredictions,
     check_rotations,
     rotated_outputs,
 )
 from spatial_brain.metrics.seld.files import score_folders
-from spatial_brain.metrics.seld.scores import constant_answer, repeat_answer
+from spatial_brain.metrics.seld.scores import (
+    constant_prediction,
+    repeat_prediction,
+)
 from spatial_brain.models.transfer import initialize
 from spatial_brain.reporting.report import read_train_log
 from spatial_brain.reporting.seld import seld_report
@@ -164,7 +167,7 @@ class SELDBrain(SpatialBrain):
         self.manifest = Path(self.hparams.manifest_folder) / f"{split}.json"
         self.references = self.read_references(split)
         self.answers = {
-            name: ClipAnswers(
+            name: ClipPredictions(
                 self.hparams.method,
                 round(hop * 10),
                 threshold=self.hparams.threshold,
@@ -284,13 +287,13 @@ class SELDBrain(SpatialBrain):
 
     def constant_events(self):
         """What the best constant answer of the validation says here."""
-        answer = constant_answer(
+        answer = constant_prediction(
             list(self.read_references("valid").values()),
             self.hparams.num_classes,
             self.hparams.scores,
         )
         return {
-            clip: repeat_answer(answer, table.num_frames)
+            clip: repeat_prediction(answer, table.num_frames)
             for clip, table in self.references.items()
         }
 

@@ -45,7 +45,7 @@ def prepare_published(hparams, variant):
         hparams["manifest_folder"],
         variant=variant,
         fs=hparams["sample_rate"],
-        version=hparams["data_mode"],
+        mode=hparams["mode"],
         storage=hparams["storage"],
         wsj0_folder=hparams["wsj_root"],
         metadata_folder=hparams["metadata_folder"],
@@ -80,7 +80,7 @@ def prepare_drawn(hparams, variant):
     """Draw the mixtures of all sets, and write them if wanted."""
     options = {
         "fs": hparams["sample_rate"],
-        "mode": hparams["data_mode"],
+        "mode": hparams["mode"],
         "hrtfs": hparams["hrtf"],
     }
     prepare_drawn_mixtures(
@@ -112,7 +112,7 @@ def dataio_prepare(hparams):
     datasets = binaural_sets(
         hparams["manifest_folder"],
         fs=hparams["sample_rate"],
-        mode=hparams["data_mode"],
+        mode=hparams["mode"],
         compat=hparams["compat"],
         augment=augmentation(hparams),
         dynamic_mixing=hparams["dynamic_mixing"],
@@ -171,5 +171,5 @@ def notes(hparams, test_set):
     return (
         f"{len(test_set)} test mixtures of {hparams['num_spks']} talkers, "
         f"{hparams['variant']} ({speech}; {Path(heads).name}; "
-        f"{hparams['sample_rate']} Hz, {hparams['data_mode']})"
+        f"{hparams['sample_rate']} Hz, {hparams['mode']})"
     )

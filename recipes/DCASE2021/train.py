@@ -13,7 +13,7 @@ classes sound, and from which direction.
 
 from spatial_brain.datasets.seld.dcase2021 import (
     prepare_dcase2021,
-    write_dcase2021_lookalike,
+    write_synthetic_dcase2021,
 )
 from spatial_brain.experiment import run_experiment
 from spatial_brain.seld_experiment import SELDBrain, seld_datasets
@@ -29,9 +29,9 @@ class DCASE2021Brain(SELDBrain):
 
 def prepare(hparams):
     """Find the recordings, check them and write the manifests."""
-    if hparams["lookalike"] is not None:
-        write_dcase2021_lookalike(
-            hparams["data_folder"], **hparams["lookalike"]
+    if hparams["synthetic_data"] is not None:
+        write_synthetic_dcase2021(
+            hparams["data_folder"], **hparams["synthetic_data"]
         )
     prepare_dcase2021(
         hparams["data_folder"],

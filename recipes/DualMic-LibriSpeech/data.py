@@ -18,14 +18,16 @@ from spatial_brain.datasets.dual_mic.rir_bank import (
     prepare_rir_bank,
 )
 from spatial_brain.datasets.speech.librispeech import prepare_librispeech
-from spatial_brain.datasets.speech.synthetic import write_lookalike
-from spatial_brain.metrics.localization import chance_answer
+from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
+from spatial_brain.metrics.localization import chance_directions
 
 
 def prepare(hparams):
     """Write manifests of speech, rooms and test mixtures; all resumable."""
-    if hparams["lookalike"] is not None:
-        write_lookalike(hparams["data_folder"], **hparams["lookalike"])
+    if hparams["synthetic_data"] is not None:
+        write_synthetic_librispeech(
+            hparams["data_folder"], **hparams["synthetic_data"]
+        )
     folder = Path(hparams["manifest_folder"])
     speech = prepare_librispeech(
         hparams["data_folder"],
@@ -92,7 +94,7 @@ def dataio_prepare(hparams):
             dataset = training_set(hparams, speech, rooms)
             # The best answer that hears nothing.
             angles = [read.angles(rooms.describe(room)) for room in rooms.ids]
-            chance = chance_answer(torch.stack(angles))
+            chance = chance_directions(torch.stack(angles))
             hparams["chance"] = torch.as_tensor(chance).float()
         else:
             path = folder / f"{split}_mixtures.json"

@@ -12,7 +12,7 @@ Recordings in first-order Ambisonics are cut into chunks; a network says every
 
 from spatial_brain.datasets.seld.l3das22 import (
     prepare_l3das22,
-    write_l3das22_lookalike,
+    write_synthetic_l3das22,
 )
 from spatial_brain.experiment import run_experiment
 from spatial_brain.seld_experiment import SELDBrain, seld_datasets
@@ -29,8 +29,10 @@ class L3DAS22Brain(SELDBrain):
 
 def prepare(hparams):
     """Find the recordings, check them and write the manifests."""
-    if hparams["lookalike"] is not None:
-        write_l3das22_lookalike(hparams["data_folder"], **hparams["lookalike"])
+    if hparams["synthetic_data"] is not None:
+        write_synthetic_l3das22(
+            hparams["data_folder"], **hparams["synthetic_data"]
+        )
     prepare_l3das22(
         hparams["data_folder"],
         hparams["manifest_folder"],

@@ -13,7 +13,7 @@ classes sound, and from which direction.
 
 from spatial_brain.datasets.seld.starss23 import (
     prepare_starss23,
-    write_starss23_lookalike,
+    write_synthetic_starss23,
 )
 from spatial_brain.experiment import run_experiment
 from spatial_brain.seld_experiment import SELDBrain, seld_datasets
@@ -29,8 +29,10 @@ class STARSS23Brain(SELDBrain):
 
 def prepare(hparams):
     """Find the recordings, check them and write the manifests."""
-    if hparams["lookalike"] is not None:
-        write_starss23_lookalike(hparams["data_folder"], **hparams["lookalike"])
+    if hparams["synthetic_data"] is not None:
+        write_synthetic_starss23(
+            hparams["data_folder"], **hparams["synthetic_data"]
+        )
     prepare_starss23(
         hparams["data_folder"],
         hparams["manifest_folder"],

@@ -1,1 +1,1 @@
-"""One file a data set: preparation, reader, look-alike writer."""
+"""One file a data set: preparation, reader, writer of synthetic data."""

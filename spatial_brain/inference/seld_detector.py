@@ -347,7 +347,7 @@ class _SignalCheck:
             )
 
 
-class ClipAnswers:
+class ClipPredictions:
     """Stitches and decodes the network's outputs, clip by clip.
 
     Chunks come in the order of the manifest; a clip is decoded as soon as
@@ -369,7 +369,7 @@ class ClipAnswers:
 
     Example
     -------
-    >>> answers = ClipAnswers("accdoa", 10, threshold=0.5)
+    >>> answers = ClipPredictions("accdoa", 10, threshold=0.5)
     >>> outputs = {"accdoa": torch.ones(10, 3)}
     >>> answers.append("a", outputs, 13, last=False)
     >>> answers.append("a", outputs, 13, last=True)

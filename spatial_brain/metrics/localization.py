@@ -197,7 +197,7 @@ def class_mae(classes, targets, width=5.0):
     return width * (classes - targets).abs().float().mean(0)
 
 
-def chance_answer(reference):
+def chance_directions(reference):
     """The constant answer with the smallest error: medians of sorted angles.
 
     Arguments
@@ -212,7 +212,7 @@ def chance_answer(reference):
 
     Example
     -------
-    >>> chance_answer([[90.0, 30.0], [40.0, 120.0], [20.0, 100.0]])
+    >>> chance_directions([[90.0, 30.0], [40.0, 120.0], [20.0, 100.0]])
     array([ 30., 100.])
     """
     return np.median(
@@ -221,7 +221,7 @@ def chance_answer(reference):
 
 
 def chance_errors(reference, training=None):
-    """Errors of always giving the `chance_answer`.
+    """Errors of always giving the `chance_directions`.
 
     Arguments
     ---------
@@ -242,7 +242,7 @@ def chance_errors(reference, training=None):
            [10., 10.]])
     """
     reference = check_angles(reference, "reference")
-    answer = chance_answer(reference if training is None else training)
+    answer = chance_directions(reference if training is None else training)
     constant = np.broadcast_to(answer, reference.shape)
     return assigned_errors(constant, reference)
 

@@ -17,7 +17,7 @@ from spatial_brain.simulation import simulate_rir
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/DualMic-LibriSpeech"
 SMALL = {
-    "lookalike": "{num_speakers: {dev-clean: 8, test-clean: 2}, "
+    "synthetic_data": "{num_speakers: {dev-clean: 8, test-clean: 2}, "
     "utterances_per_speaker: 3}",
     "num_rooms": "{train: 12, valid: 4, test: 4}",
     "num_mixtures": "{train: 24, valid: 4, test: 6}",

@@ -11,10 +11,10 @@ import pytest
 import running
 
 from spatial_brain.datasets.binaural_wsj0mix.synthetic import (
-    write_noise_lookalike,
-    write_rooms_lookalike,
+    write_synthetic_noise,
+    write_synthetic_rooms,
 )
-from spatial_brain.datasets.speech.synthetic import write_lookalike
+from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
@@ -35,19 +35,21 @@ def test_recipe_runs(row, tmp_path):
     speakers = dict(part.split(":") for part in row["test_speech"].split())
     if speakers:
         counts = {split: int(count) for split, count in speakers.items()}
-        write_lookalike(tmp_path / "speech", counts, 2, duration=(2.0, 3.5))
+        write_synthetic_librispeech(
+            tmp_path / "speech", counts, 2, duration=(2.0, 3.5)
+        )
     if row.get("test_scenes"):
         name, duration, *clips = row["test_scenes"].split()
-        module = importlib.import_module(f"spatial_brain.datasets.{name}")
-        getattr(module, f"write_{name}_lookalike")(
-            tmp_path / "lookalike",
+        module = importlib.import_module(f"spatial_brain.datasets.seld.{name}")
+        getattr(module, f"write_synthetic_{name}")(
+            tmp_path / "synthetic_data",
             clips={k: int(n) for k, n in (part.split(":") for part in clips)},
             duration=float(duration),
         )
     if row.get("test_sounds") == "noise":
-        write_noise_lookalike(tmp_path, seconds=8.0)
+        write_synthetic_noise(tmp_path, seconds=8.0)
     elif row.get("test_sounds") == "rooms":
-        write_rooms_lookalike(tmp_path, [0.2, 0.25, 0.3], [-60, 0, 60])
+        write_synthetic_rooms(tmp_path, [0.2, 0.25, 0.3], [-60, 0, 60])
     flags = row["test_debug_flags"].replace("<output>", str(tmp_path))
     line = [sys.executable, script.name, yaml, *shlex.split(flags)]
     line += ["--output_folder", str(tmp_path), "--noprogressbar"]

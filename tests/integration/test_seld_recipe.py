@@ -17,7 +17,7 @@ from spatial_brain.reporting.report import read_train_log
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/STARSS23"
 SMALL = {
-    "lookalike": "{clips: {train: 4, valid: 2, test: 2}, duration: 12.0}",
+    "synthetic_data": "{clips: {train: 4, valid: 2, test: 2}, duration: 12.0}",
     "number_of_epochs": "2",
     "batch_size": "2",
     "num_workers": "0",
@@ -67,7 +67,7 @@ def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
         tmp_path,
         "--ckpt_interval_steps",
         "2",
-        data=unbroken / "lookalike",
+        data=unbroken / "synthetic_data",
     )
     save = tmp_path / "save"
     running.kill_when(lambda: [*save.glob("CKPT*")], line, RECIPE)
@@ -95,7 +95,7 @@ def test_rotated_test_scenes(unbroken, tmp_path):
     line = command(
         tmp_path,
         "--test_only",
-        data=unbroken / "lookalike",
+        data=unbroken / "synthetic_data",
         num_test_rotations="16",
         compare_untrained="False",
     )
@@ -106,7 +106,9 @@ def test_rotated_test_scenes(unbroken, tmp_path):
 
 
 def test_cached_features(unbroken, tmp_path):
-    line = command(tmp_path, data=unbroken / "lookalike", feature_cache="True")
+    line = command(
+        tmp_path, data=unbroken / "synthetic_data", feature_cache="True"
+    )
     check(run(line))
     # Features in half precision: nearly the same training.
     logs = [read_train_log(x / "train_log.txt") for x in (tmp_path, unbroken)]
@@ -127,7 +129,7 @@ def test_two_processes(unbroken, tmp_path):
             "--distributed_backend=gloo",
             "--device=cpu",
             launcher=[*launcher, "--nproc_per_node=2"],
-            data=unbroken / "lookalike",
+            data=unbroken / "synthetic_data",
             number_of_epochs="1",
             batch_size="1",
         )
@@ -154,7 +156,7 @@ def test_methods_and_augmentation(unbroken, tmp_path, overrides):
             tmp_path,
             "--precision",
             "bf16",
-            data=unbroken / "lookalike",
+            data=unbroken / "synthetic_data",
             number_of_epochs="1",
             batch_size="4",
             **overrides,
@@ -172,7 +174,7 @@ def test_four_microphones(tmp_path):
     yaml.write_text(text, encoding="utf-8")
     line = command(
         tmp_path / "out",
-        lookalike="{clips: {train: 2, valid: 2, test: 1}, duration: 6.0, "
+        synthetic_data="{clips: {train: 2, valid: 2, test: 1}, duration: 6.0, "
         "formats: [mic]}",
         array_format="mic",
         augmentation_name="augment",
@@ -180,7 +182,9 @@ def test_four_microphones(tmp_path):
     )
     line[2] = str(yaml)
     check(run(line))
-    wav = next((tmp_path / "out" / "lookalike" / "mic_dev").rglob("fold4*.wav"))
+    wav = next(
+        (tmp_path / "out" / "synthetic_data" / "mic_dev").rglob("fold4*.wav")
+    )
     detector = SELDetector.from_hparams(source=str(tmp_path / "out"))
     assert detector.detect_file(wav).num_frames == 60
 
@@ -189,7 +193,7 @@ def test_rotations_need_vectors(unbroken, tmp_path):
     done = run(
         command(
             tmp_path,
-            data=unbroken / "lookalike",
+            data=unbroken / "synthetic_data",
             method="einv2",
             num_test_rotations="16",
         )
@@ -227,7 +231,7 @@ def test_command_line_scores_the_predictions(unbroken):
     metrics = metrics_of(unbroken)
     done = run(
         [sys.executable, "-m", "spatial_brain.cli.main", "score-seld"]
-        + ["--reference", str(unbroken / "lookalike" / "metadata_dev")]
+        + ["--reference", str(unbroken / "synthetic_data" / "metadata_dev")]
         + ["--estimate", str(unbroken / "predictions")]
         + ["--dataset", "STARSS23", "--json"]
     )
@@ -238,7 +242,7 @@ def test_command_line_scores_the_predictions(unbroken):
 
 
 def test_trained_run_detects_events(unbroken, tmp_path):
-    wav = next((unbroken / "lookalike" / "foa_dev").rglob("fold4*.wav"))
+    wav = next((unbroken / "synthetic_data" / "foa_dev").rglob("fold4*.wav"))
     table = SELDetector.from_hparams(source=str(unbroken)).detect_file(wav)
     assert table.num_frames == 120
     done = run(

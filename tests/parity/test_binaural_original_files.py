@@ -48,13 +48,13 @@ def inputs(tmp_path_factory):
 def test_files_equal_the_original(variant, inputs, tmp_path, caplog):
     compared = set()
     for fs in (8000, 16000):
-        for version in ("min", "max"):
+        for mode in ("min", "max"):
             prepare_binaural_wsj0mix(
                 tmp_path,
                 tmp_path / "manifests",
                 variant=variant,
                 fs=fs,
-                version=version,
+                mode=mode,
                 compat=True,
                 check_counts=False,
                 **inputs,

@@ -33,7 +33,7 @@ _MAX_GAP = 6.0
 
 
 @dataclass(frozen=True, eq=False)
-class Room:
+class MeasuredRoom:
     """Responses of one room.
 
     Arguments
@@ -47,7 +47,8 @@ class Room:
 
     Example
     -------
-    >>> Room(np.ones((1, 2, 9)), torch.eye(3)[:1].double(), 0.4).laterals
+    >>> front = torch.eye(3)[:1].double()
+    >>> MeasuredRoom(np.ones((1, 2, 9)), front, 0.4).laterals
     [0.0]
     """
 
@@ -68,13 +69,13 @@ class RoomResponses:
     Arguments
     ---------
     rooms : dict
-        Name to ``Room``.
+        Name to ``MeasuredRoom``.
     fs : int
         Rate of the responses, Hz.
 
     Example
     -------
-    >>> room = Room(np.ones((1, 2, 9)), torch.eye(3)[:1].double(), 0.4)
+    >>> room = MeasuredRoom(np.ones((1, 2, 9)), torch.eye(3)[:1].double(), 0.4)
     >>> RoomResponses({"0_4s": room}, 8000).t60s
     {'0_4s': 0.4}
     """
@@ -235,7 +236,7 @@ def _read_room(source, name, files, fs, compat):
         _check_sides(source, name, laterals, responses)
         t60 = float(name.rstrip("s").replace("_", "."))
     responses = resample_responses(responses, rate, fs, compat)
-    return Room(responses.numpy(), directions, round(t60, 3))
+    return MeasuredRoom(responses.numpy(), directions, round(t60, 3))
 
 
 def _read_waves(paths):

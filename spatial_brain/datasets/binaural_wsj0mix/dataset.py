@@ -46,7 +46,7 @@ _KEYS = (
 )
 
 
-class MixtureReader:
+class BinauralMixtureReader:
     """Reads or renders the mixture of a manifest entry.
 
     Arguments
@@ -58,13 +58,16 @@ class MixtureReader:
 
     Example
     -------
+    >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
+    ...     mixture_entry,
+    ... )
     >>> from spatial_brain.dataio.audio import write_audio
     >>> mix, talker = (f"{getfixture('tmp_path')}/{x}.wav" for x in "ms")
     >>> for path in (mix, talker):
     ...     write_audio(path, torch.zeros(9, 2), 8000)
     >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (0.0,))
     >>> entry = mixture_entry(mixture, 1.0, mix_wav=mix, sources_wav=[talker])
-    >>> MixtureReader(8000)(entry)["sources"].shape
+    >>> BinauralMixtureReader(8000)(entry)["sources"].shape
     torch.Size([9, 2, 1])
     """
 
@@ -135,8 +138,8 @@ def mixture_dataset(entries, read, *, seed, augment=None, sorting="original"):
         Manifest of ``mixture_entry``s; for mixtures that are drawn anew the
         ids and what ``read`` needs.
     read : callable
-        ``MixtureReader`` or ``DynamicMixer``: from an entry and a generator
-        to signals and description.
+        ``BinauralMixtureReader`` or ``DynamicMixer``: from an entry and a
+        generator to signals and description.
     seed : int
         Of all random choices; item ``i`` in an epoch depends on
         ``(seed, epoch, i)`` alone, whatever the number of workers or ranks.
@@ -157,6 +160,9 @@ def mixture_dataset(entries, read, *, seed, augment=None, sorting="original"):
 
     Example
     -------
+    >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
+    ...     mixture_entry,
+    ... )
     >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (-30.0,))
     >>> def read(entry, rng):
     ...     sources = torch.ones(9, 2, 1)
@@ -226,6 +232,9 @@ def speech_of(entries):
 
     Example
     -------
+    >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
+    ...     mixture_entry,
+    ... )
     >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (0.0,))
     >>> speech_of({"x": mixture_entry(mixture, 1.0)})
     ['a.wav']
@@ -336,7 +345,7 @@ def binaural_sets(
         plan = read_plan(manifest_folder, entries)
         hrtfs, noise = _what_is_heard(plan, fs, hrtfs, noise, compat)
         renderer = SpeechRenderer(speech_root, hrtfs, fs, mode, compat, noise)
-    reader = MixtureReader(fs, renderer)
+    reader = BinauralMixtureReader(fs, renderer)
     sets = {
         split: mixture_dataset(these, reader, seed=seed)
         for split, these in entries.items()

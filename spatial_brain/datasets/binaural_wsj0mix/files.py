@@ -124,8 +124,6 @@ def generate_mixtures(folder, entries, renderer, *, num_workers=1):
     >>> from spatial_brain.dataio.audio import write_audio
     >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     ...     MixtureRenderer,
-    ... )
-    >>> from spatial_brain.datasets.binaural_wsj0mix.dataset import (
     ...     mixture_entry,
     ... )
     >>> from spatial_brain.simulation.hrtf import spherical_head_hrtfs

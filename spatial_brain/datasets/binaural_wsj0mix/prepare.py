@@ -50,6 +50,7 @@ from spatial_brain.datasets.binaural_wsj0mix.published import (
     download_metadata,
 )
 from spatial_brain.datasets.binaural_wsj0mix.rendering import (
+    MODES,
     MixtureRenderer,
     compat_behaviours,
     mixture_entry,
@@ -64,9 +65,9 @@ from spatial_brain.datasets.binaural_wsj0mix.sampling import (
     split_listeners,
 )
 from spatial_brain.datasets.binaural_wsj0mix.synthetic import (
-    write_noise_lookalike,
-    write_rooms_lookalike,
-    write_wsj0_lookalike,
+    write_synthetic_noise,
+    write_synthetic_rooms,
+    write_synthetic_wsj0,
 )
 from spatial_brain.datasets.speech.pool import prepare_speech
 from spatial_brain.simulation.hrtf import load_hrtfs
@@ -75,7 +76,6 @@ logger = logging.getLogger(__name__)
 
 
 RATES = (8000, 16000)
-VERSIONS = ("min", "max")
 STORAGES = ("disk", "on_the_fly")
 
 
@@ -85,7 +85,7 @@ def prepare_binaural_wsj0mix(
     *,
     variant="clean2",
     fs=8000,
-    version="min",
+    mode="min",
     storage="disk",
     wsj0_folder=None,
     metadata_folder=None,
@@ -104,7 +104,7 @@ def prepare_binaural_wsj0mix(
     Entries are those of ``binaural_reader.mixture_entry``. Nothing is done
     when the manifests are there and were made with the same arguments. With
     ``storage="disk"`` the audio files are generated first, those of a run
-    that was interrupted are kept; another rate or version later generates
+    that was interrupted are kept; another rate or mode later generates
     what it needs beside them.
 
     Arguments
@@ -120,7 +120,7 @@ def prepare_binaural_wsj0mix(
         "clean2", "clean3", "noise" or "reverb".
     fs : int
         8000 or 16000 Hz.
-    version : str
+    mode : str
         "min": mixtures end with the shortest talker; "max": with the longest.
     storage : str
         "disk", or "on_the_fly": no audio files, the mixtures are made when
@@ -173,7 +173,7 @@ def prepare_binaural_wsj0mix(
     >>> prepare_binaural_wsj0mix("data", "save", skip_prep=True)["test"].name
     'test.json'
     """
-    _check_arguments(variant, fs, version, storage, splits)
+    _check_arguments(variant, fs, mode, storage, splits)
     paths = {name: Path(manifest_folder, f"{name}.json") for name in splits}
     if skip_prep:
         return paths
@@ -183,13 +183,13 @@ def prepare_binaural_wsj0mix(
     options = {
         "variant": variant,
         "fs": fs,
-        "version": version,
+        "mode": mode,
         "storage": storage,
         "compat": sorted(compat_behaviours(compat)),
         "check_counts": check_counts,
         "places": [_identity(place) for place in (root, *places)],
     }
-    tree = _Tree(root, variant, fs, version, splits)
+    tree = _Tree(root, variant, fs, mode, splits)
     on_disk = storage == "disk"
     if all(is_prepared(path, options) for path in paths.values()) and (
         not on_disk or tree.is_there()
@@ -205,13 +205,13 @@ def prepare_binaural_wsj0mix(
         if download:
             download_metadata(metadata_folder, variant)
         entries = PublishedLists(
-            metadata_folder, variant, fs, version, check_counts
+            metadata_folder, variant, fs, mode, check_counts
         ).entries(splits, wsj0_folder, root / "speech", noise, num_workers)
         heads = load_responses(
             entries, fs, hrtfs=hrtfs, rooms=rooms, compat=compat
         )
         if on_disk:
-            renderer = MixtureRenderer("/", heads, fs, version, compat, noise)
+            renderer = MixtureRenderer("/", heads, fs, mode, compat, noise)
             entries = tree.generate(entries, renderer, num_workers)
     for name, path in paths.items():
         write_manifest(path, entries[name])
@@ -226,12 +226,12 @@ def _identity(place):
     return getattr(place, "fingerprint", place and str(place))
 
 
-def _check_arguments(variant, fs, version, storage, splits):
+def _check_arguments(variant, fs, mode, storage, splits):
     """Raise ValueError for values out of range."""
     check_variant(variant)
     for name, value, known in (
         ("fs", fs, RATES),
-        ("version", version, VERSIONS),
+        ("mode", mode, MODES),
         ("storage", storage, STORAGES),
         *(("splits", split, tuple(SPLIT_FOLDERS)) for split in splits),
     ):
@@ -280,12 +280,12 @@ def set_folder(data_folder, variant):
 
 
 class _Tree:
-    """Audio files of a set at one rate, in one version."""
+    """Audio files of a set at one rate, in one mode."""
 
-    def __init__(self, root, variant, fs, version, splits):
+    def __init__(self, root, variant, fs, mode, splits):
         self.variant, self.fs = variant, fs
         self.folders = {
-            name: root / f"wav{fs // 1000}k" / version / SPLIT_FOLDERS[name]
+            name: root / f"wav{fs // 1000}k" / mode / SPLIT_FOLDERS[name]
             for name in splits
         }
 
@@ -428,7 +428,7 @@ def prepare_drawn_mixtures(
     Arguments
     ---------
     data_folder : str, Path or None
-        Corpus of speech at 16 kHz; None: synthetic voices, in a look-alike of
+        Corpus of speech at 16 kHz; None: synthetic voices, as a small
         WSJ0 in ``manifest_folder``.
     manifest_folder : str or Path
         Where all goes.
@@ -457,7 +457,7 @@ def prepare_drawn_mixtures(
     min_duration : float
         Shorter utterances are left out, seconds.
     voices : dict, optional
-        Arguments of ``write_wsj0_lookalike``: ``num_talkers``,
+        Arguments of ``write_synthetic_wsj0``: ``num_talkers``,
         ``utterances_per_talker``, ``duration``, ``seed``.
     on_corrupt : str
         "raise", or "report" to go on without unusable files of speech.
@@ -504,19 +504,19 @@ def prepare_drawn_mixtures(
     }
     plan = {"variant": variant, "rooms": None, "noise": None, "scenes": scenes}
     if variant == "reverb":
-        rooms_folder = rooms_folder or write_rooms_lookalike(
+        rooms_folder = rooms_folder or write_synthetic_rooms(
             folder / "rooms", seed=seed, num_workers=num_workers
         )
         plan |= _rooms(rooms_folder, fs, scenes, seed)
     else:
         plan["listeners"] = split_listeners(listener_names(hrtfs), seed)
     if variant == "noise":
-        noise_folder = noise_folder or write_noise_lookalike(
+        noise_folder = noise_folder or write_synthetic_noise(
             folder / "noise", seed=seed
         )
         plan["noise"] = _noise(noise_folder, snr_range, seed)
     if data_folder is None:
-        data_folder = write_wsj0_lookalike(folder / "speech", **(voices or {}))
+        data_folder = write_synthetic_wsj0(folder / "speech", **(voices or {}))
     manifests = prepare_speech(
         data_folder,
         folder,

@@ -836,7 +836,7 @@ class PublishedLists:
         One of ``PUBLISHED_VARIANTS``.
     fs : int
         8000 or 16000 Hz.
-    version : str
+    mode : str
         "min" or "max".
     check_counts : bool
         Demand the published number of mixtures.
@@ -848,9 +848,9 @@ class PublishedLists:
     FileNotFoundError: metadata/mix_2_spk_filenames_tt.csv: no such list ...
     """
 
-    def __init__(self, folder, variant, fs, version, check_counts=True):
+    def __init__(self, folder, variant, fs, mode, check_counts=True):
         self.folder, self.variant = folder, variant
-        self.fs, self.version = fs, version
+        self.fs, self.mode = fs, mode
         self.check_counts = check_counts
 
     def entries(
@@ -923,7 +923,7 @@ class PublishedLists:
     def _read(self, split):
         """Published mixtures of a split, checked for their number."""
         mixtures = read_published(
-            self.folder, self.variant, split, fs=self.fs, mode=self.version
+            self.folder, self.variant, split, fs=self.fs, mode=self.mode
         )
         if self.check_counts and len(mixtures) != COUNTS[split]:
             raise ValueError(
@@ -943,7 +943,7 @@ class PublishedLists:
         if np.isnan(located[0].gains).any():
             levels = read_levels(self.folder, self.variant, split)
             located = set_gains(
-                located, levels, self.fs, self.version, num_workers
+                located, levels, self.fs, self.mode, num_workers
             )
         return {
             mixture.name: mixture_entry(mixture, duration)
@@ -953,7 +953,7 @@ class PublishedLists:
     def _duration(self, mixture, speech):
         """Seconds that a mixture lasts."""
         lengths = [speech[name].num_samples for name in mixture.utterances]
-        samples = min(lengths) if self.version == "min" else max(lengths)
-        if self.version == "max" and mixture.noise:
+        samples = min(lengths) if self.mode == "min" else max(lengths)
+        if self.mode == "max" and mixture.noise:
             samples = mixture.noise_length
         return samples / METADATA_FS

@@ -47,7 +47,7 @@ from spatial_brain.simulation.mixing import active_level
 _TRIES = 10000
 
 
-class Scene(NamedTuple):
+class BinauralScene(NamedTuple):
     """Choices that make a mixture, but for its levels.
 
     Arguments
@@ -167,7 +167,7 @@ class SceneDrawer:
 
         Returns
         -------
-        Scene
+        BinauralScene
         """
         share = self.share.copy()
         utterances = []
@@ -178,7 +178,7 @@ class SceneDrawer:
             utterances.append(keys[rng.integers(len(keys))])
         listener = self.listeners[rng.integers(len(self.listeners))]
         polars = rng.choice(self.polars, self.num_speakers)
-        return Scene(
+        return BinauralScene(
             utterances,
             listener,
             self._laterals(rng),
@@ -456,7 +456,7 @@ def scene_name(scene):
 
     Arguments
     ---------
-    scene : Scene
+    scene : BinauralScene
         From ``SceneDrawer``.
 
     Returns
@@ -466,8 +466,7 @@ def scene_name(scene):
 
     Example
     -------
-    >>> from spatial_brain.datasets.binaural_wsj0mix.sampling import Scene
-    >>> scene_name(Scene(["a", "b"], "x", [5.0, -80.0], [-39.4, 0.0]))
+    >>> scene_name(BinauralScene(["a", "b"], "x", [5.0, -80.0], [-39.4, 0.0]))
     'x_a_5_-39_b_-80_0'
     """
     parts = [scene.listener]
@@ -483,7 +482,7 @@ def scene_mixture(scene, speech, name, rng, rooms=None, **values):
 
     Arguments
     ---------
-    scene : Scene
+    scene : BinauralScene
         From ``SceneDrawer``.
     speech : dict
         Id of an utterance to ``wav`` and ``speaker``.
@@ -503,8 +502,7 @@ def scene_mixture(scene, speech, name, rng, rooms=None, **values):
 
     Example
     -------
-    >>> from spatial_brain.datasets.binaural_wsj0mix.sampling import Scene
-    >>> scene = Scene(["a"], "0_4s", [5.0], [0.0])
+    >>> scene = BinauralScene(["a"], "0_4s", [5.0], [0.0])
     >>> speech = {"a": {"wav": "a.wav", "speaker": "ann"}}
     >>> rng = np.random.default_rng(0)
     >>> scene_mixture(scene, speech, "x", rng, {"0_4s": 0.4}).t60

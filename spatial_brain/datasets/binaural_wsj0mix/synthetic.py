@@ -24,7 +24,7 @@ from spatial_brain.datasets.binaural_wsj0mix.sampling import (
     ROOM_T60S,
     room_name,
 )
-from spatial_brain.datasets.speech.synthetic import claim
+from spatial_brain.datasets.synthetic_data import claim
 from spatial_brain.geometry import azel_to_unit
 from spatial_brain.simulation.acoustics import minimal_t60
 from spatial_brain.simulation.hrtf.rooms import HeadRoom
@@ -47,7 +47,7 @@ _TALKING = {"OMEETING", "OHALLWAY", "PCAFETER", "PRESTO", "SCAFE"}
 _VOICES, _LEVEL = 0.7, 0.05
 
 
-def write_wsj0_lookalike(
+def write_synthetic_wsj0(
     folder,
     num_talkers=None,
     utterances_per_talker=8,
@@ -86,7 +86,7 @@ def write_wsj0_lookalike(
     Example
     -------
     >>> one = {"train": 1, "valid": 1, "test": 1}
-    >>> root = write_wsj0_lookalike(getfixture("tmp_path"), one, 1)
+    >>> root = write_synthetic_wsj0(getfixture("tmp_path"), one, 1)
     >>> sorted(path.name for path in root.rglob("*.wav"))
     ['001a0001.wav', '002a0001.wav', '003a0001.wav']
     """
@@ -133,7 +133,7 @@ def write_wsj0_lookalike(
     return Path(folder)
 
 
-def write_noise_lookalike(folder, seconds=20.0, seed=0):
+def write_synthetic_noise(folder, seconds=20.0, seed=0):
     """Write a small DEMAND of synthetic noise.
 
     Files ``demand/DWASHING/ch01.wav``, 16 kHz, 16 bits, of DEMAND's 18
@@ -161,7 +161,7 @@ def write_noise_lookalike(folder, seconds=20.0, seed=0):
 
     Example
     -------
-    >>> root = write_noise_lookalike(getfixture("tmp_path"), seconds=1.0)
+    >>> root = write_synthetic_noise(getfixture("tmp_path"), seconds=1.0)
     >>> len(list(root.glob("demand/*/ch01.wav")))
     18
     """
@@ -220,7 +220,7 @@ _EAR_HEIGHT = 1.5
 _PEAK = 0.9
 
 
-def write_rooms_lookalike(
+def write_synthetic_rooms(
     folder, t60s=None, azimuths=ROOM_AZIMUTHS, *, seed=0, num_workers=1
 ):
     """Simulate the room responses of all sets.
@@ -251,7 +251,7 @@ def write_rooms_lookalike(
 
     Example
     -------
-    >>> root = write_rooms_lookalike(getfixture("tmp_path"), [0.2], [-45, 45])
+    >>> root = write_synthetic_rooms(getfixture("tmp_path"), [0.2], [-45, 45])
     >>> sorted(path.name for path in root.rglob("*.wav"))
     ['CATT_0_2s_-45.wav', 'CATT_0_2s_45.wav']
     """

@@ -314,7 +314,7 @@ class MixtureParts(NamedTuple):
     t60: torch.Tensor
 
 
-class MixtureReader:
+class RoomMixtureReader:
     """Reads the talkers, simulates the noise and looks up the room.
 
     Mixtures are those of a ``MixtureDrawer``. The parts are returned unmixed,
@@ -347,7 +347,7 @@ class MixtureReader:
     ...         return torch.ones(1, 2, 5), {
     ...             "t60": 0.3, "distance": [1.0], "azimuth": [-30.0],
     ...             "cone_angle": [31.0]}
-    >>> reader = MixtureReader(Rooms(), [[0, 0, 0], [0.1, 0, 0]], 16000)
+    >>> reader = RoomMixtureReader(Rooms(), [[0, 0, 0], [0.1, 0, 0]], 16000)
     >>> reader.speech["a.wav"] = torch.ones(9)
     >>> parts = reader({
     ...     "wavs": ["a.wav"], "starts": [2], "num_samples": [7],

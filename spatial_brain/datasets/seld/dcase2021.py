@@ -29,13 +29,13 @@ from spatial_brain.datasets.seld.checks import (
 from spatial_brain.datasets.seld.files import SERVER, download_parts, find_clips
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    lookalike_options,
     scene_clip,
-    write_lookalike,
+    write_synthetic_seld,
 )
+from spatial_brain.datasets.synthetic_data import synthetic_options
 
 # Classes in the order of their labels, and the embedded kind of sound that
-# stands for each in a look-alike.
+# stands for each in synthetic data.
 KINDS = {
     "alarm": "alarm",
     "crying baby": "crying_baby",
@@ -51,7 +51,7 @@ KINDS = {
     "piano": "piano",
 }
 CLASS_NAMES = tuple(KINDS)
-# Directional interferers of a look-alike, which are not annotated.
+# Directional interferers of synthetic data, which are not annotated.
 INTERFERERS = ("engine", "fire", "printer")
 SAMPLE_RATE = 24000
 DURATION = 60.0
@@ -158,13 +158,13 @@ def prepare_dcase2021(
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {known}, got {value!r}")
-    lookalike = lookalike_options(data_folder)
+    synthetic = synthetic_options(data_folder)
     options = {
         "data_folder": os.path.abspath(data_folder),
         "format": format,
         "protocol": protocol,
         "check_counts": check_counts,
-        "lookalike": lookalike,
+        "synthetic_data": synthetic,
     }
     splits = PROTOCOLS[protocol]
     manifests = Manifests(save_folder, splits, options)
@@ -180,7 +180,7 @@ def prepare_dcase2021(
             server=server,
             keep_archives=keep_archives,
         )
-    published = check_counts and lookalike is None
+    published = check_counts and synthetic is None
     clips = {
         part: _clips(data_folder, format, part, published, num_workers)
         for part in parts
@@ -229,7 +229,7 @@ def _clips(data_folder, format, part, published, num_workers):
     return clips
 
 
-def write_dcase2021_lookalike(
+def write_synthetic_dcase2021(
     data_folder,
     *,
     clips=None,
@@ -280,7 +280,7 @@ def write_dcase2021_lookalike(
 
     Example
     -------
-    >>> write_dcase2021_lookalike("data", clips={"training": 3})
+    >>> write_synthetic_dcase2021("data", clips={"training": 3})
     Traceback (most recent call last):
     ValueError: clips must give numbers of train, valid, test, ...
     """
@@ -301,7 +301,7 @@ def write_dcase2021_lookalike(
                     scene={"room_seed": room},
                 )
             )
-    return write_lookalike(
+    return write_synthetic_seld(
         data_folder,
         listed,
         options={"name": "DCASE2021", "clips": numbers, "duration": duration},
@@ -317,7 +317,7 @@ def write_dcase2021_lookalike(
 
 
 def _place(split, index):
-    """Part, sub-folder, name and room of a clip of the look-alike."""
+    """Part, sub-folder, name and room of a synthetic clip."""
     if split == "test":
         # As in the real one, names do not tell the rooms.
         return "eval", "eval-test", f"mix{index + 1:03d}", 71 + index % 3

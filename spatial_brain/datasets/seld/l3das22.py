@@ -51,10 +51,10 @@ from spatial_brain.datasets.seld.files import (
 )
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    lookalike_options,
     scene_clip,
-    write_lookalike,
+    write_synthetic_seld,
 )
+from spatial_brain.datasets.synthetic_data import synthetic_options
 
 # Axes of the channels Y, Z, X in a direction vector (x, y, z).
 _AXES = (1, 2, 0)
@@ -209,7 +209,7 @@ def _single_source_frames(name, entry):
 logger = logging.getLogger(__name__)
 
 CLASS_NAMES = L3DAS22_CLASSES
-# Embedded kind of sound for each class of a look-alike.
+# Embedded kind of sound for each class of synthetic data.
 _SOUNDS = (
     "clink",
     "keyboard",
@@ -333,20 +333,20 @@ def prepare_l3das22(
                 raise ValueError(
                     f"{name} must be one of {known}, got {value!r}"
                 )
-    lookalike = lookalike_options(data_folder)
+    synthetic = synthetic_options(data_folder)
     options = {
         "data_folder": os.path.abspath(data_folder),
         "protocol": protocol,
         "overlap": sorted(overlap),
         "channel_order": channel_order,
         "check_counts": check_counts,
-        "lookalike": lookalike,
+        "synthetic_data": synthetic,
     }
     splits = PROTOCOLS[protocol]
     manifests = Manifests(save_folder, splits, options)
     if skip_prep or manifests.ready:
         return manifests.paths
-    clips = _clips(data_folder, check_counts and lookalike is None, num_workers)
+    clips = _clips(data_folder, check_counts and synthetic is None, num_workers)
     entries = {
         clip.id: clip_entry(clip, SAMPLE_RATE, DIALECT) for clip in clips
     }
@@ -458,7 +458,7 @@ def _set_channels(entries, channel_order):
             entry["channel_signs"] = list(signs)
 
 
-def write_l3das22_lookalike(
+def write_synthetic_l3das22(
     data_folder,
     *,
     clips=None,
@@ -507,7 +507,7 @@ def write_l3das22_lookalike(
 
     Example
     -------
-    >>> write_l3das22_lookalike("data", clips={"dev": 3})
+    >>> write_synthetic_l3das22("data", clips={"dev": 3})
     Traceback (most recent call last):
     ValueError: clips must give numbers of train, valid, test, ...
     """
@@ -531,7 +531,7 @@ def write_l3das22_lookalike(
                     scene={"max_overlap": overlap, "room_seed": 22},
                 )
             )
-    return write_lookalike(
+    return write_synthetic_seld(
         data_folder,
         listed,
         options={"name": "L3DAS22", "clips": numbers, "duration": duration},

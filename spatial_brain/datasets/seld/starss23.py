@@ -39,10 +39,10 @@ from spatial_brain.datasets.seld.files import (
 )
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    lookalike_options,
     scene_clip,
-    write_lookalike,
+    write_synthetic_seld,
 )
+from spatial_brain.datasets.synthetic_data import synthetic_options
 
 # Classes in the order of their labels, and the embedded kind of sound that
 # stands for each.
@@ -70,7 +70,7 @@ ROOMS = {
 }
 
 
-def write_starss23_lookalike(
+def write_synthetic_starss23(
     data_folder,
     *,
     clips=None,
@@ -121,7 +121,7 @@ def write_starss23_lookalike(
 
     Example
     -------
-    >>> write_starss23_lookalike("data", clips={"fold3": 3})
+    >>> write_synthetic_starss23("data", clips={"fold3": 3})
     Traceback (most recent call last):
     ValueError: clips must give numbers of train, valid, test, eval, ...
     """
@@ -145,7 +145,7 @@ def write_starss23_lookalike(
                     scene={"room_seed": room},
                 )
             )
-    return write_lookalike(
+    return write_synthetic_seld(
         data_folder,
         listed,
         options={"name": "STARSS23", "clips": numbers, "duration": duration},
@@ -274,7 +274,7 @@ def prepare_starss23(
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {known}, got {value!r}")
-    lookalike = lookalike_options(data_folder)
+    synthetic = synthetic_options(data_folder)
     rooms = sorted(map(int, valid_rooms)) if protocol == "dev" else None
     options = {
         "data_folder": os.path.abspath(data_folder),
@@ -284,7 +284,7 @@ def prepare_starss23(
         "synthetic_folder": synthetic_folder
         and os.path.abspath(synthetic_folder),
         "check_counts": check_counts,
-        "lookalike": lookalike,
+        "synthetic_data": synthetic,
     }
     names = ["train", "valid", "test"] + ["eval"] * evaluation
     manifests = Manifests(save_folder, names, options)
@@ -299,7 +299,7 @@ def prepare_starss23(
             server=server,
             keep_archives=keep_archives,
         )
-    published = check_counts and lookalike is None
+    published = check_counts and synthetic is None
     dev = _development(data_folder, format, published, num_workers)
     splits = _split(data_folder, dev, rooms)
     if synthetic_folder is not None:

@@ -10,7 +10,10 @@ from pathlib import Path
 from spatial_brain.datasets.seld.checks import Manifests, clip_entry
 from spatial_brain.datasets.seld.event_bank import EventBank
 from spatial_brain.datasets.seld.files import Clip
-from spatial_brain.datasets.seld.synthetic import scene_clip, write_lookalike
+from spatial_brain.datasets.seld.synthetic import (
+    scene_clip,
+    write_synthetic_seld,
+)
 
 DIALECT = "starss23"
 SPLITS = ("train", "valid", "test")
@@ -118,7 +121,7 @@ def prepare_simulated_scenes(
             bank = EventBank.from_folder(
                 event_folder, split=split, class_names=class_names
             )
-        write_lookalike(
+        write_synthetic_seld(
             root,
             listed,
             options={**options, "split": split},

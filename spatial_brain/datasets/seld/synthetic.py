@@ -1,41 +1,17 @@
-"""What the writers of SELD look-alikes share.
+"""What the writers of synthetic SELD data sets share.
 
-A look-alike has the folders, names and formats of a data set, and holds
-synthetic events in simulated rooms. A file ``LOOKALIKE.json`` marks it, so
+A synthetic data set has the folders, names and formats of a real one, and holds
+synthetic events in simulated rooms. A file ``SYNTHETIC.json`` marks it, so
 that real data are never overwritten or taken for it.
 """
 
-import json
-import shutil
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from spatial_brain.dataio.annotations import write_events
-from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.datasets.seld.event_bank import EventBank, write_scenes
-from spatial_brain.datasets.speech.synthetic import LOOKALIKE
-
-
-def lookalike_options(data_folder):
-    """What a look-alike was made with; None for real data.
-
-    Arguments
-    ---------
-    data_folder : str or Path
-        Folder of a data set.
-
-    Returns
-    -------
-    dict or None
-        Content of its ``LOOKALIKE.json``.
-
-    Example
-    -------
-    >>> lookalike_options("nowhere") is None
-    True
-    """
-    marker = Path(data_folder, LOOKALIKE)
-    return read_json(marker) if marker.is_file() else None
+from spatial_brain.datasets.synthetic_data import claim
 
 
 def clip_numbers(clips, default):
@@ -130,7 +106,7 @@ def scene_clip(root, name, folders, annotation, *, duration, dialect, scene):
     }
 
 
-def write_lookalike(
+def write_synthetic_seld(
     data_folder,
     clips,
     *,
@@ -144,7 +120,7 @@ def write_lookalike(
     scene,
     interferers=(),
 ):
-    """Write the clips of a look-alike that are not there yet.
+    """Write the clips of a synthetic data set that are not there yet.
 
     Arguments
     ---------
@@ -153,7 +129,7 @@ def write_lookalike(
     clips : list of dict
         From ``scene_clip``.
     options : dict
-        What the clips depend on beside the following arguments. A look-alike
+        What the clips depend on beside the following arguments. A data set
         made with other ones is removed first.
     kinds : dict
         Name of class to its embedded kind of sound.
@@ -187,7 +163,7 @@ def write_lookalike(
     >>> folder = getfixture("tmp_path")
     >>> (folder / "foa_eval").mkdir()
     >>> (folder / "foa_eval" / "mix001.wav").touch()
-    >>> write_lookalike(
+    >>> write_synthetic_seld(
     ...     folder,
     ...     [{"paths": {"foa": folder / "foa_eval" / "mix001.wav"}}],
     ...     options={},
@@ -200,7 +176,7 @@ def write_lookalike(
     ...     scene={},
     ... )
     Traceback (most recent call last):
-    ValueError: ...: holds data that are no look-alike (foa_eval); ...
+    ValueError: ...: holds data that are not synthetic (foa_eval); ...
     """
     root = Path(data_folder)
     bank = EventBank(kinds, interferers) if bank is None else bank
@@ -215,7 +191,7 @@ def write_lookalike(
         "seed": seed,
         "scene": scene,
     }
-    _claim(root, folders, made_with)
+    claim(root, made_with, itemgetter("folders"), shared=True)
     write_scenes(
         clips,
         bank,
@@ -226,21 +202,3 @@ def write_lookalike(
         scene=scene,
     )
     return root
-
-
-def _claim(root, folders, options):
-    """Mark a folder as a look-alike, emptied if made with other options."""
-    made = lookalike_options(root)
-    if made is None:
-        taken = [name for name in folders if (root / name).exists()]
-        if taken:
-            raise ValueError(
-                f"{root}: holds data that are no look-alike "
-                f"({', '.join(taken)}); choose another folder"
-            )
-    elif made == json.loads(json.dumps(options)):
-        return
-    else:
-        for name in made["folders"]:
-            shutil.rmtree(root / name, ignore_errors=True)
-    write_json(root / LOOKALIKE, options)

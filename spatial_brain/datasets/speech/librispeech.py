@@ -23,7 +23,7 @@ from spatial_brain.datasets.speech.corpora import (
     find_utterances,
     read_headers,
 )
-from spatial_brain.datasets.speech.synthetic import LOOKALIKE
+from spatial_brain.datasets.synthetic_data import synthetic_options
 
 MIRROR = "https://www.openslr.org/resources/12"
 
@@ -120,8 +120,12 @@ def prepare_librispeech(
 
     Example
     -------
+    >>> from spatial_brain.datasets.speech.synthetic import (
+    ...     write_synthetic_librispeech,
+    ... )
     >>> folder = getfixture("tmp_path")
-    >>> _ = write_lookalike(folder, {"dev-clean": 3, "test-clean": 1}, 1)
+    >>> numbers = {"dev-clean": 3, "test-clean": 1}
+    >>> _ = write_synthetic_librispeech(folder, numbers, 1)
     >>> paths = prepare_librispeech(folder, folder / "s", valid_speakers=1)
     >>> {split: path.name for split, path in paths.items()}
     {'train': 'train.json', 'valid': 'valid.json', 'test': 'test.json'}
@@ -285,7 +289,7 @@ def _utterances(data_folder, names, layout, check_counts):
 
 def _check_counts(root, names, utterances):
     """Compare the number of utterances with the published one."""
-    if (root / LOOKALIKE).is_file():
+    if synthetic_options(root) is not None:
         return
     for name in names:
         found = sum(u.split == name for u in utterances)

@@ -26,7 +26,7 @@ from spatial_brain.datasets.speech.corpora import (
     find_utterances,
     read_headers,
 )
-from spatial_brain.datasets.speech.synthetic import write_lookalike
+from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
 
 # Training, development and evaluation talkers; which the stages hear.
 PARTS = ("tr", "dt", "et")
@@ -41,7 +41,7 @@ _SPLIT_PARTS = {
 # Share of the talkers of a corpus without splits, and embedded talkers.
 _SHARE = 0.1
 _TRIES = 20
-_LOOKALIKE = {"train-clean-100": 12, "dev-clean": 4, "test-clean": 4}
+_SYNTHETIC_TALKERS = {"train-clean-100": 12, "dev-clean": 4, "test-clean": 4}
 
 
 def part_of_stage(stage):
@@ -131,7 +131,7 @@ def prepare_speech(
     options = {
         "data_folder": data_folder and os.path.abspath(data_folder),
         "fs": fs,
-        "num_talkers": num_talkers or _LOOKALIKE,
+        "num_talkers": num_talkers or _SYNTHETIC_TALKERS,
         "utterances_per_talker": utterances_per_talker,
         "on_corrupt": on_corrupt,
         "seed": seed,
@@ -139,9 +139,9 @@ def prepare_speech(
     if all(is_prepared(path, options) for path in paths.values()):
         return paths
     if data_folder is None:
-        root = write_lookalike(
+        root = write_synthetic_librispeech(
             save_folder / "speech",
-            num_talkers or _LOOKALIKE,
+            num_talkers or _SYNTHETIC_TALKERS,
             utterances_per_talker,
             seed,
             fs=fs,

@@ -1,65 +1,20 @@
 """A small LibriSpeech of synthetic talkers, for runs that need no data."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from spatial_brain.dataio.audio import write_audio
-from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.parallel import progress
+from spatial_brain.datasets.synthetic_data import claim
 from spatial_brain.simulation.synthesis.speech import (
     SyntheticTalker,
     synthetic_speech,
 )
 
-# File which says that a folder's content is synthetic.
-LOOKALIKE = "LOOKALIKE.json"
 
-
-def claim(folder, options, parts=None):
-    """Mark a folder as a look-alike, emptied if made with other options.
-
-    Arguments
-    ---------
-    folder : str or Path
-        The folder.
-    options : dict
-        What its content depends on, of types that JSON knows.
-    parts : callable, optional
-        From the options it was made with to the sub-folders it wrote, where
-        real data may lie beside them; default: all is its own.
-
-    Raises
-    ------
-    ValueError
-        If data lie there that are no look-alike.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> (folder / "real.wav").touch()
-    >>> claim(folder, {})
-    Traceback (most recent call last):
-    ValueError: ...: holds data that are no look-alike; ...
-    """
-    folder = Path(folder)
-    marker = folder / LOOKALIKE
-    if folder.exists() and any(folder.iterdir()) and not marker.is_file():
-        raise ValueError(
-            f"{folder}: holds data that are no look-alike; choose another "
-            "folder"
-        )
-    if marker.is_file() and read_json(marker) != options:
-        made = [""] if parts is None else parts(read_json(marker))
-        for name in made:
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
-    write_json(marker, options)
-
-
-def write_lookalike(
+def write_synthetic_librispeech(
     folder,
     num_speakers,
     utterances_per_speaker,
@@ -101,9 +56,9 @@ def write_lookalike(
 
     Example
     -------
-    >>> root = write_lookalike(getfixture("tmp_path"), 1, 1)
+    >>> root = write_synthetic_librispeech(getfixture("tmp_path"), 1, 1)
     >>> sorted(path.name for path in root.rglob("*.*"))
-    ['1-1-0000.flac', '1-1.trans.txt', 'LOOKALIKE.json', 'SPEAKERS.TXT']
+    ['1-1-0000.flac', '1-1.trans.txt', 'SPEAKERS.TXT', 'SYNTHETIC.json']
     """
     if isinstance(num_speakers, int):
         num_speakers = {"dev-clean": num_speakers}
@@ -125,7 +80,8 @@ def write_lookalike(
     names = [name for name, count in num_speakers.items() for _ in range(count)]
     lines = [";ID |SEX| SUBSET | MINUTES | NAME"]
     for speaker, split in enumerate(
-        progress(names, description="writing look-alike", unit="talker"), 1
+        progress(names, description="writing synthetic speech", unit="talker"),
+        1,
     ):
         talker = SyntheticTalker(seed * 1_000_003 + speaker)
         chapter = root / split / str(speaker) / "1"

@@ -335,7 +335,7 @@ def _natural(text):
     return (int(text), "") if text.isdigit() else (float("inf"), text)
 
 
-def constant_answer(references, num_classes, make_scores, num_frames=None):
+def constant_prediction(references, num_classes, make_scores, num_frames=None):
     """Choose which classes to report always, each from one direction.
 
     Classes are tried from the most to the least frequent; the direction of a
@@ -355,14 +355,14 @@ def constant_answer(references, num_classes, make_scores, num_frames=None):
     Returns
     -------
     EventTable
-        The events of one frame; see :func:`repeat_answer`.
+        The events of one frame; see :func:`repeat_prediction`.
 
     Example
     -------
     >>> from spatial_brain.metrics.seld.scores import SELDScores
     >>> scene = EventTable(range(20), [1] * 20, [30.0] * 20, [0.0] * 20,
     ...                    num_frames=20)
-    >>> answer = constant_answer([scene], 3, lambda: SELDScores(3))
+    >>> answer = constant_prediction([scene], 3, lambda: SELDScores(3))
     >>> answer.label.tolist(), answer.azimuth.round().tolist()
     ([1], [30.0])
     """
@@ -390,7 +390,7 @@ def constant_answer(references, num_classes, make_scores, num_frames=None):
         )
         scores = make_scores()
         for table, length in zip(references, lengths, strict=True):
-            estimate = repeat_answer(answer, length)
+            estimate = repeat_prediction(answer, length)
             scores.append(table, estimate, num_frames=length)
         value = scores.compute()["SELD"]
         if value < lowest:
@@ -398,7 +398,7 @@ def constant_answer(references, num_classes, make_scores, num_frames=None):
     return best
 
 
-def repeat_answer(answer, num_frames):
+def repeat_prediction(answer, num_frames):
     """Give the same answer in every frame of a clip.
 
     Arguments
@@ -415,7 +415,7 @@ def repeat_answer(answer, num_frames):
 
     Example
     -------
-    >>> repeat_answer(EventTable([0], [1], [30.0], [0.0]), 3).frame.tolist()
+    >>> repeat_prediction(EventTable([0], [1], [30.0], [0.0]), 3).frame.tolist()
     [0, 1, 2]
     """
     rows = np.tile(np.arange(len(answer)), num_frames)

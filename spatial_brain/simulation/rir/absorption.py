@@ -418,7 +418,7 @@ def scene_absorptions(scenes, settings):
 
     Arguments
     ---------
-    scenes : list of Scene
+    scenes : list of RirScene
         Rooms.
     settings : Settings
         How they will be simulated.

@@ -89,7 +89,7 @@ def describe(full, scene, settings, backend, absorption):
     ---------
     full : torch.Tensor
         float32 [S, M, N].
-    scene : Scene
+    scene : RirScene
         The room.
     settings : Settings
         How it was simulated.

@@ -14,7 +14,7 @@ _CLOSEST = 1e-3
 
 
 @dataclass(frozen=True)
-class Scene:
+class RirScene:
     """One room with its sources and microphones, checked.
 
     Arguments
@@ -140,7 +140,7 @@ def check_scene(room, settings):
 
     Returns
     -------
-    Scene
+    RirScene
         The same, as double-precision tensors.
 
     Raises
@@ -166,7 +166,7 @@ def check_scene(room, settings):
     sources = _points("sources", room.sources, size)
     microphones = _points("microphones", room.microphones, size)
     t60, absorption = _decay(room)
-    scene = Scene(
+    scene = RirScene(
         size,
         sources,
         microphones,
@@ -266,7 +266,7 @@ def check_reachable(scene, settings):
 
     Arguments
     ---------
-    scene : Scene
+    scene : RirScene
         The room.
     settings : Settings
         How it is simulated.
@@ -304,7 +304,7 @@ def response_length(scene, settings, natural_t60):
 
     Arguments
     ---------
-    scene : Scene
+    scene : RirScene
         The room.
     settings : Settings
         How it is simulated.

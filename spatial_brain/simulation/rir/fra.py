@@ -27,7 +27,7 @@ def simulate(scenes, settings):
 
     Arguments
     ---------
-    scenes : list of Scene
+    scenes : list of RirScene
         Rooms with a T60.
     settings : Settings
         How to simulate; ``max_order`` may only be 0 (direct paths).

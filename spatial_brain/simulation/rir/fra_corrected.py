@@ -31,7 +31,7 @@ def simulate(scenes, settings):
 
     Arguments
     ---------
-    scenes : list of Scene
+    scenes : list of RirScene
         Rooms with a T60.
     settings : Settings
         How to simulate; with ``max_order`` (at most 2) only exact images.

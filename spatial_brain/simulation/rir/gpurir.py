@@ -34,7 +34,7 @@ def simulate(scenes, settings):
 
     Arguments
     ---------
-    scenes : list of Scene
+    scenes : list of RirScene
         Rooms with omnidirectional sources and microphones.
     settings : Settings
         How to simulate. A tail (``diffuse_from``) is gpuRIR's own: it is

@@ -44,7 +44,7 @@ class Plan:
 
     Arguments
     ---------
-    scene : Scene
+    scene : RirScene
         The room.
     absorption : tuple
         Six energy absorption coefficients.
@@ -71,7 +71,7 @@ def simulate(scenes, settings):
 
     Arguments
     ---------
-    scenes : list of Scene
+    scenes : list of RirScene
         Rooms; the numbers of sources and microphones may differ.
     settings : Settings
         How to simulate.

@@ -45,7 +45,7 @@ def simulate(scenes, settings):
 
     Arguments
     ---------
-    scenes : list of Scene
+    scenes : list of RirScene
         Rooms with omnidirectional sources and microphones.
     settings : Settings
         How to simulate; without ``max_order`` all images within the length

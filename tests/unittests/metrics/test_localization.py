@@ -9,7 +9,7 @@ import torch
 from spatial_brain.metrics.localization import (
     LocalizationErrors,
     assigned_errors,
-    chance_answer,
+    chance_directions,
     chance_errors,
     class_mae,
     cone_angle_oracle,
@@ -92,7 +92,7 @@ def test_class_mae_is_head_by_head():
 def test_chance_is_the_best_constant():
     generator = np.random.default_rng(0)
     reference = generator.uniform(0, 180, (201, 2))
-    low, high = chance_answer(reference)
+    low, high = chance_directions(reference)
     best = chance_errors(reference).mean()
     for shift in (-5.0, -0.5, 0.5, 5.0):
         for constant in ((low + shift, high), (low, high + shift)):
@@ -105,7 +105,7 @@ def test_chance_is_the_best_constant():
 def test_uniform_pairs_at_chance():
     """E|min - median(min)| of two uniform angles, in closed form."""
     reference = np.random.default_rng(1).uniform(0, 180, (20_000, 2))
-    low, high = chance_answer(reference)
+    low, high = chance_directions(reference)
     assert low == pytest.approx(180 * (1 - math.sqrt(0.5)), abs=2)
     assert high == pytest.approx(180 * math.sqrt(0.5), abs=2)
     # For F(x) = x^2: integral of |x - m| 2x, m = sqrt(1/2).

@@ -64,13 +64,13 @@ def test_nothing_is_done_twice(tmp_path, inputs, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")} == before
     assert prepare(tmp_path, {}, skip_prep=True) == paths
     # Another rate later: the first one is left as it is.
-    prepare(tmp_path, inputs, fs=16000, version="max", splits=["test"])
+    prepare(tmp_path, inputs, fs=16000, mode="max", splits=["test"])
     root = tmp_path / "data" / "2speakers"
     assert len(list(root.glob("wav16k/max/tt/*/*.wav"))) == 6
     # What was removed is made again.
     removed = root / "wav16k"
     shutil.rmtree(removed)
-    prepare(tmp_path, inputs, fs=16000, version="max", splits=["test"])
+    prepare(tmp_path, inputs, fs=16000, mode="max", splits=["test"])
     assert len(list(removed.rglob("*.wav"))) == 6
     waves = [path for path in before if path.suffix == ".wav"]
     assert len(waves) == 18
@@ -106,7 +106,7 @@ def test_on_the_fly_equals_disk(tmp_path, inputs):
 
 def test_noise_on_disk_sums_up(tmp_path, inputs):
     noise = tiny.write_noise(tmp_path / "noise")
-    options = {"variant": "noise", "noise_folder": noise, "version": "max"}
+    options = {"variant": "noise", "noise_folder": noise, "mode": "max"}
     entries = read_manifest(prepare(tmp_path, inputs | options)["test"])
     for entry in entries.values():
         mix, *parts = (
@@ -125,7 +125,7 @@ def test_noise_on_disk_sums_up(tmp_path, inputs):
         for path in (tmp_path / "data").rglob(pattern):
             path.unlink()
     shutil.rmtree(tmp_path / "manifests")
-    again = prepare(tmp_path, {"variant": "noise", "version": "max"})["test"]
+    again = prepare(tmp_path, {"variant": "noise", "mode": "max"})["test"]
     assert list(read_manifest(again)) == sorted(entries)
 
 
@@ -283,7 +283,7 @@ def test_three_talkers_without_published_gains(tmp_path, inputs, caplog):
     [
         ({"variant": "clean4"}, "variant must be"),
         ({"fs": 44100}, "fs must be"),
-        ({"version": "mean"}, "version must be"),
+        ({"mode": "mean"}, "mode must be"),
         ({"storage": "tape"}, "storage must be"),
         ({"splits": ["dev"]}, "splits must be"),
         ({"check_counts": True}, "20000 were published"),

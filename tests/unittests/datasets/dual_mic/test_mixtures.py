@@ -7,7 +7,7 @@ import torch
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.datasets.dual_mic.mixtures import (
     MixtureDrawer,
-    MixtureReader,
+    RoomMixtureReader,
 )
 
 PAIR = [[-0.05, 0, 0], [0.05, 0, 0]]
@@ -46,7 +46,7 @@ def speech(tmp_path):
 
 def test_short_speech_is_padded_long_speech_cut(speech):
     drawer = MixtureDrawer(speech, Rooms.ids, length=3200, crop="random")
-    reader = MixtureReader(Rooms(), PAIR, 16000)
+    reader = RoomMixtureReader(Rooms(), PAIR, 16000)
     mixture = drawer.draw(np.random.default_rng(1), "short")
     parts = reader(mixture)
     assert parts.dry.shape == (3200, 2)
@@ -63,14 +63,14 @@ def test_room_and_targets(speech):
     mixture = MixtureDrawer(speech, Rooms.ids, length=100).draw(
         np.random.default_rng(0), "long"
     )
-    parts = MixtureReader(Rooms(), PAIR, 16000)(mixture)
+    parts = RoomMixtureReader(Rooms(), PAIR, 16000)(mixture)
     assert parts.rirs.shape == (5, 2, 2)
     assert parts.rirs[3, 1, 0] == Rooms()["hall"][0][1, 0, 3]
     assert parts.angles.tolist() == [31.0, 99.0]
-    azimuth = MixtureReader(Rooms(), PAIR, 16000, target="azimuth")(mixture)
+    azimuth = RoomMixtureReader(Rooms(), PAIR, 16000, target="azimuth")(mixture)
     assert azimuth.angles.tolist() == [30.0, 100.0]
     with pytest.raises(ValueError, match="target"):
-        MixtureReader(Rooms(), PAIR, 16000, target="elevation")
+        RoomMixtureReader(Rooms(), PAIR, 16000, target="elevation")
 
 
 def test_levels_and_noise_follow_the_description(speech):
@@ -82,7 +82,7 @@ def test_levels_and_noise_follow_the_description(speech):
         snr_range=(0, 30),
         gain_range=(-1, 1),
     )
-    reader = MixtureReader(Rooms(), PAIR, 16000)
+    reader = RoomMixtureReader(Rooms(), PAIR, 16000)
     mixture = drawer.draw(np.random.default_rng(4), "long")
     parts = reader(mixture)
     assert parts.sir.tolist() == pytest.approx(mixture["sir"])

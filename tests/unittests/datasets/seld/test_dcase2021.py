@@ -21,7 +21,7 @@ from spatial_brain.datasets.seld import files as zenodo
 from spatial_brain.datasets.seld.chunks import clip_events
 from spatial_brain.datasets.seld.dcase2021 import (
     prepare_dcase2021,
-    write_dcase2021_lookalike,
+    write_synthetic_dcase2021,
 )
 
 FOLDERS = {5: "dev-val", 6: "dev-test"}
@@ -296,7 +296,7 @@ def test_unreachable_server(server, tmp_path):
         )
 
 
-def test_lookalike(tmp_path):
+def test_synthetic_data(tmp_path):
     folder = tmp_path / "DCASE2021"
     options = {
         "clips": {"train": 2, "valid": 1, "test": 1},
@@ -304,7 +304,7 @@ def test_lookalike(tmp_path):
         "formats": ("foa", "mic"),
         "scene": {"t60_range": (0.2, 0.25), "max_overlap": 2},
     }
-    write_dcase2021_lookalike(folder, **options)
+    write_synthetic_dcase2021(folder, **options)
     before = tree(folder)
     names = [f"dev-train/fold{fold}_room1_mix001" for fold in (1, 2)]
     dev = [*names, "dev-test/fold6_room1_mix001"]
@@ -314,7 +314,7 @@ def test_lookalike(tmp_path):
         for part, found in (("dev", dev), ("eval", ["eval-test/mix001"]))
         for name in found
     }
-    assert set(before) == files | {"LOOKALIKE.json"}
+    assert set(before) == files | {"SYNTHETIC.json"}
     for name in files:
         if name.endswith(".wav"):
             info = audio_info(folder / name)
@@ -322,11 +322,11 @@ def test_lookalike(tmp_path):
             assert found == (24000, 4, 72000)
             assert info.subtype == "PCM_16"
     # The same call changes nothing, a lost file is made again.
-    write_dcase2021_lookalike(folder, **options)
+    write_synthetic_dcase2021(folder, **options)
     assert tree(folder) == before
     lost = folder / "mic_dev" / "dev-test" / "fold6_room1_mix001.wav"
     lost.unlink()
-    write_dcase2021_lookalike(folder, **options)
+    write_synthetic_dcase2021(folder, **options)
     assert lost.read_bytes() == before[str(lost.relative_to(folder))][2]
     # Prepared like the real one, counts and durations apart.
     for form in ("foa", "mic"):
@@ -338,17 +338,17 @@ def test_lookalike(tmp_path):
         assert len(table) and table.num_frames == 30
     # Other arguments make another data set, and other manifests.
     options["clips"] = {"train": 1}
-    write_dcase2021_lookalike(folder, **{**options, "formats": ["foa"]})
+    write_synthetic_dcase2021(folder, **{**options, "formats": ["foa"]})
     assert not (folder / "mic_dev").exists()
     assert not (folder / "foa_eval").exists()
     with pytest.raises(FileNotFoundError, match="no folder foa_eval"):
         prepare_dcase2021(folder, tmp_path / "foa")
 
 
-def test_lookalike_spares_real_data(data):
+def test_synthetic_data_spares_real_data(data):
     before = tree(data)
-    with pytest.raises(ValueError, match="holds data that are no look-alike"):
-        write_dcase2021_lookalike(data, clips={"train": 1})
+    with pytest.raises(ValueError, match="holds data that are not synthetic"):
+        write_synthetic_dcase2021(data, clips={"train": 1})
     assert tree(data) == before
 
 

@@ -17,7 +17,7 @@ from spatial_brain.datasets.seld.chunks import clip_events, make_chunks
 from spatial_brain.datasets.seld.l3das22 import (
     estimate_channel_order,
     prepare_l3das22,
-    write_l3das22_lookalike,
+    write_synthetic_l3das22,
 )
 
 HEADER = ("File", "Start", "End", "Class", "X", "Y", "Z")
@@ -235,14 +235,14 @@ def test_messages(data, tmp_path):
         prepare(folder, tmp_path / "s")
 
 
-def test_lookalike_tells_its_channel_order(tmp_path):
+def test_synthetic_data_tells_its_channel_order(tmp_path):
     folder = tmp_path / "L3DAS22"
     numbers = {"train": 1, "valid": 1, "test": 3}
-    write_l3das22_lookalike(folder, clips=numbers, duration=5.0)
+    write_synthetic_l3das22(folder, clips=numbers, duration=5.0)
     before = tree(folder)
-    write_l3das22_lookalike(folder, clips=numbers, duration=5.0)
+    write_synthetic_l3das22(folder, clips=numbers, duration=5.0)
     assert tree(folder) == before
-    # Counts and durations are those of a look-alike.
+    # Counts and durations are those of synthetic data.
     parts = prepare(folder, tmp_path / "s", check_counts=True)
     assert [len(part) for part in parts.values()] == [1, 1, 3]
     entry = parts["test"]["split5_ov3_0_A"]

@@ -14,7 +14,7 @@ from spatial_brain.datasets.seld import starss23
 from spatial_brain.datasets.seld.chunks import clip_events
 from spatial_brain.datasets.seld.starss23 import (
     prepare_starss23,
-    write_starss23_lookalike,
+    write_synthetic_starss23,
 )
 
 CLIPS = {
@@ -305,10 +305,10 @@ def test_wrong_arguments(data, tmp_path):
         prepare(tmp_path / "nowhere", tmp_path)
 
 
-def test_lookalike(tmp_path):
+def test_synthetic_data(tmp_path):
     folder = tmp_path / "STARSS23"
     numbers = {"train": 2, "valid": 2, "test": 2, "eval": 1}
-    write_starss23_lookalike(
+    write_synthetic_starss23(
         folder, clips=numbers, duration=4.0, scene={"t60_range": (0.2, 0.25)}
     )
     parts = prepare(folder, tmp_path / "s", evaluation=True, check_counts=True)

@@ -61,7 +61,7 @@ def test_rooms_and_sounds_of_splits_differ(tmp_path, events):
     prepare(tmp_path, event_folder=events)
     rooms, folders = [], []
     for split in ("train", "valid", "test"):
-        marker = tmp_path / "scenes" / split / "LOOKALIKE.json"
+        marker = tmp_path / "scenes" / split / "SYNTHETIC.json"
         folders.append(json.loads(marker.read_text())["split"])
         waveforms = [
             read_audio(path)[0]

@@ -12,16 +12,15 @@ import torch
 from spatial_brain.dataio import download
 from spatial_brain.dataio.audio import audio_info, read_audio, write_audio
 from spatial_brain.dataio.manifest import read_manifest, validate_manifest
-from spatial_brain.datasets.speech import librispeech
-from spatial_brain.datasets.speech import synthetic as librispeech_lookalike
+from spatial_brain.datasets.speech import librispeech, synthetic
 from spatial_brain.datasets.speech.librispeech import prepare_librispeech
-from spatial_brain.datasets.speech.synthetic import write_lookalike
+from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
 
 
 @pytest.fixture(scope="module")
-def lookalike(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lookalike")
-    write_lookalike(
+def synthetic_speech(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("synthetic_data")
+    write_synthetic_librispeech(
         folder, {"dev-clean": 6, "test-clean": 3}, 2, duration=(1.0, 2.0)
     )
     return folder
@@ -39,8 +38,8 @@ def tree(folder):
     }
 
 
-def test_lookalike_is_a_librispeech_tree(lookalike):
-    root = lookalike / "LibriSpeech"
+def test_synthetic_data_is_a_librispeech_tree(synthetic_speech):
+    root = synthetic_speech / "LibriSpeech"
     files = sorted(root.glob("*/*/*/*.flac"))
     assert len(files) == 18
     for path in files:
@@ -66,10 +65,10 @@ def test_lookalike_is_a_librispeech_tree(lookalike):
             assert not torch.equal(sounds[i], sounds[j])
 
 
-def test_lookalike_goes_on_and_is_reproducible(tmp_path, monkeypatch):
+def test_synthetic_data_goes_on_and_is_reproducible(tmp_path, monkeypatch):
     arguments = {"seed": 5, "duration": (0.5, 0.6)}
-    write_lookalike(tmp_path / "a", 3, 2, **arguments)
-    written, real = [], librispeech_lookalike.write_audio
+    write_synthetic_librispeech(tmp_path / "a", 3, 2, **arguments)
+    written, real = [], synthetic.write_audio
 
     def killed(path, *args, **kwargs):
         if len(written) == 3:
@@ -77,40 +76,42 @@ def test_lookalike_goes_on_and_is_reproducible(tmp_path, monkeypatch):
         written.append(path)
         real(path, *args, **kwargs)
 
-    monkeypatch.setattr(librispeech_lookalike, "write_audio", killed)
+    monkeypatch.setattr(synthetic, "write_audio", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_lookalike(tmp_path / "b", 3, 2, **arguments)
+        write_synthetic_librispeech(tmp_path / "b", 3, 2, **arguments)
     monkeypatch.setattr(
-        librispeech_lookalike,
+        synthetic,
         "write_audio",
         lambda path, *a, **k: (written.append(path), real(path, *a, **k)),
     )
-    write_lookalike(tmp_path / "b", 3, 2, **arguments)
+    write_synthetic_librispeech(tmp_path / "b", 3, 2, **arguments)
     assert len(written) == len(set(written)) == 6
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
-    write_lookalike(tmp_path / "b", 3, 2, seed=6, duration=(0.5, 0.6))
+    write_synthetic_librispeech(
+        tmp_path / "b", 3, 2, seed=6, duration=(0.5, 0.6)
+    )
     assert tree(tmp_path / "a") != tree(tmp_path / "b")
 
 
-def test_lookalike_spares_real_data(tmp_path):
+def test_synthetic_data_spares_real_data(tmp_path):
     real = tmp_path / "LibriSpeech" / "dev-clean" / "1" / "1" / "1-1-0000.flac"
     write_audio(real, torch.zeros(10), 16000)
-    with pytest.raises(ValueError, match="no look-alike"):
-        write_lookalike(tmp_path, 1, 1)
+    with pytest.raises(ValueError, match="not synthetic"):
+        write_synthetic_librispeech(tmp_path, 1, 1)
     assert audio_info(real).num_samples == 10
     # Real splits that were unpacked beside synthetic ones.
-    write_lookalike(tmp_path / "b", 1, 1)
+    write_synthetic_librispeech(tmp_path / "b", 1, 1)
     real = tmp_path / "b/LibriSpeech/train-clean-100/19.flac"
     real.parent.mkdir()
     real.touch()
-    write_lookalike(tmp_path / "b", {"test-clean": 1}, 1)
+    write_synthetic_librispeech(tmp_path / "b", {"test-clean": 1}, 1)
     splits = {path.name for path in real.parents[1].iterdir() if path.is_dir()}
     assert real.is_file() and splits == {"train-clean-100", "test-clean"}
 
 
 @pytest.mark.parametrize("inner", ["", "LibriSpeech"])
-def test_prepare(lookalike, tmp_path, inner):
-    folder = lookalike / inner
+def test_prepare(synthetic_speech, tmp_path, inner):
+    folder = synthetic_speech / inner
     paths = prepare_librispeech(folder, tmp_path, valid_speakers=2)
     assert list(paths) == ["train", "valid", "test"]
     counts = [len(read_manifest(path)) for path in paths.values()]
@@ -127,7 +128,7 @@ def test_prepare(lookalike, tmp_path, inner):
 
 
 def test_prepare_is_idempotent_and_watches_its_arguments(
-    lookalike, tmp_path, monkeypatch
+    synthetic_speech, tmp_path, monkeypatch
 ):
     scans = []
     real = librispeech.read_headers
@@ -136,24 +137,24 @@ def test_prepare_is_idempotent_and_watches_its_arguments(
         "read_headers",
         lambda *a, **k: (scans.append(1), real(*a, **k))[1],
     )
-    first = prepare_librispeech(lookalike, tmp_path, valid_speakers=0.34)
+    first = prepare_librispeech(synthetic_speech, tmp_path, valid_speakers=0.34)
     content = tree(tmp_path)
-    prepare_librispeech(lookalike, tmp_path, valid_speakers=0.34)
+    prepare_librispeech(synthetic_speech, tmp_path, valid_speakers=0.34)
     assert len(scans) == 1 and tree(tmp_path) == content
-    prepare_librispeech(lookalike, tmp_path, valid_speakers=2, seed=7)
+    prepare_librispeech(synthetic_speech, tmp_path, valid_speakers=2, seed=7)
     assert len(scans) == 2
     assert speakers(first["valid"]) != set()
     paths = prepare_librispeech(
-        lookalike / "nowhere", tmp_path, valid_speakers=2, skip_prep=True
+        synthetic_speech / "nowhere", tmp_path, valid_speakers=2, skip_prep=True
     )
     assert paths == first and len(scans) == 2
 
 
-def test_speakers_taken_depend_on_the_seed_alone(lookalike, tmp_path):
+def test_speakers_taken_depend_on_the_seed_alone(synthetic_speech, tmp_path):
     taken = [
         speakers(
             prepare_librispeech(
-                lookalike, tmp_path / str(i), valid_speakers=2, seed=seed
+                synthetic_speech, tmp_path / str(i), valid_speakers=2, seed=seed
             )["valid"]
         )
         for i, seed in enumerate((1, 1, 2, 3, 4))
@@ -167,14 +168,14 @@ def test_missing_corpus(tmp_path):
         prepare_librispeech(tmp_path / "nowhere", tmp_path)
     with pytest.raises(FileNotFoundError, match="--download True"):
         prepare_librispeech(tmp_path, tmp_path)
-    write_lookalike(tmp_path, 1, 1)
+    write_synthetic_librispeech(tmp_path, 1, 1)
     with pytest.raises(FileNotFoundError, match="test-clean.*--download True"):
         prepare_librispeech(tmp_path, tmp_path)
 
 
-def test_published_counts(lookalike, tmp_path):
+def test_published_counts(synthetic_speech, tmp_path):
     root = tmp_path / "LibriSpeech"
-    for path in (lookalike / "LibriSpeech").glob("*-clean"):
+    for path in (synthetic_speech / "LibriSpeech").glob("*-clean"):
         (root / path.name).parent.mkdir(exist_ok=True)
         (root / path.name).symlink_to(path)
     save = tmp_path / "save"
@@ -184,20 +185,20 @@ def test_published_counts(lookalike, tmp_path):
     prepare_librispeech(tmp_path, save, check_counts=False)
 
 
-def test_shared_speakers_are_refused(lookalike, tmp_path):
+def test_shared_speakers_are_refused(synthetic_speech, tmp_path):
     with pytest.raises(ValueError, match="speaker 1 is in train and in test"):
-        prepare_librispeech(lookalike, tmp_path, test="dev-clean")
+        prepare_librispeech(synthetic_speech, tmp_path, test="dev-clean")
     with pytest.raises(ValueError, match="not both"):
         prepare_librispeech(
-            lookalike, tmp_path, valid="dev-clean", valid_speakers=1
+            synthetic_speech, tmp_path, valid="dev-clean", valid_speakers=1
         )
     with pytest.raises(ValueError, match="cannot take 6 of 6"):
-        prepare_librispeech(lookalike, tmp_path, valid_speakers=6)
+        prepare_librispeech(synthetic_speech, tmp_path, valid_speakers=6)
     assert not list(tmp_path.iterdir())
 
 
 def test_wrong_rate_and_corrupt_files(tmp_path):
-    write_lookalike(tmp_path, {"dev-clean": 2, "test-clean": 1}, 2)
+    write_synthetic_librispeech(tmp_path, {"dev-clean": 2, "test-clean": 1}, 2)
     first, second = sorted(tmp_path.rglob("1-1-*.flac"))
     first.write_bytes(b"corrupt")
     with pytest.raises(ValueError, match="1 of 6.*\n.*1-1-0000.flac"):
@@ -242,12 +243,14 @@ def test_real_table(shared_data, tmp_path):
         assert not validate_manifest(path, data_root=table, fs=16000).problems
 
 
-def test_download(lookalike, tmp_path, monkeypatch):
+def test_download(synthetic_speech, tmp_path, monkeypatch):
     archives = {}
     for split in ("dev-clean", "test-clean"):
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as file:
-            file.add(lookalike / "LibriSpeech" / split, f"LibriSpeech/{split}")
+            file.add(
+                synthetic_speech / "LibriSpeech" / split, f"LibriSpeech/{split}"
+            )
         archives[f"https://mirror/{split}.tar.gz"] = buffer.getvalue()
     fetched = []
 

@@ -13,12 +13,15 @@ from spatial_brain.augment.rotation import (
 )
 from spatial_brain.dataio.events import EventTable
 from spatial_brain.inference.seld_detector import (
-    ClipAnswers,
+    ClipPredictions,
     check_rotations,
     rotated_outputs,
 )
 from spatial_brain.metrics import SELDScores
-from spatial_brain.metrics.seld.scores import constant_answer, repeat_answer
+from spatial_brain.metrics.seld.scores import (
+    constant_prediction,
+    repeat_prediction,
+)
 
 
 def scene(rng, num_frames=50):
@@ -39,7 +42,7 @@ def scene(rng, num_frames=50):
 def score(references, answer):
     scores = SELDScores(3, average="micro")
     for table in references:
-        estimate = repeat_answer(answer, table.num_frames)
+        estimate = repeat_prediction(answer, table.num_frames)
         scores.append(table, estimate, num_frames=table.num_frames)
     return scores.compute()["SELD"]
 
@@ -47,7 +50,7 @@ def score(references, answer):
 def test_constant_answer_is_the_best_of_all_class_sets():
     rng = np.random.default_rng(1)
     references = [scene(rng) for _ in range(4)]
-    best = constant_answer(
+    best = constant_prediction(
         references, 3, lambda: SELDScores(3, average="micro")
     )
     assert best.label.tolist() == [1]
@@ -63,19 +66,19 @@ def test_constant_answer_is_the_best_of_all_class_sets():
 
 def test_silence_where_nothing_sounds():
     empty = EventTable([], [], [], [], num_frames=30)
-    assert len(constant_answer([empty], 3, lambda: SELDScores(3))) == 0
+    assert len(constant_prediction([empty], 3, lambda: SELDScores(3))) == 0
 
 
 def test_repeated_answer():
     answer = EventTable([0, 0], [2, 0], [10.0, -20.0], [5.0, 0.0])
-    table = repeat_answer(answer, 3)
+    table = repeat_prediction(answer, 3)
     assert table.frame.tolist() == [0, 0, 1, 1, 2, 2]
     assert table.label.tolist() == [2, 0] * 3
     assert table.num_frames == 3
 
 
 def test_clips_come_one_after_the_other():
-    answers = ClipAnswers("accdoa", 10, threshold=0.5)
+    answers = ClipPredictions("accdoa", 10, threshold=0.5)
     loud, silent = torch.zeros(10, 6), torch.zeros(10, 6)
     loud[:, 0] = 1.0  # class 0, front
     for part, last in ((loud, False), (silent, False), (loud, True)):

@@ -10,9 +10,9 @@ from spatial_brain.dataio.audio import audio_info, read_audio
 from spatial_brain.datasets.binaural_wsj0mix.brirs import load_rooms
 from spatial_brain.datasets.binaural_wsj0mix.noise import split_noise
 from spatial_brain.datasets.binaural_wsj0mix.synthetic import (
-    write_noise_lookalike,
-    write_rooms_lookalike,
-    write_wsj0_lookalike,
+    write_synthetic_noise,
+    write_synthetic_rooms,
+    write_synthetic_wsj0,
 )
 from spatial_brain.datasets.speech.pool import prepare_speech
 from spatial_brain.geometry import SPEED_OF_SOUND, azel_to_unit
@@ -160,7 +160,7 @@ def test_noise_from_everywhere():
 
 def test_rooms_in_the_form_of_the_published_ones(tmp_path):
     t60s, azimuths = [0.2, 0.3], [-60, 0, 60]
-    root = write_rooms_lookalike(tmp_path, t60s, azimuths)
+    root = write_synthetic_rooms(tmp_path, t60s, azimuths)
     rooms = load_rooms(root, 8000)
     assert rooms.t60s == {"0_2s": 0.2, "0_3s": 0.3}
     for name, t60 in rooms.t60s.items():
@@ -175,17 +175,17 @@ def test_rooms_in_the_form_of_the_published_ones(tmp_path):
     before = {path: path.read_bytes() for path in paths}
     paths[0].unlink()
     kept = paths[-1].stat().st_mtime_ns
-    write_rooms_lookalike(tmp_path, t60s, azimuths)
+    write_synthetic_rooms(tmp_path, t60s, azimuths)
     assert {path: path.read_bytes() for path in paths} == before
     assert paths[-1].stat().st_mtime_ns == kept
     with pytest.raises(ValueError, match="can have a T60 of 0.01 s"):
-        write_rooms_lookalike(tmp_path / "b", [0.01], azimuths)
+        write_synthetic_rooms(tmp_path / "b", [0.01], azimuths)
 
 
 def test_speech_in_the_form_of_wsj0(tmp_path):
     talkers = {"train": 2, "valid": 1, "test": 1}
     options = {"utterances_per_talker": 2, "duration": (0.5, 0.6)}
-    root = write_wsj0_lookalike(tmp_path / "a", talkers, **options)
+    root = write_synthetic_wsj0(tmp_path / "a", talkers, **options)
     found = sorted(path.relative_to(root) for path in root.rglob("*.wav"))
     assert str(found[0]) == "wsj0/si_dt_05/003/003a0001.wav"
     assert len(found) == 8
@@ -195,22 +195,22 @@ def test_speech_in_the_form_of_wsj0(tmp_path):
     assert sorted(paths) == ["dt", "et", "tr"]
     first = read_audio(root / found[0])[0]
     (root / found[0]).unlink()
-    write_wsj0_lookalike(tmp_path / "a", talkers, **options)
+    write_synthetic_wsj0(tmp_path / "a", talkers, **options)
     assert torch.equal(read_audio(root / found[0])[0], first)
-    write_wsj0_lookalike(tmp_path / "a", talkers, **options, seed=1)
+    write_synthetic_wsj0(tmp_path / "a", talkers, **options, seed=1)
     other = read_audio(root / found[0])[0]
     count = min(len(first), len(other))
     assert not torch.equal(other[:count], first[:count])
     real = tmp_path / "real/wsj0/si_tr_s"
     real.mkdir(parents=True)
-    with pytest.raises(ValueError, match="no look-alike"):
-        write_wsj0_lookalike(tmp_path / "real", talkers, **options)
+    with pytest.raises(ValueError, match="not synthetic"):
+        write_synthetic_wsj0(tmp_path / "real", talkers, **options)
     with pytest.raises(ValueError, match="num_talkers needs"):
-        write_wsj0_lookalike(tmp_path / "c", {"train": 1}, **options)
+        write_synthetic_wsj0(tmp_path / "c", {"train": 1}, **options)
 
 
 def test_noise_in_the_form_of_demand(tmp_path):
-    root = write_noise_lookalike(tmp_path, seconds=1.0)
+    root = write_synthetic_noise(tmp_path, seconds=1.0)
     parts = split_noise(root)
     assert [len(files) for files in parts.values()] == [6, 6, 6]
     assert parts["train"]["demand/DWASHING/ch01.wav"] == 16000

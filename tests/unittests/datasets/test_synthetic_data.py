@@ -1,0 +1,45 @@
+"""The mark of synthetic data: what it spares, what it empties."""
+
+import pytest
+
+from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.datasets.synthetic_data import claim, synthetic_options
+
+
+def folders(made):
+    return made["folders"]
+
+
+def test_other_options_empty_what_was_written(tmp_path):
+    claim(tmp_path, {"folders": ("a",), "seed": 1}, folders)
+    for name in ("a", "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.wav").touch()
+    claim(tmp_path, {"folders": ("a",), "seed": 1}, folders)
+    assert (tmp_path / "a/x.wav").is_file()
+    claim(tmp_path, {"folders": ("a",), "seed": 2}, folders)
+    assert not (tmp_path / "a").exists()
+    assert (tmp_path / "mine/x.wav").is_file()
+    assert synthetic_options(tmp_path) == {"folders": ["a"], "seed": 2}
+
+
+def test_real_data_are_spared(tmp_path):
+    (tmp_path / "real").mkdir()
+    with pytest.raises(ValueError, match=r"not synthetic \(real\)"):
+        claim(tmp_path, {"folders": ["a"]}, folders)
+    with pytest.raises(ValueError, match=r"not synthetic \(real\)"):
+        claim(tmp_path, {"folders": ["real"]}, folders, shared=True)
+    claim(tmp_path, {"folders": ["a"]}, folders, shared=True)
+    assert (tmp_path / "real").is_dir()
+
+
+def test_the_marker_of_version_0_1_is_read(tmp_path):
+    write_json(tmp_path / "LOOKALIKE.json", {"seed": 1})
+    (tmp_path / "x.wav").touch()
+    assert synthetic_options(tmp_path) == {"seed": 1}
+    claim(tmp_path, {"seed": 1})
+    assert (tmp_path / "x.wav").is_file()
+    assert [path.name for path in sorted(tmp_path.glob("*.json"))] == [
+        "SYNTHETIC.json"
+    ]
+    assert read_json(tmp_path / "SYNTHETIC.json") == {"seed": 1}
