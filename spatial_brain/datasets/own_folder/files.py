@@ -1,0 +1,519 @@
+"""What own folders share: tables, headers of audio files, splits.
+
+A split is named by a column of a CSV file, or by folders ``train``, ``valid``
+and ``test`` (``tr``, ``cv`` and ``tt`` as in WSJ0-2mix), or it is drawn file
+by file with fractions that are asked for.
+"""
+
+import csv
+import logging
+import os
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from spatial_brain.dataio.audio import AudioFileError, audio_info
+from spatial_brain.dataio.manifest import read_manifest
+from spatial_brain.dataio.parallel import progress
+from spatial_brain.datasets.seld.checks import Manifests, raise_problems
+from spatial_brain.datasets.seld.files import is_junk
+
+logger = logging.getLogger(__name__)
+
+AUDIO_SUFFIXES = (".wav", ".flac")
+SPLITS = ("train", "valid", "test")
+_FOLDERS = {
+    **{name: name for name in SPLITS},
+    **{"tr": "train", "cv": "valid", "tt": "test"},
+}
+
+
+def own_folder(data_folder):
+    """The folder, checked to be there.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Where the user's data lie.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+
+    Example
+    -------
+    >>> own_folder("nowhere")
+    Traceback (most recent call last):
+    FileNotFoundError: nowhere: no such folder; ...
+    """
+    folder = Path(data_folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder}: no such folder; give the one with your data as "
+            "data_folder"
+        )
+    return folder
+
+
+def audio_files(folder):
+    """Audio files in a folder and below.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Hidden files and folders in it are left out.
+
+    Returns
+    -------
+    dict
+        Path relative to the folder, without suffix, to the file; sorted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If two differ in their suffix alone.
+
+    Example
+    -------
+    >>> audio_files(getfixture("tmp_path"))
+    Traceback (most recent call last):
+    FileNotFoundError: ...: no .wav or .flac file in it
+    """
+    folder = Path(folder)
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if path.suffix.lower() not in AUDIO_SUFFIXES or any(
+            is_junk(part) for part in place.parts
+        ):
+            continue
+        name = place.with_suffix("").as_posix()
+        if name in found:
+            raise ValueError(
+                f"{found[name]} and {path} have the same name; remove one"
+            )
+        found[name] = path
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: no {' or '.join(AUDIO_SUFFIXES)} file in it"
+        )
+    return found
+
+
+def read_table(path, columns, remedy):
+    """Lines of a CSV file with a header.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+    columns : sequence of str
+        Those it must have, each filled in every line.
+    remedy : str
+        How to make such a file; ends the message if there is none.
+
+    Returns
+    -------
+    list of tuple
+        Where a line stands (file and number, for messages), and its values
+        by column.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column or a value is missing, or there is no line.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.csv"
+    >>> _ = path.write_text("file,azimuth\\na.wav,30\\n")
+    >>> [row for _, row in read_table(path, ["file", "azimuth"], "")]
+    [{'file': 'a.wav', 'azimuth': '30'}]
+    >>> read_table(path, ["file", "split"], "")
+    Traceback (most recent call last):
+    ValueError: ...a.csv: no column split; its header is file,azimuth
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; {remedy}")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        header = reader.fieldnames or []
+        missing = [name for name in columns if name not in header]
+        if missing:
+            raise ValueError(
+                f"{path}: no column {', '.join(missing)}; its header is "
+                + ",".join(header)
+            )
+        rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
+    for where, row in rows:
+        for name in columns:
+            if not row[name]:
+                raise ValueError(f"{where}: {name} is empty")
+    if not rows:
+        raise ValueError(f"{path}: holds no line but its header")
+    return rows
+
+
+def check_headers(files, *, fs, num_channels, min_duration=0.0, num_workers=8):
+    """Read the headers of audio files and refuse those that do not fit.
+
+    Arguments
+    ---------
+    files : sequence of str or Path
+        The files.
+    fs : int
+        Sampling rate that each must have, Hz.
+    num_channels : int
+        Channels that each must have.
+    min_duration : float
+        Least length, seconds.
+    num_workers : int
+        Threads.
+
+    Returns
+    -------
+    dict
+        File to its number of samples.
+
+    Raises
+    ------
+    ValueError
+        Names the first ten files that are missing, damaged or do not fit,
+        with their value and the remedy.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.audio import write_audio
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> write_audio(path, np.zeros((10, 2), "float32"), 8000)
+    >>> check_headers([path], fs=8000, num_channels=2)[path]
+    10
+    >>> check_headers([path], fs=8000, num_channels=4)
+    Traceback (most recent call last):
+    ValueError: 1 of 1 audio files are unusable:
+      ...a.wav: has 2 channels, expected 4; ...
+    """
+
+    def scan(path):
+        try:
+            info = audio_info(path)
+        except (AudioFileError, OSError) as error:
+            return str(error)
+        if info.num_channels != num_channels:
+            return (
+                f"{path}: has {info.num_channels} channels, expected "
+                f"{num_channels}; remove it, or change the number that the "
+                "hyper-parameters ask for"
+            )
+        if info.fs != fs:
+            return (
+                f"{path}: sampling rate is {info.fs} Hz, expected {fs} Hz; "
+                "convert the file, or set sample_rate to the rate of all files"
+            )
+        if info.duration < min_duration:
+            return (
+                f"{path}: lasts {info.duration:.2f} s, needed are "
+                f"{min_duration:g} s; remove it, or shorten window_length"
+            )
+        return info.num_samples
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        results = progress(
+            pool.map(scan, files),
+            total=len(files),
+            description="reading headers",
+            unit="file",
+        )
+        lengths = dict(zip(files, results, strict=True))
+    problems = [x for x in lengths.values() if isinstance(x, str)]
+    raise_problems(problems, len(files), "audio files")
+    return lengths
+
+
+def named_split(where, row, path):
+    """Split that a line of a table, or else a folder, names.
+
+    Arguments
+    ---------
+    where : str
+        Where the line stands, for messages.
+    row : dict
+        Its values; ``split`` may be missing or empty.
+    path : str
+        Of the file, relative to the data folder.
+
+    Returns
+    -------
+    str or None
+        One of ``SPLITS``; None if nothing is said.
+
+    Raises
+    ------
+    ValueError
+        If the table names another one.
+
+    Example
+    -------
+    >>> named_split("", {"split": "valid"}, "a.wav")
+    'valid'
+    >>> named_split("", {}, "audio/test/a.wav"), named_split("", {}, "a.wav")
+    ('test', None)
+    >>> named_split("a.csv, line 2", {"split": "dev"}, "a.wav")
+    Traceback (most recent call last):
+    ValueError: a.csv, line 2: split is 'dev', expected train, valid or test
+    """
+    given = (row.get("split") or "").strip()
+    if given in SPLITS:
+        return given
+    if given:
+        raise ValueError(
+            f"{where}: split is {given!r}, expected train, valid or test"
+        )
+    parents = Path(path).parts[:-1]
+    return next((_FOLDERS[part] for part in parents if part in _FOLDERS), None)
+
+
+def listed_splits(data_folder, names):
+    """Splits of files as ``splits.csv`` or their folders name them.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        May hold ``splits.csv`` with the columns ``file`` and ``split``.
+    names : sequence of str
+        Files, relative, without suffix.
+
+    Returns
+    -------
+    dict
+        Name to its split, or to None.
+
+    Raises
+    ------
+    ValueError
+        If the table names a file that is not there, or an unknown split.
+
+    Example
+    -------
+    >>> listed_splits(getfixture("tmp_path"), ["train/a", "b"])
+    {'train/a': 'train', 'b': None}
+    """
+    table = Path(data_folder, "splits.csv")
+    if not table.is_file():
+        return {name: named_split("", {}, name) for name in names}
+    known, splits = set(names), dict.fromkeys(names)
+    for where, row in read_table(table, ("file", "split"), ""):
+        name = row["file"]
+        if Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            name = Path(name).with_suffix("").as_posix()
+        if name not in known:
+            raise ValueError(
+                f"{where}: there is no file {row['file']!r}; a name is that "
+                f"of a recording such as {min(known)!r}"
+            )
+        splits[name] = named_split(where, row, name)
+    return splits
+
+
+def split_files(splits, fractions, seed, *, what, remedy):
+    """Sort files into training, validation and test.
+
+    Arguments
+    ---------
+    splits : dict
+        Name of a file to its split, or to None.
+    fractions : dict or None
+        Shares ``valid`` and ``test`` of all files, drawn where no split is
+        named; the rest is for training.
+    seed : int
+        Of the draw.
+    what : str
+        The data, for messages.
+    remedy : str
+        How a split is named.
+
+    Returns
+    -------
+    dict
+        Split to its names, sorted.
+
+    Raises
+    ------
+    ValueError
+        If there is no split and no fraction, or both; if some files have a
+        split and others none; or if a split is empty.
+
+    Example
+    -------
+    >>> names = dict.fromkeys("abcdefghij")
+    >>> options = {"what": "data", "remedy": "write splits.csv"}
+    >>> drawn = split_files(names, {"valid": 0.1, "test": 0.2}, 1, **options)
+    >>> {split: len(files) for split, files in drawn.items()}
+    {'train': 7, 'valid': 1, 'test': 2}
+    >>> split_files(names, None, 1, **options)
+    Traceback (most recent call last):
+    ValueError: data: no recording has a split; write splits.csv, or ...
+    """
+    without = sorted(name for name, split in splits.items() if split is None)
+    if len(without) == len(splits):
+        if fractions is None:
+            raise ValueError(
+                f"{what}: no recording has a split; {remedy}, or draw them "
+                "with split_fractions such as {valid: 0.1, test: 0.1}"
+            )
+        splits = _draw(without, fractions, seed, what)
+    elif without:
+        raise ValueError(
+            f"{what}: {len(without)} of {len(splits)} recordings have no "
+            f"split, {without[0]} among them; {remedy} for all, or for none"
+        )
+    elif fractions is not None:
+        raise ValueError(
+            f"{what}: the recordings have splits of their own; set "
+            "split_fractions to null, or remove the splits"
+        )
+    sorted_out = {
+        split: sorted(name for name, own in splits.items() if own == split)
+        for split in SPLITS
+    }
+    for split, names in sorted_out.items():
+        if not names:
+            raise ValueError(
+                f"{what}: no recording for {split}; name some ({remedy}), or "
+                "give more recordings"
+            )
+    return sorted_out
+
+
+def _draw(names, fractions, seed, what):
+    """Name to a split that was drawn."""
+    shares = [fractions.get("valid", 0), fractions.get("test", 0)]
+    if set(fractions) != {"valid", "test"} or not (
+        min(shares) > 0 and sum(shares) < 1
+    ):
+        raise ValueError(
+            "split_fractions must be shares of valid and test above 0 whose "
+            f"sum is below 1, got {dict(fractions)}"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    valid, test = (round(share * len(names)) for share in shares)
+    drawn = dict.fromkeys(names, "train")
+    for place, index in enumerate(order[: valid + test]):
+        drawn[names[index]] = "valid" if place < valid else "test"
+    logger.info(
+        "%s: splits drawn file by file with split_fractions %s, seed %d; "
+        "recordings of one room or one talker may be in several",
+        what,
+        dict(fractions),
+        seed,
+    )
+    return drawn
+
+
+class OwnManifests(Manifests):
+    """The manifests of an own folder, made anew when its files change.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        The data.
+    save_folder : str or Path
+        Where ``train.json``, ``valid.json`` and ``test.json`` go.
+    files : sequence of str or Path
+        All files that are used; their size and time of change count.
+    content : Any
+        Plain values that the entries hold beside, such as azimuths.
+    options : dict
+        What else the manifests depend on: ``fs`` (Hz), ``split_fractions``,
+        ``seed`` and more.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> OwnManifests(folder, folder / "save", [], None, {"fs": 8000}).ready
+    False
+    """
+
+    def __init__(self, data_folder, save_folder, files, content, options):
+        self.data_folder = data_folder
+        state = repr(([_state(path) for path in files], content))
+        options = {**options, "checksum": zlib.crc32(state.encode())}
+        super().__init__(save_folder, SPLITS, options)
+
+    def write_splits(self, entries, splits, remedy):
+        """Write the entries of each split.
+
+        Arguments
+        ---------
+        entries : dict
+            Name of a file to its entry.
+        splits : dict
+            Name of a file to its split, or to None.
+        remedy : str
+            How a split is named.
+
+        Raises
+        ------
+        ValueError
+            As ``split_files``.
+        """
+        parts = split_files(
+            splits,
+            self.options["split_fractions"],
+            self.options["seed"],
+            what=os.fspath(self.data_folder),
+            remedy=remedy,
+        )
+        self.write(
+            {
+                split: {name: entries[name] for name in names}
+                for split, names in parts.items()
+            },
+            self.data_folder,
+        )
+
+    def describe(self, details):
+        """Log in one line what the training goes by.
+
+        Arguments
+        ---------
+        details : str
+            Such as ``"4 channels"``.
+        """
+        fs = self.options["fs"]
+        splits = {split: read_manifest(p) for split, p in self.paths.items()}
+        total = sum(
+            entry["num_samples"]
+            for entries in splits.values()
+            for entry in entries.values()
+        )
+        logger.info(
+            "%s: %d recordings, %.2f h, %d Hz, %s; %s",
+            self.data_folder,
+            sum(len(entries) for entries in splits.values()),
+            total / fs / 3600,
+            fs,
+            details,
+            ", ".join(f"{split} {len(x)}" for split, x in splits.items()),
+        )
+
+
+def _state(path):
+    """What changes when a file does; None if there is none."""
+    if not os.path.isfile(path):
+        return os.fspath(path), None
+    found = os.stat(path)
+    return os.fspath(path), found.st_size, found.st_mtime_ns
