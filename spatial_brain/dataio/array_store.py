@@ -10,15 +10,10 @@ content.
 """
 
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 import zlib
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +29,7 @@ from spatial_brain.dataio.manifest import (
     read_manifest,
     write_options,
 )
-from spatial_brain.dataio.parallel import progress
+from spatial_brain.dataio.parallel import progress, run_jobs
 
 
 class ArrayStore:
@@ -313,59 +308,17 @@ def _make_shards(parts, make_item, shards, dtype, num_workers, description):
     with progress(
         total=sum(map(len, shards)), initial=done, description=description
     ) as bar:
-        if min(num_workers, len(todo)) <= 1:
-            for number in todo:
-                make(number, shards[number])
-                bar.update(len(shards[number]))
-            return
-        # Forked children may hang in the thread pools of the parent.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            min(num_workers, len(todo)),
-            mp_context=context,
-            initializer=_end_with_parent,
-        ) as pool:
-            jobs = {
-                pool.submit(make, number, shards[number]): number
-                for number in todo
-            }
-            try:
-                for job in as_completed(jobs):
-                    job.result()
-                    bar.update(len(shards[jobs[job]]))
-            except BrokenProcessPool as error:
-                raise RuntimeError(
-                    f"{parts}: a worker was killed (out of memory?); run the "
-                    "same command again to continue, with fewer workers if it "
-                    "happens again. A script that starts workers needs "
-                    '`if __name__ == "__main__":` around its code'
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+        jobs = [(number, shards[number]) for number in todo]
+        for index, _ in run_jobs(make, jobs, num_workers):
+            bar.update(len(shards[todo[index]]))
 
 
-def _end_with_parent():
-    """End this worker when the process that started it is killed."""
-    sentinel = multiprocessing.parent_process().sentinel
-
-    def watch():
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _make_shard(parts, make_item, dtype, number, indices):
-    """Make the arrays of one shard and write them."""
+def _make_shard(parts, make_item, dtype, job):
+    """Make the arrays of one shard, (number, indices), and write them."""
+    number, indices = job
     arrays, entries, offset = [], [], 0
     for index in indices:
-        # Results must not depend on how many threads happen to be free.
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            item_id, array, metadata = make_item(index)
-        finally:
-            torch.set_num_threads(threads)
+        item_id, array, metadata = make_item(index)
         array = torch.as_tensor(array).detach().cpu().numpy()
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(array, dtype=dtype)
