@@ -32,13 +32,13 @@ times in seconds ("events"). Facts: the DCASE Task 3 baselines of 2019 to 2025
 and the L3DAS22 baseline (which columns, which units, which class numbers).
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.events import (
     COLUMNS,
     FRAME_LENGTH,
@@ -638,13 +638,8 @@ def write_events(path, table, dialect, *, decimals=None):
     fields = _fields(table, form, decimals, path.stem, start, stop)
     rows = [",".join(row) for row in zip(*fields, strict=True)]
     rows = [",".join(form.header), *rows] if form.header else rows
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{row}\n" for row in rows), "utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _events_of_frames(table, form):

@@ -21,6 +21,7 @@ import torch
 from filelock import FileLock
 from numpy.lib import format as npy_format
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.archives import check_free_space
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.manifest import (
@@ -338,10 +339,8 @@ def _make_shard(parts, make_item, dtype, job):
         arrays.append(array.ravel())
         offset += array.size
     data, description = _shard_paths(parts, number)
-    temporary = data.with_suffix(f".{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
+    with atomic_path(data) as temporary, open(temporary, "wb") as file:
         np.save(file, np.concatenate(arrays))
-    os.replace(temporary, data)
     write_json(description, entries)
 
 
@@ -357,10 +356,9 @@ def _merge(path, parts, num_shards, dtype):
     path.unlink(missing_ok=True)
     entries, offset = {}, 0
     target = path.with_suffix(".npy")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     for leftover in target.parent.glob(f".{target.name}.*.tmp"):
         leftover.unlink()
-    with open(temporary, "wb") as file:
+    with atomic_path(target) as temporary, open(temporary, "wb") as file:
         npy_format.write_array_header_2_0(
             file,
             {
@@ -379,5 +377,4 @@ def _merge(path, parts, num_shards, dtype):
                 entries[item_id] = entry
             file.write(array.tobytes())
             offset += array.size
-    os.replace(temporary, target)
     write_json(path, entries)

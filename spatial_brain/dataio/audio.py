@@ -19,6 +19,8 @@ import soundfile
 import torch
 from torchaudio.functional import resample as resample_waveform
 
+from spatial_brain.atomic import atomic_path
+
 # Headerless files tell nothing about themselves; the others are names of
 # formats that libsndfile calls otherwise.
 AUDIO_SUFFIXES = frozenset(
@@ -497,10 +499,5 @@ def write_audio(path, waveform, fs, *, subtype=None, clip=False):
             f"{path}: peak {peak:.4g} would be clipped by {subtype}; scale the "
             'waveform, write subtype="FLOAT" to a .wav, or pass clip=True'
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_path(path) as temporary:
         soundfile.write(temporary, samples, fs, format=form, subtype=subtype)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -151,7 +151,7 @@ def test_kill_while_writing_keeps_the_old(tmp_path, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spatial_brain.dataio.files.os.replace", killed)
+    monkeypatch.setattr("spatial_brain.atomic.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         manifest_module.write_manifest(path, {"b": {}})
     assert list(read_manifest(path)) == ["a"]
