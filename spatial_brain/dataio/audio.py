@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,16 @@ import torch
 from torchaudio.functional import resample as resample_waveform
 
 from spatial_brain.atomic import atomic_path
+from spatial_brain.dataio.parallel import progress
 
 # Headerless files tell nothing about themselves; the others are names of
 # formats that libsndfile calls otherwise.
 AUDIO_SUFFIXES = frozenset(
     f".{name.lower()}" for name in soundfile.available_formats()
 ) - {".raw"} | {".aif", ".oga", ".opus", ".sph", ".wv1", ".wv2"}
+
+# Unusable files that a message names.
+_LISTED = 10
 
 
 class AudioFileError(ValueError):
@@ -248,6 +253,89 @@ def check_audio(info, *, fs=None, num_channels=None):
             f"{num_channels}; pass a file of {num_channels} channels or select "
             "the channels you want first"
         )
+
+
+def scan_headers(paths, check=None, num_workers=8):
+    """Read the headers of many audio files, in threads, with a progress bar.
+
+    Arguments
+    ---------
+    paths : sequence of str or Path
+        The files.
+    check : callable
+        Called with the ``AudioInfo`` of each file; raises ``AudioFileError``
+        for one that cannot be used. None accepts every audio file.
+    num_workers : int
+        Number of threads.
+
+    Returns
+    -------
+    tuple
+        List of ``AudioInfo``, one a file, None for the unusable; and list of
+        str, what is wrong with these, naming the files, in their order.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> write_audio(path, torch.zeros(80), 16000)
+    >>> infos, problems = scan_headers([path, "nowhere.wav"])
+    >>> infos[0].num_samples, infos[1]
+    (80, None)
+    >>> print(list_problems(problems, 2, "files"))
+    1 of 2 files are unusable:
+      [Errno 2] audio file does not exist; check the path: 'nowhere.wav'
+    """
+
+    def scan(path):
+        try:
+            info = audio_info(path)
+            if check is not None:
+                check(info)
+        except (AudioFileError, OSError) as error:
+            return None, str(error)
+        return info, None
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        results = list(
+            progress(
+                pool.map(scan, paths),
+                total=len(paths),
+                description="reading headers",
+                unit="file",
+            )
+        )
+    problems = [problem for info, problem in results if info is None]
+    return [info for info, _ in results], problems
+
+
+def list_problems(problems, total, what):
+    """Text with the number of unusable files and what is wrong with the first.
+
+    Arguments
+    ---------
+    problems : sequence of str
+        Each names its file.
+    total : int
+        Number of files examined.
+    what : str
+        What was examined, e.g. ``"audio files"``.
+
+    Returns
+    -------
+    str
+        A heading and at most ten problems, one a line.
+
+    Example
+    -------
+    >>> print(list_problems(["a.wav: truncated"], 3, "audio files"))
+    1 of 3 audio files are unusable:
+      a.wav: truncated
+    """
+    lines = list(problems[:_LISTED])
+    if len(problems) > _LISTED:
+        lines.append(f"... and {len(problems) - _LISTED} more")
+    heading = f"{len(problems)} of {total} {what} are unusable:"
+    return "\n  ".join([heading, *lines])
 
 
 # Suffixes whose libsndfile format has another name.
