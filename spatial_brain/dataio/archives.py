@@ -29,7 +29,7 @@ from spatial_brain.dataio.split_zip import open_zip, split_zip_parts
 
 _CHUNK = 1 << 20
 # Left free on the disk, bytes.
-SPARE_SPACE = 64 << 20
+_SPARE_SPACE = 64 << 20
 
 
 class UnsafeArchiveError(ValueError):
@@ -71,7 +71,7 @@ def check_free_space(folder, needed, what):
     folder = Path(folder).absolute()
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
-    if free < needed + SPARE_SPACE:
+    if free < needed + _SPARE_SPACE:
         raise OSError(
             errno.ENOSPC,
             f"{what} needs {needed / 1e9:.2f} GB, but {free / 1e9:.2f} GB are "

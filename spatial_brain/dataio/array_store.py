@@ -32,6 +32,8 @@ from spatial_brain.dataio.manifest import (
 )
 from spatial_brain.dataio.parallel import progress, run_jobs
 
+_DTYPES = ("float32", "float16")
+
 
 class ArrayStore:
     """Reader of a store; cheap to open and to send to DataLoader workers.
@@ -137,45 +139,7 @@ class ArrayStore:
         for item_id, entry in progress(
             self.entries.items(), description=f"checking {self.file.name}"
         ):
-            check_crc(self.file, item_id, self._map(), entry)
-
-
-def check_crc(file, item_id, flat, entry):
-    """Raise ValueError if an array is not the one that was written.
-
-    Arguments
-    ---------
-    file : str or Path
-        Named in the message.
-    item_id : str
-        Named in the message.
-    flat : numpy.ndarray
-        The samples of all arrays.
-    entry : dict
-        ``offset``, ``shape`` and ``crc32`` of the array.
-
-    Raises
-    ------
-    ValueError
-        If the checksum differs.
-
-    Example
-    -------
-    >>> entry = {"offset": 0, "shape": [1], "crc32": 0}
-    >>> check_crc("a.npy", "a", np.zeros(1), entry)
-    Traceback (most recent call last):
-    ValueError: a.npy: the array of entry 'a' is damaged ...
-    """
-    stop = entry["offset"] + int(np.prod(entry["shape"], dtype=np.int64))
-    part = flat[entry["offset"] : stop]
-    if zlib.crc32(part.tobytes()) != entry["crc32"]:
-        raise ValueError(
-            f"{file}: the array of entry {item_id!r} is damaged (checksum "
-            "differs); remove the file and run the preparation again"
-        )
-
-
-DTYPES = ("float32", "float16")
+            _check_crc(self.file, item_id, self._map(), entry)
 
 
 def build_store(
@@ -239,8 +203,8 @@ def build_store(
     path = Path(path)
     if path.suffix != ".json":
         raise ValueError(f"{path}: the manifest of a store ends in .json")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype must be one of {_DTYPES}, got {dtype!r}")
     if num_items < 1 or shard_size < 1 or num_workers < 1:
         raise ValueError(
             "num_items, shard_size and num_workers must be at least 1, got "
@@ -372,9 +336,20 @@ def _merge(path, parts, num_shards, dtype):
             for item_id, entry in read_json(description):
                 if item_id in entries:
                     raise ValueError(f"{path}: two items are named {item_id!r}")
-                check_crc(data, item_id, array, entry)
+                _check_crc(data, item_id, array, entry)
                 entry["offset"] += offset
                 entries[item_id] = entry
             file.write(array.tobytes())
             offset += array.size
     write_json(path, entries)
+
+
+def _check_crc(file, item_id, flat, entry):
+    """Raise ValueError if an array of ``flat`` is not as it was written."""
+    stop = entry["offset"] + int(np.prod(entry["shape"], dtype=np.int64))
+    part = flat[entry["offset"] : stop]
+    if zlib.crc32(part.tobytes()) != entry["crc32"]:
+        raise ValueError(
+            f"{file}: the array of entry {item_id!r} is damaged (checksum "
+            "differs); remove the file and run the preparation again"
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_json
 
-DATA_ROOT = "data_root"
+_DATA_ROOT = "data_root"
 
 
 def _map_strings(value, function):
@@ -76,7 +76,7 @@ def write_manifest(path, entries, *, data_root=None):
             )
             rest = text[len(root) :] if inside else text
             rest = rest.replace("{", "{{").replace("}", "}}")
-            return "{" + DATA_ROOT + "}" + rest if inside else rest
+            return "{" + _DATA_ROOT + "}" + rest if inside else rest
 
         entries = _map_strings(entries, shorten)
     write_json(path, entries)
@@ -129,7 +129,7 @@ def read_manifest(path, *, data_root=None, keys=()):
                 )
     if data_root is None:
         return entries
-    values = {DATA_ROOT: os.fspath(data_root).rstrip("/\\")}
+    values = {_DATA_ROOT: os.fspath(data_root).rstrip("/\\")}
     for entry_id, entry in entries.items():
         try:
             entries[entry_id] = _map_strings(
@@ -138,7 +138,7 @@ def read_manifest(path, *, data_root=None, keys=()):
         except (KeyError, ValueError, IndexError) as error:
             raise ValueError(
                 f"{path}: entry {entry_id!r} holds an unknown placeholder "
-                f"({error}); only {{{DATA_ROOT}}} is known"
+                f"({error}); only {{{_DATA_ROOT}}} is known"
             ) from error
     return entries
 

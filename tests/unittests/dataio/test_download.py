@@ -236,7 +236,7 @@ def test_free_space_is_checked_before_the_transfer(
     server, tmp_path, monkeypatch
 ):
     usage = namedtuple("usage", "total used free")
-    free = archives.SPARE_SPACE + len(BODY) - 1
+    free = archives._SPARE_SPACE + len(BODY) - 1
     monkeypatch.setattr(
         archives.shutil, "disk_usage", lambda path: usage(0, 0, free)
     )
