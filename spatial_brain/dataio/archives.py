@@ -48,7 +48,7 @@ class _Member:
 
 
 def check_free_space(folder, needed, what):
-    """Raise OSError when a disk has no room for ``needed`` bytes.
+    """Raise OSError when a disk has no space for ``needed`` bytes.
 
     Arguments
     ---------
@@ -75,7 +75,7 @@ def check_free_space(folder, needed, what):
         raise OSError(
             errno.ENOSPC,
             f"{what} needs {needed / 1e9:.2f} GB, but {free / 1e9:.2f} GB are "
-            "free; make room or choose a folder on another disk",
+            "free; delete files or choose a folder on another disk",
             str(folder),
         )
 
@@ -181,7 +181,7 @@ def is_unpacked(name, folder, checksum=None):
     Returns
     -------
     bool
-        True if the marker says so.
+        True if the marker file records it.
 
     Example
     -------

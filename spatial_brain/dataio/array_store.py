@@ -3,10 +3,9 @@
 A store is a pair of files: ``<name>.npy``, one flat NumPy array with all
 samples one after the other, and ``<name>.json``, a manifest (``{id: {...}}``)
 whose entries hold ``offset``, ``shape`` and ``crc32`` of their array beside
-whatever the maker said about it. While a store is made, finished shards lie
-in ``<name>.parts/``: a run that is killed at any moment goes on with the next
-shard. Shards do not depend on the number of workers, and neither does the
-content.
+its metadata. While a store is made, finished shards lie in ``<name>.parts/``:
+a run that is killed at any moment goes on with the next shard. Shards do not
+depend on the number of workers, and neither does the content.
 """
 
 import json
@@ -51,11 +50,10 @@ class ArrayStore:
     FileNotFoundError
         If the manifest or the array file is not there.
     ValueError
-        If the array file is shorter or longer than the manifest says.
+        If the array file is not as long as the manifest declares.
 
     Example
     -------
-    >>> from spatial_brain.dataio.array_store import build_store
     >>> path = getfixture("tmp_path") / "a.json"
     >>> _ = build_store(path, lambda index: ("a", torch.ones(2), {}), 1)
     >>> ArrayStore(path)[0]
@@ -172,7 +170,7 @@ def build_store(
     dtype : str
         ``"float32"`` or ``"float16"``.
     shard_size : int
-        Arrays a shard: what a kill can cost each worker.
+        Arrays per shard: what a kill can cost each worker.
     num_workers : int
         Processes; 1 works in this one.
     description : str

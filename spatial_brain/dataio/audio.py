@@ -23,12 +23,17 @@ from torchaudio.functional import resample as resample_waveform
 from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.parallel import progress
 
-# Headerless files tell nothing about themselves; the others are names of
-# formats that libsndfile calls otherwise.
+# Raw files have no header; the suffixes added are those of formats which
+# libsndfile names otherwise.
 AUDIO_SUFFIXES = frozenset(
     f".{name.lower()}" for name in soundfile.available_formats()
 ) - {".raw"} | {".aif", ".oga", ".opus", ".sph", ".wv1", ".wv2"}
 
+# Suffixes whose libsndfile format has another name.
+_FORMATS = {"AIF": "AIFF", "OPUS": "OGG", "SPH": "NIST"}
+# Defaults of torchaudio.functional.resample: half-width of the windowed sinc
+# in zero crossings, and its cut-off relative to Nyquist.
+_LOWPASS_WIDTH, _ROLLOFF = 6, 0.99
 # Unusable files that a message names.
 _LISTED = 10
 
@@ -39,7 +44,7 @@ class AudioFileError(ValueError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says.
+    """Header of an audio file.
 
     Arguments
     ---------
@@ -73,20 +78,6 @@ class AudioInfo:
     def duration(self):
         """Duration in seconds."""
         return self.num_samples / self.fs
-
-
-def _shorten_message(path):
-    """Explain a shorten-compressed NIST sphere file; None for other files."""
-    with open(path, "rb") as file:
-        header = file.read(1024)
-    if not header.startswith(b"NIST_1A") or b"shorten" not in header:
-        return None
-    return (
-        f"{path}: shorten-compressed NIST sphere file, which libsndfile cannot "
-        "decode. Convert it once, for example with the LDC's tool: "
-        f"sph2pipe -f wav '{path}' '{Path(path).with_suffix('.wav')}' "
-        "(or ffmpeg -i with the same two names) and use the .wav files."
-    )
 
 
 @contextlib.contextmanager
@@ -134,6 +125,20 @@ def open_audio(path):
             "file is corrupt or of an unknown format"
         )
         raise AudioFileError(reason) from error
+
+
+def _shorten_message(path):
+    """Explain a shorten-compressed NIST sphere file; None for other files."""
+    with open(path, "rb") as file:
+        header = file.read(1024)
+    if not header.startswith(b"NIST_1A") or b"shorten" not in header:
+        return None
+    return (
+        f"{path}: shorten-compressed NIST sphere file, which libsndfile cannot "
+        "decode. Convert it once, for example with the LDC's tool: "
+        f"sph2pipe -f wav '{path}' '{Path(path).with_suffix('.wav')}' "
+        "(or ffmpeg -i with the same two names) and use the .wav files."
+    )
 
 
 def _check_header(file, path):
@@ -271,8 +276,8 @@ def scan_headers(paths, check=None, num_workers=8):
     Returns
     -------
     tuple
-        List of ``AudioInfo``, one a file, None for the unusable; and list of
-        str, what is wrong with these, naming the files, in their order.
+        List of ``AudioInfo``, one per file, None for the unusable; and list
+        of str, what is wrong with these, naming the files, in their order.
 
     Example
     -------
@@ -309,7 +314,7 @@ def scan_headers(paths, check=None, num_workers=8):
 
 
 def list_problems(problems, total, what):
-    """Text with the number of unusable files and what is wrong with the first.
+    """Message with the number of unusable files and the first problems.
 
     Arguments
     ---------
@@ -323,7 +328,7 @@ def list_problems(problems, total, what):
     Returns
     -------
     str
-        A heading and at most ten problems, one a line.
+        A heading and at most ten problems, one per line.
 
     Example
     -------
@@ -336,14 +341,6 @@ def list_problems(problems, total, what):
         lines.append(f"... and {len(problems) - _LISTED} more")
     heading = f"{len(problems)} of {total} {what} are unusable:"
     return "\n  ".join([heading, *lines])
-
-
-# Suffixes whose libsndfile format has another name.
-_FORMATS = {"AIF": "AIFF", "OPUS": "OGG", "SPH": "NIST"}
-
-# Defaults of torchaudio.functional.resample: half-width of the windowed sinc
-# in zero crossings, and its cut-off relative to Nyquist.
-_LOWPASS_WIDTH, _ROLLOFF = 6, 0.99
 
 
 def read_audio(

@@ -90,7 +90,7 @@ def download(
     ValueError
         If the complete file has another checksum; it is removed.
     OSError
-        If the disk has no room for it.
+        If the disk has no space for it.
 
     Example
     -------

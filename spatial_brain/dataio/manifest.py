@@ -16,19 +16,6 @@ from spatial_brain.dataio.files import read_json, write_json
 _DATA_ROOT = "data_root"
 
 
-def _map_strings(value, function):
-    """Apply ``function`` to every string in nested dicts and lists."""
-    if isinstance(value, dict):
-        return {
-            key: _map_strings(item, function) for key, item in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [_map_strings(item, function) for item in value]
-    if isinstance(value, Path):
-        value = os.fspath(value)
-    return function(value) if isinstance(value, str) else value
-
-
 def write_manifest(path, entries, *, data_root=None):
     """Write a manifest, complete or not at all.
 
@@ -212,3 +199,16 @@ def is_prepared(manifest, options):
         return False
     wanted = json.loads(json.dumps(options, default=os.fspath))
     return Path(manifest).is_file() and recorded == wanted
+
+
+def _map_strings(value, function):
+    """Apply ``function`` to every string in nested dicts and lists."""
+    if isinstance(value, dict):
+        return {
+            key: _map_strings(item, function) for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_map_strings(item, function) for item in value]
+    if isinstance(value, Path):
+        value = os.fspath(value)
+    return function(value) if isinstance(value, str) else value
