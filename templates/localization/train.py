@@ -52,8 +52,8 @@ class LocalizationBrain(SpatialBrain):
         """Azimuths [batch, source] without training: the positions suffice."""
         grid = torch.arange(*self.hparams.azimuth_range, 2.0)
         positions = torch.tensor(self.hparams.microphone_positions)
-        fs, directions = self.hparams.sample_rate, azel_to_unit(grid, 0.0)
-        power = srp_phat(waveform, positions, directions, fs)
+        fs, ways = self.hparams.sample_rate, azel_to_unit(grid, 0.0)
+        power = srp_phat(waveform, positions, ways, fs)
         return pick_peaks(power, grid, self.hparams.num_sources)
 
     def on_stage_start(self, stage, epoch=None):
@@ -73,26 +73,24 @@ class LocalizationBrain(SpatialBrain):
         if stage == sb.Stage.VALID:
             log({"epoch": epoch}, self.train_stats, stats)
             self.checkpointer.save_and_keep_only(stats, min_keys=["mae"])
-        elif if_main_process():
-            log({"epoch": epoch}, test_stats=stats)
+            return
+        log({"epoch": "best"}, test_stats=stats)  # by all processes
+        if if_main_process():
             folder = Path(self.hparams.output_folder)
             rows = self.errors["network"].rows()
             write_json(folder / "metrics.json", {"methods": methods})
             write_json(folder / "predictions.json", rows)
-            save_pretrained(
-                folder / "pretrained",
-                (folder / "hyperparams.yaml").read_text(encoding="utf-8"),
-                self.hparams.inference_keys,
-                {"model": self.modules.model},
-            )
+            text = (folder / "hyperparams.yaml").read_text("utf-8")
+            keys, model = self.hparams.inference_keys, self.modules.model
+            save_pretrained(folder / "pretrained", text, keys, {"model": model})
 
 
 def prepare(hparams):
     """Find and check the recordings; write the manifests."""
-    folder, synthetic = hparams["data_folder"], hparams["synthetic_data"]
-    if synthetic is not None:
-        write_synthetic_recordings(folder, **synthetic)
-    prepare_localization(folder, hparams["manifest_folder"], **hparams["data"])
+    folder, manifests = hparams["data_folder"], hparams["manifest_folder"]
+    if hparams["synthetic_data"] is not None:
+        write_synthetic_recordings(folder, **hparams["synthetic_data"])
+    prepare_localization(folder, manifests, **hparams["preparation"])
 
 
 def dataio_prepare(hparams):

@@ -9,20 +9,21 @@ import csv
 import logging
 import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from spatial_brain.dataio.audio import AudioFileError, audio_info
+from spatial_brain.dataio.audio import (
+    AUDIO_SUFFIXES,
+    AudioFileError,
+    scan_headers,
+)
 from spatial_brain.dataio.manifest import read_manifest
-from spatial_brain.dataio.parallel import progress
 from spatial_brain.datasets.seld.checks import Manifests, raise_problems
 from spatial_brain.datasets.seld.files import is_junk
 
 logger = logging.getLogger(__name__)
 
-AUDIO_SUFFIXES = (".wav", ".flac")
 SPLITS = ("train", "valid", "test")
 _FOLDERS = {
     **{name: name for name in SPLITS},
@@ -87,7 +88,7 @@ def audio_files(folder):
     -------
     >>> audio_files(getfixture("tmp_path"))
     Traceback (most recent call last):
-    FileNotFoundError: ...: no .wav or .flac file in it
+    FileNotFoundError: ...: no audio file (.wav, .flac, ...) in it
     """
     folder = Path(folder)
     found = {}
@@ -105,7 +106,7 @@ def audio_files(folder):
         found[name] = path
     if not found:
         raise FileNotFoundError(
-            f"{folder}: no {' or '.join(AUDIO_SUFFIXES)} file in it"
+            f"{folder}: no audio file (.wav, .flac, ...) in it"
         )
     return found
 
@@ -167,7 +168,7 @@ def read_table(path, columns, remedy):
     return rows
 
 
-def check_headers(files, *, fs, num_channels, min_duration=0.0, num_workers=8):
+def check_headers(files, *, fs, num_channels, min_duration=0.0):
     """Read the headers of audio files and refuse those that do not fit.
 
     Arguments
@@ -180,8 +181,6 @@ def check_headers(files, *, fs, num_channels, min_duration=0.0, num_workers=8):
         Channels that each must have.
     min_duration : float
         Least length, seconds.
-    num_workers : int
-        Threads.
 
     Returns
     -------
@@ -207,40 +206,29 @@ def check_headers(files, *, fs, num_channels, min_duration=0.0, num_workers=8):
       ...a.wav: has 2 channels, expected 4; ...
     """
 
-    def scan(path):
-        try:
-            info = audio_info(path)
-        except (AudioFileError, OSError) as error:
-            return str(error)
+    def check(info):
         if info.num_channels != num_channels:
-            return (
-                f"{path}: has {info.num_channels} channels, expected "
-                f"{num_channels}; remove it, or change the number that the "
-                "hyper-parameters ask for"
+            raise AudioFileError(
+                f"{info.path}: has {info.num_channels} channels, expected "
+                f"{num_channels}; remove it, or write files of {num_channels}"
             )
         if info.fs != fs:
-            return (
-                f"{path}: sampling rate is {info.fs} Hz, expected {fs} Hz; "
-                "convert the file, or set sample_rate to the rate of all files"
+            raise AudioFileError(
+                f"{info.path}: sampling rate is {info.fs} Hz, expected {fs} "
+                "Hz; convert the file, or set sample_rate to that of all files"
             )
         if info.duration < min_duration:
-            return (
-                f"{path}: lasts {info.duration:.2f} s, needed are "
-                f"{min_duration:g} s; remove it, or shorten window_length"
+            raise AudioFileError(
+                f"{info.path}: lasts {info.duration:.2f} s, at least "
+                f"{min_duration:g} s are needed; remove it, or shorten "
+                "window_length"
             )
-        return info.num_samples
 
-    with ThreadPoolExecutor(num_workers) as pool:
-        results = progress(
-            pool.map(scan, files),
-            total=len(files),
-            description="reading headers",
-            unit="file",
-        )
-        lengths = dict(zip(files, results, strict=True))
-    problems = [x for x in lengths.values() if isinstance(x, str)]
+    infos, problems = scan_headers(files, check)
     raise_problems(problems, len(files), "audio files")
-    return lengths
+    return {
+        file: info.num_samples for file, info in zip(files, infos, strict=True)
+    }
 
 
 def named_split(where, row, path):
@@ -292,9 +280,10 @@ def listed_splits(data_folder, names):
     Arguments
     ---------
     data_folder : str or Path
-        May hold ``splits.csv`` with the columns ``file`` and ``split``.
+        May hold ``splits.csv`` with the columns ``file`` (with or without
+        suffix) and ``split``.
     names : sequence of str
-        Files, relative, without suffix.
+        Recordings, relative to where they lie, without suffix.
 
     Returns
     -------
@@ -328,16 +317,16 @@ def listed_splits(data_folder, names):
     return splits
 
 
-def split_files(splits, fractions, seed, *, what, remedy):
+def split_files(splits, valid_fraction, test_fraction, seed, *, what, remedy):
     """Sort files into training, validation and test.
 
     Arguments
     ---------
     splits : dict
         Name of a file to its split, or to None.
-    fractions : dict or None
-        Shares ``valid`` and ``test`` of all files, drawn where no split is
-        named; the rest is for training.
+    valid_fraction, test_fraction : float or None
+        Shares of all files, drawn where no split is named; the rest is for
+        training.
     seed : int
         Of the draw.
     what : str
@@ -353,26 +342,27 @@ def split_files(splits, fractions, seed, *, what, remedy):
     Raises
     ------
     ValueError
-        If there is no split and no fraction, or both; if some files have a
-        split and others none; or if a split is empty.
+        If there is neither a split nor a fraction, or both; if some files
+        have a split and others none; or if a split is empty.
 
     Example
     -------
     >>> names = dict.fromkeys("abcdefghij")
     >>> options = {"what": "data", "remedy": "write splits.csv"}
-    >>> drawn = split_files(names, {"valid": 0.1, "test": 0.2}, 1, **options)
+    >>> drawn = split_files(names, 0.1, 0.2, 1, **options)
     >>> {split: len(files) for split, files in drawn.items()}
     {'train': 7, 'valid': 1, 'test': 2}
-    >>> split_files(names, None, 1, **options)
+    >>> split_files(names, None, None, 1, **options)
     Traceback (most recent call last):
     ValueError: data: no recording has a split; write splits.csv, or ...
     """
     without = sorted(name for name, split in splits.items() if split is None)
+    fractions = (valid_fraction, test_fraction)
     if len(without) == len(splits):
-        if fractions is None:
+        if fractions == (None, None):
             raise ValueError(
                 f"{what}: no recording has a split; {remedy}, or draw them "
-                "with split_fractions such as {valid: 0.1, test: 0.1}"
+                "with valid_fraction and test_fraction such as 0.1"
             )
         splits = _draw(without, fractions, seed, what)
     elif without:
@@ -380,10 +370,10 @@ def split_files(splits, fractions, seed, *, what, remedy):
             f"{what}: {len(without)} of {len(splits)} recordings have no "
             f"split, {without[0]} among them; {remedy} for all, or for none"
         )
-    elif fractions is not None:
+    elif fractions != (None, None):
         raise ValueError(
             f"{what}: the recordings have splits of their own; set "
-            "split_fractions to null, or remove the splits"
+            "valid_fraction and test_fraction to null, or remove the splits"
         )
     sorted_out = {
         split: sorted(name for name, own in splits.items() if own == split)
@@ -400,24 +390,21 @@ def split_files(splits, fractions, seed, *, what, remedy):
 
 def _draw(names, fractions, seed, what):
     """Name to a split that was drawn."""
-    shares = [fractions.get("valid", 0), fractions.get("test", 0)]
-    if set(fractions) != {"valid", "test"} or not (
-        min(shares) > 0 and sum(shares) < 1
-    ):
+    if None in fractions or not (min(fractions) > 0 and sum(fractions) < 1):
         raise ValueError(
-            "split_fractions must be shares of valid and test above 0 whose "
-            f"sum is below 1, got {dict(fractions)}"
+            "valid_fraction and test_fraction must be above 0 and their sum "
+            f"below 1, got {fractions[0]} and {fractions[1]}"
         )
     order = np.random.default_rng(seed).permutation(len(names))
-    valid, test = (round(share * len(names)) for share in shares)
+    valid, test = (round(share * len(names)) for share in fractions)
     drawn = dict.fromkeys(names, "train")
     for place, index in enumerate(order[: valid + test]):
         drawn[names[index]] = "valid" if place < valid else "test"
     logger.info(
-        "%s: splits drawn file by file with split_fractions %s, seed %d; "
-        "recordings of one room or one talker may be in several",
+        "%s: splits drawn file by file, valid_fraction %g, test_fraction %g, "
+        "seed %d; recordings of one room or talker may be in several",
         what,
-        dict(fractions),
+        *fractions,
         seed,
     )
     return drawn
@@ -437,8 +424,8 @@ class OwnManifests(Manifests):
     content : Any
         Plain values that the entries hold beside, such as azimuths.
     options : dict
-        What else the manifests depend on: ``fs`` (Hz), ``split_fractions``,
-        ``seed`` and more.
+        What else the manifests depend on: ``fs`` (Hz), ``valid_fraction``,
+        ``test_fraction``, ``seed`` and more.
 
     Example
     -------
@@ -472,7 +459,8 @@ class OwnManifests(Manifests):
         """
         parts = split_files(
             splits,
-            self.options["split_fractions"],
+            self.options["valid_fraction"],
+            self.options["test_fraction"],
             self.options["seed"],
             what=os.fspath(self.data_folder),
             remedy=remedy,

@@ -29,9 +29,9 @@ def prepare_localization(
     azimuth_columns=("azimuth",),
     azimuth_range=(-180.0, 180.0),
     min_duration=0.0,
-    split_fractions=None,
+    valid_fraction=None,
+    test_fraction=None,
     seed=0,
-    num_workers=8,
 ):
     """Write the manifests ``train.json``, ``valid.json`` and ``test.json``.
 
@@ -57,13 +57,11 @@ def prepare_localization(
         Least and greatest azimuth, degrees.
     min_duration : float
         Least length of a recording, seconds.
-    split_fractions : dict, optional
-        Shares ``valid`` and ``test``, drawn where neither the column
+    valid_fraction, test_fraction : float, optional
+        Shares of all recordings, drawn where neither the column
         ``split`` nor folders ``train``, ``valid`` and ``test`` say it.
     seed : int
         Of the draw.
-    num_workers : int
-        Threads that read headers.
 
     Returns
     -------
@@ -111,7 +109,8 @@ def prepare_localization(
         "fs": fs,
         "num_microphones": num_microphones,
         "min_duration": min_duration,
-        "split_fractions": split_fractions,
+        "valid_fraction": valid_fraction,
+        "test_fraction": test_fraction,
         "seed": seed,
     }
     content = [list(entries.values()), splits]
@@ -122,7 +121,6 @@ def prepare_localization(
             fs=fs,
             num_channels=num_microphones,
             min_duration=min_duration,
-            num_workers=num_workers,
         )
         for entry in entries.values():
             entry |= {"num_samples": lengths[entry["wav"]], "fs": fs}

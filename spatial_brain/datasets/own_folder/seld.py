@@ -35,9 +35,9 @@ def prepare_seld(
     *,
     fs,
     class_names,
-    split_fractions=None,
+    valid_fraction=None,
+    test_fraction=None,
     seed=0,
-    num_workers=8,
 ):
     """Write the manifests ``train.json``, ``valid.json`` and ``test.json``.
 
@@ -54,13 +54,11 @@ def prepare_seld(
         Sampling rate of all recordings, Hz.
     class_names : sequence of str
         In the order of their numbers in the annotations, from 0.
-    split_fractions : dict, optional
-        Shares ``valid`` and ``test``, drawn where neither ``splits.csv`` nor
+    valid_fraction, test_fraction : float, optional
+        Shares of all recordings, drawn where neither ``splits.csv`` nor
         sub-folders ``train``, ``valid`` and ``test`` say it.
     seed : int
         Of the draw.
-    num_workers : int
-        Threads that read headers.
 
     Returns
     -------
@@ -97,7 +95,8 @@ def prepare_seld(
     options = {
         "fs": fs,
         "class_names": list(class_names),
-        "split_fractions": split_fractions,
+        "valid_fraction": valid_fraction,
+        "test_fraction": test_fraction,
         "seed": seed,
     }
     files = [*wavs.values(), *csvs.values()]
@@ -107,7 +106,6 @@ def prepare_seld(
             list(wavs.values()),
             fs=fs,
             num_channels=NUM_CHANNELS,
-            num_workers=num_workers,
         )
         clips = {
             name: Clip(name, wav, csvs[name], num_samples=lengths[wav])

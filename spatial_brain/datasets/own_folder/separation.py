@@ -32,10 +32,9 @@ def prepare_separation(
     *,
     fs,
     num_sources=2,
-    min_duration=0.0,
-    split_fractions=None,
+    valid_fraction=None,
+    test_fraction=None,
     seed=0,
-    num_workers=8,
 ):
     """Write the manifests ``train.json``, ``valid.json`` and ``test.json``.
 
@@ -53,15 +52,11 @@ def prepare_separation(
         Sampling rate of all files, Hz.
     num_sources : int
         Sources of every mixture.
-    min_duration : float
-        Least length of a mixture, seconds.
-    split_fractions : dict, optional
-        Shares ``valid`` and ``test``, drawn where neither ``splits.csv`` nor
+    valid_fraction, test_fraction : float, optional
+        Shares of all recordings, drawn where neither ``splits.csv`` nor
         folders ``train``, ``valid`` and ``test`` say it.
     seed : int
         Of the draw.
-    num_workers : int
-        Threads that read headers.
 
     Returns
     -------
@@ -93,8 +88,8 @@ def prepare_separation(
     options = {
         "fs": fs,
         "num_sources": num_sources,
-        "min_duration": min_duration,
-        "split_fractions": split_fractions,
+        "valid_fraction": valid_fraction,
+        "test_fraction": test_fraction,
         "seed": seed,
     }
     manifests = OwnManifests(folder, save_folder, files, splits, options)
@@ -103,8 +98,6 @@ def prepare_separation(
             files,
             fs=fs,
             num_channels=NUM_CHANNELS,
-            min_duration=min_duration,
-            num_workers=num_workers,
         )
         _check_lengths(entries, lengths)
         for entry in entries.values():
