@@ -58,7 +58,7 @@ class DynamicMixer:
         Of the training set's talkers and listeners.
     speech : dict
         Id of an utterance to ``wav``, ``speaker`` and ``num_samples``.
-    renderer : SpeechRenderer
+    renderer : MixtureRenderer
         Makes the mixtures.
     max_length : int
         Longest mixture, samples at the renderer's rate; None: no limit.
@@ -72,7 +72,7 @@ class DynamicMixer:
     >>> import numpy as np
     >>> from spatial_brain.dataio.audio import write_audio
     >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
-    ...     SpeechRenderer,
+    ...     MixtureRenderer,
     ... )
     >>> from spatial_brain.simulation.hrtf import load_hrtfs
     >>> folder = getfixture("tmp_path")
@@ -84,7 +84,7 @@ class DynamicMixer:
     ...         "num_samples": 4000}
     >>> heads = load_hrtfs("sphere", 8000, subjects=["subject08"])
     >>> drawer = SceneDrawer(speech, heads.subjects)
-    >>> renderer = SpeechRenderer("", heads, 8000)
+    >>> renderer = MixtureRenderer("", heads, 8000)
     >>> mixer = DynamicMixer(drawer, speech, renderer, max_length=1500)
     >>> signals = mixer(None, np.random.default_rng(0))
     >>> signals["mix"].shape, signals["mixture"].head
@@ -235,7 +235,7 @@ def dynamic_mixer(
         their training mixtures.
     entries : dict
         "train", "valid" and "test" (those there are) to their manifests.
-    renderer : SpeechRenderer
+    renderer : MixtureRenderer
         Makes the mixtures.
     speech_folder : str or Path, optional
         Corpus of speech to draw from instead, such as ``wsj0/si_tr_s``; see

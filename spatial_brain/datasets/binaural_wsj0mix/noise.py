@@ -102,11 +102,8 @@ class FolderNoise:
         )
         if length is None:
             length = lead + math.ceil(num_samples * rate / fs)
-        samples = read_audio(path, start, length)[0][:, 0].numpy()
-        if rate != fs:
-            divisor = math.gcd(rate, fs)
-            # In 32 bits, as the original does.
-            samples = resample_poly(samples, fs // divisor, rate // divisor)
+        # Resampled in 32 bits, as the original does.
+        samples = resample_poly(_first_channel(path, start, length), fs, rate)
         return np.stack((samples, samples), 1).astype(np.float64)
 
     def path(self, name):
@@ -237,14 +234,11 @@ class DiffuseNoise(FolderNoise):
     def _part(path, info, start, count, fs, length):
         """Stretch of a file, which goes on at its beginning."""
         first = min(count, info.num_samples - start)
-        parts = [read_audio(path, start, first)[0][:, 0].numpy()]
+        parts = [_first_channel(path, start, first)]
         if first < count:
-            parts.append(read_audio(path, 0, count - first)[0][:, 0].numpy())
+            parts.append(_first_channel(path, 0, count - first))
         signal = np.concatenate(parts).astype(np.float64)
-        if info.fs != fs:
-            divisor = math.gcd(info.fs, fs)
-            signal = resample_poly(signal, fs // divisor, info.fs // divisor)
-        return signal[:length]
+        return resample_poly(signal, fs, info.fs)[:length]
 
     def _mixing_of(self, head, fs):
         """Mixing of a head, made once."""
@@ -257,6 +251,11 @@ class DiffuseNoise(FolderNoise):
                 direction_weights(heads).flatten(),
             )
         return self._mixing[head, fs]
+
+
+def _first_channel(path, start, num_samples):
+    """Samples of the first channel of a file, float32."""
+    return read_audio(path, start, num_samples)[0][:, 0].numpy()
 
 
 def split_noise(folder, seed=0):

@@ -25,31 +25,24 @@ gain, by which head or in which room, over which noise. Descriptions come
 from the published lists (``binaural_metadata``) or are drawn; one
 ``MixtureRenderer`` makes waveforms of either: for the files of a data set,
 for reading on the fly, and for dynamic mixing.
-
-A training set that is made on the fly reads every utterance again and again,
-in many workers; decoded and resampled once, it lies in memory that forked
-workers share.
 """
 
 import hashlib
 import math
-import os
-from collections import OrderedDict
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.signal import fftconvolve, oaconvolve, resample_poly
+from scipy.signal import fftconvolve, oaconvolve
 
-from spatial_brain.dataio.audio import audio_info, read_audio
 from spatial_brain.dataio.manifest import read_manifest
-from spatial_brain.dataio.parallel import progress
 from spatial_brain.datasets.binaural_wsj0mix.noise import (
     METADATA_FS,
     FolderNoise,
 )
+from spatial_brain.datasets.speech.reader import SpeechReader
 from spatial_brain.geometry import unit_to_azel
 from spatial_brain.simulation.hrtf.grid import HrtfSet, interaural_to_unit
 
@@ -238,7 +231,8 @@ class MixtureRenderer:
     """Makes waveforms of ``BinauralMixture`` descriptions.
 
     It holds no random state and changes nothing: the same description gives
-    the same samples, in any process and order.
+    the same samples, in any process and order, whether its ``speech`` (a
+    ``SpeechReader``) keeps utterances in memory or not.
 
     Arguments
     ---------
@@ -261,6 +255,9 @@ class MixtureRenderer:
         with ``excerpt(mixture, fs, num_samples) -> [N, 2]`` (float64 array
         before ``noise_gain``, at least ``speech_start`` at ``fs`` and
         ``num_samples`` more long).
+    dtype : str
+        Precision of resampled speech: "float64" as in the original, or
+        "float32", which takes half the memory where speech is kept.
 
     Raises
     ------
@@ -292,11 +289,20 @@ class MixtureRenderer:
     """
 
     def __init__(
-        self, speech_root, heads, fs, mode="min", compat=False, noise=None
+        self,
+        speech_root,
+        heads,
+        fs,
+        mode="min",
+        compat=False,
+        noise=None,
+        *,
+        dtype="float64",
     ):
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
         self.speech_root = Path(speech_root)
+        self.speech = SpeechReader(fs, speech_root, dtype=dtype)
         self.heads = (
             HeadResponses(heads) if isinstance(heads, HrtfSet) else heads
         )
@@ -371,40 +377,21 @@ class MixtureRenderer:
         FileNotFoundError
             If a file is missing.
         ValueError
-            If one is damaged or shorter than where it should begin.
+            If one is damaged or ends before it should begin.
         """
+        count = mixture.num_samples
+        if count is not None:
+            count = math.ceil(count * self.fs / METADATA_FS)
+        starts = mixture.starts or (0,) * mixture.num_sources
         signals = []
-        for index, name in enumerate(mixture.utterances):
-            signal, rate = self._read(mixture, index, self.speech_root / name)
-            if rate != self.fs:
-                divisor = math.gcd(rate, self.fs)
-                signal = resample_poly(
-                    signal, self.fs // divisor, rate // divisor
-                )
-            signal = signal * mixture.gains[index]
+        for name, start, gain in zip(
+            mixture.utterances, starts, mixture.gains, strict=True
+        ):
+            first = start * self.fs // METADATA_FS
+            signal = self.speech.read(name, first, count)
             # Two steps, as in the original: the product is rounded twice.
-            signals.append(signal * mixture.speech_gain)
+            signals.append(signal * gain * mixture.speech_gain)
         return signals
-
-    @staticmethod
-    def _read(mixture, index, path):
-        """What a mixture takes of an utterance, float64, and its rate."""
-        if not mixture.starts and mixture.num_samples is None:
-            samples, rate = read_audio(path)
-            return samples[:, 0].double().numpy(), rate
-        info = audio_info(path)
-        start, count = (
-            None if value is None else math.ceil(value * info.fs / METADATA_FS)
-            for value in (
-                mixture.starts[index] if mixture.starts else 0,
-                mixture.num_samples,
-            )
-        )
-        # Past the end is for ``read_audio`` to refuse.
-        left = max(1, info.num_samples - start)
-        count = left if count is None else min(count, left)
-        samples, rate = read_audio(path, start, count)
-        return samples[:, 0].double().numpy(), rate
 
     def _equal_lengths(self, mixture):
         """Dry signals cut to the shortest or padded to the longest."""
@@ -712,171 +699,6 @@ class BinauralMixture:
             raise ValueError(
                 f"not the description of a mixture: {error} in {content}"
             ) from error
-
-
-class SpeechReader:
-    """Reads utterances and parts of them at one sampling rate.
-
-    A part is cut from the resampled utterance, so that it does not matter
-    what is in memory.
-
-    Arguments
-    ---------
-    fs : int
-        Wanted rate, Hz.
-    root : str or Path
-        Where relative paths begin.
-    remember : int
-        How many utterances that were read last stay in memory.
-
-    Example
-    -------
-    >>> import torch
-    >>> from spatial_brain.dataio.audio import write_audio
-    >>> folder = getfixture("tmp_path")
-    >>> write_audio(folder / "a.wav", torch.rand(4000), 16000)
-    >>> reader = SpeechReader(8000, folder)
-    >>> len(reader.read("a.wav")), len(reader.read("a.wav", 3000, 2000))
-    (2000, 500)
-    """
-
-    def __init__(self, fs, root="", remember=0):
-        self.fs, self.root, self.remember = int(fs), root, remember
-        self._kept, self._recent = {}, OrderedDict()
-
-    def keep_in_memory(self, names):
-        """Read utterances once and for all.
-
-        Arguments
-        ---------
-        names : iterable of str
-            Files.
-
-        Raises
-        ------
-        FileNotFoundError
-            If a file is missing.
-        ValueError
-            If one is damaged.
-        """
-        wanted = sorted(set(names) - set(self._kept))
-        for name in progress(wanted, description="reading speech", unit="file"):
-            self._kept[name] = self._resampled(name)
-
-    def read(self, name, start=0, num_samples=None):
-        """An utterance or a part of it.
-
-        Arguments
-        ---------
-        name : str
-            File; the first of its channels is read.
-        start : int
-            First sample, counted at ``METADATA_FS``.
-        num_samples : int
-            Length at most, counted at ``METADATA_FS``; None: to the end.
-
-        Returns
-        -------
-        numpy.ndarray
-            float64, full scale 1.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the file is missing.
-        ValueError
-            If it is damaged, or ends before ``start``.
-        """
-        signal = self._kept.get(name)
-        if signal is None:
-            signal = self._recent.pop(name, None)
-            signal = self._resampled(name) if signal is None else signal
-            self._recent[name] = signal
-            if len(self._recent) > self.remember:
-                self._recent.popitem(last=False)
-        first = start * self.fs // METADATA_FS
-        if first >= len(signal):
-            raise ValueError(
-                f"{os.path.join(self.root, name)}: ends before sample {start}, "
-                "where a mixture begins; make the manifests again"
-            )
-        count = None
-        if num_samples is not None:
-            count = math.ceil(num_samples * self.fs / METADATA_FS)
-        return signal[first:][:count].astype("float64")
-
-    def _resampled(self, name):
-        """All of an utterance, float32: files have no more than 24 bits."""
-        samples, rate = read_audio(os.path.join(self.root, name))
-        signal = samples[:, 0].numpy()
-        if rate == self.fs:
-            return signal.copy()
-        divisor = math.gcd(rate, self.fs)
-        up, down = self.fs // divisor, rate // divisor
-        signal = resample_poly(signal.astype("float64"), up, down)
-        return signal.astype("float32")
-
-
-class SpeechRenderer(MixtureRenderer):
-    """A ``MixtureRenderer`` with a memory for speech.
-
-    Arguments
-    ---------
-    *args, **kwargs
-        Those of ``MixtureRenderer``.
-
-    Example
-    -------
-    >>> import torch
-    >>> from spatial_brain.dataio.audio import write_audio
-    >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
-    ...     BinauralMixture,
-    ... )
-    >>> from spatial_brain.simulation.hrtf import spherical_head_hrtfs
-    >>> folder = getfixture("tmp_path")
-    >>> write_audio(folder / "a.wav", 0.1 * torch.rand(4000), 16000)
-    >>> heads = spherical_head_hrtfs(8000, ["subject03"])
-    >>> renderer = SpeechRenderer(folder, heads, 8000)
-    >>> renderer.speech.keep_in_memory(["a.wav"])
-    >>> mixture = BinauralMixture(
-    ...     "x", ("a.wav",), ("a",), (1.0,), (-45.0,), head="subject03"
-    ... )
-    >>> renderer.render(mixture)["mix"].shape
-    torch.Size([2000, 2])
-    """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.speech = SpeechReader(self.fs, self.speech_root)
-
-    def dry(self, mixture):
-        """Utterances of a mixture at the wanted rate, with their gains.
-
-        Arguments
-        ---------
-        mixture : BinauralMixture
-            Which ones.
-
-        Returns
-        -------
-        list of numpy.ndarray
-            float64, full scale 1, each of its own length.
-
-        Raises
-        ------
-        FileNotFoundError
-            If a file is missing.
-        ValueError
-            If one is damaged or ends before it should begin.
-        """
-        starts = mixture.starts or (0,) * mixture.num_sources
-        return [
-            self.speech.read(name, start, mixture.num_samples)
-            * (gain * mixture.speech_gain)
-            for name, start, gain in zip(
-                mixture.utterances, starts, mixture.gains, strict=True
-            )
-        ]
 
 
 def mixture_entry(mixture, duration, **files):

@@ -30,10 +30,8 @@ import torch
 
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.binaural_wsj0mix.noise import METADATA_FS
-from spatial_brain.datasets.binaural_wsj0mix.rendering import (
-    BinauralMixture,
-    SpeechReader,
-)
+from spatial_brain.datasets.binaural_wsj0mix.rendering import BinauralMixture
+from spatial_brain.datasets.speech.reader import SpeechReader
 from spatial_brain.simulation.hrtf.grid import (
     CIPIC_LATERALS,
     CIPIC_POLARS,
