@@ -11,14 +11,10 @@ import binaural_trees as tiny
 import numpy as np
 import pytest
 
-from spatial_brain.datasets.binaural_wsj0mix import (
-    published as binaural_metadata_files,
-)
 from spatial_brain.datasets.binaural_wsj0mix.noise import FolderNoise
 from spatial_brain.datasets.binaural_wsj0mix.published import (
-    CHECKSUMS,
-    GIT_BLOBS,
     PUBLISHED_VARIANTS,
+    _checksums,
     download_metadata,
     metadata_files,
     noise_files,
@@ -107,8 +103,12 @@ def test_unusable_gains_of_three_talkers(lists, caplog):
 
 def test_every_published_file_has_a_checksum():
     names = {name for v in PUBLISHED_VARIANTS for name in metadata_files(v)}
-    assert names == CHECKSUMS.keys() | GIT_BLOBS.keys()
-    assert all(len(value) == 64 for value in CHECKSUMS.values())
+    assert names == _checksums().keys()
+    kinds = [value.split(":") for value in _checksums().values()]
+    assert {(kind, len(value)) for kind, value in kinds} == {
+        ("sha256", 64),
+        ("git", 40),
+    }
 
 
 def test_lists_are_fetched_and_checked(lists, tmp_path, monkeypatch):
@@ -123,27 +123,20 @@ def test_lists_are_fetched_and_checked(lists, tmp_path, monkeypatch):
     thread.start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(
-        binaural_metadata_files,
-        "CHECKSUMS",
-        {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in lists.iterdir()
-            if path.name not in GIT_BLOBS
-        },
-    )
-    blob = (lists / "scaling_tr3.npz").read_bytes()
-    content = f"blob {len(blob)}\0".encode() + blob
-    monkeypatch.setitem(
-        GIT_BLOBS, "scaling_tr3.npz", hashlib.sha1(content).hexdigest()
-    )
+    for path in lists.iterdir():
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        monkeypatch.setitem(_checksums(), path.name, f"sha256:{digest}")
+    last, content = "scaling_tr3.npz", (lists / "scaling_tr3.npz").read_bytes()
+    blob = f"blob {len(content)}\0".encode() + content
+    digest = hashlib.sha1(blob).hexdigest()
+    monkeypatch.setitem(_checksums(), last, f"git:{digest}")
     try:
         folder = download_metadata(tmp_path / "new", "clean3", server=url)
         assert len(read_published(folder, "clean3", "tr")) == 2
-        monkeypatch.setitem(GIT_BLOBS, "scaling_tr3.npz", "0" * 40)
+        monkeypatch.setitem(_checksums(), last, "git:0")
         with pytest.raises(ValueError, match=r"tr3.npz.*removed"):
             download_metadata(tmp_path / "other", "clean3", server=url)
-        assert not (tmp_path / "other" / "scaling_tr3.npz").exists()
+        assert not (tmp_path / "other" / last).exists()
         (lists / "hrtf_meta_tr.csv").write_text("changed")
         with pytest.raises(ValueError, match="checksum"):
             download_metadata(
