@@ -140,6 +140,49 @@ class RoomResponses:
         return room.responses[nearest.numpy()]
 
 
+def room_name(t60):
+    """Name of a room of the BRIR Sim Set, by its reverberation time.
+
+    Arguments
+    ---------
+    t60 : float
+        Seconds.
+
+    Returns
+    -------
+    str
+        Such as "0_4s".
+
+    Example
+    -------
+    >>> room_name(0.4)
+    '0_4s'
+    """
+    whole, _, part = f"{t60:g}".partition(".")
+    return f"{whole}_{part or 0}s"
+
+
+def room_t60(name):
+    """Reverberation time of a room of the BRIR Sim Set, by its name.
+
+    Arguments
+    ---------
+    name : str
+        Such as "0_4s".
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Example
+    -------
+    >>> room_t60("0_4s")
+    0.4
+    """
+    return float(name.strip("s").replace("_", "."))
+
+
 def load_rooms(source, fs, *, rooms=None, compat=False):
     """Read all room responses of a folder or file.
 
@@ -234,7 +277,7 @@ def _read_room(source, name, files, fs, compat):
         responses, rate = _read_waves([path for path, _ in files])
         directions = interaural_to_unit(laterals.double(), 0.0)
         _check_sides(source, name, laterals, responses)
-        t60 = float(name.rstrip("s").replace("_", "."))
+        t60 = room_t60(name)
     responses = resample_responses(responses, rate, fs, compat)
     return MeasuredRoom(responses.numpy(), directions, round(t60, 3))
 

@@ -29,6 +29,7 @@ from spatial_brain.dataio.archives import check_free_space
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.manifest import read_manifest, write_manifest
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.binaural_wsj0mix.brirs import room_t60
 from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     BinauralMixture,
     mixture_entry,
@@ -472,8 +473,7 @@ def parse_name(name, num_sources):
     values = {"head": place}
     polars = [0.0] * num_sources
     if room:
-        t60 = float(place.strip("s").replace("_", "."))
-        values = {"room": place, "t60": t60}
+        values = {"room": place, "t60": room_t60(place)}
     else:
         polars = [
             min(CIPIC_POLARS, key=lambda p, text=text: abs(p - int(text)))

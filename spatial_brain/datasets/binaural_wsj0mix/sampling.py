@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.binaural_wsj0mix.brirs import room_name
 from spatial_brain.datasets.binaural_wsj0mix.noise import METADATA_FS
 from spatial_brain.datasets.binaural_wsj0mix.rendering import BinauralMixture
 from spatial_brain.datasets.speech.reader import SpeechReader
@@ -619,7 +620,8 @@ def mixture_seconds(mixture, speech_lengths, mode="min"):
     speech_lengths : dict
         File of an utterance to its samples at ``METADATA_FS``.
     mode : str
-        "min" or "max".
+        "min": that of the shortest utterance; "max": that of the noise if it
+        is given, else of the longest utterance.
 
     Returns
     -------
@@ -635,7 +637,9 @@ def mixture_seconds(mixture, speech_lengths, mode="min"):
     0.5
     """
     lengths = [speech_lengths[name] for name in mixture.utterances]
-    return (min if mode == "min" else max)(lengths) / METADATA_FS
+    if mode == "min":
+        return min(lengths) / METADATA_FS
+    return (mixture.noise_length or max(lengths)) / METADATA_FS
 
 
 logger = logging.getLogger(__name__)
@@ -656,28 +660,6 @@ ROOM_T60S = {
     "valid": (0.5,),
     "test": (0.3, 0.6, 0.9),
 }
-
-
-def room_name(t60):
-    """Name of a room of the BRIR Sim Set, by its reverberation time.
-
-    Arguments
-    ---------
-    t60 : float
-        Seconds.
-
-    Returns
-    -------
-    str
-        Such as "0_4s".
-
-    Example
-    -------
-    >>> room_name(0.4)
-    '0_4s'
-    """
-    whole, _, part = f"{t60:g}".partition(".")
-    return f"{whole}_{part or 0}s"
 
 
 def split_listeners(subjects, seed=0):

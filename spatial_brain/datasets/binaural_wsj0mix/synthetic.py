@@ -19,11 +19,9 @@ import torch
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.binaural_wsj0mix.brirs import room_name
 from spatial_brain.datasets.binaural_wsj0mix.noise import DEMAND_SPLITS
-from spatial_brain.datasets.binaural_wsj0mix.sampling import (
-    ROOM_T60S,
-    room_name,
-)
+from spatial_brain.datasets.binaural_wsj0mix.sampling import ROOM_T60S
 from spatial_brain.datasets.synthetic_data import claim
 from spatial_brain.geometry import azel_to_unit
 from spatial_brain.simulation.acoustics import minimal_t60
