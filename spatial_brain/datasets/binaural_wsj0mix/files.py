@@ -174,7 +174,7 @@ def _claim(folder, entries, renderer):
         "mode": renderer.mode,
         "compat": sorted(renderer.compat),
         "num_mixtures": len(entries),
-        "responses": getattr(renderer.heads, "fingerprint", None),
+        "responses": getattr(renderer.hrtfs, "fingerprint", None),
         "mixtures": _digest(entries),
     }
     path = folder / RECORD

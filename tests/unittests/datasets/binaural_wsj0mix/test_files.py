@@ -241,7 +241,7 @@ def test_wrong_arguments(speech, heads):
         MixtureRenderer(speech, heads, 8000, "mean")
     with pytest.raises(ValueError, match="wrap_int8"):
         MixtureRenderer(speech, heads, 8000, compat=["wrap_int8"])
-    with pytest.raises(ValueError, match="one value a talker"):
+    with pytest.raises(ValueError, match="one value a source"):
         replace(MIXTURE, gains=(1.0,))
     with pytest.raises(ValueError, match="twice"):
         replace(MIXTURE, speakers=("a", "a"))
@@ -326,7 +326,7 @@ def test_folders_of_something_else_are_refused(job):
     folder, entries, renderer = job
     generate_mixtures(*job)
     other = MixtureRenderer(
-        renderer.speech_root, renderer.heads, 8000, compat=["wrap_int16"]
+        renderer.speech_root, renderer.hrtfs, 8000, compat=["wrap_int16"]
     )
     with pytest.raises(ValueError, match="compat differ"):
         generate_mixtures(folder, entries, other)
