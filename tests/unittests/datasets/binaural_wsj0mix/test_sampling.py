@@ -24,10 +24,10 @@ from spatial_brain.datasets.binaural_wsj0mix.rendering import (
 )
 from spatial_brain.datasets.binaural_wsj0mix.sampling import (
     SceneDrawer,
+    _draw_snrs,
+    _mixture_gains,
     draw_levels,
     draw_mixtures,
-    draw_snrs,
-    mixture_gains,
     set_gains,
     split_listeners,
 )
@@ -149,7 +149,7 @@ def test_levels_of_fixed_mixtures():
     signals = [torch.randn(n, generator=generator) for n in (9000, 8000)]
     snrs = [1.5, -1.5]
     for mode in ("min", "max"):
-        gains = mixture_gains(signals, snrs, 8000, mode)
+        gains = _mixture_gains(signals, snrs, 8000, mode)
         levels = [
             float(active_level(gain * signal, 8000))
             for gain, signal in zip(gains, signals, strict=True)
@@ -162,7 +162,7 @@ def test_levels_of_fixed_mixtures():
         peak = max(parts.abs().max(), parts.sum(0).abs().max())
         assert float(peak) == pytest.approx(0.9, abs=1e-5)
     rng = np.random.default_rng(0)
-    drawn = np.array([draw_snrs(rng, 3) for _ in range(2000)])
+    drawn = np.array([_draw_snrs(rng, 3) for _ in range(2000)])
     assert drawn[:, 0].min() >= 0 and 2.4 < drawn[:, 0].max() <= 2.5
     assert (drawn[:, 1] == -drawn[:, 0]).all() and not drawn[:, 2].any()
 
