@@ -1,4 +1,4 @@
-"""Two-ear mixtures: physics of the rendering, and files that survive kills."""
+"""Binaural mixtures: physics of the rendering, and files that survive kills."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from spatial_brain.datasets.binaural_wsj0mix import files as binaural_generation
+from spatial_brain.datasets.binaural_wsj0mix import files as binaural_files
 from spatial_brain.datasets.binaural_wsj0mix.brirs import load_rooms
 from spatial_brain.datasets.binaural_wsj0mix.files import generate_mixtures
 from spatial_brain.datasets.binaural_wsj0mix.rendering import (
@@ -247,6 +247,18 @@ def test_wrong_arguments(speech, heads):
         replace(MIXTURE, speakers=("a", "a"))
 
 
+def test_names_of_files():
+    mixture = binaural_files._parse_name("0_4s_01aa0101_-80_02bb0202_65", 2)
+    assert (mixture.room, mixture.t60) == ("0_4s", 0.4)
+    assert mixture.azimuths == [80.0, -65.0]
+    name = "subject08_01aa0101_-80_0_02bb0202_65_62"
+    mixture = binaural_files._parse_name(name, 2)
+    assert mixture.head == "subject08" and mixture.speakers == ("01a", "02b")
+    assert mixture.azimuths == [80.0, -77.603]
+    with pytest.raises(ValueError, match=r"expected <subject>_.* of 3 talkers"):
+        binaural_files._parse_name(name, 3)
+
+
 @pytest.fixture
 def job(speech, heads):
     """Folder, entries and renderer of five mixtures."""
@@ -281,7 +293,7 @@ def test_integers_in_files_sum_up(job):
 
 def test_a_killed_generation_goes_on(job, monkeypatch):
     folder, _, _ = job
-    write, count = binaural_generation._write_wav, []
+    write, count = binaural_files._write_wav, []
 
     def killed(path, samples, fs):
         if len(count) == 7:
@@ -289,10 +301,10 @@ def test_a_killed_generation_goes_on(job, monkeypatch):
         count.append(path)
         write(path, samples, fs)
 
-    monkeypatch.setattr(binaural_generation, "_write_wav", killed)
+    monkeypatch.setattr(binaural_files, "_write_wav", killed)
     with pytest.raises(KeyboardInterrupt):
         generate_mixtures(*job)
-    monkeypatch.setattr(binaural_generation, "_write_wav", write)
+    monkeypatch.setattr(binaural_files, "_write_wav", write)
     before = snapshot(folder)
     assert len(before) == 7
     # What a kill or a bad disk may leave.
