@@ -9,7 +9,7 @@ import torch
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.manifest import read_manifest
-from spatial_brain.datasets.binaural_wsj0mix import sampling as binaural_drawing
+from spatial_brain.datasets.binaural_wsj0mix import sampling
 from spatial_brain.datasets.binaural_wsj0mix.noise import (
     DEMAND_SPLITS,
     DiffuseNoise,
@@ -225,7 +225,7 @@ def test_entries_are_what_is_rendered(drawn):
 def test_drawing_depends_on_the_seed_alone(drawn, tmp_path, monkeypatch):
     speech = drawn["train"].parent / "speech"
     options = {"data": speech, "scenes": {"min_gap": 20}}
-    monkeypatch.setattr(binaural_drawing, "_JOB", 1)
+    monkeypatch.setattr(sampling, "_JOB", 1)
     more = {**NUMBERS, "train": 15}
     again = prepare(tmp_path / "a", num_mixtures=more, **options)
     # A longer list begins with the shorter one.
