@@ -100,7 +100,7 @@ def prepare_binaural_wsj0mix(
     rooms=None,
     noise_folder=None,
     compat=False,
-    splits=("train", "valid", "test"),
+    splits=SPLITS,
     check_counts=True,
     num_workers=1,
     skip_prep=False,

@@ -14,9 +14,9 @@ from spatial_brain.simulation.hrtf.interpolation import itd
 FS = 8000
 
 
-def signals_of(length=16000, talkers=2, noise=False):
+def signals_of(length=16000, num_sources=2, noise=False):
     generator = torch.Generator().manual_seed(0)
-    sources = torch.randn(length, 2, talkers, generator=generator)
+    sources = torch.randn(length, 2, num_sources, generator=generator)
     noise = torch.randn(length, 2, generator=generator) if noise else None
     mix = summed(sources, noise)
     return {"mix": mix, "sources": sources, "noise": noise}
@@ -36,7 +36,7 @@ def test_speeds():
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_each_talker_has_a_speed(noise):
+def test_each_source_has_a_speed(noise):
     augment = BinauralAugmentation()
     lengths = set()
     for seed in range(30):
