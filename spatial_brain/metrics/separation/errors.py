@@ -26,7 +26,10 @@ from spatial_brain.metrics.separation.signals import (
     split_batch,
     to_float64,
 )
-from spatial_brain.metrics.statistics import range_label, statistics, write_rows
+from spatial_brain.metrics.statistics import (
+    ErrorCollector,
+    percentile_interval,
+)
 
 # Edges of the ranges by which errors are broken down: angle between the
 # closest talkers (degrees), reverberation time (s).
@@ -35,8 +38,25 @@ CUES = ("itd_error", "ild_error")
 EARS = ("left", "right")
 
 
-class SeparationErrors:
-    """Collects separated mixtures of a test set and sums them up.
+class SeparationErrors(ErrorCollector):
+    """Collects separated mixtures of a test set and sums their errors up.
+
+    Rows have ``id``; ``num_talkers``; ``permutation``; lists of one number a
+    source: ``snr`` and so on (mean of the ears, dB), ``snr_i`` (improvement
+    over the mixture), ``snr_i_left``, ``snr_i_right``, ``mixture_snr``;
+    ``itd_error`` (microseconds), ``ild_error`` (dB), ``itd``,
+    ``mixture_itd``, ``reference_itd``, and the errors of the mixture,
+    ``mixture_itd_error``, ``mixture_ild_error``; numbers of the original
+    recipe ``compat_snr``, ``compat_snr_i`` (dB), ``compat_delta_ITD``
+    (microseconds), ``compat_delta_ILD`` (dB); and conditions.
+
+    The summary has ``num_mixtures``, ``num_talkers``; means over sources
+    ``snr``, ``snr_i``, ..., ``itd_error``, ``ild_error`` with their ``_low``
+    and ``_high``; ``missing``: metric to the number of sources which it could
+    not be computed for, such as silent ones; ``mixture``: the same metrics of
+    the mixture; ``compat``: ``snr``, ``snr_i``, ``delta_ITD``, ``delta_ILD``
+    of the original recipe; ``ild_error_by_band``: ``frequency`` (Hz),
+    ``estimate``, ``mixture`` (dB).
 
     Arguments
     ---------
@@ -72,25 +92,19 @@ class SeparationErrors:
     ['30 to 60']
     """
 
+    _NO_MEANS = ("permutation",)
+
     def __init__(self, fs, *, sdr=True, perceptual=(), bins=None):
         self.fs, self.with_sdr = fs, sdr
         self.perceptual = tuple(perceptual)
         for metric in self.perceptual:
             load_library(metric)
-        self.bins = {**BINS, **(bins or {})}
-        for name, edges in self.bins.items():
-            if list(edges) != sorted(set(edges)) or not len(edges):
-                raise ValueError(
-                    f"edges of {name!r} must ascend, got {list(edges)}"
-                )
-        self.clear()
+        super().__init__({**BINS, **(bins or {})})
 
     def clear(self):
         """Forget everything appended."""
-        self._rows, self._bands = [], []
-
-    def __len__(self):
-        return len(self._rows)
+        super().clear()
+        self._bands = []
 
     @property
     def metrics(self):
@@ -149,29 +163,20 @@ class SeparationErrors:
             "reference": reference,
             "mixture": mixture,
         }
-        try:
+        with self._naming(ids):
             _check_shapes(ids, signals)
             items = split_batch(signals, lengths)
             if azimuths is not None and np.shape(reference)[3] > 1:
                 angles = _smallest_angles(azimuths, elevations, len(ids))
                 conditions = {"angle": angles, **conditions}
-            conditions = {
-                name: _condition(name, values, len(ids))
-                for name, values in conditions.items()
-            }
-        except ValueError as problem:
-            names = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
-            raise ValueError(f"mixtures {names}: {problem}") from problem
-        for k, (name, item) in enumerate(zip(ids, items, strict=True)):
-            row, bands = self._score(**item)
-            own = {key: values[k] for key, values in conditions.items()}
-            if taken := own.keys() & row.keys():
-                raise ValueError(
-                    f"a condition cannot be called {', '.join(sorted(taken))}: "
-                    "metrics have these names"
-                )
-            self._rows.append({"id": name, **row, **own})
-            self._bands.append(bands)
+            conditions = self._checked(conditions, (len(ids),))
+        scores = [self._score(**item) for item in items]
+        rows = [
+            {"id": name, **row}
+            for name, (row, _) in zip(ids, scores, strict=True)
+        ]
+        self._extend(rows, conditions)
+        self._bands += [bands for _, bands in scores]
 
     def _score(self, estimate, reference, mixture):
         """All numbers of one mixture, and its ILD errors by band."""
@@ -214,63 +219,39 @@ class SeparationErrors:
         function = {"snr": snr, "si_snr": si_snr, "sdr": sdr}[metric]
         return function(signal, reference)
 
-    def rows(self):
-        """One dictionary a mixture.
-
-        Returns
-        -------
-        list of dict
-            ``id``; ``num_talkers``; ``permutation``; lists of one number a
-            talker: ``snr`` and so on (mean of the ears, dB), ``snr_i``
-            (improvement over the mixture), ``snr_i_left``, ``snr_i_right``,
-            ``mixture_snr``; ``itd_error`` (microseconds), ``ild_error``
-            (dB), ``itd``, ``mixture_itd``, ``reference_itd``, and the errors
-            of the mixture, ``mixture_itd_error``, ``mixture_ild_error``;
-            numbers of the original recipe ``compat_snr``, ``compat_snr_i``
-            (dB), ``compat_delta_ITD`` (microseconds), ``compat_delta_ILD``
-            (dB); conditions.
-        """
-        return [dict(row) for row in self._rows]
-
     def summarize(self, num_bootstrap=1000, seed=0):
-        """Means over all mixtures and by conditions.
-
-        Arguments
-        ---------
-        num_bootstrap : int
-            Draws for the 95 % intervals ``<metric>_low``, ``<metric>_high``
-            (percentile bootstrap over mixtures); 0 leaves them out.
-        seed : int
-            Of the draws.
-
-        Returns
-        -------
-        dict
-            ``num_mixtures``, ``num_talkers``; means over talkers ``snr``,
-            ``snr_i``, ..., ``itd_error``, ``ild_error``; ``missing``: metric
-            to the number of talkers which it could not be computed for, such
-            as silent ones; ``mixture``: the same metrics of the mixture;
-            ``compat``: ``snr``, ``snr_i``, ``delta_ITD``, ``delta_ILD`` of
-            the original recipe; ``ild_error_by_band``: ``frequency`` (Hz),
-            ``estimate``, ``mixture`` (dB); ``by``: condition -> range or
-            text -> the same.
-
-        Raises
-        ------
-        ValueError
-            If nothing was appended.
-        """
-        if not self._rows:
-            raise ValueError("no mixture was appended: nothing to sum up")
-        options = (self._names(), num_bootstrap, seed)
-        result = statistics(self._rows, *options)
+        """Means over all mixtures and by conditions."""
+        result = super().summarize(num_bootstrap, seed)
         result["ild_error_by_band"] = self._band_errors()
-        result["by"] = {}
-        for name, groups in self._groups().items():
-            result["by"][name] = {
-                label: statistics(rows, *options)
-                for label, rows in groups.items()
-            }
+        return result
+
+    def _statistics(self, chosen, num_bootstrap, seed):
+        """Means over the sources of the chosen mixtures, bool [row, 1]."""
+        rows = self._chosen(chosen)
+        number = len(rows)
+        result = {
+            "num_mixtures": number,
+            "num_talkers": sum(row["num_talkers"] for row in rows),
+        }
+        draws = np.random.default_rng(seed).multinomial(
+            number, np.full(number, 1 / number), size=num_bootstrap
+        )
+        for part, metrics in self._names().items():
+            found = result.setdefault(part, {}) if part else result
+            found["missing"] = {}
+            for metric in metrics:
+                key = f"{part}_{metric}" if part else metric
+                values = [np.atleast_1d(row[key]) for row in rows]
+                sums = np.array([np.nansum(value) for value in values])
+                counts = np.array([(~np.isnan(v)).sum() for v in values])
+                missing = sum(map(len, values)) - int(counts.sum())
+                if missing:
+                    found["missing"][metric] = missing
+                found[metric] = float(_mean(sums.sum(), counts.sum()))
+                if num_bootstrap:
+                    means = _mean(draws @ sums, draws @ counts)
+                    low, high = percentile_interval(means)
+                    found[f"{metric}_low"], found[f"{metric}_high"] = low, high
         return result
 
     def _names(self):
@@ -297,43 +278,11 @@ class SeparationErrors:
             "mixture": means[1].tolist(),
         }
 
-    def _groups(self):
-        """Condition -> range or text -> rows, of what all rows have."""
-        groups = {}
-        for name in self._rows[0]:
-            values = [row.get(name) for row in self._rows]
-            if name in self.bins and None not in values:
-                index = np.digitize(values, self.bins[name])
-                labels = [range_label(self.bins[name], k) for k in index]
-                order = np.argsort(index, kind="stable")
-            elif name != "id" and all(isinstance(v, str) for v in values):
-                labels, order = values, np.argsort(values, kind="stable")
-            else:
-                continue
-            groups[name] = {}
-            for k in order:
-                found = groups[name].setdefault(labels[k], [])
-                found.append(self._rows[k])
-        return groups
 
-    def write_csv(self, path):
-        """Write one line a mixture, complete or not at all.
-
-        What a talker has of its own stands as the mean under the plain name,
-        and as ``<name>_1``, ``<name>_2``, ...; ``missing`` is how many
-        numbers could not be computed (they are empty, and not in the means).
-
-        Arguments
-        ---------
-        path : str or Path
-            Its folder is made.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
-        return write_rows(path, self._rows)
+def _mean(total, count):
+    """Total by count; NaN where there is nothing."""
+    with np.errstate(invalid="ignore"):
+        return np.true_divide(total, count)
 
 
 def _check_shapes(ids, signals):
@@ -371,17 +320,3 @@ def _smallest_angles(azimuths, elevations, number):
     angles = [angular_distance(units[:, i], units[:, j]) for i, j in pairs]
     # On a grid of whole degrees, rounding must not choose the range.
     return torch.stack(angles).amin(0).round(decimals=4)
-
-
-def _condition(name, values, number):
-    """Values of a condition as a list of floats or texts."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().tolist()
-    values = [
-        value if isinstance(value, str) else float(value) for value in values
-    ]
-    if len(values) != number or any(value != value for value in values):
-        raise ValueError(
-            f"condition {name!r} needs {number} numbers or texts, got {values}"
-        )
-    return values
