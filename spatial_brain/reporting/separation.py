@@ -1,12 +1,8 @@
 """The report of a run that separates talkers for two ears."""
 
-import base64
-import html
-import io
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from spatial_brain.metrics.separation.signals import (
@@ -361,7 +357,6 @@ MEANING = (
 )
 # What an example holds, with the number of dimensions.
 _SIGNALS = {"mixture": 2, "reference": 3, "estimate": 3}
-PEAK = 0.7
 PLAYER_SECONDS = 6
 NUM_WORST = 10
 
@@ -430,7 +425,7 @@ def separation_report(
             "a report needs metrics of the 'network' and rows of the test "
             f"set, got metrics of {list(metrics)} and {len(rows)} rows"
         )
-    report = SeparationReport(title, subtitle)
+    report = Report(title, subtitle)
     _add_results(report, metrics)
     if notes:
         report.add_text(notes)
@@ -444,53 +439,6 @@ def separation_report(
     _add_worst(report, rows)
     add_run(report, output_folder)
     return report.write(Path(output_folder) / "report.html")
-
-
-class SeparationReport(Report):
-    """A report with players for two ears.
-
-    Example
-    -------
-    >>> report = SeparationReport("Ears")
-    >>> _ = report.add_players({"mixture": np.ones((80, 2))}, 8000)
-    >>> path = report.write(getfixture("tmp_path") / "a.html")
-    >>> path.read_text().count("<audio")
-    1
-    """
-
-    def add_players(self, signals, fs):
-        """Add players side by side, with cues and relative levels kept.
-
-        Arguments
-        ---------
-        signals : dict
-            Caption to waveform [time, 2 (left, right)]. One gain for all of
-            them, so that the loudest peak is 0.7.
-        fs : int
-            Sampling rate, Hz.
-
-        Returns
-        -------
-        SeparationReport
-            This report.
-        """
-        peak = max(np.abs(signal).max() for signal in signals.values())
-        gain = PEAK / max(float(peak), 1e-8)
-        cards = []
-        for caption, signal in signals.items():
-            stream = io.BytesIO()
-            soundfile.write(
-                stream, gain * np.asarray(signal), fs, "PCM_16", format="FLAC"
-            )
-            content = base64.b64encode(stream.getvalue()).decode()
-            text = html.escape(caption)
-            cards.append(
-                f'<figure class="card"><audio controls preload="metadata" '
-                f'aria-label="{text}" '
-                f'src="data:audio/flac;base64,{content}"></audio>'
-                f"<figcaption>{text}</figcaption></figure>"
-            )
-        return self._add(f'<div class="grid small">{"".join(cards)}</div>')
 
 
 def _add_results(report, metrics):

@@ -13,7 +13,7 @@ import torch
 
 from spatial_brain.dataio.events import EventTable
 from spatial_brain.metrics.seld.scores import SELDScores
-from spatial_brain.reporting.report import Report, flac_uri
+from spatial_brain.reporting.report import Report
 from spatial_brain.reporting.seld import (
     MAX_CLASSES,
     class_confusion,
@@ -298,19 +298,23 @@ def test_the_busiest_seconds_are_heard(tmp_path):
     assert np.abs(heard - 0.7 * tone.numpy()).max() < 1e-3
 
 
-def test_player_reduces_the_rate():
-    uri = flac_uri(torch.sin(torch.arange(48000) * 0.05), 48000)
-    data = base64.b64decode(uri.split(",")[1])
-    heard, rate = soundfile.read(io.BytesIO(data))
-    assert rate == 16000 and len(heard) == 16000
-    info = soundfile.info(io.BytesIO(data))
+def test_player_reduces_the_rate(tmp_path):
+    report = Report("t")
+    report.add_audio(torch.sin(torch.arange(48000) * 0.05), 48000)
+    report.add_audio(torch.zeros(100), 16000)
+    text = report.write(tmp_path / "t.html").read_text(encoding="utf-8")
+    sound, silence = (
+        base64.b64decode(data)
+        for data in re.findall(r"data:audio/flac;base64,([^\"]*)", text)
+    )
+    samples, rate = soundfile.read(io.BytesIO(sound))
+    assert rate == 16000 and len(samples) == 16000
+    info = soundfile.info(io.BytesIO(sound))
     assert (info.format, info.subtype) == ("FLAC", "PCM_16")
-    silent = flac_uri(torch.zeros(100), 16000)
-    data = base64.b64decode(silent.split(",")[1])
-    assert not soundfile.read(io.BytesIO(data))[0].any()
+    assert not soundfile.read(io.BytesIO(silence))[0].any()
     for wrong in (torch.zeros(0), torch.zeros(10, 4)):
         with pytest.raises(ValueError, match="player"):
-            flac_uri(wrong, 16000)
+            report.add_audio(wrong, 16000)
 
 
 def test_table_with_decimals_of_each_column(tmp_path):

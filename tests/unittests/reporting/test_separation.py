@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from spatial_brain.metrics.separation.errors import SeparationErrors
+from spatial_brain.reporting.report import Report
 from spatial_brain.reporting.separation import (
-    SeparationReport,
     delay_scatter,
     error_by_angle,
     level_error_bands,
@@ -162,7 +162,7 @@ def test_players_keep_cues_levels_and_order(run):
 
 
 def test_players_of_silence(tmp_path):
-    report = SeparationReport("Ears")
+    report = Report("Ears")
     report.add_players({"silence": np.zeros((80, 2))}, FS)
     page = report.write(tmp_path / "a.html").read_text()
     assert not sounds_of(page)[0][0].any()
