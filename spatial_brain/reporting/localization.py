@@ -30,30 +30,42 @@ from spatial_brain.reporting.report import Report
 
 # Beyond this many points an SVG gets slow; they are drawn as pixels then.
 MANY_POINTS = 1500
+METHODS = {
+    "network": "network",
+    "gcc_phat": "GCC-PHAT",
+    "srp_phat": "SRP-PHAT",
+    "chance": "chance",
+    "oracle": "cone-angle oracle",
+}
+# Where a mixture's row keeps the directions of each method.
+ROW_KEYS = {
+    "estimate": "network",
+    "gcc_phat": "GCC-PHAT",
+    "srp_phat": "SRP-PHAT",
+}
+CONDITIONS = {
+    "t60": ("By reverberation time", "T60, s"),
+    "separation": ("By angle between the talkers", "separation, degrees"),
+    "distance": ("By distance", "distance of the talker, m"),
+    "snr": ("By noise", "SNR, dB"),
+}
+# Columns of the table of results: metric, heading, factor.
+COLUMNS = {
+    "mae": ("mean error, °", 1),
+    "median": ("median, °", 1),
+    "rmse": ("RMSE, °", 1),
+    "accuracy_5": ("within 5°, %", 100),
+    "accuracy_10": ("within 10°, %", 100),
+    "accuracy_15": ("within 15°, %", 100),
+}
+# Told in words, or as an interval.
+NO_COLUMN = ("num_mixtures", "num_talkers", "mae_low", "mae_high")
+NUM_EXAMPLES = 6
+NUM_TABLE_ROWS = 12
 
 
-def estimate_scatter(reference, estimate, label="network"):
-    """Estimated against true directions with a band of 10 degrees.
-
-    Arguments
-    ---------
-    reference : sequence of float
-        True directions, degrees in [0, 180].
-    estimate : sequence of float
-        Estimates in the same order.
-    label : str
-        Method, for the title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture.
-
-    Example
-    -------
-    >>> estimate_scatter([10.0, 90.0], [12.0, 80.0]).axes[0].get_xlabel()
-    'true direction, degrees'
-    """
+def _estimate_scatter(reference, estimate, label="network"):
+    """Estimated against true directions, degrees, with a band of 10 degrees."""
     with style():
         figure = new_figure()
         axes = figure.add_subplot()
@@ -216,40 +228,6 @@ def direction_trajectory(localization):
     return figure
 
 
-METHODS = {
-    "network": "network",
-    "gcc_phat": "GCC-PHAT",
-    "srp_phat": "SRP-PHAT",
-    "chance": "chance",
-    "oracle": "cone-angle oracle",
-}
-# Where a mixture's row keeps the directions of each method.
-ROW_KEYS = {
-    "estimate": "network",
-    "gcc_phat": "GCC-PHAT",
-    "srp_phat": "SRP-PHAT",
-}
-CONDITIONS = {
-    "t60": ("By reverberation time", "T60, s"),
-    "separation": ("By angle between the talkers", "separation, degrees"),
-    "distance": ("By distance", "distance of the talker, m"),
-    "snr": ("By noise", "SNR, dB"),
-}
-# Columns of the table of results: metric, heading, factor.
-COLUMNS = {
-    "mae": ("mean error, °", 1),
-    "median": ("median, °", 1),
-    "rmse": ("RMSE, °", 1),
-    "accuracy_5": ("within 5°, %", 100),
-    "accuracy_10": ("within 10°, %", 100),
-    "accuracy_15": ("within 15°, %", 100),
-}
-# Told in words, or as an interval.
-NO_COLUMN = ("num_mixtures", "num_talkers", "mae_low", "mae_high")
-NUM_EXAMPLES = 6
-NUM_TABLE_ROWS = 12
-
-
 def localization_report(
     output_folder,
     metrics,
@@ -327,27 +305,8 @@ def localization_report(
     return report.write(folder / "report.html")
 
 
-def collect_errors(rows, key):
-    """Errors of one method after optimal assignment, with conditions.
-
-    Arguments
-    ---------
-    rows : list of dict
-        As ``localization_report`` takes them.
-    key : str
-        Where the directions of the method are.
-
-    Returns
-    -------
-    spatial_brain.metrics.localization.LocalizationErrors
-        Conditions that are missing or None in a row are left out.
-
-    Example
-    -------
-    >>> row = {"id": "a", "reference": [30.0, 90.0], "estimate": [92.0, 33.0]}
-    >>> collect_errors([row], "estimate").rows()[0]["error"]
-    [3.0, 2.0]
-    """
+def _collect_errors(rows, key):
+    """Errors of one method with the conditions that all rows have."""
     conditions = {
         name: [row[name] for row in rows]
         for name in CONDITIONS
@@ -419,7 +378,7 @@ def _interval(values):
 def _add_accuracy(report, rows):
     """Add distribution of errors, scatter, and errors by condition."""
     errors = {
-        name: collect_errors(rows, key) for key, name in _methods(rows).items()
+        name: _collect_errors(rows, key) for key, name in _methods(rows).items()
     }
     report.add_section("Accuracy")
     matched = errors["network"].rows()
@@ -431,7 +390,7 @@ def _add_accuracy(report, rows):
                     for name, found in errors.items()
                 }
             ),
-            estimate_scatter(
+            _estimate_scatter(
                 np.ravel([row["reference"] for row in matched]),
                 np.ravel([row["estimate"] for row in matched]),
             ),
@@ -466,7 +425,7 @@ def _add_accuracy(report, rows):
 def _add_examples(report, rows):
     """Add pictures from the best to the worst mixture, and a table."""
     methods = _methods(rows)
-    found = collect_errors(rows, "estimate").rows()
+    found = _collect_errors(rows, "estimate").rows()
     error = np.mean([row["error"] for row in found], axis=1)
     ranks = np.linspace(0, len(rows) - 1, min(NUM_EXAMPLES, len(rows)))
     order = np.argsort(error, kind="stable")

@@ -121,39 +121,8 @@ def _draw(axes, values, colours, limits):
     )
 
 
-def flatten_embeddings(embeddings, method="auto", seed=0):
-    """Two coordinates for each embedding.
-
-    Arguments
-    ---------
-    embeddings : torch.Tensor
-        [example, dimension].
-    method : str
-        ``"pca"``: the two directions of largest variance; ``"tsne"``:
-        neighbours stay neighbours (needs scikit-learn); ``"auto"``: the
-        latter if scikit-learn is installed.
-    seed : int
-        Of t-SNE.
-
-    Returns
-    -------
-    tuple
-        numpy.ndarray [example, 2], and the name of the method used.
-
-    Raises
-    ------
-    ValueError
-        For another method, or fewer than three embeddings.
-    ImportError
-        If t-SNE is asked for without scikit-learn.
-
-    Example
-    -------
-    >>> import torch
-    >>> points, used = flatten_embeddings(torch.randn(20, 8), "pca")
-    >>> points.shape, used
-    ((20, 2), 'PCA')
-    """
+def _flatten_embeddings(embeddings, method="auto", seed=0):
+    """Two coordinates for each embedding, and the name of the method used."""
     values = np.asarray(embeddings.detach().cpu().double())
     if values.ndim != 2 or len(values) < 3:
         raise ValueError(
@@ -192,7 +161,9 @@ def embedding_picture(embeddings, labels, label_name, method="auto", seed=0):
     label_name : str
         With the unit, such as ``"T60, s"``.
     method : str
-        As ``flatten_embeddings`` takes it.
+        ``"pca"``: the two directions of largest variance; ``"tsne"``:
+        neighbours stay neighbours (needs scikit-learn); ``"auto"``: the
+        latter if scikit-learn is installed.
     seed : int
         Of t-SNE.
 
@@ -200,6 +171,13 @@ def embedding_picture(embeddings, labels, label_name, method="auto", seed=0):
     -------
     matplotlib.figure.Figure
         The picture.
+
+    Raises
+    ------
+    ValueError
+        For another method, or fewer than three embeddings.
+    ImportError
+        If t-SNE is asked for without scikit-learn.
 
     Example
     -------
@@ -209,7 +187,7 @@ def embedding_picture(embeddings, labels, label_name, method="auto", seed=0):
     >>> figure.axes[0].get_title(loc="left")
     'Embeddings (PCA)'
     """
-    points, used = flatten_embeddings(embeddings, method, seed)
+    points, used = _flatten_embeddings(embeddings, method, seed)
     # From blue to orange through a grey that shows on white and on black.
     colours = LinearSegmentedColormap.from_list(
         "label", (PALETTE[0], "#9aa2b0", PALETTE[1])

@@ -23,32 +23,22 @@ from spatial_brain.reporting.report import Report
 
 # Beyond this many points an SVG gets slow; they are drawn as pixels then.
 MANY_POINTS = 1500
+METHODS = {
+    "network": "network",
+    "best": "network of the best epoch",
+    "training_mean": "training mean",
+    "gcc_phat": "GCC-PHAT",
+}
+CONDITIONS = {
+    "t60": ("By reverberation time", "T60, s"),
+    "snr": ("By noise", "SNR, dB"),
+    "distance": ("By distance", "distance of the source, m"),
+}
+NUM_TABLE_ROWS = 12
 
 
-def value_scatter(reference, estimate, task, label="network"):
-    """Estimated against true values, with the line of no error.
-
-    Arguments
-    ---------
-    reference : sequence of float
-        Labels, in the unit of the task.
-    estimate : sequence of float
-        Estimates in the same order.
-    task : str
-        Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
-    label : str
-        Method, for the title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture; both axes show the same range.
-
-    Example
-    -------
-    >>> value_scatter([0.4, 0.9], [0.5, 0.8], "T60").axes[0].get_xlabel()
-    'true T60, s'
-    """
+def _value_scatter(reference, estimate, task, label="network"):
+    """Estimated against true values, with the line of no error."""
     reference, estimate = np.asarray(reference), np.asarray(estimate)
     both = np.concatenate((reference, estimate))
     margin = 0.04 * max(np.ptp(both), 1e-6)
@@ -78,33 +68,8 @@ def value_scatter(reference, estimate, task, label="network"):
     return figure
 
 
-def error_by_condition(parts, task, title, x_label):
-    """Mean error in each range of a condition, with intervals.
-
-    Arguments
-    ---------
-    parts : dict
-        Method to: range to statistics, as
-        ``AcousticErrors.summarize()["by"][condition]`` is.
-    task : str
-        Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
-    title : str
-        Short.
-    x_label : str
-        The condition with its unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Points with whiskers (95 % intervals, where there are any).
-
-    Example
-    -------
-    >>> part = {"< 0.4": {"mae": 0.1}, ">= 0.4": {"mae": 0.2}}
-    >>> figure = error_by_condition({"network": part}, "T60", "By T60", "s")
-    >>> figure.axes[0].get_ylabel()
-    'mean error, s'
-    """
+def _error_by_condition(parts, task, title, x_label):
+    """Mean error in each range of a condition, with 95 % intervals."""
     ranges = list(next(iter(parts.values())))
     with style():
         figure = new_figure()
@@ -267,20 +232,6 @@ def _error_label(task):
     return f"mean error, {unit}" if unit else "mean error"
 
 
-METHODS = {
-    "network": "network",
-    "best": "network of the best epoch",
-    "training_mean": "training mean",
-    "gcc_phat": "GCC-PHAT",
-}
-CONDITIONS = {
-    "t60": ("By reverberation time", "T60, s"),
-    "snr": ("By noise", "SNR, dB"),
-    "distance": ("By distance", "distance of the source, m"),
-}
-NUM_TABLE_ROWS = 12
-
-
 def downstream_report(
     folder,
     *,
@@ -318,7 +269,7 @@ def downstream_report(
     embeddings : torch.Tensor, optional
         [example, dimension], in the order of the rows.
     embedding_method : str
-        As ``flatten_embeddings`` takes it.
+        As :func:`spatial_brain.reporting.pretext.embedding_picture` takes it.
     title : str, optional
         Heading; default: the quantity.
     subtitle : str, optional
@@ -419,7 +370,7 @@ def _add_accuracy(report, task, metrics, rows):
         if all(key in row for row in rows):
             label = METHODS[method]
             estimate = [row[key] for row in rows]
-            figures.append(value_scatter(reference, estimate, task, label))
+            figures.append(_value_scatter(reference, estimate, task, label))
             captions.append("Each dot is a signal of the test set.")
     report.add_section("Accuracy")
     if len(figures) > 1:
@@ -439,7 +390,7 @@ def _add_accuracy(report, task, metrics, rows):
             if len(by.get(condition, ())) > 1
         }
         if shown:
-            figures.append(error_by_condition(shown, task, title, label))
+            figures.append(_error_by_condition(shown, task, title, label))
     if figures:
         report.add_section("Where it is hard")
         report.add_text("Whiskers are 95 % intervals.")

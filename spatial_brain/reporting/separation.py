@@ -31,28 +31,51 @@ MANY_POINTS = 1500
 # number of mixtures in one.
 MAX_RANGES, MIN_MIXTURES = 8, 5
 FREQUENCY_TICKS = (125, 250, 500, 1000, 2000, 4000, 8000)
+# Metric: heading, decimal places.
+COLUMNS = {
+    "snr_i": ("SNRi, dB", 2),
+    "si_snr_i": ("SI-SNRi, dB", 2),
+    "sdr_i": ("SDRi, dB", 2),
+    "snr": ("SNR, dB", 2),
+    "stoi": ("STOI", 3),
+    "estoi": ("ESTOI", 3),
+    "pesq": ("PESQ", 2),
+    "itd_error": ("ITD error, µs", 1),
+    "ild_error": ("ILD error, dB", 2),
+}
+# Of the same quantities, what the original recipe calls them.
+COMPAT = {
+    "snr_i": "snr_i",
+    "snr": "snr",
+    "itd_error": "delta_ITD",
+    "ild_error": "delta_ILD",
+}
+HEADLINES = {
+    "snr_i": "SNR improvement",
+    "si_snr_i": "SI-SNR improvement",
+    "itd_error": "error of time differences (ITD)",
+    "ild_error": "error of level differences (ILD)",
+}
+CONDITIONS = {
+    "angle": "angle between talkers, °",
+    "t60": "reverberation time T60, s",
+}
+MEANING = (
+    "SNRi, SI-SNRi, SDRi: improvement over the mixture, mean of both ears. "
+    "Errors of cues: per talker, ITD below 1.5 kHz within 1 ms, ILD as mean "
+    "over bands, on active frames. One order of the talkers, that of the best "
+    "SNR, for all of these. Rows 'as the original counts' have SNRi, "
+    "delta-ITD and delta-ILD of the original recipe in these columns: whole "
+    "samples, broad band, an order of its own for each cue."
+)
+# What an example holds, with the number of dimensions.
+_SIGNALS = {"mixture": 2, "reference": 3, "estimate": 3}
+PLAYER_SECONDS = 6
+NUM_WORST = 10
 
 
-def level_spectrogram(signal, fs):
-    """Levels over time and frequency.
-
-    Arguments
-    ---------
-    signal : array
-        Shape [time].
-    fs : float
-        Sampling rate, Hz.
-
-    Returns
-    -------
-    numpy.ndarray
-        Decibels, [bin, frame], of Hann windows of 32 ms, a quarter apart.
-
-    Example
-    -------
-    >>> level_spectrogram(np.random.default_rng(0).random(8000), 8000).shape
-    (129, 122)
-    """
+def _level_spectrogram(signal, fs):
+    """Levels [bin, frame], dB, of Hann windows of 32 ms, a quarter apart."""
     signal = np.asarray(signal, dtype=np.float64)
     frame = round(WINDOW * fs)
     padded = np.pad(signal, (0, max(0, frame - len(signal))))
@@ -61,35 +84,8 @@ def level_spectrogram(signal, fs):
     return 20 * np.log10(np.abs(spectra).T + 1e-12)
 
 
-def separation_spectrograms(mixture, reference, estimate, fs, names=None):
-    """One ear of a mixture, of its talkers, and of what was separated.
-
-    Arguments
-    ---------
-    mixture : array
-        Shape [time].
-    reference : array
-        Shape [time, source].
-    estimate : array
-        Same shape, in the order of the references.
-    fs : float
-        Sampling rate, Hz.
-    names : sequence of str, optional
-        Of the talkers; numbers by default.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Mixture on top; below, a row a talker: as it was, and as separated.
-        One scale of levels for all.
-
-    Example
-    -------
-    >>> noise = np.random.default_rng(0).standard_normal((8000, 2))
-    >>> figure = separation_spectrograms(noise.sum(1), noise, noise, 8000)
-    >>> [axes.get_title("left") for axes in figure.axes[:3]]
-    ['mixture', 'talker 1', 'talker 1, separated']
-    """
+def _separation_spectrograms(mixture, reference, estimate, fs, names=None):
+    """One ear of a mixture, of its sources, and of what was separated."""
     reference, estimate = np.asarray(reference), np.asarray(estimate)
     talkers = reference.shape[1]
     if names is None:
@@ -98,7 +94,7 @@ def separation_spectrograms(mixture, reference, estimate, fs, names=None):
     for k, name in enumerate(names):
         panels.append((name, reference[:, k]))
         panels.append((f"{name}, separated", estimate[:, k]))
-    levels = [level_spectrogram(signal, fs) for _, signal in panels]
+    levels = [_level_spectrogram(signal, fs) for _, signal in panels]
     # What was played sets the scale: a wild estimate must not darken it.
     loudest = max(level.max() for level in levels[:2])
     with style():
@@ -130,34 +126,8 @@ def separation_spectrograms(mixture, reference, estimate, fs, names=None):
     return figure
 
 
-def error_by_angle(angles, values, y_label, title=None):
-    """An error of each mixture against the angle between its talkers.
-
-    Arguments
-    ---------
-    angles : array
-        Degrees, [mixture].
-    values : dict
-        Method to its error, [mixture]; NaN is left out. The first one is
-        drawn as points, too.
-    y_label : str
-        With the unit.
-    title : str, optional
-        Short.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Lines: means over ranges of the angle that hold about
-        equally many mixtures, with their 95 % intervals (1.96 standard errors).
-
-    Example
-    -------
-    >>> angles = np.linspace(5, 90, 40)
-    >>> figure = error_by_angle(angles, {"network": 90 - angles}, "error, µs")
-    >>> len(figure.axes[0].lines)
-    1
-    """
+def _error_by_angle(angles, values, y_label, title=None):
+    """An error of each mixture against the angle between its sources."""
     angles = np.asarray(angles, dtype=float)
     with style():
         figure = new_figure()
@@ -226,29 +196,8 @@ def _limit(axes, errors):
         axes.set_ylim(0, top if errors.max() > 2 * top else None)
 
 
-def delay_scatter(reference, delays, title="Time differences of the talkers"):
-    """Estimated interaural time differences against the true ones.
-
-    Arguments
-    ---------
-    reference : array
-        Microseconds, positive where the left ear is later, [talker].
-    delays : dict
-        Method to microseconds, [talker]; the last one is drawn on top.
-    title : str
-        Short.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One point a talker and method, and the line of a perfect answer.
-
-    Example
-    -------
-    >>> figure = delay_scatter([100.0, -300.0], {"network": [105.0, -290.0]})
-    >>> figure.axes[0].get_xlabel()
-    'true delay of the left ear, µs'
-    """
+def _delay_scatter(reference, delays, title="Time differences of the talkers"):
+    """Estimated interaural time differences against the true ones, µs."""
     with style():
         figure = new_figure(5.2, 4.4)
         axes = figure.add_subplot()
@@ -278,28 +227,8 @@ def delay_scatter(reference, delays, title="Time differences of the talkers"):
     return figure
 
 
-def level_error_bands(by_band, title="Level differences by frequency"):
-    """Mean error of the interaural level difference in each band.
-
-    Arguments
-    ---------
-    by_band : dict
-        ``frequency`` (Hz) and methods, dB, lists of one a band.
-    title : str
-        Short.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Lines over a logarithmic axis.
-
-    Example
-    -------
-    >>> figure = level_error_bands(
-    ...     {"frequency": [200.0, 900.0], "network": [1.0, 2.0]})
-    >>> figure.axes[0].get_xscale()
-    'log'
-    """
+def _level_error_bands(by_band, title="Level differences by frequency"):
+    """Mean error of the level difference in each band, dB."""
     frequency = by_band["frequency"]
     series = {
         name: (frequency, values)
@@ -316,49 +245,6 @@ def level_error_bands(by_band, title="Level differences by frequency"):
     axes.minorticks_off()
     axes.set_xlim(low, high)
     return figure
-
-
-# Metric: heading, decimal places.
-COLUMNS = {
-    "snr_i": ("SNRi, dB", 2),
-    "si_snr_i": ("SI-SNRi, dB", 2),
-    "sdr_i": ("SDRi, dB", 2),
-    "snr": ("SNR, dB", 2),
-    "stoi": ("STOI", 3),
-    "estoi": ("ESTOI", 3),
-    "pesq": ("PESQ", 2),
-    "itd_error": ("ITD error, µs", 1),
-    "ild_error": ("ILD error, dB", 2),
-}
-# Of the same quantities, what the original recipe calls them.
-COMPAT = {
-    "snr_i": "snr_i",
-    "snr": "snr",
-    "itd_error": "delta_ITD",
-    "ild_error": "delta_ILD",
-}
-HEADLINES = {
-    "snr_i": "SNR improvement",
-    "si_snr_i": "SI-SNR improvement",
-    "itd_error": "error of time differences (ITD)",
-    "ild_error": "error of level differences (ILD)",
-}
-CONDITIONS = {
-    "angle": "angle between talkers, °",
-    "t60": "reverberation time T60, s",
-}
-MEANING = (
-    "SNRi, SI-SNRi, SDRi: improvement over the mixture, mean of both ears. "
-    "Errors of cues: per talker, ITD below 1.5 kHz within 1 ms, ILD as mean "
-    "over bands, on active frames. One order of the talkers, that of the best "
-    "SNR, for all of these. Rows 'as the original counts' have SNRi, "
-    "delta-ITD and delta-ILD of the original recipe in these columns: whole "
-    "samples, broad band, an order of its own for each cue."
-)
-# What an example holds, with the number of dimensions.
-_SIGNALS = {"mixture": 2, "reference": 3, "estimate": 3}
-PLAYER_SECONDS = 6
-NUM_WORST = 10
 
 
 def separation_report(
@@ -511,7 +397,7 @@ def _add_cues(report, network, rows):
     }
     truth = np.concatenate([row["reference_itd"] for row in rows])
     report.add_figures(
-        [delay_scatter(truth, delays), level_error_bands(bands)],
+        [_delay_scatter(truth, delays), _level_error_bands(bands)],
         [
             "Each point is a talker of the test set. The mixture has one "
             "delay, between those of its talkers or that of the louder one.",
@@ -528,10 +414,10 @@ def _add_conditions(report, network, rows):
     if "angle" in network["by"]:
         angles = [row["angle"] for row in rows]
         gains = {"network": _means(rows, "snr_i")}
-        figures = [error_by_angle(angles, gains, "SNRi, dB", "Separation")]
+        figures = [_error_by_angle(angles, gains, "SNRi, dB", "Separation")]
         for name, word in (("itd_error", "Time"), ("ild_error", "Level")):
             figures.append(
-                error_by_angle(
+                _error_by_angle(
                     angles,
                     {
                         "network": _means(rows, name),
@@ -585,11 +471,7 @@ def _add_examples(report, examples):
         end = round(PLAYER_SECONDS * fs)
         mixture, reference, estimate = (
             to_float64(example[name], f"{example['id']}: {name}", dims)[:end]
-            for name, dims in (
-                ("mixture", 2),
-                ("reference", 3),
-                ("estimate", 3),
-            )
+            for name, dims in _SIGNALS.items()
         )
         estimate = estimate[..., best_permutation(estimate, reference)]
         azimuths = example.get("azimuths")
@@ -599,7 +481,7 @@ def _add_examples(report, examples):
             for k in range(reference.shape[2])
         ]
         report.add_figure(
-            separation_spectrograms(
+            _separation_spectrograms(
                 *(mixture[:, 0], reference[:, 0], estimate[:, 0]), fs, names
             ),
             str(example["id"]),

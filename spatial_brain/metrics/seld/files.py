@@ -23,6 +23,12 @@ from spatial_brain.metrics.seld.scores import SELDScores
 # Direction vectors of networks have about length 1; angles are larger.
 LONGEST = 10
 _NO_NUMBERS = ("file", "class", "mids", "onscreen")
+# Over all events alike, before classes were weighed equally.
+MICRO_METRICS = ("dcase2019", "dcase2020", "dcase2021", "l3das22")
+ROOM = re.compile(r"room(\d+)")
+_COLUMNS = {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"}
+_OLD_COLUMNS = {**_COLUMNS, 6: "cartesian6"}
+_POSITIONS = {**_COLUMNS, 5: "l3das22_output"}
 
 
 def read_rows(path, columns=None, guess="auto"):
@@ -57,7 +63,7 @@ def read_rows(path, columns=None, guess="auto"):
     """
     lines = AnnotationLines(path)
     if not lines:
-        return empty_rows()
+        return _empty_rows()
     first = lines.rows[0]
     dialect = (columns or {}).get(first.count(",") + 1)
     if dialect is None or first.lstrip()[:1].isalpha():
@@ -97,14 +103,8 @@ def _check_length(lines, values, form):
         )
 
 
-def empty_rows():
-    """No events.
-
-    Returns
-    -------
-    Rows
-        Of length 0.
-    """
+def _empty_rows():
+    """No events."""
     whole = np.empty(0, dtype=np.int64)
     return Rows(whole, whole, *np.empty((3, 0)))
 
@@ -117,32 +117,11 @@ def _polar(x, y, z):
     return azimuth, elevation, np.hypot(flat, z)
 
 
-def read_rows_2019(path, frames_per_second, num_frames):
-    """Read a reference of DCASE2019 in the frames of its evaluator.
-
-    Arguments
-    ---------
-    path : str or Path
-        CSV file with header; a row an event with its times in seconds.
-    frames_per_second : int
-        50 in that challenge.
-    num_frames : int
-        Events end there.
-
-    Returns
-    -------
-    Rows
-        An event sounds from the frame in which it starts to the one after
-        that in which it ends, as the evaluator has it.
-
-    Raises
-    ------
-    ValueError
-        Naming file, line, value and what was expected.
-    """
+def _read_rows_2019(path, frames_per_second, num_frames):
+    """Rows of a reference of DCASE2019 in the frames of its evaluator."""
     form, lines = DIALECTS["dcase2019"], AnnotationLines(path)
     if not lines:
-        return empty_rows()
+        return _empty_rows()
     header = dict(zip(form.header, form.columns, strict=True))
     columns = [header.get(word, "file") for word in lines.take_header()]
     for name, column in header.items():
@@ -163,6 +142,7 @@ def read_rows_2019(path, frames_per_second, num_frames):
         labels[row] = form.classes.index(word)
     start = np.floor(values["start"] * frames_per_second)
     stop = np.minimum(np.ceil(values["end"] * frames_per_second), num_frames)
+    # The evaluator's events end one frame after that in which they end.
     length = np.maximum(stop + 1 - start, 0).astype(np.int64)
     row = np.repeat(np.arange(len(lines)), length)
     first = np.repeat(np.cumsum(length) - length, length)
@@ -170,14 +150,6 @@ def read_rows_2019(path, frames_per_second, num_frames):
     nowhere = np.full(len(row), np.nan)
     angles = (values[name][row] for name in ("azimuth", "elevation"))
     return Rows(frame, labels[row], *angles, nowhere)
-
-
-# Over all events alike, before classes were weighed equally.
-MICRO_METRICS = ("dcase2019", "dcase2020", "dcase2021", "l3das22")
-ROOM = re.compile(r"room(\d+)")
-_COLUMNS = {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"}
-_OLD_COLUMNS = {**_COLUMNS, 6: "cartesian6"}
-_POSITIONS = {**_COLUMNS, 5: "l3das22_output"}
 
 
 @dataclass(frozen=True)
@@ -407,7 +379,7 @@ def _read(references, estimates, names, challenge):
             (estimates, _read_estimate),
         ):
             if name not in files:
-                pair.append(empty_rows())
+                pair.append(_empty_rows())
                 continue
             try:
                 pair.append(read(files[name], challenge))
@@ -427,7 +399,7 @@ def _read_estimate(path, challenge):
 def _read_reference(path, challenge):
     """Events of a reference."""
     if challenge.metric == "dcase2019":
-        return read_rows_2019(
+        return _read_rows_2019(
             path, challenge.frames_per_second, challenge.num_frames
         )
     return read_rows(path, _POSITIONS if challenge.positions else None)

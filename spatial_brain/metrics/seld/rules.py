@@ -20,6 +20,13 @@ METRICS = (
 MODES = ("official", "present", "pseldnets", "corrected")
 AVERAGES = ("macro", "micro")
 SEGMENT_MACRO = ("dcase2021", "dcase2022", "dcase2023")
+# Places of frame, class, azimuth, elevation, distance in rows so long.
+_PLACES = {
+    4: (0, 1, 2, 3, None),
+    5: (0, 1, 3, 4, None),
+    6: (0, 1, 3, 4, 5),
+}
+_ANGLES = ("azimuth", "elevation")
 
 
 class Events(NamedTuple):
@@ -219,15 +226,6 @@ def class_mean(values, mask):
     total = np.where(mask, values, 0.0).sum(-1)
     mean = total / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)[()]
-
-
-# Places of frame, class, azimuth, elevation, distance in rows so long.
-_PLACES = {
-    4: (0, 1, 2, 3, None),
-    5: (0, 1, 3, 4, None),
-    6: (0, 1, 3, 4, 5),
-}
-_ANGLES = ("azimuth", "elevation")
 
 
 class Rows(NamedTuple):

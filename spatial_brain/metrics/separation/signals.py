@@ -15,6 +15,9 @@ from scipy.optimize import linear_sum_assignment
 # Ratios are kept within so many decibels: a perfect estimate in float32 has
 # an error of rounding only, and means must stay finite.
 LIMIT = 100.0
+# Metric to the library that computes it.
+LIBRARIES = {"stoi": "pystoi", "estoi": "pystoi", "pesq": "pesq"}
+PESQ_MODES = {8000: "nb", 16000: "wb"}
 
 
 def to_float64(signal, name, num_dims):
@@ -348,11 +351,6 @@ def best_permutation(estimate, reference):
     gains = np.nan_to_num(pairs).mean(1)
     rows, columns = linear_sum_assignment(gains, maximize=True)
     return rows[np.argsort(columns)]
-
-
-# Metric to the library that computes it.
-LIBRARIES = {"stoi": "pystoi", "estoi": "pystoi", "pesq": "pesq"}
-PESQ_MODES = {8000: "nb", 16000: "wb"}
 
 
 def load_library(metric):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spatial_brain.reporting import Report, localization_report, read_train_log
-from spatial_brain.reporting.localization import collect_errors
+from spatial_brain.reporting.localization import _collect_errors
 from spatial_brain.reporting.plots import (
     INK,
     figure_to_svg,
@@ -131,7 +131,7 @@ def test_report_without_run_files_or_epochs(tmp_path):
 
 def test_errors_are_assigned_like_the_best_permutation():
     table = rows(40, seed=3)
-    errors = collect_errors(table, "gcc_phat").rows()
+    errors = _collect_errors(table, "gcc_phat").rows()
     for row, found in zip(table, errors, strict=True):
         (a, b), (x, y) = row["reference"], row["gcc_phat"]
         best = min(abs(a - x) + abs(b - y), abs(a - y) + abs(b - x))

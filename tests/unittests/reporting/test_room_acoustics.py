@@ -10,21 +10,21 @@ import torch
 
 from spatial_brain.metrics.room_acoustics import AcousticErrors, training_mean
 from spatial_brain.reporting.acoustics_grid import (
+    _grid_table,
     format_grid,
     grid_picture,
     grid_report,
-    grid_table,
     summarize_grid,
 )
 from spatial_brain.reporting.pretext import (
-    flatten_embeddings,
+    _flatten_embeddings,
     pretext_report,
     reconstruction,
 )
 from spatial_brain.reporting.room_acoustics import (
+    _error_by_condition,
+    _value_scatter,
     downstream_report,
-    error_by_condition,
-    value_scatter,
 )
 
 VOID = {"meta", "img", "br", "link", "hr"}
@@ -242,13 +242,13 @@ def test_downstream_report_with_little(tmp_path):
 
 
 def test_scatter_shows_every_point_between_equal_axes():
-    figure = value_scatter([1.0, 2.0, 3.0], [1.5, 9.0, 3.0], "C50")
+    figure = _value_scatter([1.0, 2.0, 3.0], [1.5, 9.0, 3.0], "C50")
     axes = figure.axes[0]
     dots = axes.collections[0].get_offsets()
     assert np.allclose(dots, [[1, 1.5], [2, 9], [3, 3]])
     assert axes.get_xlim() == axes.get_ylim()
     assert axes.get_xlim()[0] < 1 and axes.get_xlim()[1] > 9
-    value_scatter([1.0, 1.0], [1.0, 1.0], "C50")
+    _value_scatter([1.0, 1.0], [1.0, 1.0], "C50")
 
 
 def test_error_by_condition_draws_values_and_gaps():
@@ -259,7 +259,7 @@ def test_error_by_condition_draws_values_and_gaps():
         },
         "mean": {"< 1": {"mae": 2.0}},
     }
-    axes = error_by_condition(parts, "T60", "By distance", "m").axes[0]
+    axes = _error_by_condition(parts, "T60", "By distance", "m").axes[0]
     lines = [container[0].get_ydata() for container in axes.containers]
     assert lines[0].tolist() == [0.5, 1.0]
     assert lines[1][0] == 2.0 and math.isnan(lines[1][1])
@@ -298,14 +298,14 @@ def test_grid_means_and_deviations():
     assert eight["mae"] == pytest.approx(0.135)
     assert eight["deviation"] == pytest.approx(0.01)  # of 0, 1, 2 hundredths
     assert many["num_trials"] == 1 and many["deviation"] is None
-    header, body = grid_table(cells, "T60")
+    header, body = _grid_table(cells, "T60")
     assert header == [
         "rooms", "fine-tuned", "from scratch", "training mean", "mine"
     ]  # fmt: skip
     assert [row[0] for row in body] == ["8", "32"]
     assert body[0][1] == "0.135 ± 0.010" and body[1][1] == "0.031"
     assert [row[3] for row in body] == ["0.250"] * 2
-    assert grid_table(cells, "TDOA")[1] == [["–", "1.50"]]
+    assert _grid_table(cells, "TDOA")[1] == [["–", "1.50"]]
     for key in ("task", "mode", "num_rooms", "mae"):
         row = {k: v for k, v in grid_rows()[0].items() if k != key}
         with pytest.raises(ValueError, match=f"lacks {key}"):
@@ -362,7 +362,7 @@ def test_pca_keeps_the_plane_of_largest_variance():
     generator = torch.Generator().manual_seed(0)
     plane = torch.randn(50, 2, generator=generator) * torch.tensor([5.0, 2.0])
     basis, _ = torch.linalg.qr(torch.randn(6, 6, generator=generator))
-    points, used = flatten_embeddings(plane @ basis[:2] + 7.0, "pca")
+    points, used = _flatten_embeddings(plane @ basis[:2] + 7.0, "pca")
     assert used == "PCA" and points.shape == (50, 2)
     # Distances in the plane are those of the data.
     expected = torch.cdist(plane.double(), plane.double()).numpy()
@@ -371,7 +371,7 @@ def test_pca_keeps_the_plane_of_largest_variance():
     assert points[:, 0].var() > points[:, 1].var()
     for bad, method in ((plane[:2], "pca"), (plane, "umap"), (plane[0], "pca")):
         with pytest.raises(ValueError, match="embeddings|no method"):
-            flatten_embeddings(bad, method)
+            _flatten_embeddings(bad, method)
 
 
 def test_tsne_keeps_clusters_apart_and_is_optional(monkeypatch):
@@ -380,14 +380,14 @@ def test_tsne_keeps_clusters_apart_and_is_optional(monkeypatch):
     clusters[1] += 10
     values = clusters.flatten(0, 1)
     monkeypatch.setitem(__import__("sys").modules, "sklearn.manifold", None)
-    assert flatten_embeddings(values)[1] == "PCA"
+    assert _flatten_embeddings(values)[1] == "PCA"
     with pytest.raises(ImportError, match="pip install scikit-learn"):
-        flatten_embeddings(values, "tsne")
+        _flatten_embeddings(values, "tsne")
     monkeypatch.undo()
     pytest.importorskip("sklearn", reason="t-SNE needs scikit-learn")
-    points, used = flatten_embeddings(values)
+    points, used = _flatten_embeddings(values)
     assert used == "t-SNE"
-    assert np.array_equal(points, flatten_embeddings(values, "tsne")[0])
+    assert np.array_equal(points, _flatten_embeddings(values, "tsne")[0])
     first, second = points[:20], points[20:]
     gap = np.linalg.norm(first.mean(0) - second.mean(0))
     assert gap > 2 * max(first.std(), second.std())

@@ -16,9 +16,9 @@ from spatial_brain.metrics.seld.scores import SELDScores
 from spatial_brain.reporting.report import Report
 from spatial_brain.reporting.seld import (
     MAX_CLASSES,
-    class_confusion,
-    class_scores,
-    confusion_picture,
+    _class_confusion,
+    _class_scores,
+    _confusion_picture,
     seld_report,
 )
 from spatial_brain.simulation.ambisonics import encode_foa
@@ -105,7 +105,7 @@ def brute_force(reference, estimate, num_classes):
 def test_confusion_brute_force(seed):
     rng = np.random.default_rng(seed)
     reference, estimate = random_table(rng), random_table(rng)
-    found = class_confusion(reference, estimate, 4)
+    found = _class_confusion(reference, estimate, 4)
     assert (found == brute_force(reference, estimate, 4)).all()
     assert found[:-1].sum() == len(reference)
     assert found[:, :-1].sum() == len(estimate)
@@ -114,19 +114,19 @@ def test_confusion_brute_force(seed):
 def test_confusion_of_empty_tables():
     some = table([(0, 1, 0, 0), (5, 3, 0, 0)])
     none = table([])
-    assert class_confusion(none, none, 4).sum() == 0
-    missed = class_confusion(some, none, 4)
+    assert _class_confusion(none, none, 4).sum() == 0
+    missed = _class_confusion(some, none, 4)
     assert missed[1, -1] == missed[3, -1] == 1 and missed.sum() == 2
-    assert (class_confusion(none, some, 4) == missed.T).all()
+    assert (_class_confusion(none, some, 4) == missed.T).all()
     with pytest.raises(ValueError, match="class 3, there are 3"):
-        class_confusion(some, none, 3)
+        _class_confusion(some, none, 3)
 
 
 def test_pictures_show_the_frequent_classes():
     number = 40
     counts = np.diag(np.arange(number + 1))
     names = [f"class {k}" for k in range(number)]
-    axes = confusion_picture(counts, names).axes[0]
+    axes = _confusion_picture(counts, names).axes[0]
     shown = [text.get_text() for text in axes.get_yticklabels()]
     assert shown == [*names[-MAX_CLASSES:], "nothing"]
     scores = {
@@ -134,13 +134,13 @@ def test_pictures_show_the_frequent_classes():
         "LE": [5.0] * number,
         "references": list(range(number)),
     }
-    axes = class_scores(scores, names).axes[0]
+    axes = _class_scores(scores, names).axes[0]
     assert len(axes.patches) == MAX_CLASSES
 
 
 def test_shares_of_the_matrix():
     counts = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 0]])
-    axes = confusion_picture(counts, ["a", "b"]).axes[0]
+    axes = _confusion_picture(counts, ["a", "b"]).axes[0]
     # Class b never sounds.
     written = [text.get_text() for text in axes.texts]
     assert written == ["75", "50"]
@@ -153,7 +153,7 @@ def test_class_of_which_nothing_was_found():
         "references": [3, 2, 1],
     }
     intervals = {"F": [[0.4, 0.6]] * 3, "LE": [[-5, 300]] * 3}
-    figure = class_scores(scores, list("abc"), intervals)
+    figure = _class_scores(scores, list("abc"), intervals)
     left, right = figure.axes
     assert [patch.get_width() for patch in left.patches] == [50.0, 0.0, 0.0]
     assert [patch.get_width() for patch in right.patches] == [33.0]

@@ -7,12 +7,12 @@ from pyroomacoustics.experimental import tdoa
 
 from spatial_brain.metrics import interaural_errors
 from spatial_brain.metrics.separation.interaural import (
-    active_samples,
-    compat_ild,
-    compat_itd,
+    _active_samples,
+    _compat_ild,
+    _compat_itd,
+    _talker_cues,
     ild_bands,
     interaural_time_difference,
-    talker_cues,
 )
 
 FS = 8000
@@ -73,11 +73,14 @@ def compat_case():
 
 def test_compat_check_values():
     estimate, target = compat_case()
-    itd = [compat_itd(target[..., c], FS) for c in (0, 1)]
+    itd = [_compat_itd(target[..., c], FS) for c in (0, 1)]
     assert itd == [-500.0, 375.0]
-    assert [compat_itd(estimate[..., c], FS) for c in (0, 1)] == [250.0, -625.0]
+    assert [_compat_itd(estimate[..., c], FS) for c in (0, 1)] == [
+        250.0,
+        -625.0,
+    ]
     ild = [
-        compat_ild(signal[..., c])
+        _compat_ild(signal[..., c])
         for signal in (target, estimate)
         for c in (0, 1)
     ]
@@ -106,8 +109,8 @@ def test_compat_itd_is_that_of_the_library(time):
         pair = rng.standard_normal((time, 2))
         # Unrelated ears: the largest lag is anywhere, at its full range.
         expected = tdoa(pair[:, 0], pair[:, 1], fs=FS) * 1e6
-        assert compat_itd(pair, FS) == pytest.approx(expected, abs=1e-6)
-    assert compat_itd(np.zeros((time, 2)), FS) == -(time + 1) / FS * 1e6
+        assert _compat_itd(pair, FS) == pytest.approx(expected, abs=1e-6)
+    assert _compat_itd(np.zeros((time, 2)), FS) == -(time + 1) / FS * 1e6
 
 
 @pytest.mark.parametrize("fs", [8000, 16000, 44100, 96000])
@@ -141,14 +144,14 @@ def test_leakage_moves_the_delay_in_proportion():
     shift = []
     for level in (-40, -30, -20):
         estimate = reference + 10 ** (level / 20) * leak
-        shift.append(talker_cues(estimate, reference, FS)["itd_error"])
+        shift.append(_talker_cues(estimate, reference, FS)["itd_error"])
     assert 0 < shift[0] < shift[1] < shift[2] < 30
 
 
 def test_level_differences_are_found_in_each_band():
     signal = syllables(1.0, 7)
     reference = talker(signal, 0, 0)
-    cues = talker_cues(talker(signal, 0, 7.5), reference, FS)
+    cues = _talker_cues(talker(signal, 0, 7.5), reference, FS)
     assert cues["ild_estimate"] == pytest.approx(
         np.full(len(ild_bands(FS)) - 1, 7.5), abs=1e-6
     )
@@ -157,7 +160,7 @@ def test_level_differences_are_found_in_each_band():
     frequency = np.fft.rfftfreq(len(signal), 1 / FS)
     muffled = np.fft.rfft(signal) * np.where(frequency > 1000, 0.1, 1.0)
     estimate = np.stack((np.fft.irfft(muffled, len(signal)), signal), 1)
-    difference = talker_cues(estimate, reference, FS)["ild_estimate"]
+    difference = _talker_cues(estimate, reference, FS)["ild_estimate"]
     edges = ild_bands(FS)
     assert difference[edges[1:] < 950] == pytest.approx(0, abs=0.2)
     assert difference[edges[:-1] > 1050] == pytest.approx(-20, abs=0.2)
@@ -171,11 +174,11 @@ def test_pauses_do_not_count():
     hum = np.sin(np.arange(FS) * 2 * np.pi * 200 / FS)
     estimate[FS + 800 :, 0] += 0.5 * reference.std() * hum[796:-4]
     estimate[FS + 800 :, 1] += reference.std() * hum[800:]
-    cues = talker_cues(estimate, reference, FS)
+    cues = _talker_cues(estimate, reference, FS)
     assert cues["itd_error"] < 0.01
     assert cues["ild_error"] < 1e-6
-    assert compat_ild(estimate) < compat_ild(reference) - 0.3
-    active = active_samples(reference, FS)
+    assert _compat_ild(estimate) < _compat_ild(reference) - 0.3
+    active = _active_samples(reference, FS)
     assert not active[FS:].any() and active[:FS].mean() > 0.4
 
 
@@ -194,7 +197,7 @@ def test_silence_is_nan_for_its_talker_alone():
     # A high tone has a level, but no delay that could be heard.
     tone = np.hanning(4000) * np.sin(np.arange(4000) * 0.75 * np.pi)
     tone = np.stack((tone, tone), axis=1)
-    cues = talker_cues(tone, tone, FS)
+    cues = _talker_cues(tone, tone, FS)
     assert np.isnan(cues["itd_error"]) and cues["ild_error"] == 0
 
 
