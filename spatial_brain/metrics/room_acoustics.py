@@ -18,7 +18,7 @@ BINS = {
 
 
 class Quantity(NamedTuple):
-    """What a task asks for.
+    """What a task estimates.
 
     Arguments
     ---------
@@ -53,7 +53,7 @@ TASKS = {
 
 
 def find_quantity(task):
-    """What a task asks for.
+    """What a task estimates.
 
     Arguments
     ---------
@@ -80,14 +80,14 @@ def find_quantity(task):
 
 
 def training_mean(labels, num_examples):
-    """Answer the mean of the training labels, whatever is heard.
+    """Predict the mean of the training labels, whatever the input.
 
     Arguments
     ---------
     labels : torch.Tensor or array
         Of the training set, [example].
     num_examples : int
-        Answers wanted.
+        Predictions wanted.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def training_mean(labels, num_examples):
     """
     labels = _numbers(labels, "labels")
     if not len(labels):
-        raise ValueError("no training labels: there is no mean to answer")
+        raise ValueError("no training labels: there is no mean to predict")
     return np.full(num_examples, labels.mean())
 
 
@@ -133,7 +133,7 @@ def gcc_phat_tdoa(waveform, spacing, fs=16000, **options):
     Returns
     -------
     torch.Tensor
-        Samples by which the second microphone hears later than the first,
+        Samples by which the second microphone is later than the first,
         [batch]; 0 for a silent signal.
 
     Raises
@@ -178,8 +178,8 @@ def gcc_phat_tdoa(waveform, spacing, fs=16000, **options):
     bend = (2 * top - before - after).clamp(min=1e-12)
     offset = (0.5 * (after - before) / bend).clamp(-0.5, 0.5)
     tdoa = (lags[peak] + step * offset).clamp(-bound, bound)
-    heard = correlation.abs().amax(-1, True) > 0
-    return torch.where(heard, tdoa, 0.0).squeeze(-1)
+    active = correlation.abs().amax(-1, True) > 0
+    return torch.where(active, tdoa, 0.0).squeeze(-1)
 
 
 class AcousticErrors(ErrorCollector):

@@ -13,7 +13,7 @@ class ErrorCollector:
     """Collects rows of errors of a test set and sums them up.
 
     The base of the collectors of all tasks. One of them makes rows in its
-    ``append``, and says in ``_statistics`` what is computed of some of them.
+    ``append``, and computes in ``_statistics`` the numbers of some of them.
 
     Arguments
     ---------
@@ -42,7 +42,7 @@ class ErrorCollector:
 
     # What messages call a row.
     _ITEM = "mixture"
-    # Columns of a table whose mean over the sources says nothing.
+    # Columns of a table whose mean over the sources means nothing.
     _NO_MEANS = ()
 
     def __init__(self, bins):

@@ -95,10 +95,10 @@ def _check_length(lines, values, form):
     longest = np.max([np.abs(values[name]) for name in "xyz"], axis=0)
     if not form.positions and (longest > LONGEST).any():
         row = int((longest > LONGEST).argmax())
-        told = ",".join(f"{values[name][row]:g}" for name in "xyz")
+        vector = ",".join(f"{values[name][row]:g}" for name in "xyz")
         raise lines.error(
             row,
-            f"x,y,z are {told}, expected a direction vector (of "
+            f"x,y,z are {vector}, expected a direction vector (of "
             f"{len(form.columns)} columns, {','.join(form.columns)})",
         )
 
@@ -161,7 +161,7 @@ class Challenge:
     metric : str
         Of its evaluator.
     num_classes : int
-        None: told by the caller.
+        None: given by the caller.
     num_frames : int
         Of every clip; None: clips differ.
     frames_per_second : int
@@ -287,7 +287,7 @@ def score_folders(
     if num_classes is None:
         raise ValueError(
             f"{dataset}: the number of classes depends on the class list; "
-            "tell it as num_classes (--num-classes)"
+            "give it as num_classes (--num-classes)"
         )
     scores = SELDScores(num_classes, mode=mode, **rules)
     references, estimates = _files(reference), _files(estimate)
@@ -409,7 +409,7 @@ def _length(name, truth, num_frames, challenge, rules):
     """Frames of a clip by the rule of the evaluator; None: to the last."""
     if isinstance(num_frames, dict):
         if name not in num_frames:
-            raise ValueError(f"num_frames does not tell the length of {name!r}")
+            raise ValueError(f"num_frames gives no length for {name!r}")
         return num_frames[name]
     if num_frames is not None:
         return num_frames
@@ -427,7 +427,7 @@ def _rooms(names):
         if not found:
             raise ValueError(
                 f"no room<number> in the name {name!r}: scores per room "
-                "cannot be told"
+                "cannot be computed"
             )
         rooms[name] = found[1]
     return rooms

@@ -1,4 +1,4 @@
-"""Which estimated event answers which reference event.
+"""Which estimated event is paired with which reference event.
 
 Events meet in cells: same clip, frame and class. Cells with the same numbers
 of references and estimates are treated together. Where several assignments
@@ -274,7 +274,7 @@ def _directions(events):
 
 
 def angle_to_the_front(reference, estimate):
-    """Cost of events heard in stereo: azimuth, the back folded to the front.
+    """Cost of events in stereo: azimuth, the back folded to the front.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""What the SELD scores are told: the rules, and the events of many clips."""
+"""Rules and input of the SELD scores: the events of many clips."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -172,8 +172,8 @@ def error_counts(clip, block, misses, extras, num_clips):
     Arguments
     ---------
     clip, block : numpy.ndarray
-        Where something is counted; ``block`` tells the stretches of time of
-        all clips apart, shape [N].
+        Where something is counted; ``block`` numbers the stretches of time of
+        all clips, shape [N].
     misses, extras : numpy.ndarray
         False negatives and false positives there, shape [N].
     num_clips : int
@@ -326,19 +326,19 @@ def clip_length(reference, estimate, columns):
     Arguments
     ---------
     reference, estimate : EventTable or array_like
-        Tables may tell.
+        Tables may know their length.
     columns : sequence of Rows
         Of both.
 
     Returns
     -------
     int
-        As the tables say, else up to the last event of either side.
+        Of the tables, else up to the last event of either side.
     """
     for table in (reference, estimate):
-        told = getattr(table, "num_frames", None)
-        if told is not None:
-            return told
+        num_frames = getattr(table, "num_frames", None)
+        if num_frames is not None:
+            return num_frames
     return max(int(side.frame.max(initial=-1)) for side in columns) + 1
 
 

@@ -1,6 +1,6 @@
-"""Errors of separated talkers over a test set: signals, cues, and intervals.
+"""Errors of separated sources over a test set: signals, cues, and intervals.
 
-One order of the talkers, that of the best mean SNR, serves all metrics of a
+One order of the sources, that of the best mean SNR, serves all metrics of a
 mixture; the mixture itself is scored beside them as the baseline.
 """
 
@@ -32,7 +32,7 @@ from spatial_brain.metrics.statistics import (
 )
 
 # Edges of the ranges by which errors are broken down: angle between the
-# closest talkers (degrees), reverberation time (s).
+# closest sources (degrees), reverberation time (s).
 BINS = {"angle": (15.0, 30.0, 60.0, 90.0), "t60": (0.2, 0.4, 0.6)}
 CUES = ("itd_error", "ild_error")
 EARS = ("left", "right")
@@ -135,7 +135,7 @@ class SeparationErrors(ErrorCollector):
         ids : sequence of str
             Names of the mixtures.
         estimate : torch.Tensor or array
-            Separated talkers, [batch, time, 2 (left, right), source], in any
+            Separated sources, [batch, time, 2 (left, right), source], in any
             order.
         reference : torch.Tensor or array
             Same shape.
@@ -143,7 +143,7 @@ class SeparationErrors(ErrorCollector):
             What was separated, [batch, time, 2].
         azimuths : torch.Tensor or array, optional
             Of the references, degrees, [batch, source]. The smallest angle
-            between two talkers becomes the condition ``angle``.
+            between two sources becomes the condition ``angle``.
         elevations : torch.Tensor or array, optional
             Degrees, [batch, source]; 0 by default.
         lengths : torch.Tensor or array, optional
@@ -182,7 +182,7 @@ class SeparationErrors(ErrorCollector):
         """All numbers of one mixture, and its ILD errors by band."""
         order = best_permutation(estimate, reference)
         row = {"num_talkers": len(order), "permutation": order.tolist()}
-        # The mixture, as if it were the answer for every talker.
+        # The mixture, as if it were the estimate of every source.
         unprocessed = np.repeat(mixture[..., None], len(order), axis=2)
         estimate = estimate[..., order]
         for metric in self.metrics:
@@ -213,7 +213,7 @@ class SeparationErrors(ErrorCollector):
         return row, np.stack(bands)
 
     def _metric(self, metric, signal, reference):
-        """A signal metric of every ear and talker, [ear, source]."""
+        """A signal metric of every ear and source, [ear, source]."""
         if metric in self.perceptual:
             return perceptual_score(metric, signal, reference, self.fs)
         function = {"snr": snr, "si_snr": si_snr, "sdr": sdr}[metric]
@@ -265,7 +265,7 @@ class SeparationErrors(ErrorCollector):
         }
 
     def _band_errors(self):
-        """Mean ILD error in each band, over mixtures and talkers."""
+        """Mean ILD error in each band, over mixtures and sources."""
         edges = ild_bands(self.fs)
         errors = np.concatenate(self._bands, axis=1)
         known = ~np.isnan(errors)
@@ -304,7 +304,7 @@ def _check_shapes(ids, signals):
 
 
 def _smallest_angles(azimuths, elevations, number):
-    """Smallest angle between two talkers of each mixture, degrees."""
+    """Smallest angle between two sources of each mixture, degrees."""
     azimuths = torch.from_numpy(to_float64(azimuths, "azimuths", 2))
     if elevations is None:
         elevations = torch.zeros_like(azimuths)

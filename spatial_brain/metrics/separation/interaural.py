@@ -1,11 +1,11 @@
-"""Are talkers heard from where they were? Errors of interaural cues.
+"""Errors of the interaural cues of separated sources.
 
-Time differences (ITD) are positive where the left ear hears later, level
-differences (ILD) where the left ear hears louder.
+Time differences (ITD) are positive where the left ear is later, level
+differences (ILD) where the left ear is louder.
 
-For comparison with published figures only (speechbrain,
-recipes/BinauralWSJ0Mix): each number is counted in an order of the talkers of
-its own, and delays are whole samples.
+Functions called ``compat_...`` are for comparison with published figures only
+(speechbrain, recipes/BinauralWSJ0Mix): each number is counted in an order of
+the sources of its own, and delays are whole samples.
 """
 
 import numpy as np
@@ -48,12 +48,12 @@ LAG_RATE, MARGIN = 128000, 32
 def interaural_errors(
     estimate, reference, fs, *, lengths=None, permutation=None, compat=False
 ):
-    """Errors of the interaural cues of separated talkers.
+    """Errors of the interaural cues of separated sources.
 
     Arguments
     ---------
     estimate : torch.Tensor or array
-        Separated talkers [batch, time, 2 (left, right), source], in any
+        Separated sources [batch, time, 2 (left, right), source], in any
         order; or one mixture, without the batch dimension.
     reference : torch.Tensor or array
         Same shape.
@@ -66,7 +66,7 @@ def interaural_errors(
         references; default: ``best_permutation``, by SNR.
     compat : bool
         Whether to count as the original recipe does; see
-        ``separation_compat.compat_interaural_errors``.
+        ``compat_interaural_errors``.
 
     Returns
     -------
@@ -110,15 +110,15 @@ def interaural_errors(
             if permutation is None
             else np.asarray(permutation[k])
         )
-        talkers = [
-            _talker_cues(
+        sources = [
+            _source_cues(
                 item["estimate"][..., i], item["reference"][..., j], fs
             )
             for j, i in enumerate(order)
         ]
         result = {
-            name: np.array([cues[name] for cues in talkers])
-            for name in talkers[0]
+            name: np.array([cues[name] for cues in sources])
+            for name in sources[0]
         }
         results.append({**result, "permutation": order})
     if single:
@@ -126,10 +126,10 @@ def interaural_errors(
     return {name: np.stack([r[name] for r in results]) for name in results[0]}
 
 
-def _talker_cues(estimate, reference, fs):
+def _source_cues(estimate, reference, fs):
     """Cues and their errors of one source; NaN where an ear is silent."""
-    estimate = _two_ears(estimate, "estimate")
-    reference = _two_ears(reference, "reference")
+    estimate = _check_binaural(estimate, "estimate")
+    reference = _check_binaural(reference, "reference")
     active = _active_samples(reference, fs)
     energy = (estimate[active] ** 2).sum(0)
     wanted = (reference[active] ** 2).sum(0)
@@ -159,9 +159,9 @@ def interaural_time_difference(waveform, fs, active=None):
     """Delay between the ears, far finer than a sample.
 
     Where the normalised cross-correlation of the ears below 1.5 kHz is
-    largest, within 1 ms. For talkers rendered with measured responses this
+    largest, within 1 ms. For sources rendered with measured responses this
     is steadier than GCC-PHAT: PHAT weighs all frequencies alike, those
-    without speech too, so that a rest of the other talker can move its peak
+    without speech too, so that a rest of the other source can move its peak
     by hundreds of microseconds; here the shift grows with that rest. The
     correlation takes the left ear's active samples with whatever the right
     ear has around them, and is normalised at each lag, so that a mere delay
@@ -186,7 +186,7 @@ def interaural_time_difference(waveform, fs, active=None):
     Raises
     ------
     ValueError
-        If the waveform does not have two ears or is not finite.
+        If the waveform is not binaural or is not finite.
 
     Example
     -------
@@ -195,7 +195,7 @@ def interaural_time_difference(waveform, fs, active=None):
     >>> round(interaural_time_difference(pair, 8000))
     375
     """
-    waveform = _two_ears(waveform, "waveform")
+    waveform = _check_binaural(waveform, "waveform")
     if active is None:
         active = _active_samples(waveform, fs)
     time, search = len(waveform), int(np.ceil(MAX_ITD * fs)) + MARGIN
@@ -306,14 +306,14 @@ def _level_differences(estimate, reference, fs):
 
     Returns two arrays [band], dB, NaN in bands without speech.
     """
-    wanted, heard = _band_energies(reference, fs), _band_energies(estimate, fs)
+    found, wanted = _band_energies(estimate, fs), _band_energies(reference, fs)
     loudness = wanted.sum(2)
     loudest = loudness.max(0)
     active = loudness > loudest * 10 ** (-BAND_RANGE / 10)
     audible = loudest > loudest.max() * 10 ** (-AUDIBLE_RANGE / 10)
     floor = 1e-6 * (active * loudness).sum(0)
     levels = []
-    for energies in (heard, wanted):
+    for energies in (found, wanted):
         total = (active[..., None] * energies).sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
             total = 10 * np.log10(np.maximum(total, floor[:, None]))
@@ -321,12 +321,12 @@ def _level_differences(estimate, reference, fs):
     return tuple(levels)
 
 
-def _two_ears(waveform, name):
+def _check_binaural(waveform, name):
     """A checked signal [time, 2]."""
     waveform = to_float64(waveform, name, 2)
     if waveform.shape[1] != 2:
         raise ValueError(
-            f"{name} must have two ears [time, 2], got {waveform.shape}"
+            f"{name} must be binaural [time, 2], got {waveform.shape}"
         )
     return waveform
 
@@ -336,7 +336,7 @@ def compat_interaural_errors(estimate, reference, fs):
 
     ITD: lag of the largest absolute GCC-PHAT of the whole utterance, in
     whole samples, not bounded. ILD: ratio of the energies of the ears. Mean
-    over talkers, in the given or the reversed order, whichever is smaller -
+    over sources, in the given or the reversed order, whichever is smaller -
     for each cue on its own. The delays are those of pyroomacoustics'
     ``tdoa``.
 
@@ -367,11 +367,11 @@ def compat_interaural_errors(estimate, reference, fs):
     ]
     errors = {}
     for name, cue in (
-        ("delta_ITD", lambda talker: _compat_itd(talker, fs)),
+        ("delta_ITD", lambda source: _compat_itd(source, fs)),
         ("delta_ILD", _compat_ild),
     ):
         found, wanted = (
-            np.array([cue(talker) for talker in talkers]) for talkers in signals
+            np.array([cue(source) for source in sources]) for sources in signals
         )
         errors[name] = min(
             np.abs(wanted - order).mean() for order in (found, found[::-1])
@@ -382,7 +382,7 @@ def compat_interaural_errors(estimate, reference, fs):
 def compat_snr(estimate, reference):
     """SNR as the original recipe counts it: that of its loss.
 
-    Mean over ears and talkers, in the best order, with 1e-8 added to the
+    Mean over ears and sources, in the best order, with 1e-8 added to the
     energies.
 
     Arguments
@@ -415,10 +415,10 @@ def compat_snr(estimate, reference):
     return float(pairs[linear_sum_assignment(pairs, maximize=True)].mean())
 
 
-def _compat_itd(talker, fs):
+def _compat_itd(source, fs):
     """ITD of the original recipe, microseconds; in silence its smallest lag."""
-    size = 2 * len(talker)
-    spectrum = np.fft.rfft(talker.astype(np.float32), size, axis=0)
+    size = 2 * len(source)
+    spectrum = np.fft.rfft(source.astype(np.float32), size, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         spectrum = spectrum / np.abs(spectrum)
     correlation = np.fft.irfft(spectrum[:, 0] * spectrum[:, 1].conj(), size)
@@ -427,7 +427,7 @@ def _compat_itd(talker, fs):
     return float((np.argmax(np.abs(lags)) - reach) / fs * 1e6)
 
 
-def _compat_ild(talker):
+def _compat_ild(source):
     """ILD of the original recipe, dB, of a source [time, 2 (left, right)]."""
-    left, right = (talker**2).sum(0)
+    left, right = (source**2).sum(0)
     return float(10 * np.log10(left / (right + EPS) + EPS))

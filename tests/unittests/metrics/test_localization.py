@@ -178,7 +178,7 @@ def test_summary_equals_direct_numbers():
         expected = (direct <= limit).mean()
         assert summary[f"accuracy_{limit}"] == pytest.approx(expected)
     assert (summary["num_mixtures"], summary["num_talkers"]) == (40, 80)
-    # By mixture and by talker.
+    # By mixture and by source.
     chosen = (t60 >= 0.4) & (t60 < 0.5)
     part = summary["by"]["t60"]["0.4 to 0.5"]
     assert part["mae"] == pytest.approx(direct[chosen].mean())

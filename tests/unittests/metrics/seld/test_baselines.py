@@ -1,4 +1,4 @@
-"""The best constant answer, and answers of rotated scenes."""
+"""The best constant prediction, and predictions of rotated scenes."""
 
 import itertools
 
@@ -39,10 +39,10 @@ def scene(rng, num_frames=50):
     )
 
 
-def score(references, answer):
+def score(references, prediction):
     scores = SELDScores(3, average="micro")
     for table in references:
-        estimate = repeat_prediction(answer, table.num_frames)
+        estimate = repeat_prediction(prediction, table.num_frames)
         scores.append(table, estimate, num_frames=table.num_frames)
     return scores.compute()["SELD"]
 
@@ -70,43 +70,45 @@ def test_silence_where_nothing_sounds():
 
 
 def test_repeated_answer():
-    answer = EventTable([0, 0], [2, 0], [10.0, -20.0], [5.0, 0.0])
-    table = repeat_prediction(answer, 3)
+    prediction = EventTable([0, 0], [2, 0], [10.0, -20.0], [5.0, 0.0])
+    table = repeat_prediction(prediction, 3)
     assert table.frame.tolist() == [0, 0, 1, 1, 2, 2]
     assert table.label.tolist() == [2, 0] * 3
     assert table.num_frames == 3
 
 
 def test_clips_come_one_after_the_other():
-    answers = ClipPredictions("accdoa", 10, threshold=0.5)
+    predictions = ClipPredictions("accdoa", 10, threshold=0.5)
     loud, silent = torch.zeros(10, 6), torch.zeros(10, 6)
     loud[:, 0] = 1.0  # class 0, front
     for part, last in ((loud, False), (silent, False), (loud, True)):
-        answers.append("a", {"accdoa": part}, 24, last)
-    answers.append("b", {"accdoa": silent}, 7, True)
+        predictions.append("a", {"accdoa": part}, 24, last)
+    predictions.append("b", {"accdoa": silent}, 7, True)
     expected = [*range(10), *range(20, 24)]
-    assert answers.events["a"].frame.tolist() == expected
-    assert len(answers.events["b"]) == 0
-    assert answers.events["b"].num_frames == 7
+    assert predictions.events["a"].frame.tolist() == expected
+    assert len(predictions.events["b"]) == 0
+    assert predictions.events["b"].num_frames == 7
 
 
 @pytest.mark.parametrize("number", [16, 48])
 def test_rotations_average_what_is_not_equivariant(number):
     weight = torch.randn(4, 6)
 
-    def answer(waveform):
+    def prediction(waveform):
         return {"accdoa": waveform @ weight}
 
     waveform = torch.randn(2, 5, 4)
-    outputs = rotated_outputs(answer, waveform, "accdoa", number)["accdoa"]
+    outputs = rotated_outputs(prediction, waveform, "accdoa", number)["accdoa"]
     # The mean over a group commutes with its members.
     pattern = foa_patterns(number)[5]
     turned = rotated_outputs(
-        answer, rotate_foa(waveform, pattern), "accdoa", number
+        prediction, rotate_foa(waveform, pattern), "accdoa", number
     )
     back = rotate_outputs(turned, "accdoa", pattern, inverse=True)["accdoa"]
     assert torch.allclose(back, outputs, atol=1e-5)
-    assert not torch.allclose(outputs, answer(waveform)["accdoa"], atol=1e-2)
+    assert not torch.allclose(
+        outputs, prediction(waveform)["accdoa"], atol=1e-2
+    )
 
 
 @pytest.mark.parametrize(
