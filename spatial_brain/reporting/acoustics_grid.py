@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from spatial_brain.metrics.room_acoustics import TASKS, find_quantity
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.report import Report
 from spatial_brain.reporting.room_acoustics import error_by_rooms
 
@@ -267,5 +266,5 @@ def grid_report(
             f"Mean absolute error of the {TASKS[task].label}, ± deviation "
             f"over trials; trials a cell: {', '.join(map(str, trials))}.",
         )
-    add_run(report, Path(path).parent)
+    report.add_run(Path(path).parent)
     return report.write(path)

@@ -4,32 +4,31 @@ Directions are degrees in [0, 180] from the +x end of an array's axis. Every
 function returns a ``matplotlib.figure.Figure``.
 """
 
-import platform
-import re
 from pathlib import Path
 
 import numpy as np
-import speechbrain
-import torch
 
 from spatial_brain.metrics.localization import LocalizationErrors
 from spatial_brain.reporting.plots import (
     FAINT,
     INK,
+    MANY_POINTS,
     MARKERS,
     PALETTE,
     RULE,
+    condition_text,
     cumulative_error,
     finish,
     grouped_bars,
     new_figure,
     style,
-    training_curves,
 )
-from spatial_brain.reporting.report import Report
+from spatial_brain.reporting.report import (
+    Report,
+    check_results,
+    interval_text,
+)
 
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
 METHODS = {
     "network": "network",
     "gcc_phat": "GCC-PHAT",
@@ -286,22 +285,16 @@ def localization_report(
     >>> "GCC-PHAT" in path.read_text()
     True
     """
-    if "network" not in metrics or not rows:
-        raise ValueError(
-            "a report needs metrics of the 'network' and rows of the test "
-            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
-        )
+    check_results(metrics, rows)
     folder = Path(output_folder)
     report = Report(title, subtitle)
     _add_results(report, metrics, len(rows))
     if notes:
         report.add_text(notes)
     _add_accuracy(report, rows)
-    if records:
-        report.add_section("Training")
-        report.add_figures(training_curves(records))
+    report.add_training(records)
     _add_examples(report, rows)
-    add_run(report, folder)
+    report.add_run(folder)
     return report.write(folder / "report.html")
 
 
@@ -357,7 +350,7 @@ def _add_results(report, metrics, num_mixtures):
         ]
         rows.append([METHODS.get(method, method), *cells])
         if intervals:
-            rows[-1].append(_interval(values))
+            rows[-1].append(interval_text(values, "mae"))
     report.add_section("Results")
     report.add_table(
         [*header, "95 % interval"] if intervals else header,
@@ -366,13 +359,6 @@ def _add_results(report, metrics, num_mixtures):
         "after optimal assignment of answers to talkers.",
         emphasis=list(metrics).index("network"),
     )
-
-
-def _interval(values):
-    """Confidence interval of the mean error as text."""
-    if "mae_low" not in values:
-        return None
-    return f"{values['mae_low']:.2f} to {values['mae_high']:.2f}"
 
 
 def _add_accuracy(report, rows):
@@ -435,7 +421,8 @@ def _add_examples(report, rows):
         estimates = {name: row[key] for key, name in methods.items()}
         figures.append(half_plane(row["reference"], estimates))
         captions.append(
-            f"{row['id']}: error {error[index]:.1f}°" + _conditions(row)
+            f"{row['id']}: error {error[index]:.1f}°"
+            + condition_text(row, ("t60", "distance", "snr"))
         )
     report.add_section("Examples")
     report.add_text(
@@ -463,66 +450,3 @@ def _add_examples(report, rows):
 def _degrees(angles):
     """Directions as text, ascending."""
     return ", ".join(f"{angle:.0f}" for angle in sorted(angles))
-
-
-def _conditions(row):
-    """Conditions of a mixture for a caption."""
-    parts = [
-        f"{name} {float(np.mean(row[key])):.{digits}f} {unit}"
-        for key, name, unit, digits in (
-            ("t60", "T60", "s", 2),
-            ("distance", "distance", "m", 1),
-            ("snr", "SNR", "dB", 0),
-        )
-        if row.get(key) is not None
-    ]
-    return "".join(f", {part}" for part in parts)
-
-
-def add_run(report, folder):
-    """Add how a run was made: command, machine, hyper-parameters.
-
-    Arguments
-    ---------
-    report : Report
-        Receives the section "The run".
-    folder : str or Path
-        Output folder with ``command.txt``, ``hyperparams.yaml`` and
-        ``env.log``, as far as there are such files.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> _ = (folder / "hyperparams.yaml").write_text("seed: 7")
-    >>> report = Report("A run")
-    >>> add_run(report, folder)
-    >>> "<dt>seed</dt><dd>7</dd>" in report.write(folder / "a.html").read_text()
-    True
-    """
-    texts = {}
-    for name in ("command.txt", "hyperparams.yaml", "env.log"):
-        path = Path(folder) / name
-        if path.is_file():
-            texts[name] = path.read_text(encoding="utf-8", errors="replace")
-    seed = re.search(
-        r"^seed: *(\d+)", texts.get("hyperparams.yaml", ""), re.MULTILINE
-    )
-    gpu = torch.cuda.is_available()
-    report.add_section("The run")
-    if "command.txt" in texts:
-        report.add_text("The command that made this run, and makes it again:")
-        report.add_code(texts["command.txt"])
-    report.add_values(
-        {
-            "seed": seed.group(1) if seed else "not recorded",
-            "device": torch.cuda.get_device_name() if gpu else "CPU",
-            "system": platform.platform(),
-            "Python": platform.python_version(),
-            "PyTorch": torch.__version__,
-            "SpeechBrain": speechbrain.__version__,
-        }
-    )
-    if "hyperparams.yaml" in texts:
-        report.add_code(texts["hyperparams.yaml"], "Hyper-parameters")
-    if "env.log" in texts:
-        report.add_code(texts["env.log"], "Installed packages")

@@ -6,20 +6,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.plots import (
-    CONDITION_LABELS,
+    DYNAMIC_RANGE,
+    MANY_POINTS,
     PALETTE,
+    condition_text,
     new_figure,
     style,
-    training_curves,
 )
 from spatial_brain.reporting.report import Report
-
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
-# Levels below the loudest one that a spectrogram shows, dB.
-DYNAMIC_RANGE = 60.0
 
 
 def reconstruction(features, prediction, masked_frames, masked_channel):
@@ -282,12 +277,10 @@ def pretext_report(
     _add_losses(report, metrics)
     if notes:
         report.add_text(notes)
-    if records:
-        report.add_section("Training")
-        report.add_figures(training_curves(records))
+    report.add_training(records)
     if examples:
         _add_reconstructions(report, examples, fs)
-    add_run(report, folder)
+    report.add_run(folder)
     return report.write(Path(folder) / "report.html")
 
 
@@ -354,17 +347,8 @@ def _add_reconstructions(report, examples, fs):
                 example["masked_frames"],
                 int(example["masked_channel"]),
             ),
-            f"{example['name']}{_conditions(example)}; channel "
+            f"{example['name']}{condition_text(example)}; channel "
             f"{int(example['masked_channel'])} is hidden",
         )
         for name, waveform in example.get("sounds", {}).items():
             report.add_audio(waveform, fs, f"{example['name']}: {name}")
-
-
-def _conditions(row):
-    """Conditions of a signal for a caption."""
-    return "".join(
-        f", {name} {float(row[key]):.{digits}f} {unit}"
-        for key, (name, unit, digits) in CONDITION_LABELS.items()
-        if row.get(key) is not None
-    )

@@ -3,18 +3,21 @@
 import base64
 import io
 import os
+import platform
+import re
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import speechbrain
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from torchaudio.functional import resample
 
 from spatial_brain import __version__
-from spatial_brain.reporting.plots import figure_to_svg
+from spatial_brain.reporting.plots import figure_to_svg, training_curves
 
 MAX_RATE = 16000
 PEAK = 0.7
@@ -315,6 +318,75 @@ class Report:
         """
         return self._add("code", text=text.strip(), summary=summary)
 
+    def add_training(self, records):
+        """Add learning curves, if there are any.
+
+        Arguments
+        ---------
+        records : list of dict
+            One an epoch, as ``read_train_log`` gives them.
+
+        Returns
+        -------
+        Report
+            This report.
+        """
+        if records:
+            self.add_section("Training")
+            self.add_figures(training_curves(records))
+        return self
+
+    def add_run(self, folder):
+        """Add how a run was made: command, machine, hyper-parameters.
+
+        Arguments
+        ---------
+        folder : str or Path
+            Output folder with ``command.txt``, ``hyperparams.yaml`` and
+            ``env.log``, as far as there are such files.
+
+        Returns
+        -------
+        Report
+            This report.
+
+        Example
+        -------
+        >>> folder = getfixture("tmp_path")
+        >>> _ = (folder / "hyperparams.yaml").write_text("seed: 7")
+        >>> path = Report("A run").add_run(folder).write(folder / "a.html")
+        >>> "<dt>seed</dt><dd>7</dd>" in path.read_text()
+        True
+        """
+        texts = {}
+        for name in ("command.txt", "hyperparams.yaml", "env.log"):
+            path = Path(folder) / name
+            if path.is_file():
+                texts[name] = path.read_text(encoding="utf-8", errors="replace")
+        seed = re.search(
+            r"^seed: *(\d+)", texts.get("hyperparams.yaml", ""), re.MULTILINE
+        )
+        gpu = torch.cuda.is_available()
+        self.add_section("The run")
+        if "command.txt" in texts:
+            self.add_text("The command that made this run, and makes it again:")
+            self.add_code(texts["command.txt"])
+        self.add_values(
+            {
+                "seed": seed.group(1) if seed else "not recorded",
+                "device": torch.cuda.get_device_name() if gpu else "CPU",
+                "system": platform.platform(),
+                "Python": platform.python_version(),
+                "PyTorch": torch.__version__,
+                "SpeechBrain": speechbrain.__version__,
+            }
+        )
+        if "hyperparams.yaml" in texts:
+            self.add_code(texts["hyperparams.yaml"], "Hyper-parameters")
+        if "env.log" in texts:
+            self.add_code(texts["env.log"], "Installed packages")
+        return self
+
     def write(self, path):
         """Write the page, complete or not at all.
 
@@ -397,6 +469,60 @@ def _sound(samples, fs, caption):
 def _data_uri(kind, content):
     """A file inside the page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def check_results(metrics, rows):
+    """Check that there is something to report.
+
+    Arguments
+    ---------
+    metrics : dict
+        Method to its numbers.
+    rows : list of dict
+        One an item of the test set.
+
+    Raises
+    ------
+    ValueError
+        If there are no numbers of the network, or no rows.
+
+    Example
+    -------
+    >>> check_results({"network": {"mae": 1.0}}, [{"id": "a"}])
+    """
+    if "network" not in metrics or not rows:
+        raise ValueError(
+            "a report needs metrics of the 'network' and rows of the test "
+            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
+        )
+
+
+def interval_text(values, metric, digits=2):
+    """The 95 % interval of a metric as text.
+
+    Arguments
+    ---------
+    values : dict
+        With ``<metric>_low`` and ``<metric>_high``.
+    metric : str
+        Its name.
+    digits : int
+        Decimal places.
+
+    Returns
+    -------
+    str or None
+        None if there is no interval.
+
+    Example
+    -------
+    >>> interval_text({"mae": 3.0, "mae_low": 2.5, "mae_high": 3.4}, "mae", 1)
+    '2.5 to 3.4'
+    """
+    if f"{metric}_low" not in values:
+        return None
+    low, high = values[f"{metric}_low"], values[f"{metric}_high"]
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def read_train_log(path):

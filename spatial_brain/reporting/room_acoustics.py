@@ -6,23 +6,24 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from spatial_brain.metrics.room_acoustics import find_quantity
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.plots import (
     CONDITION_LABELS,
     FAINT,
+    MANY_POINTS,
     MARKERS,
     PALETTE,
     RULE,
     finish,
     new_figure,
     style,
-    training_curves,
 )
 from spatial_brain.reporting.pretext import embedding_picture
-from spatial_brain.reporting.report import Report
+from spatial_brain.reporting.report import (
+    Report,
+    check_results,
+    interval_text,
+)
 
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
 METHODS = {
     "network": "network",
     "best": "network of the best epoch",
@@ -56,10 +57,10 @@ def _value_scatter(reference, estimate, task, label="network"):
             linewidths=0,
             rasterized=len(reference) > MANY_POINTS,
         )
-        unit = _with_unit(task)
+        quantity = _with_unit(task, find_quantity(task).unit)
         axes.set(
-            xlabel=f"true {unit}",
-            ylabel=f"estimated {unit}",
+            xlabel=f"true {quantity}",
+            ylabel=f"estimated {quantity}",
             xlim=ends,
             ylim=ends,
             aspect="equal",
@@ -212,24 +213,21 @@ def tracks_over_time(found, spacing=None):
             for window in np.flatnonzero(one.silent):
                 ends = one.starts[window], one.stops[window]
                 axes.axvspan(*ends, color=RULE, lw=0, zorder=0)
-            unit = f", {track.unit}" if track.unit else ""
-            axes.set_ylabel(track.name + unit)
+            axes.set_ylabel(_with_unit(track.name, track.unit))
         axes.set(xlabel="time, s", xlim=(0, found[0].duration))
         panels[0, 0].set_title("Acoustics over time: median and quartiles")
         figure.align_ylabels(panels)
     return figure
 
 
-def _with_unit(task):
-    """Short name of a task with its unit."""
-    unit = find_quantity(task).unit
-    return f"{task}, {unit}" if unit else task
+def _with_unit(name, unit):
+    """A name with its unit, if it has one."""
+    return f"{name}, {unit}" if unit else name
 
 
 def _error_label(task):
     """Name of an axis of errors."""
-    unit = find_quantity(task).unit
-    return f"mean error, {unit}" if unit else "mean error"
+    return _with_unit("mean error", find_quantity(task).unit)
 
 
 def downstream_report(
@@ -298,11 +296,7 @@ def downstream_report(
     True
     """
     quantity = find_quantity(task)
-    if "network" not in metrics or not rows:
-        raise ValueError(
-            "a report needs metrics of the 'network' and rows of the test "
-            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
-        )
+    check_results(metrics, rows)
     if embeddings is not None and len(embeddings) != len(rows):
         raise ValueError(f"{len(embeddings)} embeddings for {len(rows)} rows")
     name = quantity.name
@@ -311,13 +305,11 @@ def downstream_report(
     if notes:
         report.add_text(notes)
     _add_accuracy(report, task, metrics, rows)
-    if records:
-        report.add_section("Training")
-        report.add_figures(training_curves(records))
+    report.add_training(records)
     if embeddings is not None:
         _add_embeddings(report, task, embeddings, embedding_method, rows)
     _add_worst(report, quantity, metrics, rows)
-    add_run(report, folder)
+    report.add_run(folder)
     return report.write(Path(folder) / "report.html")
 
 
@@ -332,16 +324,12 @@ def _add_results(report, metrics, quantity, num_examples):
         )
     table = []
     for method, values in metrics.items():
-        interval = None
-        if "mae_low" in values:
-            low, high = values["mae_low"], values["mae_high"]
-            interval = f"{low:.{digits}f} to {high:.{digits}f}"
         correlation = values.get("correlation")
         table.append(
             [
                 METHODS.get(method, method),
                 values["mae"],
-                interval,
+                interval_text(values, "mae", digits),
                 values.get("median"),
                 values.get("rmse"),
                 values.get("bias"),
@@ -349,8 +337,7 @@ def _add_results(report, metrics, quantity, num_examples):
             ]
         )
     heads = ["mean error", "95 % interval", "median", "RMSE", "bias"]
-    if unit:
-        heads = [f"{head}, {unit}" for head in heads]
+    heads = [_with_unit(head, unit) for head in heads]
     report.add_section("Results")
     report.add_table(
         ["method", *heads, "correlation"],
@@ -399,11 +386,10 @@ def _add_accuracy(report, task, metrics, rows):
 
 def _add_embeddings(report, task, embeddings, method, rows):
     """Add embeddings coloured by the label and by conditions."""
-    unit = find_quantity(task).unit
-    labels = {f"{task}, {unit}" if unit else task: "reference"}
+    labels = {_with_unit(task, find_quantity(task).unit): "reference"}
     for key, (name, unit, _) in CONDITION_LABELS.items():
         if name != task and all(row.get(key) is not None for row in rows):
-            labels[f"{name}, {unit}"] = key
+            labels[_with_unit(name, unit)] = key
     report.add_section("Embeddings")
     report.add_text(
         "What the head hears of each test signal, laid into the plane. "
@@ -442,10 +428,7 @@ def _add_worst(report, quantity, metrics, rows):
             "network",
             *(METHODS.get(key, key) for key in methods),
             "error",
-            *(
-                f"{CONDITION_LABELS[key][0]}, {CONDITION_LABELS[key][1]}"
-                for key in conditions
-            ),
+            *(_with_unit(*CONDITION_LABELS[key][:2]) for key in conditions),
         ],
         [
             [

@@ -12,10 +12,10 @@ from spatial_brain.metrics.seld.matching import (
     group_rows,
     match,
 )
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.plots import (
     FAINT,
     INK,
+    MANY_POINTS,
     MARKERS,
     PALETTE,
     grouped_bars,
@@ -38,8 +38,6 @@ ERROR_LIMITS = (20, 40, 60, 120, 180)
 _OTHER_CLASS = 1e4
 # The most frequent classes have a colour and a sign of their own.
 MAX_SHOWN_CLASSES = 12
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
 OTHERS = "other classes"
 METHODS = {
     "network": "network",
@@ -472,7 +470,7 @@ def seld_report(
         report.add_figures(_curves(train_log))
     if clips:
         _add_clips(report, clips, class_names)
-    add_run(report, folder)
+    report.add_run(folder)
     return report.write(Path(folder) / "report.html")
 
 

@@ -9,24 +9,24 @@ from spatial_brain.metrics.separation.signals import (
     best_permutation,
     to_float64,
 )
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.plots import (
+    DYNAMIC_RANGE,
     FAINT,
+    MANY_POINTS,
     MARKERS,
     PALETTE,
     finish,
     line_plot,
     new_figure,
     style,
-    training_curves,
 )
-from spatial_brain.reporting.report import Report
+from spatial_brain.reporting.report import (
+    Report,
+    check_results,
+    interval_text,
+)
 
-# Levels below the loudest one that a spectrogram shows, dB.
-DYNAMIC_RANGE = 60.0
 WINDOW = 0.032
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
 # Ranges of the angle with equally many mixtures, at most, and the smallest
 # number of mixtures in one.
 MAX_RANGES, MIN_MIXTURES = 8, 5
@@ -306,24 +306,18 @@ def separation_report(
     >>> "SNR improvement" in path.read_text()
     True
     """
-    if "network" not in metrics or not rows:
-        raise ValueError(
-            "a report needs metrics of the 'network' and rows of the test "
-            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
-        )
+    check_results(metrics, rows)
     report = Report(title, subtitle)
     _add_results(report, metrics)
     if notes:
         report.add_text(notes)
     _add_cues(report, metrics["network"], rows)
     _add_conditions(report, metrics["network"], rows)
-    if records:
-        report.add_section("Training")
-        report.add_figures(training_curves(records))
+    report.add_training(records)
     if examples:
         _add_examples(report, examples)
     _add_worst(report, rows)
-    add_run(report, output_folder)
+    report.add_run(output_folder)
     return report.write(Path(output_folder) / "report.html")
 
 
@@ -352,7 +346,11 @@ def _add_results(report, metrics):
     report.add_table(
         ["method", *(COLUMNS[name][0] for name in known), "95 % of SNRi"],
         [
-            [method, *(values.get(name) for name in known), _interval(values)]
+            [
+                method,
+                *(values.get(name) for name in known),
+                interval_text(values, "snr_i"),
+            ]
             for method, values in lines
         ],
         f"{network['num_mixtures']} test mixtures, {network['num_talkers']} "
@@ -370,13 +368,6 @@ def _add_results(report, metrics):
             "Talkers without a value, in the reference or in the answer "
             f"silent, which the means leave out: {'; '.join(missing)}."
         )
-
-
-def _interval(values):
-    """Confidence interval of the SNR improvement as text."""
-    if "snr_i_low" not in values:
-        return None
-    return f"{values['snr_i_low']:.2f} to {values['snr_i_high']:.2f}"
 
 
 def _means(rows, key):

@@ -1,12 +1,11 @@
 """Reports and pictures of pre-training, of one task, and of the grid."""
 
 import math
-import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+from pages import Page
 
 from spatial_brain.metrics.room_acoustics import AcousticErrors, training_mean
 from spatial_brain.reporting.acoustics_grid import (
@@ -27,39 +26,14 @@ from spatial_brain.reporting.room_acoustics import (
     downstream_report,
 )
 
-VOID = {"meta", "img", "br", "link", "hr"}
 RECORDS = [
     {"epoch": k, "lr": 1e-3, "train loss": 2 / k, "valid loss": 2.1 / k}
     for k in range(1, 5)
 ]
 
 
-class Page(HTMLParser):
-    """Checks that elements are closed in order, and collects text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.text, self.links = [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in VOID:
-            self.open.append(tag)
-        self.links += [v for k, v in attrs if k in ("src", "href")]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
 def read(path):
-    page = Page(path.read_text(encoding="utf-8"))
-    # One file which needs nothing else.
-    assert all(re.match("#|data:", link) for link in page.links)
-    return " ".join(" ".join(page.text).split())
+    return Page(path.read_text(encoding="utf-8")).text
 
 
 def speech_like(bins=32, frames=40, seed=0):
