@@ -94,25 +94,26 @@ def _grid_table(cells, task):
     mine = [cell for cell in cells if cell["task"] == task]
     modes = list(dict.fromkeys(cell["mode"] for cell in mine))
     numbers = sorted({cell["num_rooms"] for cell in mine} - {None})
-    told = {
-        (cell["mode"], cell["num_rooms"]): _told(cell, task) for cell in mine
+    texts = {
+        (cell["mode"], cell["num_rooms"]): _cell_text(cell, task)
+        for cell in mine
     }
     rows = []
     for number in numbers or [None]:
         cells_of_row = [
-            told.get((mode, number), told.get((mode, None))) for mode in modes
+            texts.get((mode, number), texts.get((mode, None))) for mode in modes
         ]
         rows.append(["–" if number is None else str(number), *cells_of_row])
     return ["rooms", *(MODES.get(mode, mode) for mode in modes)], rows
 
 
-def _told(cell, task):
+def _cell_text(cell, task):
     """Mean and deviation as text."""
     digits = TASKS[task].digits
-    told = f"{cell['mae']:.{digits}f}"
+    text = f"{cell['mae']:.{digits}f}"
     if cell["deviation"] is not None:
-        told += f" ± {cell['deviation']:.{digits}f}"
-    return told
+        text += f" ± {cell['deviation']:.{digits}f}"
+    return text
 
 
 def format_grid(rows):

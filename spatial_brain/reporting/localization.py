@@ -1,7 +1,6 @@
-"""The report of a run that localises two talkers.
+"""The report of a run that localises two talkers, and its pictures.
 
-Directions are degrees in [0, 180] from the +x end of an array's axis. Every
-function returns a ``matplotlib.figure.Figure``.
+Directions are degrees in [0, 180] from the +x end of an array's axis.
 """
 
 from pathlib import Path
@@ -57,7 +56,7 @@ COLUMNS = {
     "accuracy_10": ("within 10°, %", 100),
     "accuracy_15": ("within 15°, %", 100),
 }
-# Told in words, or as an interval.
+# Shown in words, or as an interval.
 NO_COLUMN = ("num_mixtures", "num_talkers", "mae_low", "mae_high")
 NUM_EXAMPLES = 6
 NUM_TABLE_ROWS = 12
@@ -355,8 +354,8 @@ def _add_results(report, metrics, num_mixtures):
     report.add_table(
         [*header, "95 % interval"] if intervals else header,
         rows,
-        f"All methods heard the same {num_mixtures} test mixtures; errors "
-        "after optimal assignment of answers to talkers.",
+        f"All methods had the same {num_mixtures} test mixtures; errors "
+        "after optimal assignment of estimates to talkers.",
         emphasis=list(metrics).index("network"),
     )
 

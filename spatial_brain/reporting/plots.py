@@ -23,7 +23,7 @@ FAINT = "#69707d"
 RULE = "#d8dce4"
 PAPER = "#fdfdfe"
 
-# Told apart by people who see colours differently (Okabe and Ito), lightened
+# Distinct for people who see colours differently (Okabe and Ito), lightened
 # or darkened to be readable on white and on black.
 PALETTE = (
     "#2f78c4",  # blue

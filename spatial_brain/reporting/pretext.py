@@ -26,7 +26,7 @@ def reconstruction(features, prediction, masked_frames, masked_channel):
         Clean spectra of two microphones, [2, bin, frame, 2 (real,
         imaginary)], as ``PairSpectra`` gives them.
     prediction : torch.Tensor
-        What the network answers, same shape; only the masked frames of the
+        Output of the network, same shape; only the masked frames of the
         masked channel are shown.
     masked_frames : torch.Tensor
         Bool, [frame].
@@ -172,7 +172,7 @@ def embedding_picture(embeddings, labels, label_name, method="auto", seed=0):
     ValueError
         For another method, or fewer than three embeddings.
     ImportError
-        If t-SNE is asked for without scikit-learn.
+        For t-SNE without scikit-learn.
 
     Example
     -------
@@ -336,7 +336,7 @@ def _add_reconstructions(report, examples, fs):
     report.add_text(
         "Half of the frames of one channel are hidden. The network fills "
         "them in from the other channel and from what the remaining frames "
-        "tell of the room. Upper row: level; lower row: phase between the "
+        "hold of the room. Upper row: level; lower row: phase between the "
         "channels, which only a network that knows the room can get right."
     )
     for example in examples:

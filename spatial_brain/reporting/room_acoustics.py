@@ -342,8 +342,8 @@ def _add_results(report, metrics, quantity, num_examples):
     report.add_table(
         ["method", *heads, "correlation"],
         table,
-        f"All methods heard the same {num_examples} test signals; the "
-        "training mean hears nothing.",
+        f"All methods had the same {num_examples} test signals; the "
+        "training mean ignores them.",
         emphasis=list(metrics).index("network"),
         digits=digits,
     )
@@ -392,8 +392,8 @@ def _add_embeddings(report, task, embeddings, method, rows):
             labels[_with_unit(name, unit)] = key
     report.add_section("Embeddings")
     report.add_text(
-        "What the head hears of each test signal, laid into the plane. "
-        "Colours that run smoothly say that the quantity has been learned."
+        "The features of each test signal that the head gets, laid into the "
+        "plane. Where colours run smoothly, the quantity has been learned."
     )
     report.add_figures(
         [

@@ -43,7 +43,7 @@ METHODS = {
     "network": "network",
     "rotated": "network, mean over rotations",
     "untrained": "untrained network",
-    "constant": "best constant answer",
+    "constant": "best constant prediction",
 }
 # Score: heading, factor, decimal places.
 SCORES = {
@@ -233,7 +233,7 @@ def event_trajectories(
     -------
     matplotlib.figure.Figure
         Two pictures above each other; the twelve classes with the most frames
-        are told apart.
+        have looks of their own.
 
     Example
     -------
@@ -517,7 +517,7 @@ def _add_results(report, methods):
         if key in network and key != main:
             report.add_headline(_text(key, network[key]), f"{label}, network")
     report.add_section("Results")
-    told = [
+    settings = [
         f"{label}{network[key]}"
         for key, label in (
             ("metric", "metric "),
@@ -528,8 +528,8 @@ def _add_results(report, methods):
         if key in network
     ]
     caption = MEANING
-    if told:
-        caption += f" Scored with {', '.join(told)}."
+    if settings:
+        caption += f" Scored with {', '.join(settings)}."
     named = {METHODS.get(key, key): value for key, value in methods.items()}
     place = list(methods).index("network")
     _add_scores(report, "method", named, caption, place)

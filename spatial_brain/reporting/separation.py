@@ -1,4 +1,4 @@
-"""The report of a run that separates talkers for two ears."""
+"""The report of a run that separates talkers binaurally."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ COLUMNS = {
     "itd_error": ("ITD error, µs", 1),
     "ild_error": ("ILD error, dB", 2),
 }
-# Of the same quantities, what the original recipe calls them.
+# Names of the original recipe for the same quantities.
 COMPAT = {
     "snr_i": "snr_i",
     "snr": "snr",
@@ -87,9 +87,9 @@ def _level_spectrogram(signal, fs):
 def _separation_spectrograms(mixture, reference, estimate, fs, names=None):
     """One ear of a mixture, of its sources, and of what was separated."""
     reference, estimate = np.asarray(reference), np.asarray(estimate)
-    talkers = reference.shape[1]
+    sources = reference.shape[1]
     if names is None:
-        names = [f"talker {k + 1}" for k in range(talkers)]
+        names = [f"talker {k + 1}" for k in range(sources)]
     panels = [("mixture", np.asarray(mixture))]
     for k, name in enumerate(names):
         panels.append((name, reference[:, k]))
@@ -98,10 +98,10 @@ def _separation_spectrograms(mixture, reference, estimate, fs, names=None):
     # What was played sets the scale: a wild estimate must not darken it.
     loudest = max(level.max() for level in levels[:2])
     with style():
-        figure = new_figure(8.2, 2.1 * (talkers + 1))
-        grid = figure.add_gridspec(talkers + 1, 2)
+        figure = new_figure(8.2, 2.1 * (sources + 1))
+        grid = figure.add_gridspec(sources + 1, 2)
         places = [grid[0, :]]
-        places += [grid[1 + k, j] for k in range(talkers) for j in (0, 1)]
+        places += [grid[1 + k, j] for k in range(sources) for j in (0, 1)]
         for index, (place, level) in enumerate(
             zip(places, levels, strict=True)
         ):
@@ -253,7 +253,7 @@ def separation_report(
     records,
     rows,
     examples=(),
-    title="Talkers separated for two ears",
+    title="Binaural separation of talkers",
     subtitle=None,
     notes=None,
 ):
@@ -275,9 +275,10 @@ def separation_report(
     rows : list of dict
         Of the network, as ``SeparationErrors.rows`` gives them.
     examples : sequence of dict
-        Mixtures to see and hear: ``id``, ``mixture`` [time, 2], ``reference``
-        [time, 2, source], ``estimate`` (same shape, in any order), ``fs``,
-        and, if known, ``azimuths`` (degrees, + left, [source]).
+        Mixtures to show and to play: ``id``, ``mixture`` [time, 2],
+        ``reference`` [time, 2, source], ``estimate`` (same shape, in any
+        order), ``fs``, and, if known, ``azimuths`` (degrees, + left,
+        [source]).
     title : str
         Heading.
     subtitle : str, optional
@@ -298,9 +299,9 @@ def separation_report(
     Example
     -------
     >>> from spatial_brain.metrics.separation.errors import SeparationErrors
-    >>> talkers = np.random.default_rng(0).standard_normal((1, 4000, 2, 2))
+    >>> sources = np.random.default_rng(0).standard_normal((1, 4000, 2, 2))
     >>> errors = SeparationErrors(8000)
-    >>> errors.append(["a"], 0.9 * talkers, talkers, talkers.sum(-1))
+    >>> errors.append(["a"], 0.9 * sources, sources, sources.sum(-1))
     >>> path = separation_report(getfixture("tmp_path"),
     ...     {"network": errors.summarize()}, [], errors.rows())
     >>> "SNR improvement" in path.read_text()
@@ -365,19 +366,19 @@ def _add_results(report, metrics):
     ]
     if missing:
         report.add_text(
-            "Talkers without a value, in the reference or in the answer "
-            f"silent, which the means leave out: {'; '.join(missing)}."
+            "Talkers without a value, silent in the reference or in the "
+            f"estimate, which the means leave out: {'; '.join(missing)}."
         )
 
 
 def _means(rows, key):
-    """Mean over the talkers of each mixture; NaN if there is none."""
+    """Mean over the sources of each mixture; NaN if there is none."""
     known = [[value for value in row[key] if value == value] for row in rows]
     return np.array([np.mean(values or [np.nan]) for values in known])
 
 
 def _add_cues(report, network, rows):
-    """Add delays of all talkers, and errors of levels by frequency."""
+    """Add delays of all sources, and errors of levels by frequency."""
     report.add_section("Interaural cues")
     bands = dict(network["ild_error_by_band"])
     bands["network"] = bands.pop("estimate")
@@ -422,7 +423,7 @@ def _add_conditions(report, network, rows):
             figures,
             [
                 "Each point is a mixture; lines are means with 95 % intervals.",
-                *["The mixture: cues of what was heard before separation."] * 2,
+                *["The mixture: cues before separation."] * 2,
             ],
         )
     names = ("snr_i", "si_snr_i", "itd_error", "ild_error")

@@ -107,20 +107,20 @@ def test_reconstruction_shows_what_was_hidden(channel):
     figure = reconstruction(clean, prediction, hidden, channel)
     panels = [axes for axes in figure.axes if axes.images]
     assert len(panels) == 6
-    truth, masked, answer = (pixels(axes) for axes in panels[:3])
+    truth, masked, filled = (pixels(axes) for axes in panels[:3])
     energy = clean[channel].square().sum(-1).numpy()
     assert np.allclose(truth, 10 * np.log10(energy), atol=1e-3)
     hidden = hidden.numpy()
     assert np.isnan(masked[:, hidden]).all()
     assert np.array_equal(masked[:, ~hidden], truth[:, ~hidden])
-    assert np.allclose(answer[:, hidden], truth[:, hidden] + 20, atol=1e-3)
-    assert np.array_equal(answer[:, ~hidden], truth[:, ~hidden])
-    truth, masked, answer = (pixels(axes) for axes in panels[3:])
+    assert np.allclose(filled[:, hidden], truth[:, hidden] + 20, atol=1e-3)
+    assert np.array_equal(filled[:, ~hidden], truth[:, ~hidden])
+    truth, masked, filled = (pixels(axes) for axes in panels[3:])
     pair = torch.view_as_complex(clean)
     phase = torch.angle(pair[channel] * pair[1 - channel].conj())
     assert np.allclose(truth, torch.rad2deg(phase).numpy(), atol=1e-3)
     assert np.isnan(masked).all(0).tolist() == hidden.tolist()
-    turn = (answer - truth)[:, hidden] % 360
+    turn = (filled - truth)[:, hidden] % 360
     assert np.allclose(turn, 90, atol=1e-2)
 
 
@@ -139,7 +139,7 @@ def test_reconstruction_refuses_other_shapes():
 def downstream(task="TDOA", number=60):
     rng = np.random.default_rng(0)
     reference = rng.normal(0, 3, number)
-    answers = {
+    estimates = {
         "network": reference + rng.normal(0, 0.3, number),
         "training_mean": training_mean(reference, number),
         "gcc_phat": reference + rng.normal(0, 2, number),
@@ -150,16 +150,16 @@ def downstream(task="TDOA", number=60):
         "distance": rng.uniform(0.5, 6, number),
     }
     metrics = {}
-    for method, answer in answers.items():
+    for method, estimate in estimates.items():
         errors = AcousticErrors(task)
         errors.append(
-            [f"e{k}" for k in range(number)], answer, reference, **conditions
+            [f"e{k}" for k in range(number)], estimate, reference, **conditions
         )
         metrics[method] = errors.summarize(200)
         if method == "network":
             rows = errors.rows()
-    for row, answer in zip(rows, answers["gcc_phat"], strict=True):
-        row["gcc_phat"] = answer
+    for row, estimate in zip(rows, estimates["gcc_phat"], strict=True):
+        row["gcc_phat"] = estimate
     return metrics, rows
 
 
@@ -318,7 +318,7 @@ def test_grid_picture_has_a_line_a_mode():
     level = [line for line in axes.lines if line.get_label() == "training mean"]
     assert level[0].get_ydata() == [0.25, 0.25]
     assert grid_picture(cells, "TDOA") is None
-    # The mean of other training rooms is another answer.
+    # The mean of other training rooms is another number.
     known = [
         {"task": "T60", "mode": mode, "num_rooms": rooms, "mae": mae}
         for mode, rooms, mae in (

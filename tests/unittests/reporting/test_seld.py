@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from event_tracks import TRACKS, track
 from pages import Page
 
-from spatial_brain.dataio.events import EventTable
+from spatial_brain.dataio.events import EventTable, concatenate
 from spatial_brain.metrics.seld.scores import SELDScores
+from spatial_brain.reporting.plots import figure_to_svg
 from spatial_brain.reporting.report import Report
 from spatial_brain.reporting.seld import (
     MAX_CLASSES,
+    MAX_SHOWN_CLASSES,
     _class_confusion,
     _class_scores,
     _confusion_picture,
+    event_trajectories,
     seld_report,
 )
 from spatial_brain.simulation.ambisonics import encode_foa
@@ -206,7 +210,7 @@ def test_page_is_complete_and_self_contained(tmp_path):
     low, high = network["intervals"]["F"]
     assert f"{100 * low:.1f} to {100 * high:.1f}" in page.text
     for needed in (
-        "best constant answer",
+        "best constant prediction",
         "room0",
         "room1",
         "a & b",
@@ -246,7 +250,7 @@ def test_scores_of_a_log_share_a_picture(tmp_path):
     assert section.count("<figure") == 4
 
 
-def test_the_busiest_seconds_are_heard(tmp_path):
+def test_the_busiest_seconds_are_played(tmp_path):
     """A tone where events are, silence elsewhere."""
     fs, seconds = 8000, 30
     waveform = torch.zeros(fs * seconds, 4)
@@ -266,9 +270,9 @@ def test_the_busiest_seconds_are_heard(tmp_path):
     text = seld_report(tmp_path, **run).read_text(encoding="utf-8")
     assert "seconds 15.0 to 25.0" in text
     data = re.search(r'src="data:audio/flac;base64,([^"]*)"', text).group(1)
-    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))
-    assert rate == fs and len(heard) == 10 * fs
-    assert np.abs(heard - 0.7 * tone.numpy()).max() < 1e-3
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))
+    assert rate == fs and len(samples) == 10 * fs
+    assert np.abs(samples - 0.7 * tone.numpy()).max() < 1e-3
 
 
 def test_player_reduces_the_rate(tmp_path):
@@ -294,3 +298,52 @@ def test_table_with_decimals_of_each_column(tmp_path):
     report = Report("t").add_table(["a", "b"], [[1.0, 2.0]], digits=[0, 3])
     text = report.write(tmp_path / "t.html").read_text(encoding="utf-8")
     assert "<td>1</td><td>2.000</td>" in text
+
+
+def test_picture_shows_truth_and_estimate():
+    reference = concatenate(TRACKS, num_frames=80)
+    estimate = reference.select(reference.frame % 2 == 0)
+    names = ["dog", "male_speech", "bell"]
+    figure = event_trajectories(estimate, reference, class_names=names)
+    azimuth, elevation = figure.axes
+    assert azimuth.get_xlim() == (0, 8.0)
+    drawn = sum(len(part.get_offsets()) for part in azimuth.collections)
+    assert drawn == len(estimate)
+    assert len(azimuth.lines) == 3
+    # A line breaks between events, and where the azimuth passes 180 degrees.
+    dog = azimuth.lines[0].get_xydata()
+    assert np.isnan(dog[:, 1]).sum() == 3
+    fast = azimuth.lines[1].get_xydata()
+    steps = np.abs(np.diff(fast[:, 1]))
+    assert np.nanmax(steps) < 30
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["dog", "male speech", "bell", "truth", "found"]
+    assert figure_to_svg(figure).startswith("<svg")
+
+
+def test_lines_cover_their_frames():
+    figure = event_trajectories(
+        EventTable([], [], [], []), track(0, 3, 5, 10.0), duration=2.0
+    )
+    x = figure.axes[0].lines[0].get_xdata()
+    assert np.nanmin(x) == pytest.approx(0.3)
+    assert np.nanmax(x) == pytest.approx(0.5)
+    assert figure.axes[0].get_xlim() == (0, 2.0)
+
+
+def test_many_classes_and_none():
+    parts = [track(label, 0, 100 - label, label) for label in range(20)]
+    figure = event_trajectories(concatenate(parts))
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    shown = [f"class {label}" for label in range(MAX_SHOWN_CLASSES)]
+    assert texts == [*shown, "other classes"]
+    drawn = sum(len(p.get_offsets()) for p in figure.axes[0].collections)
+    assert drawn == sum(map(len, parts))
+    looks = {
+        (tuple(part.get_facecolor()[0]), part.get_paths()[0].vertices.tobytes())
+        for part in figure.axes[0].collections
+    }
+    assert len(looks) == MAX_SHOWN_CLASSES + 1
+    empty = event_trajectories(EventTable([], [], [], [], num_frames=50))
+    assert empty.axes[0].get_xlim() == (0, 5.0)
+    assert not empty.legends

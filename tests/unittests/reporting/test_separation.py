@@ -67,7 +67,7 @@ def cells(page):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Summary, example and page of a run, with a silent answer in it."""
+    """Summary, example and page of a run, with a silent estimate in it."""
     folder = tmp_path_factory.mktemp("run")
     errors, example = run_of()
     reference = example["reference"][None]
@@ -153,7 +153,7 @@ def test_players_keep_cues_levels_and_order(run):
     assert [fs for _, fs in sounds] == [FS] * 5
     reference, estimate = example["reference"], example["estimate"]
     expected = [example["mixture"]]
-    # The made-up network answers in reverse order.
+    # The made-up network estimates in reverse order.
     for k in range(2):
         expected += [reference[..., k], estimate[..., 1 - k]]
     gain = 0.7 / max(np.abs(signal).max() for signal in expected)
