@@ -257,10 +257,7 @@ def _check_angles(value, name):
 
 
 def _assign(estimate, reference, circular):
-    """Estimates and their errors in the order of the references, [batch, K].
-
-    The assignment is the one with the smallest sum of errors.
-    """
+    """Estimates and errors, [batch, K], assigned for the smallest sum."""
     if estimate.shape != reference.shape or not len(estimate):
         raise ValueError(
             f"estimates {estimate.shape} and references {reference.shape} "

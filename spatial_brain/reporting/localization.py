@@ -237,9 +237,7 @@ def localization_report(
 ):
     """Write ``report.html`` of a two-talker run.
 
-    The command, the hyper-parameters and the environment are taken from
-    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the output
-    folder, as far as they are there.
+    How the run was made is read from its folder; see ``Report.add_run``.
 
     Arguments
     ---------

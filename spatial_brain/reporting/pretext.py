@@ -219,9 +219,7 @@ def pretext_report(
 ):
     """Write ``report.html`` of a run that learns to reconstruct signals.
 
-    The command, the hyper-parameters and the environment are taken from
-    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the folder, as
-    far as they are there.
+    How the run was made is read from its folder; see ``Report.add_run``.
 
     Arguments
     ---------

@@ -395,9 +395,7 @@ def seld_report(
 ):
     """Write ``report.html`` of a run that detects and localises events.
 
-    The command, the hyper-parameters and the environment are taken from
-    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the folder, as
-    far as they are there.
+    How the run was made is read from its folder; see ``Report.add_run``.
 
     Arguments
     ---------

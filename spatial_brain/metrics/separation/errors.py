@@ -220,7 +220,21 @@ class SeparationErrors(ErrorCollector):
         return function(signal, reference)
 
     def summarize(self, num_bootstrap=1000, seed=0):
-        """Means over all mixtures and by conditions."""
+        """Means over all mixtures and by conditions.
+
+        Arguments
+        ---------
+        num_bootstrap : int
+            Draws for the 95 % intervals; 0 leaves them out.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        dict
+            What the class lists; and ``by``: condition -> range or text ->
+            the same, without ``ild_error_by_band``.
+        """
         result = super().summarize(num_bootstrap, seed)
         result["ild_error_by_band"] = self._band_errors()
         return result

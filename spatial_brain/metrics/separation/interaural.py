@@ -302,10 +302,7 @@ def _band_energies(waveform, fs):
 
 
 def _level_differences(estimate, reference, fs):
-    """ILD of estimate and reference in each band, on the latter's frames.
-
-    Returns two arrays [band], dB, NaN in bands without speech.
-    """
+    """ILD of both [band], dB, on the reference's frames; NaN without speech."""
     found, wanted = _band_energies(estimate, fs), _band_energies(reference, fs)
     loudness = wanted.sum(2)
     loudest = loudness.max(0)
