@@ -62,7 +62,7 @@ NUM_EXAMPLES = 6
 NUM_TABLE_ROWS = 12
 
 
-def _estimate_scatter(reference, estimate, label="network"):
+def _estimate_scatter(reference, estimate):
     """Estimated against true directions, degrees, with a band of 10 degrees."""
     with style():
         figure = new_figure()
@@ -89,7 +89,7 @@ def _estimate_scatter(reference, estimate, label="network"):
             xticks=range(0, 181, 30),
             yticks=range(0, 181, 30),
         )
-        axes.set_title(f"Truth and {label}, band of 10 degrees")
+        axes.set_title("Truth and network, band of 10 degrees")
     return figure
 
 

@@ -38,7 +38,7 @@ CONDITIONS = {
 NUM_TABLE_ROWS = 12
 
 
-def _value_scatter(reference, estimate, task, label="network"):
+def _value_scatter(reference, estimate, task, label):
     """Estimated against true values, with the line of no error."""
     reference, estimate = np.asarray(reference), np.asarray(estimate)
     both = np.concatenate((reference, estimate))

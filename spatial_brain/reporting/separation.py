@@ -84,13 +84,10 @@ def _level_spectrogram(signal, fs):
     return 20 * np.log10(np.abs(spectra).T + 1e-12)
 
 
-def _separation_spectrograms(mixture, reference, estimate, fs, names=None):
+def _separation_spectrograms(mixture, reference, estimate, fs, names):
     """One ear of a mixture, of its sources, and of what was separated."""
-    reference, estimate = np.asarray(reference), np.asarray(estimate)
-    sources = reference.shape[1]
-    if names is None:
-        names = [f"talker {k + 1}" for k in range(sources)]
-    panels = [("mixture", np.asarray(mixture))]
+    sources = len(names)
+    panels = [("mixture", mixture)]
     for k, name in enumerate(names):
         panels.append((name, reference[:, k]))
         panels.append((f"{name}, separated", estimate[:, k]))
@@ -126,7 +123,7 @@ def _separation_spectrograms(mixture, reference, estimate, fs, names=None):
     return figure
 
 
-def _error_by_angle(angles, values, y_label, title=None):
+def _error_by_angle(angles, values, y_label, title):
     """An error of each mixture against the angle between its sources."""
     angles = np.asarray(angles, dtype=float)
     with style():
@@ -196,7 +193,7 @@ def _limit(axes, errors):
         axes.set_ylim(0, top if errors.max() > 2 * top else None)
 
 
-def _delay_scatter(reference, delays, title="Time differences of the talkers"):
+def _delay_scatter(reference, delays):
     """Estimated interaural time differences against the true ones, µs."""
     with style():
         figure = new_figure(5.2, 4.4)
@@ -223,11 +220,11 @@ def _delay_scatter(reference, delays, title="Time differences of the talkers"):
             xlabel="true delay of the left ear, µs",
             ylabel="delay after separation, µs",
         )
-        finish(figure, axes, title, len(delays))
+        finish(figure, axes, "Time differences of the talkers", len(delays))
     return figure
 
 
-def _level_error_bands(by_band, title="Level differences by frequency"):
+def _level_error_bands(by_band):
     """Mean error of the level difference in each band, dB."""
     frequency = by_band["frequency"]
     series = {
@@ -235,7 +232,12 @@ def _level_error_bands(by_band, title="Level differences by frequency"):
         for name, values in by_band.items()
         if name != "frequency"
     }
-    figure = line_plot(series, "frequency, Hz", "mean ILD error, dB", title)
+    figure = line_plot(
+        series,
+        "frequency, Hz",
+        "mean ILD error, dB",
+        "Level differences by frequency",
+    )
     axes = figure.axes[0]
     low, high = min(frequency) / 1.15, max(frequency) * 1.15
     axes.set_xscale("log")

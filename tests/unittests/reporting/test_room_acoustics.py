@@ -216,13 +216,13 @@ def test_downstream_report_with_little(tmp_path):
 
 
 def test_scatter_shows_every_point_between_equal_axes():
-    figure = _value_scatter([1.0, 2.0, 3.0], [1.5, 9.0, 3.0], "C50")
+    figure = _value_scatter([1.0, 2.0, 3.0], [1.5, 9.0, 3.0], "C50", "network")
     axes = figure.axes[0]
     dots = axes.collections[0].get_offsets()
     assert np.allclose(dots, [[1, 1.5], [2, 9], [3, 3]])
     assert axes.get_xlim() == axes.get_ylim()
     assert axes.get_xlim()[0] < 1 and axes.get_xlim()[1] > 9
-    _value_scatter([1.0, 1.0], [1.0, 1.0], "C50")
+    _value_scatter([1.0, 1.0], [1.0, 1.0], "C50", "network")
 
 
 def test_error_by_condition_draws_values_and_gaps():

@@ -200,15 +200,15 @@ def test_angle_lines_are_means_of_ranges():
     errors[3] = np.nan
     other = np.full(60, np.nan)
     figure = _error_by_angle(
-        angles, {"network": errors, "nothing": other}, "error, µs"
+        angles, {"network": errors, "nothing": other}, "error, µs", "Time"
     )
     (line,) = figure.axes[0].lines
     assert line.get_xdata().tolist() == [10, 30, 90]
     assert line.get_ydata().tolist() == [8, 4, 1]
     errors[0] = 1e5
-    figure = _error_by_angle(angles, {"network": errors}, "error, µs")
+    figure = _error_by_angle(angles, {"network": errors}, "µs", None)
     assert figure.axes[0].get_ylim()[1] < 1e4
-    empty = _error_by_angle(angles, {"network": other}, "error, µs")
+    empty = _error_by_angle(angles, {"network": other}, "µs", None)
     assert not empty.axes[0].lines
 
 
