@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import platform
 import re
 from datetime import datetime
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from torchaudio.functional import resample
 
 from spatial_brain import __version__
+from spatial_brain.atomic import atomic_path
 from spatial_brain.reporting.plots import figure_to_svg, training_curves
 
 MAX_RATE = 16000
@@ -401,7 +401,6 @@ class Report:
             The file.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
         page = _TEMPLATES.get_template("page.html").render(
             title=self.title,
@@ -412,12 +411,8 @@ class Report:
             written=now,
             version=__version__,
         )
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
+        with atomic_path(path) as temporary:
             temporary.write_text(page, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         return path
 
     def _add(self, kind, **content):
