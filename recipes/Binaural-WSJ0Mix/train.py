@@ -25,7 +25,6 @@ from spatial_brain.dataio.files import write_json
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.metrics.separation.errors import SeparationErrors
-from spatial_brain.nnet.losses.separation import snr_loss
 from spatial_brain.reporting.report import read_train_log
 from spatial_brain.reporting.separation import separation_report
 
@@ -48,7 +47,7 @@ class SeparationBrain(SpatialBrain):
     def compute_objectives(self, predictions, batch, stage):
         """Negative SNR in dB, in the best order of talkers."""
         lengths = batch.mix.lengths
-        loss, _ = snr_loss(predictions, batch.sources.data, lengths)
+        loss, _ = self.hparams.loss(predictions, batch.sources.data, lengths)
         if stage == sb.Stage.TRAIN:
             return self.choose(loss)
         self.losses += loss.tolist()

@@ -22,10 +22,7 @@ from spatial_brain.dataio.files import write_json
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.metrics.localization import LocalizationErrors, class_mae
-from spatial_brain.nnet.losses.localization import (
-    azimuth_to_class,
-    localization_loss,
-)
+from spatial_brain.nnet.losses.localization import azimuth_to_class
 from spatial_brain.processing.localization import (
     gcc_phat_directions,
     srp_phat_directions,
@@ -70,12 +67,7 @@ class LocalizationBrain(SpatialBrain):
         """Cross entropy of the directions; errors outside training."""
         logits, waveform = predictions
         angles = batch.angles.data
-        loss = localization_loss(
-            logits,
-            angles,
-            order=self.hparams.talker_order,
-            sigma=self.hparams.label_sigma,
-        )
+        loss = self.hparams.loss(logits, angles)
         if stage != sb.Stage.TRAIN:
             with torch.autocast(self.device_type, enabled=False):
                 self.append_errors(batch, logits.float(), angles)

@@ -90,7 +90,12 @@ class ReconstructionBrain(PairBrain):
                 self.collect(batch["id"], outputs)
             if stage == sb.Stage.TEST:
                 self.keep_examples(batch["id"], outputs, labels)
-        return outputs["loss"]
+        return self.hparams.loss(
+            outputs["prediction"],
+            outputs["target"],
+            outputs["masked_frames"],
+            outputs["masked_channel"],
+        ).mean()
 
     def collect(self, ids, outputs):
         """Note the errors of each recording under the name of its stage."""

@@ -132,7 +132,7 @@ class AcousticsBrain(PairBrain):
         if stage != sb.Stage.TRAIN:
             self.answers.append(batch, labels, answers)
         answer = answers["network"].float()[:, 0]
-        return torch.nn.functional.mse_loss(answer, label)
+        return self.hparams.loss(answer, label)
 
     def on_stage_start(self, stage, epoch=None):
         """Start with no answers."""

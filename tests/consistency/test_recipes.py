@@ -61,6 +61,14 @@ def test_scripts_use_wrapped_modules(script):
     assert len(text.splitlines()) <= 300
 
 
+@pytest.mark.parametrize("yaml", YAMLS, ids=YAML_IDS)
+def test_loss_is_exchanged_in_the_yaml(yaml):
+    text = yaml.read_text(encoding="utf-8")
+    assert re.search(
+        r"^# Called with [^\n]*\n(#[^\n]*\n)*loss: !n", text, re.MULTILINE
+    )
+
+
 def markdown_links():
     for page in [ROOT / "README.md", *sorted(ROOT.glob("recipes/*/README.md"))]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):

@@ -176,6 +176,16 @@ def test_best_epochs_are_averaged_and_baselines_stand_beside(runs):
     assert "gcc_phat" not in metrics_of(runs / "live")["methods"]
 
 
+def test_loss_is_exchanged_on_the_command_line(runs, tmp_path):
+    options = {"manifest_folder": runs / "data", "pretext": runs / "pretext"}
+    options["loss"] = "!name:torch.nn.functional.l1_loss"
+    run_all(arguments("mini_downstream", tmp_path, **options))
+    squared = log_of(runs / "finetune", "train loss")
+    absolute = log_of(tmp_path, "train loss")
+    assert absolute[0] < squared[0]
+    assert not same(weights_of(tmp_path), weights_of(runs / "finetune"))
+
+
 def test_run_is_used_by_the_estimator(runs):
     estimator = RoomAcousticsEstimator.from_hparams(source=runs / "finetune")
     assert estimator.hparams.duration == 0.3
