@@ -39,6 +39,7 @@ def prepare(hparams):
         format=hparams["array_format"],
         protocol=hparams["protocol"],
         valid_rooms=hparams["valid_rooms"],
+        synthetic_folder=hparams["synthetic_folder"],
         download=hparams["download"],
         check_counts=hparams["check_counts"],
         skip_prep=hparams["skip_prep"],
