@@ -71,6 +71,26 @@ def test_loss_is_exchanged_in_the_yaml(yaml):
     )
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "Binaural-WSJ0Mix/hparams/convtasnet-*.yaml",
+        "*/hparams/maccdoa_htsat.yaml",
+    ],
+)
+def test_what_differs_stands_in_one_block(pattern):
+    rests, keys = set(), []
+    for path in ROOT.glob(f"recipes/{pattern}"):
+        head, rest = path.read_text("utf-8").split("\n# The rest is the same")
+        rests.add(rest)
+        keys.append(KEY.findall(head))
+    assert len(keys) > 2 and len(rests) == 1
+    # Those of all files, in the order of each: the same order.
+    shared = set.intersection(*map(set, keys))
+    orders = {tuple(k for k in names if k in shared) for names in keys}
+    assert shared and len(orders) == 1
+
+
 def options_of(recipe):
     """Options that the commands of a recipe have."""
     options = {*HELP_TEXTS, "standalone", "nproc_per_node"}
