@@ -428,7 +428,7 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
 
 
 def _run(brain_class, prepare, make_datasets, argv):
-    """Train and evaluate as a command line says, and return the brain."""
+    """Train and evaluate by a command line, and return the brain."""
     hparams_file, run_opts, overrides = parse_arguments(argv)
     ddp_init_group(run_opts)
     brain = None

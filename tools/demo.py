@@ -118,11 +118,11 @@ def locate(path, truth):
 
 def draw(path, recording, truth):
     """Draw the truth and the estimates of the network and the baselines."""
-    talkers = SoundLocalizer.from_hparams(source=str(OUTPUT)).localize_file(
+    located = SoundLocalizer.from_hparams(source=str(OUTPUT)).localize_file(
         path
     )
     estimates = {
-        "network": [talker["direction"] for talker in talkers.talkers],
+        "network": [talker["direction"] for talker in located.talkers],
         "GCC-PHAT": gcc_phat_directions(recording[None], SPACING)[0].tolist(),
         "SRP-PHAT": srp_phat_directions(recording[None], SPACING)[0].tolist(),
     }

@@ -78,14 +78,14 @@ def read_rooms(options):
 
 
 def make_mixture(rng, room, utterances, length, fs, options):
-    """Mixture [time, 2] and cone angles of its two talkers."""
+    """Mixture [time, 2] and cone angles of its two sources."""
     places = [room[i] for i in rng.choice(len(room), 2, replace=False)]
-    talkers = [utterances[rng.integers(len(utterances))]]
-    while len(talkers) < 2:
+    chosen = [utterances[rng.integers(len(utterances))]]
+    while len(chosen) < 2:
         other = utterances[rng.integers(len(utterances))]
-        if other.speaker != talkers[0].speaker:
-            talkers.append(other)
-    dry = torch.stack([dry_segment(rng, one, length) for one in talkers])
+        if other.speaker != chosen[0].speaker:
+            chosen.append(other)
+    dry = torch.stack([dry_segment(rng, one, length) for one in chosen])
     channels = [int(c) for c in options.channels.split(",")]
     rirs = [
         read_audio(str(path), fs=fs, resample=True)[0][:, channels].T

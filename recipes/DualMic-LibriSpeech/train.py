@@ -46,13 +46,13 @@ class LocalizationBrain(SpatialBrain):
     """Estimates the direction of each talker of a mixture."""
 
     def compute_forward(self, batch, stage):
-        """Mix the batch's talkers in their rooms; logits and waveforms."""
+        """Mix the sources in their rooms; logits and waveforms."""
         batch = batch.to(self.device)
         with torch.autocast(self.device_type, enabled=False):
-            waveform = self.mix_talkers(batch)
+            waveform = self.mix_sources(batch)
         return self.modules.model(waveform), waveform
 
-    def mix_talkers(self, batch):
+    def mix_sources(self, batch):
         """Waveforms at the microphones, [batch, time, microphone]."""
         dry = batch.dry.data.transpose(1, 2)
         rirs, lengths = batch.rirs

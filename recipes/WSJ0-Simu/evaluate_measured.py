@@ -151,8 +151,8 @@ def make_signals(options, task, fs, length):
                 "room": float(rooms.index(response.condition)),
             }
             for _ in range(options.signals):
-                talker = utterances[rng.integers(len(utterances))]
-                dry = dry_segment(rng, talker, length, PAUSE)
+                utterance = utterances[rng.integers(len(utterances))]
+                dry = dry_segment(rng, utterance, length, PAUSE)
                 image = convolve(dry[None], rir[None], length)[0].T
                 noise = torch.from_numpy(rng.standard_normal((length, 2)))
                 yield (
