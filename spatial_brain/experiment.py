@@ -217,16 +217,16 @@ def parse_arguments(argv):
             f"--standalone --nproc_per_node=<GPUs> {sys.argv[0]} "
             + " ".join(kept)
         )
-    if kept and not kept[0].startswith("-") and not Path(kept[0]).is_file():
-        raise FileNotFoundError(
-            f"no such hyper-parameter file: {kept[0]} "
-            f"(looked for from {Path.cwd()})"
-        )
     hparams_file, run_opts, overrides = sb.parse_arguments(
         [_mark_equals(argument) for argument in kept]
     )
     hparams_file = hparams_file.replace(_EQUALS, "=")
     overrides = overrides.replace(_EQUALS, "=")
+    if not Path(hparams_file).is_file():
+        raise FileNotFoundError(
+            f"no such hyper-parameter file: {hparams_file} "
+            f"(looked for from {Path.cwd()})"
+        )
     _check_options(hparams_file, overrides)
     return hparams_file, run_opts, overrides
 
@@ -252,7 +252,7 @@ def _check_options(hparams_file, overrides):
     for name in given:
         if name not in known:
             option = nearest(name, [*known, *HELP_TEXTS])
-            remedy = "there are its keys, and what --help shows"
+            remedy = "options are its keys and those of --help"
             if option is not None:
                 remedy = f"did you mean --{option}?"
             raise ValueError(f"no option --{name} in {hparams_file}; {remedy}")
@@ -293,7 +293,8 @@ def one_line_errors():
             raise
         # The run's log takes messages of this level, the console does not.
         logging.getLogger().debug("Stopped by bad input:", exc_info=error)
-        if if_main_process():
+        # One of the processes of a launcher, which may have no group yet.
+        if os.environ.get("RANK", "0") == "0":
             print(" ".join(str(error).split()), file=sys.stderr)
         raise SystemExit(2) from None
 

@@ -150,7 +150,7 @@ def yaml(tmp_path):
         (["--nubmer_of_epochs", "3"], "did you mean --number_of_epochs?"),
         (["--number-of-epochs=3"], "did you mean --number_of_epochs?"),
         (["--devcie", "cpu"], "no option --devcie in .*; did you mean --devi"),
-        (["--xyz", "3"], "no option --xyz in .*small.yaml; there are its keys"),
+        (["--xyz", "3"], "no option --xyz in .*small.yaml; options are its"),
         (["--number_of_epochs", "3"], "small.yaml needs --data_folder"),
         (["number_of_epochs=3"], "cannot read: number_of_epochs=3"),
         (["--data_folder=a", "--data_folder=b"], "each once, the value in"),
