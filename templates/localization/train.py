@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Where a sound comes from: your own recordings with your own microphones.
+"""Sound source localization (DOA) with your own recordings and microphones.
 
-The model gets a waveform [batch, time, microphone] and gives logits [batch,
-source, class]; classes are equal bins of azimuth over [-180, 180) degrees. The
-loss gets the logits and the azimuths, degrees [batch, source], and gives a
-scalar. The decoder turns logits into degrees [batch, source].
+``model``, ``loss`` and ``decoder`` are exchanged in the YAML, data below:
+
+* model(waveform [batch, time, microphone]) returns logits [batch, source,
+  class]; classes are equal bins of azimuth over [-180, 180) degrees.
+* loss(logits, azimuths [batch, source] in degrees) returns a scalar.
+* decoder(logits) returns azimuths.
 
 > python train.py hparams.yaml                    # synthetic data, no folder
 > python train.py hparams.yaml --synthetic_data null --data_folder /data/mine

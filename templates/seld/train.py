@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""What sounds when and from where: your own recordings and annotations.
+"""Sound event localization and detection (SELD) in your own recordings.
 
-The features turn a waveform [batch, time, 4] into maps [batch, channel, frame,
-bin]; the model turns these into a dict of outputs, named and shaped as its
-``method`` says (spatial_brain.models.seld). The loss gets outputs, targets of
-the same method and a mask [batch, frame of 100 ms], and gives a scalar.
+``features``, ``model`` and ``loss`` are exchanged in the YAML, data below:
+
+* features(waveform [batch, time, 4]) returns [batch, channel, frame, bin].
+* model(features) returns a dict of outputs, named and shaped as ``method`` says
+  (spatial_brain.models.seld), a frame every 100 ms.
+* loss(outputs, targets of the same method, mask [batch, frame], 0 where a chunk
+  is padded) returns a scalar.
 
 > python train.py hparams.yaml                    # synthetic data, no folder
 > python train.py hparams.yaml --synthetic_data null --data_folder /data/mine

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Talkers separated, each with its binaural cues: your own mixtures.
+"""Binaural speech separation from your own mixtures and sources.
 
-The model gets a mixture [batch, time, ear] and relative lengths [batch], and
-gives signals [batch, time, ear, source] in any order. The loss gets these,
-the sources alone (same shape) and the lengths; it gives a value a mixture
-[batch] in the best order of sources, and that order.
+``model`` and ``loss`` are exchanged in the YAML, data below:
+
+* model(mixture [batch, time, ear], relative lengths [batch]) returns signals
+  [batch, time, ear, source], sources in any order.
+* loss(estimate, sources alone, lengths) returns a value a mixture, [batch], and
+  the order of sources that gives it.
 
 > python train.py hparams.yaml                    # synthetic data, no folder
 > python train.py hparams.yaml --synthetic_data null --data_folder /data/mine

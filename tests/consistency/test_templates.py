@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from speechbrain.utils.run_opts import RunOptions
+from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(path.parent for path in ROOT.glob("templates/*/train.py"))
+# Options of torchrun and of the command spatial-brain.
+LAUNCHER = {"standalone", "nproc_per_node", "model", "output", "allow"}
 DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "templates" / "README.md",
@@ -33,6 +35,7 @@ def test_there_is_one_of_each_kind():
 def test_training_is_short_and_in_plain_sight(template):
     text = (template / "train.py").read_text("utf-8")
     assert len(text.splitlines()) < 120
+    assert re.search(r"^\* model\(.*^\* loss\(", text, re.M | re.S)
     assert "self.hparams.loss(" in text
     assert "self.modules.model(" in text
     # No distributed wrapper there: ranks would drift apart.
@@ -48,6 +51,7 @@ def test_hyper_parameters_are_complete(template):
     wanted |= {"inference_keys", "selection_metric", "output_folder"}
     assert wanted <= set(keys)
     assert "AtomicCheckpointer" in text
+    assert re.search(r"^# Called with [^\n]*\n(#[^\n]*\n)*loss: !n", text, re.M)
     assert "!PLACEHOLDER" not in text  # it runs as it stands
     # argparse would take "--test 6" for "--test_only" and swallow it.
     options = {field.name for field in dataclasses.fields(RunOptions)}
@@ -66,6 +70,7 @@ def test_readme_names_what_there_is(template):
     named = set(re.findall(r"`(\w+):", text)) | set(
         re.findall(r"`(\w+_\w+)`", text)
     )
+    named |= set(re.findall(r" --(\w+)", text)) - {*HELP_TEXTS, *LAUNCHER}
     code = (template / "train.py").read_text("utf-8")
     for name in named - {"perceptual", "metric", "threshold", "average"}:
         assert re.search(rf"\b{name}\b", yaml + code), name
