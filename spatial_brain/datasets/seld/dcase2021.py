@@ -26,7 +26,12 @@ from spatial_brain.datasets.seld.checks import (
     check_recordings,
     clip_entry,
 )
-from spatial_brain.datasets.seld.files import SERVER, download_parts, find_clips
+from spatial_brain.datasets.seld.files import (
+    SERVER,
+    download_parts,
+    find_clips,
+    zenodo_remedy,
+)
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
     scene_clip,
@@ -200,24 +205,12 @@ def prepare_dcase2021(
 
 def _clips(data_folder, format, part, published, num_workers):
     """Checked clips of the development or of the evaluation set."""
-    remedy = (
-        f"Put {format}_{part} and metadata_{part} of "
-        f"{SERVER}/records/{RECORD} there (folders or archives), or pass "
-        "--download True to fetch them"
-    )
-    clips = find_clips(
-        data_folder,
-        f"{format}_{part}",
-        f"metadata_{part}",
-        _NAMES[part],
-        remedy,
-    )
+    folders = f"{format}_{part}", f"metadata_{part}"
+    remedy = zenodo_remedy(RECORD, folders)
+    clips = find_clips(data_folder, *folders, _NAMES[part], remedy)
     if published:
         check_count(
-            f"{data_folder}: {format}_{part}",
-            len(clips),
-            COUNTS[part],
-            remedy,
+            f"{data_folder}: {folders[0]}", len(clips), COUNTS[part], remedy
         )
     clips = check_recordings(
         clips,

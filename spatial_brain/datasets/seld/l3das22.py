@@ -43,7 +43,7 @@ from spatial_brain.datasets.seld.checks import (
 )
 from spatial_brain.datasets.seld.chunks import read_clip_events
 from spatial_brain.datasets.seld.files import (
-    AUDIO_SUFFIXES,
+    CLIP_SUFFIXES,
     is_half_unpacked,
     list_files,
     pair_clips,
@@ -420,7 +420,7 @@ def _unpacked(data_folder):
     """Files of microphone A, after unpacking what is still in archives."""
 
     def find():
-        return list_files(data_folder, AUDIO_SUFFIXES, _NAME, skip=_OTHER_TASK)
+        return list_files(data_folder, CLIP_SUFFIXES, _NAME, skip=_OTHER_TASK)
 
     wavs = find()
     for part, splits in _SETS.items():

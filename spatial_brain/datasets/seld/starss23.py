@@ -29,13 +29,14 @@ from spatial_brain.datasets.seld.checks import (
     clip_entry,
 )
 from spatial_brain.datasets.seld.files import (
-    AUDIO_SUFFIXES,
+    CLIP_SUFFIXES,
     SERVER,
     download_parts,
     find_clips,
     list_files,
     pair_clips,
     unpack_part,
+    zenodo_remedy,
 )
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
@@ -312,21 +313,11 @@ def prepare_starss23(
     return manifests.write(splits, data_folder)
 
 
-def _remedy(format, part):
-    """How to get a part of the data."""
-    metadata = " and metadata_dev" if part == "dev" else ""
-    return (
-        f"Put {format}_{part}{metadata} of {SERVER}/records/{RECORD} there "
-        "(folders or archives), or pass --download True to fetch them"
-    )
-
-
 def _development(data_folder, format, published, num_workers):
     """Checked entries of the development set, both folds."""
-    remedy = _remedy(format, "dev")
-    found = find_clips(
-        data_folder, f"{format}_dev", "metadata_dev", _DEV_NAME, remedy
-    )
+    folders = f"{format}_dev", "metadata_dev"
+    remedy = zenodo_remedy(RECORD, folders)
+    found = find_clips(data_folder, *folders, _DEV_NAME, remedy)
     clips = [clip for clip in found if clip.fold in (TRAIN_FOLD, TEST_FOLD)]
     if len(clips) < len(found):
         logger.warning(
@@ -340,10 +331,7 @@ def _development(data_folder, format, published, num_workers):
     dialect = _dialect(clips)
     if published and dialect == "starss23":
         check_count(
-            f"{data_folder}: {format}_dev",
-            len(clips),
-            COUNTS["dev"],
-            remedy,
+            f"{data_folder}: {folders[0]}", len(clips), COUNTS["dev"], remedy
         )
     return _checked(clips, dialect, num_workers)
 
@@ -385,7 +373,8 @@ def _split(data_folder, entries, rooms):
 
 def _evaluation(data_folder, format, published, num_workers):
     """Checked entries of the evaluation clips."""
-    part, remedy = f"{format}_eval", _remedy(format, "eval")
+    part = f"{format}_eval"
+    remedy = zenodo_remedy(RECORD, [part])
     clips = find_clips(data_folder, part, None, _EVAL_NAME, remedy)
     if published:
         check_count(
@@ -409,7 +398,7 @@ def _synthetic(folder, format, num_workers):
                 "folder with both audio and metadata as synthetic_folder"
             )
     clips = pair_clips(
-        list_files(places[0], AUDIO_SUFFIXES),
+        list_files(places[0], CLIP_SUFFIXES),
         list_files(places[1], (".csv",)),
         _DEV_NAME,
         what=places[0],
