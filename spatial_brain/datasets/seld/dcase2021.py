@@ -21,10 +21,9 @@ import os
 
 from spatial_brain.datasets.seld.checks import (
     Manifests,
-    check_annotations,
+    check_choice,
+    check_clips,
     check_count,
-    check_recordings,
-    clip_entry,
 )
 from spatial_brain.datasets.seld.files import (
     SERVER,
@@ -157,12 +156,8 @@ def prepare_dcase2021(
     Traceback (most recent call last):
     ValueError: format must be one of ('foa', 'mic'), got 'stereo'
     """
-    for name, value, known in (
-        ("format", format, FORMATS),
-        ("protocol", protocol, tuple(PROTOCOLS)),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {known}, got {value!r}")
+    check_choice("format", format, FORMATS)
+    check_choice("protocol", protocol, tuple(PROTOCOLS))
     synthetic = synthetic_options(data_folder)
     options = {
         "data_folder": os.path.abspath(data_folder),
@@ -186,16 +181,16 @@ def prepare_dcase2021(
             keep_archives=keep_archives,
         )
     published = check_counts and synthetic is None
-    clips = {
-        part: _clips(data_folder, format, part, published, num_workers)
+    entries = {
+        part: _entries(data_folder, format, part, published, num_workers)
         for part in parts
     }
     return manifests.write(
         {
             name: {
-                clip.id: clip_entry(clip, SAMPLE_RATE, DIALECT)
-                for clip in clips[part]
-                if folds is None or int(clip.fold) in folds
+                key: entry
+                for key, entry in entries[part].items()
+                if folds is None or int(entry["fold"]) in folds
             }
             for name, (part, folds) in splits.items()
         },
@@ -203,8 +198,8 @@ def prepare_dcase2021(
     )
 
 
-def _clips(data_folder, format, part, published, num_workers):
-    """Checked clips of the development or of the evaluation set."""
+def _entries(data_folder, format, part, published, num_workers):
+    """Checked entries of the development or of the evaluation set."""
     folders = f"{format}_{part}", f"metadata_{part}"
     remedy = zenodo_remedy(RECORD, folders)
     clips = find_clips(data_folder, *folders, _NAMES[part], remedy)
@@ -212,14 +207,14 @@ def _clips(data_folder, format, part, published, num_workers):
         check_count(
             f"{data_folder}: {folders[0]}", len(clips), COUNTS[part], remedy
         )
-    clips = check_recordings(
+    return check_clips(
         clips,
         SAMPLE_RATE,
+        DIALECT,
+        len(CLASS_NAMES),
         duration=DURATION if published else None,
         num_workers=num_workers,
     )
-    check_annotations(clips, SAMPLE_RATE, DIALECT, len(CLASS_NAMES))
-    return clips
 
 
 def write_synthetic_dcase2021(

@@ -36,10 +36,9 @@ from spatial_brain.dataio.audio import read_audio
 from spatial_brain.dataio.parallel import progress
 from spatial_brain.datasets.seld.checks import (
     Manifests,
-    check_annotations,
+    check_choice,
+    check_clips,
     check_count,
-    check_recordings,
-    clip_entry,
 )
 from spatial_brain.datasets.seld.chunks import read_clip_events
 from spatial_brain.datasets.seld.files import (
@@ -322,17 +321,10 @@ def prepare_l3das22(
     FileNotFoundError: ...: no clips of L3DAS22_Task2_train, ... Kaggle asks...
     """
     overlap = OVERLAPS if overlap is None else tuple(overlap)
-    orders = ("auto", *CHANNEL_ORDERS)
-    for name, values, known in (
-        ("protocol", [protocol], tuple(PROTOCOLS)),
-        ("channel_order", [channel_order], orders),
-        ("overlap", overlap, OVERLAPS),
-    ):
-        for value in values:
-            if value not in known:
-                raise ValueError(
-                    f"{name} must be one of {known}, got {value!r}"
-                )
+    check_choice("protocol", protocol, tuple(PROTOCOLS))
+    check_choice("channel_order", channel_order, ("auto", *CHANNEL_ORDERS))
+    for value in overlap:
+        check_choice("overlap", value, OVERLAPS)
     synthetic = synthetic_options(data_folder)
     options = {
         "data_folder": os.path.abspath(data_folder),
@@ -346,10 +338,8 @@ def prepare_l3das22(
     manifests = Manifests(save_folder, splits, options)
     if skip_prep or manifests.ready:
         return manifests.paths
-    clips = _clips(data_folder, check_counts and synthetic is None, num_workers)
-    entries = {
-        clip.id: clip_entry(clip, SAMPLE_RATE, DIALECT) for clip in clips
-    }
+    published = check_counts and synthetic is None
+    entries = _entries(data_folder, published, num_workers)
     _set_channels(entries, channel_order)
     return manifests.write(
         {
@@ -365,8 +355,8 @@ def prepare_l3das22(
     )
 
 
-def _clips(data_folder, published, num_workers):
-    """Checked clips of microphone A of all splits."""
+def _entries(data_folder, published, num_workers):
+    """Checked entries of microphone A of all splits."""
     remedy = _REMEDY.format(folder=data_folder)
     if not Path(data_folder).is_dir():
         raise FileNotFoundError(f"{data_folder}: no such folder. {remedy}")
@@ -400,14 +390,14 @@ def _clips(data_folder, published, num_workers):
                 CLIPS_PER_SPLIT,
                 remedy,
             )
-    clips = check_recordings(
+    return check_clips(
         clips,
         SAMPLE_RATE,
+        DIALECT,
+        len(CLASS_NAMES),
         duration=DURATION if published else None,
         num_workers=num_workers,
     )
-    check_annotations(clips, SAMPLE_RATE, DIALECT, len(CLASS_NAMES))
-    return clips
 
 
 def _of_splits(wavs, splits):

@@ -23,10 +23,9 @@ from dataclasses import replace
 
 from spatial_brain.datasets.seld.checks import (
     Manifests,
-    check_annotations,
+    check_choice,
+    check_clips,
     check_count,
-    check_recordings,
-    clip_entry,
 )
 from spatial_brain.datasets.seld.files import (
     CLIP_SUFFIXES,
@@ -269,12 +268,8 @@ def prepare_starss23(
     Traceback (most recent call last):
     ValueError: protocol must be one of ('dev', 'original'), got 'official'
     """
-    for name, value, known in (
-        ("format", format, FORMATS),
-        ("protocol", protocol, PROTOCOLS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {known}, got {value!r}")
+    check_choice("format", format, FORMATS)
+    check_choice("protocol", protocol, PROTOCOLS)
     synthetic = synthetic_options(data_folder)
     rooms = sorted(map(int, valid_rooms)) if protocol == "dev" else None
     options = {
@@ -338,9 +333,13 @@ def _development(data_folder, format, published, num_workers):
 
 def _checked(clips, dialect, num_workers):
     """Entries of clips, after a look at their headers and annotations."""
-    clips = check_recordings(clips, SAMPLE_RATE, num_workers=num_workers)
-    check_annotations(clips, SAMPLE_RATE, dialect, len(CLASS_NAMES))
-    return {clip.id: clip_entry(clip, SAMPLE_RATE, dialect) for clip in clips}
+    return check_clips(
+        clips,
+        SAMPLE_RATE,
+        dialect,
+        len(CLASS_NAMES),
+        num_workers=num_workers,
+    )
 
 
 def _dialect(clips):
