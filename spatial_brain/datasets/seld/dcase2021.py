@@ -18,6 +18,7 @@ The sub-folders may be there or not.
 """
 
 import os
+from pathlib import Path
 
 from spatial_brain.datasets.seld.checks import (
     Manifests,
@@ -33,7 +34,6 @@ from spatial_brain.datasets.seld.files import (
 )
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    scene_clip,
     write_synthetic_seld,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
@@ -222,11 +222,8 @@ def write_synthetic_dcase2021(
     *,
     clips=None,
     duration=DURATION,
-    formats=("foa",),
-    seed=0,
-    num_workers=1,
-    bank=None,
     scene=None,
+    **options,
 ):
     """Write a small DCASE2021 of synthetic events in simulated rooms.
 
@@ -243,18 +240,15 @@ def write_synthetic_dcase2021(
         and ``"test"`` (evaluation); default 20, 5 and 5.
     duration : float
         Seconds a clip.
-    formats : sequence of str
-        ``"foa"``, ``"mic"`` or both.
-    seed : int
-        The same seed writes the same files.
-    num_workers : int
-        Processes.
-    bank : EventBank, optional
-        Sounds; default: the embedded kind for each of the 12 classes, and
-        interferers.
     scene : dict, optional
-        Options of all scenes, see
-        ``spatial_brain.datasets.seld.event_bank.write_scenes``.
+        Options of all scenes, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``; up to three events
+        overlap by default.
+    **options
+        ``formats``, ``seed``, ``num_workers`` and ``bank`` of
+        ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
+        default bank has an embedded kind for each of the 12 classes, and
+        interferers.
 
     Returns
     -------
@@ -273,46 +267,39 @@ def write_synthetic_dcase2021(
     ValueError: clips must give numbers of train, valid, test, ...
     """
     numbers = clip_numbers(clips, {"train": 20, "valid": 5, "test": 5})
-    listed = []
-    for split, number in numbers.items():
-        for index in range(number):
-            part, folder, name, room = _place(split, index)
-            folders = {form: f"{form}_{part}/{folder}" for form in formats}
-            listed.append(
-                scene_clip(
-                    data_folder,
-                    name,
-                    folders,
-                    f"metadata_{part}/{folder}/{name}.csv",
-                    duration=duration,
-                    dialect=DIALECT,
-                    scene={"room_seed": room},
-                )
-            )
-    return write_synthetic_seld(
+    write_synthetic_seld(
         data_folder,
-        listed,
-        options={"name": "DCASE2021", "clips": numbers, "duration": duration},
+        numbers,
+        _place,
+        made_with={"name": "DCASE2021", "clips": numbers, "duration": duration},
         kinds=KINDS,
         interferers=INTERFERERS,
-        bank=bank,
         fs=SAMPLE_RATE,
-        formats=formats,
-        seed=seed,
-        num_workers=num_workers,
+        dialect=DIALECT,
+        duration=duration,
         scene={"max_overlap": 3, **(scene or {})},
+        **options,
     )
+    return Path(data_folder)
 
 
 def _place(split, index):
-    """Part, sub-folder, name and room of a synthetic clip."""
+    """Folder, name, annotation and room of a synthetic clip."""
     if split == "test":
-        # As in the real one, names do not tell the rooms.
-        return "eval", "eval-test", f"mix{index + 1:03d}", 71 + index % 3
-    fold, number = (
-        (index % 5 + 1, index // 5) if split == "train" else (6, index)
+        # As in the real one, names do not give the rooms away.
+        folder, name = "eval/eval-test", f"mix{index + 1:03d}"
+        seed = 71 + index % 3
+    else:
+        fold, number = (
+            (index % 5 + 1, index // 5) if split == "train" else (6, index)
+        )
+        room, mix = number % 2 + 1, number // 2 + 1
+        kind = {5: "val", 6: "test"}.get(fold, "train")
+        folder, name = f"dev/dev-{kind}", f"fold{fold}_room{room}_mix{mix:03d}"
+        seed = 10 * fold + room
+    return (
+        f"{{format}}_{folder}",
+        name,
+        f"metadata_{folder}/{name}.csv",
+        {"room_seed": seed},
     )
-    room, mix = number % 2 + 1, number // 2 + 1
-    folder = {5: "dev-val", 6: "dev-test"}.get(fold, "dev-train")
-    name = f"fold{fold}_room{room}_mix{mix:03d}"
-    return "dev", folder, name, 10 * fold + room

@@ -50,7 +50,6 @@ from spatial_brain.datasets.seld.files import (
 )
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    scene_clip,
     write_synthetic_seld,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
@@ -453,10 +452,8 @@ def write_synthetic_l3das22(
     *,
     clips=None,
     duration=DURATION,
-    seed=0,
-    num_workers=1,
-    bank=None,
     scene=None,
+    **options,
 ):
     """Write a small L3DAS22 of synthetic events in one simulated room.
 
@@ -475,15 +472,14 @@ def write_synthetic_l3das22(
         default 24, 6 and 6.
     duration : float
         Seconds a clip.
-    seed : int
-        The same seed writes the same files.
-    num_workers : int
-        Processes.
-    bank : EventBank, optional
-        Sounds; default: the embedded kind for each of the 14 classes.
     scene : dict, optional
-        Options of all scenes, see
-        ``spatial_brain.datasets.seld.event_bank.write_scenes``.
+        Options of all scenes, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``; by default those of
+        ``OFFICE``.
+    **options
+        ``seed``, ``num_workers`` and ``bank`` of
+        ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
+        default bank has an embedded kind for each of the 14 classes.
 
     Returns
     -------
@@ -502,34 +498,32 @@ def write_synthetic_l3das22(
     ValueError: clips must give numbers of train, valid, test, ...
     """
     numbers = clip_numbers(clips, {"train": 24, "valid": 6, "test": 6})
-    listed = []
-    for name, number in numbers.items():
-        part = f"L3DAS22_Task2_{'dev' if name == 'valid' else name}"
-        splits = _SETS[part]
-        for index in range(number):
-            overlap, count = index % 3 + 1, index // 3
-            split = splits[count % len(splits)]
-            stem = f"split{split}_ov{overlap}_{count // len(splits)}"
-            listed.append(
-                scene_clip(
-                    data_folder,
-                    f"{stem}_A",
-                    {"foa": f"{part}/{part}/data"},
-                    f"{part}/{part}/labels/label_{stem}.csv",
-                    duration=duration,
-                    dialect=DIALECT,
-                    scene={"max_overlap": overlap, "room_seed": 22},
-                )
-            )
-    return write_synthetic_seld(
+    write_synthetic_seld(
         data_folder,
-        listed,
-        options={"name": "L3DAS22", "clips": numbers, "duration": duration},
+        numbers,
+        _place,
+        made_with={"name": "L3DAS22", "clips": numbers, "duration": duration},
         kinds=KINDS,
-        bank=bank,
         fs=SAMPLE_RATE,
+        dialect=DIALECT,
+        duration=duration,
         formats=("foa",),
-        seed=seed,
-        num_workers=num_workers,
         scene={**OFFICE, **(scene or {})},
+        **options,
+    )
+    return Path(data_folder)
+
+
+def _place(name, index):
+    """Folder, name, annotation and scene of a synthetic clip."""
+    part = f"L3DAS22_Task2_{'dev' if name == 'valid' else name}"
+    overlap, count = index % 3 + 1, index // 3
+    splits = _SETS[part]
+    split = splits[count % len(splits)]
+    stem = f"split{split}_ov{overlap}_{count // len(splits)}"
+    return (
+        f"{part}/{part}/data",
+        f"{stem}_A",
+        f"{part}/{part}/labels/label_{stem}.csv",
+        {"max_overlap": overlap, "room_seed": 22},
     )

@@ -20,6 +20,7 @@ distances.
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from spatial_brain.datasets.seld.checks import (
     Manifests,
@@ -39,7 +40,6 @@ from spatial_brain.datasets.seld.files import (
 )
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    scene_clip,
     write_synthetic_seld,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
@@ -75,11 +75,8 @@ def write_synthetic_starss23(
     *,
     clips=None,
     duration=60.0,
-    formats=("foa",),
-    seed=0,
-    num_workers=1,
-    bank=None,
     scene=None,
+    **options,
 ):
     """Write a small STARSS23 of synthetic events in simulated rooms.
 
@@ -97,17 +94,14 @@ def write_synthetic_starss23(
         evaluation, without annotations); default 20, 4, 6 and 0.
     duration : float
         Seconds a clip.
-    formats : sequence of str
-        ``"foa"``, ``"mic"`` or both.
-    seed : int
-        The same seed writes the same files.
-    num_workers : int
-        Processes.
-    bank : EventBank, optional
-        Sounds; default: the embedded kind for each of the 13 classes.
     scene : dict, optional
-        Options of all scenes, see
-        ``spatial_brain.datasets.seld.event_bank.write_scenes``.
+        Options of all scenes, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``; up to three events
+        overlap by default.
+    **options
+        ``formats``, ``seed``, ``num_workers`` and ``bank`` of
+        ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
+        default bank has an embedded kind for each of the 13 classes.
 
     Returns
     -------
@@ -128,47 +122,37 @@ def write_synthetic_starss23(
     numbers = clip_numbers(
         clips, {"train": 20, "valid": 4, "test": 6, "eval": 0}
     )
-    listed = []
-    for split, number in numbers.items():
-        for index in range(number):
-            part, folder, name, room = _place(split, index)
-            listed.append(
-                scene_clip(
-                    data_folder,
-                    name,
-                    {form: f"{form}_{part}/{folder}" for form in formats},
-                    None
-                    if part == "eval"
-                    else f"metadata_{part}/{folder}/{name}.csv",
-                    duration=duration,
-                    dialect="starss23",
-                    scene={"room_seed": room},
-                )
-            )
-    return write_synthetic_seld(
+    write_synthetic_seld(
         data_folder,
-        listed,
-        options={"name": "STARSS23", "clips": numbers, "duration": duration},
+        numbers,
+        _place,
+        made_with={"name": "STARSS23", "clips": numbers, "duration": duration},
         kinds=KINDS,
-        bank=bank,
         fs=SAMPLE_RATE,
-        formats=formats,
-        seed=seed,
-        num_workers=num_workers,
+        dialect="starss23",
+        duration=duration,
         scene={"max_overlap": 3, **(scene or {})},
+        **options,
     )
+    return Path(data_folder)
 
 
 def _place(split, index):
-    """Part, sub-folder, name and room of a clip."""
+    """Folder, name, annotation and room of a synthetic clip."""
     if split == "eval":
-        # As in the real one, names do not tell the rooms.
-        return "eval", "", f"mix{index + 1:03d}", 71 + index % 3
+        # As in the real one, names do not give the rooms away.
+        name, room = f"mix{index + 1:03d}", 71 + index % 3
+        return "{format}_eval", name, None, {"room_seed": room}
     fold, rooms = ROOMS[split]
     room, site = rooms[index % len(rooms)]
-    kind = "test" if split == "test" else "train"
+    folder = f"dev/dev-{'test' if split == 'test' else 'train'}-{site}"
     name = f"fold{fold}_room{room}_mix{index // len(rooms) + 1:03d}"
-    return "dev", f"dev-{kind}-{site}", name, room
+    return (
+        f"{{format}}_{folder}",
+        name,
+        f"metadata_{folder}/{name}.csv",
+        {"room_seed": room},
+    )
 
 
 logger = logging.getLogger(__name__)
