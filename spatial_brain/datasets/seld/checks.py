@@ -6,8 +6,9 @@ An entry of a manifest describes one clip::
      "events": path of the annotation or null, "dialect": its format,
      "room": str or null, "fold": str or null, "overlap": str or null}
 
-Where the channels of the file are not in the order W, Y, Z, X, ``channels``
-lists the indices to read, in that order.
+Where the channels of the file are not W, Y, Z, X, ``channels`` lists the
+indices to read, in that order, and ``channel_signs`` is -1 where a channel is
+inverted.
 """
 
 import logging

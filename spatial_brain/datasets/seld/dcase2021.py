@@ -1,4 +1,4 @@
-"""DCASE2021 Task 3: TAU-NIGENS Spatial Sound Events 2021, and a stand-in.
+"""DCASE2021 Task 3: TAU-NIGENS Spatial Sound Events 2021; a synthetic twin.
 
 A. Politis, S. Adavanne, D. Krause, A. Deleforge, P. Srivastava, T. Virtanen,
 "A dataset of dynamic reverberant sound scenes with directional interferers

@@ -1,4 +1,4 @@
-"""L3DAS22 Task 2, sound events in an office, and a stand-in.
+"""L3DAS22 Task 2: sound events in an office, and a synthetic twin.
 
 E. Guizzo, C. Marinoni, M. Pennese, X. Ren, X. Zheng, C. Zhang, B. Masiero,
 A. Uncini, D. Comminiello, "L3DAS22 Challenge: Learning 3D audio sources in a
@@ -13,14 +13,11 @@ up to three at once, static. On disk, as downloaded or flattened::
     L3DAS22_Task2_test/...       (split 5)
 
 Only microphone A is read: labels are positions relative to it. The order of
-the B-format channels is documented in two ways, so it is looked up in the
-data: see ``spatial_brain.datasets.seld.l3das22``.
-
-Where one source sounds alone, the mean active intensity ``W * channel``
-points to the source (F. J. Fahy, "Sound Intensity", 2nd ed. 1995, chapter 4).
-So the right axes and signs of the channels are those which bring it closest
-to the direction vectors of the labels: a regression on the 48 ways to permute
-and to mirror the axes.
+its B-format channels is documented in two ways, so it is estimated from the
+data. Where one source sounds alone, the mean active intensity ``W * channel``
+points to the source (F. J. Fahy, "Sound Intensity", 2nd ed. 1995, chapter 4):
+the right axes and signs of the channels are those, of the 48 ways to permute
+and to mirror them, which bring it closest to the labelled directions.
 """
 
 import itertools
@@ -53,156 +50,6 @@ from spatial_brain.datasets.seld.synthetic import (
     write_synthetic_seld,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
-
-# Axes of the channels Y, Z, X in a direction vector (x, y, z).
-_AXES = (1, 2, 0)
-_LETTERS = "XYZ"
-# Frames this much below the loudest one of the clip are left out.
-_QUIET = 0.01
-_FEWEST_FRAMES = 30
-# Least mean cosine between intensity and labels, and its least lead over the
-# next best order. In a simulated room of T60 0.8 s, 6 dB over the noise, they
-# are 0.68 and 0.07; the sign of Z leads least, as elevations are small.
-_CLEAR, _LEAD = 0.4, 0.03
-
-
-@dataclass(frozen=True)
-class ChannelOrder:
-    """Order of the channels of a recording.
-
-    Arguments
-    ---------
-    channels : tuple of int
-        Indices to read to get W, Y, Z, X.
-    signs : tuple of int
-        1, or -1 where that channel points the other way.
-    cosine : float
-        Mean cosine between the intensity and the labels.
-    lead : float
-        How much less it is with the next best order.
-    num_frames : int
-        Frames it was found from.
-
-    Example
-    -------
-    >>> ChannelOrder((0, 2, 1, 3), (1, 1, 1, 1), 0.9, 0.3, 500).name
-    'WZYX'
-    """
-
-    channels: tuple
-    signs: tuple
-    cosine: float
-    lead: float
-    num_frames: int
-
-    @property
-    def name(self):
-        """Letters of the channels as they lie in the file."""
-        letters = dict(zip(self.channels, "WYZX", strict=True))
-        return "".join(letters[index] for index in range(4))
-
-
-def estimate_channel_order(entries, *, max_clips=60):
-    """Find the order of the channels from clips with single sources.
-
-    The first channel is taken to be W.
-
-    Arguments
-    ---------
-    entries : dict
-        Id to entry of a manifest (see ``spatial_brain.datasets.
-        seld_checks``); ``channels`` in them is of no account.
-    max_clips : int
-        So many of them are read, spread over all.
-
-    Returns
-    -------
-    ChannelOrder
-        The order.
-
-    Raises
-    ------
-    ValueError
-        If there are too few frames with one source, or they do not tell.
-
-    Example
-    -------
-    >>> estimate_channel_order({})
-    Traceback (most recent call last):
-    ValueError: the channel order cannot be found: 0 frames with one source...
-    """
-    names = sorted(entries)
-    step = max(1, len(names) / max_clips)
-    chosen = [names[int(i * step)] for i in range(int(len(names) / step))]
-    rows = [
-        _single_source_frames(name, entries[name])
-        for name in progress(
-            chosen, description="looking for the channel order", unit="clip"
-        )
-    ]
-    directions = np.concatenate([r[0] for r in rows] or [np.zeros((0, 3))])
-    intensity = np.concatenate([r[1] for r in rows] or [np.zeros((0, 3))])
-    remedy = 'pass channel_order="WYZX" (or "WZYX") instead of "auto"'
-    if len(directions) < _FEWEST_FRAMES:
-        raise ValueError(
-            f"the channel order cannot be found: {len(directions)} frames with "
-            f"one source in {len(chosen)} clips, at least {_FEWEST_FRAMES} "
-            f"are needed; {remedy}"
-        )
-    (cosine, axes, signs), (second, *_) = _best_orders(directions, intensity)
-    if cosine < _CLEAR or cosine - second < _LEAD:
-        raise ValueError(
-            "the channel order cannot be found: the intensity of single "
-            f"sources does not follow their labels (mean cosine {cosine:.2f}, "
-            f"with another order {second:.2f}); check that annotations and "
-            f"audio belong together, or {remedy}"
-        )
-    index = [axes.index(axis) for axis in _AXES]
-    return ChannelOrder(
-        (0, *(channel + 1 for channel in index)),
-        (1, *(signs[channel] for channel in index)),
-        cosine,
-        cosine - second,
-        len(directions),
-    )
-
-
-def _best_orders(directions, intensity):
-    """The two best of all orders: mean cosine, axis and sign of channels."""
-    # moment[channel, axis]: a sum of three of these is a mean cosine.
-    moment = intensity.T @ directions / len(directions)
-    orders = [
-        (
-            float(sum(s * moment[c, a] for c, (a, s) in enumerate(pairs))),
-            axes,
-            signs,
-        )
-        for axes in itertools.permutations(range(3))
-        for signs in itertools.product((1, -1), repeat=3)
-        for pairs in [list(zip(axes, signs, strict=True))]
-    ]
-    return sorted(orders, reverse=True)[:2]
-
-
-def _single_source_frames(name, entry):
-    """Directions of label and of intensity where one source is, [N, 3]."""
-    events = read_clip_events(name, entry)
-    size = entry["fs"] // 10
-    number = entry["num_samples"] // size
-    waveform, _ = read_audio(entry["wav"], 0, number * size, num_channels=4)
-    # Low frequencies carry most of the noise and of the room's modes.
-    waveform = np.diff(waveform.numpy(), axis=0, prepend=0)
-    frames = waveform.reshape(number, size, 4)
-    power = (frames[..., 0] ** 2).mean(axis=1)
-    intensity = (frames[..., :1] * frames[..., 1:]).mean(axis=1)
-    length = np.linalg.norm(intensity, axis=1, keepdims=True)
-    intensity /= np.maximum(length, np.finfo(np.float32).tiny)
-    events = events.select(events.frame < number)
-    alone = events.overlap(number)[events.frame] == 1
-    loud = power[events.frame] > _QUIET * power.max(initial=0)
-    rows = alone & loud
-    return events.directions[rows], intensity[events.frame[rows]]
-
 
 logger = logging.getLogger(__name__)
 
@@ -251,14 +98,22 @@ _REMEDY = (
     "https://www.kaggle.com/datasets/l3dasteam/l3das22); archives are unpacked "
     "from there"
 )
-
-
 # The room of the recordings, in which nothing moves.
 OFFICE = {
     "size_low": [6.0, 5.0, 3.0],
     "size_high": [6.0, 5.0, 3.0],
     "moving_probability": 0.0,
 }
+# Axes of the channels Y, Z, X in a direction vector (x, y, z).
+_AXES = (1, 2, 0)
+# Frames this much below the loudest one of the clip are left out.
+_QUIET = 0.01
+# Clips that are read for the order, and frames that are needed.
+_MOST_CLIPS, _FEWEST_FRAMES = 60, 30
+# Least mean cosine between intensity and labels, and its least lead over the
+# next best order. In a simulated room of T60 0.8 s, 6 dB over the noise, they
+# are 0.68 and 0.07; the sign of Z leads least, as elevations are small.
+_CLEAR, _LEAD = 0.4, 0.03
 
 
 def prepare_l3das22(
@@ -423,9 +278,9 @@ def _unpacked(data_folder):
 
 
 def _set_channels(entries, channel_order):
-    """Tell in each entry which channels of the file are W, Y, Z and X."""
+    """Note in each entry which channels of the file are W, Y, Z and X."""
     if channel_order == "auto":
-        order = estimate_channel_order(
+        order = _estimate_channel_order(
             {k: e for k, e in entries.items() if e["overlap"] == "ov1"}
         )
         logger.info(
@@ -445,6 +300,100 @@ def _set_channels(entries, channel_order):
         entry["channels"] = list(channels)
         if min(signs) < 0:
             entry["channel_signs"] = list(signs)
+
+
+@dataclass(frozen=True)
+class _ChannelOrder:
+    """Order of the channels of a recording."""
+
+    # Indices to read to get W, Y, Z, X; -1 where a channel is inverted.
+    channels: tuple
+    signs: tuple
+    # Mean cosine between intensity and labels; its lead over the next order.
+    cosine: float
+    lead: float
+    num_frames: int
+
+    @property
+    def name(self):
+        """Letters of the channels as they lie in the file."""
+        letters = dict(zip(self.channels, "WYZX", strict=True))
+        return "".join(letters[index] for index in range(4))
+
+
+def _estimate_channel_order(entries):
+    """Order of the channels, from single sources; the first channel is W."""
+    names = sorted(entries)
+    step = max(1, len(names) / _MOST_CLIPS)
+    chosen = [names[int(i * step)] for i in range(int(len(names) / step))]
+    rows = [
+        _single_source_frames(name, entries[name])
+        for name in progress(
+            chosen, description="looking for the channel order", unit="clip"
+        )
+    ]
+    directions = np.concatenate([r[0] for r in rows] or [np.zeros((0, 3))])
+    intensity = np.concatenate([r[1] for r in rows] or [np.zeros((0, 3))])
+    remedy = 'pass channel_order="WYZX" (or "WZYX") instead of "auto"'
+    if len(directions) < _FEWEST_FRAMES:
+        raise ValueError(
+            f"the channel order cannot be found: {len(directions)} frames with "
+            f"one source in {len(chosen)} clips, at least {_FEWEST_FRAMES} "
+            f"are needed; {remedy}"
+        )
+    (cosine, axes, signs), (second, *_) = _best_orders(directions, intensity)
+    if cosine < _CLEAR or cosine - second < _LEAD:
+        raise ValueError(
+            "the channel order cannot be found: the intensity of single "
+            f"sources does not follow their labels (mean cosine {cosine:.2f}, "
+            f"with another order {second:.2f}); check that annotations and "
+            f"audio belong together, or {remedy}"
+        )
+    index = [axes.index(axis) for axis in _AXES]
+    return _ChannelOrder(
+        (0, *(channel + 1 for channel in index)),
+        (1, *(signs[channel] for channel in index)),
+        cosine,
+        cosine - second,
+        len(directions),
+    )
+
+
+def _best_orders(directions, intensity):
+    """The two best of all orders: mean cosine, axis and sign of channels."""
+    # moment[channel, axis]: a sum of three of these is a mean cosine.
+    moment = intensity.T @ directions / len(directions)
+    orders = [
+        (
+            float(sum(s * moment[c, a] for c, (a, s) in enumerate(pairs))),
+            axes,
+            signs,
+        )
+        for axes in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+        for pairs in [list(zip(axes, signs, strict=True))]
+    ]
+    return sorted(orders, reverse=True)[:2]
+
+
+def _single_source_frames(name, entry):
+    """Directions of labels and intensity where one source is, [N, 3]."""
+    events = read_clip_events(name, entry)
+    size = entry["fs"] // 10
+    number = entry["num_samples"] // size
+    waveform, _ = read_audio(entry["wav"], 0, number * size, num_channels=4)
+    # Low frequencies carry most of the noise and of the room's modes.
+    waveform = np.diff(waveform.numpy(), axis=0, prepend=0)
+    frames = waveform.reshape(number, size, 4)
+    power = (frames[..., 0] ** 2).mean(axis=1)
+    intensity = (frames[..., :1] * frames[..., 1:]).mean(axis=1)
+    length = np.linalg.norm(intensity, axis=1, keepdims=True)
+    intensity /= np.maximum(length, np.finfo(np.float32).tiny)
+    events = events.select(events.frame < number)
+    alone = events.overlap(number)[events.frame] == 1
+    loud = power[events.frame] > _QUIET * power.max(initial=0)
+    rows = alone & loud
+    return events.directions[rows], intensity[events.frame[rows]]
 
 
 def write_synthetic_l3das22(

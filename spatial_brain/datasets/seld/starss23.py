@@ -1,4 +1,4 @@
-"""STARSS23 (and STARSS22): sound events of real rooms, and a stand-in.
+"""STARSS23 (and STARSS22): sound events of real rooms; a synthetic twin.
 
 K. Shimada, A. Politis, P. Sudarsanam, D. Krause, K. Uchida, S. Adavanne,
 A. Hakala, Y. Koyama, N. Takahashi, S. Takahashi, T. Virtanen, Y. Mitsufuji,
@@ -44,8 +44,10 @@ from spatial_brain.datasets.seld.synthetic import (
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
 
+logger = logging.getLogger(__name__)
+
 # Classes in the order of their labels, and the embedded kind of sound that
-# stands for each.
+# stands for each in synthetic data.
 KINDS = {
     "Female speech, woman speaking": "speech_female",
     "Male speech, man speaking": "speech_male",
@@ -61,103 +63,14 @@ KINDS = {
     "Bell": "bell",
     "Knock": "knock",
 }
+CLASS_NAMES = tuple(KINDS)
 SAMPLE_RATE = 24000
-# Fold and rooms of each split, with the site that recorded there.
+# Fold and rooms of each synthetic split, with the site that recorded there.
 ROOMS = {
     "train": (3, ((4, "tau"), (21, "sony"), (6, "tau"), (12, "tau"))),
     "valid": (3, ((9, "tau"), (22, "sony"))),
     "test": (4, ((2, "tau"), (23, "sony"))),
 }
-
-
-def write_synthetic_starss23(
-    data_folder,
-    *,
-    clips=None,
-    duration=60.0,
-    scene=None,
-    **options,
-):
-    """Write a small STARSS23 of synthetic events in simulated rooms.
-
-    Folders, names, formats and annotations (with distances) are those of the
-    real one. Interrupted, it goes on where it stopped; with other arguments
-    it is made again. Real data are never touched.
-
-    Arguments
-    ---------
-    data_folder : str or Path
-        Gets the folders.
-    clips : dict
-        Number of clips of ``"train"`` (rooms 4, 6, 12 and 21), ``"valid"``
-        (rooms 9 and 22), ``"test"`` (rooms 2 and 23) and ``"eval"`` (the
-        evaluation, without annotations); default 20, 4, 6 and 0.
-    duration : float
-        Seconds a clip.
-    scene : dict, optional
-        Options of all scenes, see ``draw_scene`` of
-        ``spatial_brain.simulation.sound_scenes.plan``; up to three events
-        overlap by default.
-    **options
-        ``formats``, ``seed``, ``num_workers`` and ``bank`` of
-        ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
-        default bank has an embedded kind for each of the 13 classes.
-
-    Returns
-    -------
-    Path
-        The data folder.
-
-    Raises
-    ------
-    ValueError
-        If real data lie there, or splits are unknown.
-
-    Example
-    -------
-    >>> write_synthetic_starss23("data", clips={"fold3": 3})
-    Traceback (most recent call last):
-    ValueError: clips must give numbers of train, valid, test, eval, ...
-    """
-    numbers = clip_numbers(
-        clips, {"train": 20, "valid": 4, "test": 6, "eval": 0}
-    )
-    write_synthetic_seld(
-        data_folder,
-        numbers,
-        _place,
-        made_with={"name": "STARSS23", "clips": numbers, "duration": duration},
-        kinds=KINDS,
-        fs=SAMPLE_RATE,
-        dialect="starss23",
-        duration=duration,
-        scene={"max_overlap": 3, **(scene or {})},
-        **options,
-    )
-    return Path(data_folder)
-
-
-def _place(split, index):
-    """Folder, name, annotation and room of a synthetic clip."""
-    if split == "eval":
-        # As in the real one, names do not give the rooms away.
-        name, room = f"mix{index + 1:03d}", 71 + index % 3
-        return "{format}_eval", name, None, {"room_seed": room}
-    fold, rooms = ROOMS[split]
-    room, site = rooms[index % len(rooms)]
-    folder = f"dev/dev-{'test' if split == 'test' else 'train'}-{site}"
-    name = f"fold{fold}_room{room}_mix{index // len(rooms) + 1:03d}"
-    return (
-        f"{{format}}_{folder}",
-        name,
-        f"metadata_{folder}/{name}.csv",
-        {"room_seed": room},
-    )
-
-
-logger = logging.getLogger(__name__)
-
-CLASS_NAMES = tuple(KINDS)
 RECORD = 7880637
 # Published clips of each part of STARSS23.
 COUNTS = {"dev": 168, "eval": 79}
@@ -388,3 +301,88 @@ def _synthetic(folder, format, num_workers):
     )
     clips = [replace(clip, id=f"synthetic_{clip.id}") for clip in clips]
     return _checked(clips, _dialect(clips), num_workers)
+
+
+def write_synthetic_starss23(
+    data_folder,
+    *,
+    clips=None,
+    duration=60.0,
+    scene=None,
+    **options,
+):
+    """Write a small STARSS23 of synthetic events in simulated rooms.
+
+    Folders, names, formats and annotations (with distances) are those of the
+    real one. Interrupted, it goes on where it stopped; with other arguments
+    it is made again. Real data are never touched.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Gets the folders.
+    clips : dict
+        Number of clips of ``"train"`` (rooms 4, 6, 12 and 21), ``"valid"``
+        (rooms 9 and 22), ``"test"`` (rooms 2 and 23) and ``"eval"`` (the
+        evaluation, without annotations); default 20, 4, 6 and 0.
+    duration : float
+        Seconds a clip.
+    scene : dict, optional
+        Options of all scenes, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``; up to three events
+        overlap by default.
+    **options
+        ``formats``, ``seed``, ``num_workers`` and ``bank`` of
+        ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
+        default bank has an embedded kind for each of the 13 classes.
+
+    Returns
+    -------
+    Path
+        The data folder.
+
+    Raises
+    ------
+    ValueError
+        If real data lie there, or splits are unknown.
+
+    Example
+    -------
+    >>> write_synthetic_starss23("data", clips={"fold3": 3})
+    Traceback (most recent call last):
+    ValueError: clips must give numbers of train, valid, test, eval, ...
+    """
+    numbers = clip_numbers(
+        clips, {"train": 20, "valid": 4, "test": 6, "eval": 0}
+    )
+    write_synthetic_seld(
+        data_folder,
+        numbers,
+        _place,
+        made_with={"name": "STARSS23", "clips": numbers, "duration": duration},
+        kinds=KINDS,
+        fs=SAMPLE_RATE,
+        dialect="starss23",
+        duration=duration,
+        scene={"max_overlap": 3, **(scene or {})},
+        **options,
+    )
+    return Path(data_folder)
+
+
+def _place(split, index):
+    """Folder, name, annotation and room of a synthetic clip."""
+    if split == "eval":
+        # As in the real one, names do not give the rooms away.
+        name, room = f"mix{index + 1:03d}", 71 + index % 3
+        return "{format}_eval", name, None, {"room_seed": room}
+    fold, rooms = ROOMS[split]
+    room, site = rooms[index % len(rooms)]
+    folder = f"dev/dev-{'test' if split == 'test' else 'train'}-{site}"
+    name = f"fold{fold}_room{room}_mix{index // len(rooms) + 1:03d}"
+    return (
+        f"{{format}}_{folder}",
+        name,
+        f"metadata_{folder}/{name}.csv",
+        {"room_seed": room},
+    )

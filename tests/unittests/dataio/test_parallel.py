@@ -1,11 +1,12 @@
-"""Progress bars speak on the main process alone."""
+"""Progress bars speak on the main process alone; workers report errors."""
 
 import io
 
 import pytest
+import torch
 
 from spatial_brain.dataio import parallel as module
-from spatial_brain.dataio.parallel import is_main_process, progress
+from spatial_brain.dataio.parallel import is_main_process, progress, run_jobs
 
 
 @pytest.mark.parametrize("rank", [None, "0", "1"])
@@ -30,3 +31,18 @@ def test_resumed_work_counts_from_where_it_stopped():
     with progress(total=10, initial=4, unit="B") as bar:
         bar.update(6)
         assert bar.n == 10
+
+
+def fail(number):
+    raise ValueError(f"job {number}")
+
+
+def test_errors_of_workers_arrive():
+    with pytest.raises(ValueError, match="job 1"):
+        list(run_jobs(fail, [1, 2]))
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    [(_, inside)] = run_jobs(lambda _: torch.get_num_threads(), [0])
+    assert inside == 1 and torch.get_num_threads() == before
