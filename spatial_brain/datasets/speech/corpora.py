@@ -41,7 +41,7 @@ _SPLIT_NAMES = frozenset(
 
 @dataclass(frozen=True, order=True)
 class Utterance:
-    """One recording of one talker.
+    """One recording of one speaker.
 
     Arguments
     ---------
@@ -412,6 +412,72 @@ def _check_unique(data_folder, found):
                 f"{data_folder}: two files have the id {utterance.id!r}: "
                 f"{other.path} and {utterance.path}; remove or rename one"
             )
+
+
+def take_speakers(utterances, count, rng):
+    """Hold out the utterances of some speakers.
+
+    Arguments
+    ---------
+    utterances : list of Utterance
+        Those of all speakers.
+    count : int
+        Number of speakers to take.
+    rng : numpy.random.Generator
+        Chooses them.
+
+    Returns
+    -------
+    tuple of list of Utterance
+        Those of the speakers taken, and those of the others.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> spoken = [Utterance(f"{s}1", f"{s}1.wav", s) for s in "abc"]
+    >>> taken, others = take_speakers(spoken, 1, np.random.default_rng(0))
+    >>> len(taken), len(others)
+    (1, 2)
+    """
+    speakers = sorted({u.speaker for u in utterances})
+    taken = {speakers[i] for i in rng.permutation(len(speakers))[:count]}
+    return (
+        [u for u in utterances if u.speaker in taken],
+        [u for u in utterances if u.speaker not in taken],
+    )
+
+
+def check_speakers(data_folder, parts):
+    """Raise ValueError if a speaker is in two parts of a corpus.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Named in the message.
+    parts : dict
+        Name of each part to its utterances.
+
+    Raises
+    ------
+    ValueError
+        Names the first such speaker, and the parts.
+
+    Example
+    -------
+    >>> one = [Utterance("a1", "a1.wav", "ann")]
+    >>> check_speakers("corpus", {"train": one, "test": one})
+    Traceback (most recent call last):
+    ValueError: corpus: speaker ann is in train and in test; ...
+    """
+    owners = {}
+    for name, utterances in parts.items():
+        for utterance in utterances:
+            owner = owners.setdefault(utterance.speaker, name)
+            if owner != name:
+                raise ValueError(
+                    f"{data_folder}: speaker {utterance.speaker} is in {owner} "
+                    f"and in {name}; choose parts without common speakers"
+                )
 
 
 def read_headers(
