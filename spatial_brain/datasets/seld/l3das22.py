@@ -163,7 +163,7 @@ def prepare_l3das22(
     Raises
     ------
     FileNotFoundError
-        If the data, or annotations, are missing; says how to get them.
+        If data or annotations are missing; the message shows how to get them.
     ValueError
         If arguments are unknown, files or their number are not as they
         should be, or the channel order cannot be found.

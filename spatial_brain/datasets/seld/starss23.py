@@ -152,7 +152,7 @@ def prepare_starss23(
     Raises
     ------
     FileNotFoundError
-        If the data, or annotations, are missing; says how to get them.
+        If data or annotations are missing; the message shows how to get them.
     ValueError
         If arguments are unknown, or files or their number are not as they
         should be.

@@ -114,7 +114,7 @@ def prepare_librispeech(
     Raises
     ------
     FileNotFoundError
-        If the corpus or a split is missing; says how to get it.
+        If the corpus or a split is missing; the message shows how to get it.
     ValueError
         If files are unusable or missing, a split or an archive is not a
         published one, a speaker is in two splits, or the arguments contradict

@@ -235,7 +235,7 @@ def test_messages(data, tmp_path):
         prepare(folder, tmp_path / "s")
 
 
-def test_synthetic_data_tells_its_channel_order(tmp_path):
+def test_channel_order_of_synthetic_data(tmp_path):
     folder = tmp_path / "L3DAS22"
     numbers = {"train": 1, "valid": 1, "test": 3}
     write_synthetic_l3das22(folder, clips=numbers, duration=5.0)
