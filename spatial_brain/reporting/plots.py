@@ -8,7 +8,6 @@ state, so that a training run may plot in any environment.
 """
 
 import io
-import os
 import re
 from pathlib import Path
 
@@ -17,6 +16,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from spatial_brain.atomic import atomic_path
 
 INK = "#1f2430"
 FAINT = "#69707d"
@@ -194,14 +195,8 @@ def save_figure(figure, path, dpi=160):
             f"{path}: cannot draw '{path.suffix}' files; use one of "
             + ", ".join(f".{name}" for name in sorted(known))
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with style():
-            figure.savefig(temporary, format=kind, dpi=dpi)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_path(path) as temporary, style():
+        figure.savefig(temporary, format=kind, dpi=dpi)
 
 
 def line_plot(series, x_label, y_label, title=None, y_from_zero=True):

@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import os
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from torchaudio.functional import resample
 
 from spatial_brain import __version__
+from spatial_brain.atomic import atomic_path
 from spatial_brain.reporting.plots import figure_to_svg
 
 CSS = """
@@ -469,7 +469,6 @@ class Report:
             The file.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
         links = "".join(
             f'<a href="#{name}">{_escape(title)}</a>'
@@ -492,12 +491,8 @@ class Report:
             content="\n".join(self._parts),
             footer=f"Written {now} by SpatialBrain {__version__}",
         )
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
+        with atomic_path(path) as temporary:
             temporary.write_text(page, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         return path
 
     def _add(self, part):

@@ -25,6 +25,7 @@ import soundfile
 from filelock import FileLock
 from scipy.io import wavfile
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.archives import check_free_space
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.manifest import read_manifest, write_manifest
@@ -366,13 +367,9 @@ def _stored(signals, noise, as_in_original):
 
 def _write_wav(path, samples, fs):
     """Write samples as they are; the file is complete or not there."""
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
-    try:
-        # libsndfile would wait for the disk at each of 100 000 files.
+    # Not with libsndfile, which waits for the disk at each of 100 000 files.
+    with atomic_path(path, sync=False) as temporary:
         wavfile.write(temporary, fs, samples)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 _FIRST_NAMES = 5

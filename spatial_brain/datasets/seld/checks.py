@@ -14,12 +14,16 @@ inverted.
 import logging
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from spatial_brain.dataio.annotations import read_events
-from spatial_brain.dataio.audio import AudioFileError, audio_info, check_audio
+from spatial_brain.dataio.audio import (
+    AudioFileError,
+    check_audio,
+    list_problems,
+    scan_headers,
+)
 from spatial_brain.dataio.manifest import (
     is_prepared,
     write_manifest,
@@ -33,7 +37,6 @@ logger = logging.getLogger(__name__)
 _FRAMES_TOO_MANY = 10
 # Durations differ from the published one by less than this, seconds.
 _TOLERANCE = 0.5
-_LISTED = 10
 
 
 def check_choice(name, value, known):
@@ -88,15 +91,8 @@ def num_label_frames(num_samples, fs):
 
 def _raise_problems(problems, total, what):
     """Raise ValueError with the number of problems and the first ten."""
-    if not problems:
-        return
-    lines = problems[:_LISTED]
-    if len(problems) > _LISTED:
-        lines = [*lines, f"... and {len(problems) - _LISTED} more"]
-    raise ValueError(
-        f"{len(problems)} of {total} {what} are unusable:\n  "
-        + "\n  ".join(lines)
-    )
+    if problems:
+        raise ValueError(list_problems(problems, total, what))
 
 
 def check_count(folder, found, published, remedy):
@@ -177,31 +173,21 @@ def check_clips(
 def _check_recordings(clips, fs, duration, num_workers):
     """Clips with their lengths, their headers checked."""
 
-    def scan(clip):
-        try:
-            info = audio_info(clip.wav)
-            check_audio(info, fs=fs, num_channels=4)
-        except (AudioFileError, OSError) as error:
-            return str(error)
+    def check(info):
+        check_audio(info, fs=fs, num_channels=4)
         if duration is not None and abs(info.duration - duration) > _TOLERANCE:
-            return (
-                f"{clip.wav}: lasts {info.duration:.2f} s, every clip of this "
+            raise AudioFileError(
+                f"{info.path}: lasts {info.duration:.2f} s, every clip of this "
                 f"data set lasts {duration:.0f} s; copy it again"
             )
-        return replace(clip, num_samples=info.num_samples)
 
-    with ThreadPoolExecutor(num_workers) as pool:
-        results = list(
-            progress(
-                pool.map(scan, clips),
-                total=len(clips),
-                description="reading headers",
-                unit="file",
-            )
-        )
-    problems = [result for result in results if isinstance(result, str)]
+    paths = [clip.wav for clip in clips]
+    infos, problems = scan_headers(paths, check, num_workers)
     _raise_problems(problems, len(clips), "audio files")
-    return results
+    return [
+        replace(clip, num_samples=info.num_samples)
+        for clip, info in zip(clips, infos, strict=True)
+    ]
 
 
 def _check_annotations(clips, fs, dialect, num_classes):

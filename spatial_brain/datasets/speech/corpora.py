@@ -19,17 +19,16 @@ import csv
 import logging
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from spatial_brain.dataio.audio import (
     AUDIO_SUFFIXES,
-    AudioFileError,
-    audio_info,
     check_audio,
+    list_problems,
+    scan_headers,
 )
-from spatial_brain.dataio.parallel import progress
 
 _LIBRISPEECH_FILE = re.compile(r"^(\d+)-(\d+)-(\d+)$")
 _LIBRISPEECH_SPLIT = re.compile(r"^(train|dev|test)-(clean|other)")
@@ -520,31 +519,18 @@ def read_headers(
         raise ValueError(
             f'on_corrupt must be "raise" or "report", got {on_corrupt!r}'
         )
-
-    def scan(utterance):
-        try:
-            info = audio_info(utterance.path)
-            check_audio(info, fs=fs, num_channels=num_channels)
-        except (AudioFileError, OSError) as error:
-            return str(error)
-        return replace(utterance, num_samples=info.num_samples, fs=info.fs)
-
-    with ThreadPoolExecutor(num_workers) as pool:
-        results = list(
-            progress(
-                pool.map(scan, found),
-                total=len(found),
-                description="reading headers",
-                unit="file",
-            )
-        )
-    problems = [result for result in results if isinstance(result, str)]
-    good = [result for result in results if not isinstance(result, str)]
+    infos, problems = scan_headers(
+        [utterance.path for utterance in found],
+        partial(check_audio, fs=fs, num_channels=num_channels),
+        num_workers,
+    )
+    good = [
+        replace(utterance, num_samples=info.num_samples, fs=info.fs)
+        for utterance, info in zip(found, infos, strict=True)
+        if info is not None
+    ]
     if problems:
-        text = f"{len(problems)} of {len(found)} files are unusable:\n  "
-        text += "\n  ".join(problems[:10])
-        if len(problems) > 10:
-            text += f"\n  ... and {len(problems) - 10} more"
+        text = list_problems(problems, len(found), "files")
         if on_corrupt == "raise" or not good:
             raise ValueError(text)
         logger.warning(text)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import soundfile
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.audio import AudioFileError
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.speech.corpora import Utterance, read_headers
@@ -188,24 +189,23 @@ def _decompress(compressed, num_workers):
 def _decompress_file(tool, job):
     """Convert one file to FLAC; samples stay what they are."""
     path, target = job
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.wav")
-    packed = temporary.with_suffix(".flac")
-    if tool == "sph2pipe":
-        command = [tool, "-p", "-f", "wav", "-c", "1", path, temporary]
-    else:
-        command = [tool, "-v", "error", "-y", "-i", path, temporary]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode != 0 or not temporary.is_file():
-            raise AudioFileError(
-                f"{path}: {tool} could not decompress it "
-                f"({result.stderr.strip()[-200:]}); copy it again"
+    with atomic_path(target) as packed:
+        temporary = packed.with_suffix(".wav")
+        if tool == "sph2pipe":
+            command = [tool, "-p", "-f", "wav", "-c", "1", path, temporary]
+        else:
+            command = [tool, "-v", "error", "-y", "-i", path, temporary]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode != 0 or not temporary.is_file():
+                raise AudioFileError(
+                    f"{path}: {tool} could not decompress it "
+                    f"({result.stderr.strip()[-200:]}); copy it again"
+                )
+            # Integers throughout: floats would be rounded.
+            samples, fs = soundfile.read(
+                temporary, dtype="int16", always_2d=True
             )
-        # Integers throughout: floats would be rounded.
-        samples, fs = soundfile.read(temporary, dtype="int16", always_2d=True)
-        soundfile.write(packed, samples[:, 0], fs)
-        os.replace(packed, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-        packed.unlink(missing_ok=True)
+            soundfile.write(packed, samples[:, 0], fs, format="FLAC")
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import torch
 
 from spatial_brain.dataio import download
 from spatial_brain.dataio.audio import audio_info, read_audio, write_audio
-from spatial_brain.dataio.manifest import read_manifest, validate_manifest
+from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.speech import librispeech, synthetic
 from spatial_brain.datasets.speech.librispeech import prepare_librispeech
 from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
@@ -28,6 +28,13 @@ def synthetic_speech(tmp_path_factory):
 
 def speakers(path):
     return {entry["speaker"] for entry in read_manifest(path).values()}
+
+
+def check_files(path, data_root):
+    for entry in read_manifest(path, data_root=data_root).values():
+        info = audio_info(entry["wav"])
+        assert info.fs == 16000
+        assert info.num_samples == entry["num_samples"]
 
 
 def tree(folder):
@@ -123,8 +130,7 @@ def test_prepare(synthetic_speech, tmp_path, inner):
         raw = json.loads(path.read_text())
         assert all(e["wav"].startswith("{data_root}/") for e in raw.values())
         assert list(raw) == sorted(raw)
-        report = validate_manifest(path, data_root=folder, fs=16000)
-        assert not report.problems
+        check_files(path, folder)
 
 
 def test_prepare_is_idempotent_and_watches_its_arguments(
@@ -242,7 +248,7 @@ def test_real_table(shared_data, tmp_path):
     }
     assert counts == {"train": (167, 155), "valid": (28, 22), "test": (61, 35)}
     for path in paths.values():
-        assert not validate_manifest(path, data_root=table, fs=16000).problems
+        check_files(path, table)
 
 
 def test_download(synthetic_speech, tmp_path, monkeypatch):
