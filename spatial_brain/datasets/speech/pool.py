@@ -1,7 +1,7 @@
 """Dry speech for simulated scenes: the speakers of each stage.
 
-WSJ0 (LDC93S6A, by licence only) in the LDC's folders or copied into ``tr``,
-``dt`` and ``et``, upper or lower case; LibriSpeech; any other corpus known to
+WSJ0 (LDC93S6A, by licence only) in the forms that
+``spatial_brain.datasets.speech.wsj0`` finds; any other corpus known to
 ``spatial_brain.datasets.speech.corpora``; or synthetic speech where there is
 none.
 """
@@ -29,12 +29,11 @@ from spatial_brain.datasets.speech.corpora import (
     take_speakers,
 )
 from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
+from spatial_brain.datasets.speech.wsj0 import list_wsj0
 
 # Training, development and evaluation speakers.
 PARTS = ("tr", "dt", "et")
 _WSJ0_SUBSET = re.compile(r"^si_(tr|dt|et)_[a-z0-9]+$")
-_WSJ0_SUFFIXES = (".wav", ".flac", ".sph", ".wv1")
-_WSJ0_DEPTH = 4
 _SPLIT_PARTS = {
     "tr": re.compile(r"^(train|tr\b)"),
     "dt": re.compile(r"^(dev|val|cv\b|dt\b)"),
@@ -176,7 +175,7 @@ def _parts(data_folder, seed):
             "whose sub-folders are speakers; without one, null (None) takes "
             "synthetic speech"
         )
-    utterances = _find_wsj0(data_folder) or find_utterances(data_folder)
+    utterances = _wsj0_utterances(data_folder) or find_utterances(data_folder)
     parts = {part: [] for part in PARTS}
     rest = []
     for utterance in utterances:
@@ -190,26 +189,16 @@ def _parts(data_folder, seed):
     return parts
 
 
-def _find_wsj0(data_folder):
-    """Speaker-independent utterances of a WSJ0 tree, any case."""
-    best = {}
-    for folder, folders, files in os.walk(data_folder, followlinks=True):
-        depth = len(Path(folder).relative_to(data_folder).parts)
-        if depth > _WSJ0_DEPTH:
-            folders.clear()
-        subset = Path(folder).parent.name.lower()
-        match = _WSJ0_SUBSET.match(subset)
-        for name in files if match else ():
-            path = Path(folder, name)
-            suffix = path.suffix.lower()
-            if suffix not in _WSJ0_SUFFIXES or name.startswith("."):
-                continue
-            stem = path.stem.lower()
-            rank = _WSJ0_SUFFIXES.index(suffix)
-            speaker = f"{subset}-{path.parent.name.lower()}"
-            found = Utterance(stem, str(path), speaker, match[1])
-            best[stem] = min(best.get(stem, (rank, found)), (rank, found))
-    return [utterance for _, utterance in sorted(best.values())]
+def _wsj0_utterances(data_folder):
+    """Speaker-independent utterances of a WSJ0 tree, each once."""
+    found = {}
+    for file in sorted(list_wsj0(data_folder)):
+        if match := _WSJ0_SUBSET.match(file.subset):
+            speaker = f"{file.subset}-{file.speaker}"
+            found.setdefault(
+                file.id, Utterance(file.id, file.path, speaker, match[1])
+            )
+    return list(found.values())
 
 
 def _fill(data_folder, parts, rng):
