@@ -29,7 +29,7 @@ WSJ0_FS = 16000
 # What is taken where an utterance is there in several forms.
 _SUFFIXES = (".wav", ".flac", ".sph", ".wv1")
 _SUBSET = re.compile(r"(si|sd|jd|hsd)_[a-z]{2}_[a-z0-9]+")
-# Folders above a subset, at most.
+# Subsets lie at most so many folders down.
 _DEPTH = 4
 _FIRST_NAMES = 5
 
