@@ -130,21 +130,26 @@ def prepare_simulated_scenes(
             scene=scene,
         )
         splits[split] = {
-            clip["name"]: clip_entry(
-                Clip(
-                    clip["name"],
-                    clip["paths"][format],
-                    clip["annotation"],
-                    num_samples=round(duration * fs),
-                    room=clip["name"].split("_")[1],
-                    fold=clip["name"].split("_")[0],
-                ),
-                fs,
-                DIALECT,
-            )
-            for clip in written
+            clip["name"]: _entry(clip, format, fs) for clip in written
         }
     return manifests.write(splits, data_folder)
+
+
+def _entry(clip, format, fs):
+    """Entry of a manifest for a clip that was written."""
+    fold, room, _ = clip["name"].split("_")
+    return clip_entry(
+        Clip(
+            clip["name"],
+            clip["paths"][format],
+            clip["annotation"],
+            num_samples=round(clip["duration"] * fs),
+            room=room,
+            fold=fold,
+        ),
+        fs,
+        DIALECT,
+    )
 
 
 def _place(num_rooms, split, index):
