@@ -4,10 +4,7 @@ For the first run, without data of your own; delete this file, its import and
 the key ``synthetic_data`` when you have some.
 """
 
-from spatial_brain.datasets.seld.synthetic import (
-    scene_clip,
-    write_synthetic_seld,
-)
+from spatial_brain.datasets.seld.synthetic import write_synthetic_seld
 
 
 def write_synthetic_scenes(
@@ -45,26 +42,24 @@ def write_synthetic_scenes(
     seed, num_workers : int
         Of the scenes; processes.
     """
-    listed = [
-        scene_clip(
-            data_folder,
-            f"scene{number:03d}",
-            {array_format: f"audio/{split}"},
-            f"metadata/{split}/scene{number:03d}.csv",
-            duration=duration,
-            dialect="starss23",
-            scene={"room_seed": 1000 * index + number},
+
+    def place(split, index):
+        return (
+            f"audio/{split}",
+            f"scene{index:03d}",
+            f"metadata/{split}/scene{index:03d}.csv",
+            {"room_seed": 1000 * list(clips).index(split) + index},
         )
-        for index, (split, count) in enumerate(clips.items())
-        for number in range(count)
-    ]
+
     write_synthetic_seld(
         data_folder,
-        listed,
-        options={"clips": clips, "duration": duration},
-        kinds={name: name for name in class_names},
-        bank=None,
+        clips,
+        place,
+        made_with={"clips": clips, "duration": duration},
+        kinds=class_names,
         fs=fs,
+        dialect="starss23",
+        duration=duration,
         formats=(array_format,),
         seed=seed,
         num_workers=num_workers,

@@ -166,6 +166,27 @@ def test_two_processes(finished, tmp_path):
     assert running.metrics_of(tmp_path)["methods"]["network"]
 
 
+def test_two_sources_and_three_microphones(tmp_path):
+    options = {
+        "num_sources": "2",
+        "azimuth_columns": "[left, right]",
+        "num_microphones": "3",
+        "microphone_positions": "[[0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]]",
+        "max_delay": "0.0005",
+    }
+    running.check(run("localization", tmp_path, **options))
+    metrics = running.metrics_of(tmp_path)["methods"]
+    assert [x["num_talkers"] for x in metrics.values()] == [4, 4]
+
+
+def test_unknown_positions(finished, tmp_path):
+    data = finished("localization") / "data"
+    options = {"microphone_positions": "null", "data_folder": data}
+    options["synthetic_data"] = "null"
+    running.check(run("localization", tmp_path, **options))
+    assert [*running.metrics_of(tmp_path)["methods"]] == ["network"]
+
+
 def use(kind, finished, *arguments):
     """What the README's ``spatial-brain`` command prints."""
     line = next(x for x in commands(kind) if x.startswith("spatial-brain"))

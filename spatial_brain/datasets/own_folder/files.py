@@ -16,11 +16,11 @@ import numpy as np
 from spatial_brain.dataio.audio import (
     AUDIO_SUFFIXES,
     AudioFileError,
+    list_problems,
     scan_headers,
 )
 from spatial_brain.dataio.manifest import read_manifest
-from spatial_brain.datasets.seld.checks import Manifests, raise_problems
-from spatial_brain.datasets.seld.files import is_junk
+from spatial_brain.datasets.seld.checks import Manifests
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def audio_files(folder):
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
         if path.suffix.lower() not in AUDIO_SUFFIXES or any(
-            is_junk(part) for part in place.parts
+            part.startswith(".") or part == "__MACOSX" for part in place.parts
         ):
             continue
         name = place.with_suffix("").as_posix()
@@ -225,7 +225,8 @@ def check_headers(files, *, fs, num_channels, min_duration=0.0):
             )
 
     infos, problems = scan_headers(files, check)
-    raise_problems(problems, len(files), "audio files")
+    if problems:
+        raise ValueError(list_problems(problems, len(files), "audio files"))
     return {
         file: info.num_samples for file, info in zip(files, infos, strict=True)
     }

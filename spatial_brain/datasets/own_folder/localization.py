@@ -16,6 +16,7 @@ from spatial_brain.datasets.own_folder.files import (
     own_folder,
     read_table,
 )
+from spatial_brain.geometry import SPEED_OF_SOUND
 
 TABLE = "directions.csv"
 
@@ -26,6 +27,7 @@ def prepare_localization(
     *,
     fs,
     num_microphones,
+    microphone_positions=None,
     azimuth_columns=("azimuth",),
     azimuth_range=(-180.0, 180.0),
     min_duration=0.0,
@@ -51,6 +53,8 @@ def prepare_localization(
         Sampling rate of all recordings, Hz.
     num_microphones : int
         Channels of all recordings.
+    microphone_positions : sequence, optional
+        Metres, [microphone][3]; None: not known.
     azimuth_columns : sequence of str
         Columns of the azimuths, one a source.
     azimuth_range : sequence of float
@@ -74,7 +78,8 @@ def prepare_localization(
         If the folder or the table is not there.
     ValueError
         If the table is malformed, an azimuth is out of range, recordings are
-        missing or do not fit, or there are no splits.
+        missing or do not fit, there are no splits, or positions are not
+        those of the microphones.
 
     Example
     -------
@@ -83,6 +88,7 @@ def prepare_localization(
     Traceback (most recent call last):
     FileNotFoundError: ...directions.csv: no such file; write ...
     """
+    microphones = _describe(num_microphones, microphone_positions)
     folder = own_folder(data_folder)
     columns = ("file", *azimuth_columns)
     rows = read_table(
@@ -131,10 +137,26 @@ def prepare_localization(
         )
     azimuths = [a for entry in entries.values() for a in entry["azimuths"]]
     manifests.describe(
-        f"{num_microphones} microphones, {len(azimuth_columns)} source(s), "
+        f"{microphones}, {len(azimuth_columns)} source(s), "
         f"azimuths {min(azimuths):g} to {max(azimuths):g} degrees"
     )
     return manifests.paths
+
+
+def _describe(number, positions):
+    """The microphones in words; ValueError if positions are not theirs."""
+    if positions is None:
+        return f"{number} microphones"
+    if [len(position) for position in positions] != [3] * number:
+        raise ValueError(
+            f"microphone_positions must be {number} positions of 3 numbers "
+            f"(num_microphones), or null, got {positions}"
+        )
+    longest = max(math.dist(a, b) for a in positions for b in positions)
+    return (
+        f"{number} microphones, at most {longest:.3f} m apart "
+        f"({longest / SPEED_OF_SOUND:.5f} s)"
+    )
 
 
 def _azimuth(where, column, text, bounds):

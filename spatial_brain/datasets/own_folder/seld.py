@@ -20,7 +20,7 @@ from spatial_brain.datasets.own_folder.files import (
     logger,
     own_folder,
 )
-from spatial_brain.datasets.seld.checks import check_annotations, clip_entry
+from spatial_brain.datasets.seld.checks import check_clips
 from spatial_brain.datasets.seld.chunks import clip_events
 from spatial_brain.datasets.seld.files import Clip
 
@@ -35,6 +35,7 @@ def prepare_seld(
     *,
     fs,
     class_names,
+    num_classes,
     valid_fraction=None,
     test_fraction=None,
     seed=0,
@@ -54,6 +55,8 @@ def prepare_seld(
         Sampling rate of all recordings, Hz.
     class_names : sequence of str
         In the order of their numbers in the annotations, from 0.
+    num_classes : int
+        How many they are.
     valid_fraction, test_fraction : float, optional
         Shares of all recordings, drawn where neither ``splits.csv`` nor
         sub-folders ``train``, ``valid`` and ``test`` say it.
@@ -71,15 +74,21 @@ def prepare_seld(
         If a folder or an annotation is not there.
     ValueError
         If recordings do not fit, annotations are malformed or hold unknown
-        classes, or there are no splits.
+        classes, there are no splits, or the number of classes is another.
 
     Example
     -------
     >>> folder = getfixture("tmp_path")
-    >>> prepare_seld(folder, folder, fs=24000, class_names=["bell"])
+    >>> options = {"fs": 24000, "class_names": ["bell"], "num_classes": 1}
+    >>> prepare_seld(folder, folder, **options)
     Traceback (most recent call last):
     FileNotFoundError: .../audio: no such folder; ...
     """
+    if len(class_names) != num_classes:
+        raise ValueError(
+            f"class_names has {len(class_names)} names, num_classes is "
+            f"{num_classes}; set it to the number of names"
+        )
     folder = own_folder(data_folder)
     wavs = audio_files(_part(folder, "audio"))
     metadata = _part(folder, "metadata")
@@ -102,18 +111,10 @@ def prepare_seld(
     files = [*wavs.values(), *csvs.values()]
     manifests = OwnManifests(folder, save_folder, files, splits, options)
     if not manifests.ready:
-        lengths = check_headers(
-            list(wavs.values()),
-            fs=fs,
-            num_channels=NUM_CHANNELS,
-        )
-        clips = {
-            name: Clip(name, wav, csvs[name], num_samples=lengths[wav])
-            for name, wav in wavs.items()
-        }
-        check_annotations(clips.values(), fs, DIALECT, len(class_names))
+        check_headers(list(wavs.values()), fs=fs, num_channels=NUM_CHANNELS)
+        clips = [Clip(name, wav, csvs[name]) for name, wav in wavs.items()]
         manifests.write_splits(
-            {k: clip_entry(clip, fs, DIALECT) for k, clip in clips.items()},
+            check_clips(clips, fs, DIALECT, num_classes),
             splits,
             "use folders audio/train, audio/valid and audio/test, or write "
             "splits.csv (file,split)",

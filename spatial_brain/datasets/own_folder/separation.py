@@ -13,6 +13,7 @@ or ``mix``, ``s1`` and ``s2`` in the data folder itself, with ``splits.csv``.
 import os
 from pathlib import Path
 
+from spatial_brain.dataio.audio import list_problems
 from spatial_brain.datasets.own_folder.files import (
     OwnManifests,
     audio_files,
@@ -20,7 +21,6 @@ from spatial_brain.datasets.own_folder.files import (
     listed_splits,
     own_folder,
 )
-from spatial_brain.datasets.seld.checks import raise_problems
 
 NUM_CHANNELS = 2
 MIXTURES = "mix"
@@ -153,4 +153,5 @@ def _check_lengths(entries, lengths):
         for path in entry["sources_wav"]
         if lengths[path] != lengths[entry["mix_wav"]]
     ]
-    raise_problems(problems, len(lengths), "audio files")
+    if problems:
+        raise ValueError(list_problems(problems, len(lengths), "audio files"))

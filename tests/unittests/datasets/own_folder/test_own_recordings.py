@@ -49,6 +49,8 @@ def test_localization_manifests(array, caplog):
         f"{array}: 4 recordings, 0.00 h, 8000 Hz, 3 microphones, 1 source(s), "
         "azimuths -180 to 90 degrees; train 2, valid 1, test 1"
     )
+    localization(array, microphone_positions=[[0, 0, 0], [0.1, 0, 0], [0] * 3])
+    assert "3 microphones, at most 0.100 m apart (0.00029 s)" in caplog.text
 
 
 def test_corrected_azimuth_is_noticed(array):
@@ -85,6 +87,8 @@ def test_localization_tables_that_are_wrong(array, old, new, message):
         ({"fs": 16000}, "0.wav: sampling rate is 8000 Hz, expected 16000 Hz"),
         ({"num_microphones": 4}, "0.wav: has 3 channels, expected 4"),
         ({"min_duration": 1.0}, r"0.wav: lasts 0.20 s, at least 1 s are"),
+        ({"microphone_positions": [[0, 0, 0]]}, "must be 3 positions of 3 num"),
+        ({"microphone_positions": [[0, 0]] * 3}, "must be 3 positions of 3 nu"),
         ({"azimuth_range": [0, 180]}, "'-180', expected degrees from 0 to 180"),
     ],
 )
@@ -119,6 +123,7 @@ def scenes(tmp_path):
 
 def seld(folder, **options):
     options = {"fs": 24000, "class_names": ["door", "bell"]} | options
+    options.setdefault("num_classes", len(options["class_names"]))
     return prepare_seld(folder, folder / "save", **options)
 
 
@@ -140,6 +145,8 @@ def test_recording_without_events(scenes):
 
 
 def test_seld_folders_that_are_wrong(scenes):
+    with pytest.raises(ValueError, match="2 names, num_classes is 3; set it"):
+        seld(scenes, num_classes=3)
     with pytest.raises(ValueError, match=r"train/a.csv.*line 1.*1"):
         seld(scenes, class_names=["door"])
     (scenes / "metadata" / "test" / "a.csv").rename(scenes / "a.csv")
