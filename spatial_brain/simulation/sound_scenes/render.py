@@ -440,6 +440,7 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
 
     Example
     -------
+    >>> from spatial_brain.simulation.sound_scenes.plan import draw_scene
     >>> plan = draw_scene(np.random.default_rng(0), 3, duration=5.0)
     >>> dry = [torch.randn(48000) for _ in plan.events]
     >>> signals, rows = render_scene(plan, dry, formats=("foa",))
@@ -567,6 +568,8 @@ def event_rows(plan, lengths):
 
     Example
     -------
+    >>> from spatial_brain.simulation.sound_scenes.plan import (
+    ...     PlannedEvent, ScenePlan)
     >>> event = PlannedEvent(
     ...     7, 0, 0.5, 1.0, 0.0, np.array([[2.0, 3.5, 1.5]]), np.zeros(1)
     ... )
