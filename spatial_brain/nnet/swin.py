@@ -10,6 +10,7 @@ relative position, and a mask for windows of a cyclically shifted map.
 
 import torch
 import torch.nn.functional as F
+from timm.layers import Mlp
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -174,32 +175,6 @@ class DropPath(nn.Module):
         return x * torch.bernoulli(x.new_full(shape, keep)) / keep
 
 
-class MLP(nn.Module):
-    """Two linear layers with a GELU between.
-
-    Arguments
-    ---------
-    dim : int
-        Size of input and output.
-    hidden : int
-        Size between.
-
-    Example
-    -------
-    >>> MLP(4, 16)(torch.ones(2, 4)).shape
-    torch.Size([2, 4])
-    """
-
-    def __init__(self, dim, hidden):
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x):
-        """Transform [..., dim]."""
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
 class SwinBlock(nn.Module):
     """Window attention and MLP, each with a residual connection.
 
@@ -245,7 +220,7 @@ class SwinBlock(nn.Module):
         self.attn = WindowAttention(dim, num_heads, window)
         self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = MLP(dim, int(dim * mlp_ratio))
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
         mask = shift_mask(resolution, window, shift) if shift else None
         self.register_buffer("attn_mask", mask)
 
