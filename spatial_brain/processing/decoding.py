@@ -181,60 +181,11 @@ _ONE_EVENT = math.cos(math.radians(15.0))
 _ACTIVE = 0.5
 
 
-def stitch_outputs(outputs, method, hop_frames, num_frames, *, align=True):
-    """Average the outputs of the chunks of one recording.
-
-    Arguments
-    ---------
-    outputs : dict of torch.Tensor
-        What the network said of every chunk, shape [chunk, L, ...]: keys
-        "accdoa", "multi_accdoa", or "sed" (logits) and "doa".
-    method : str
-        "accdoa", "multi_accdoa", "einv2" or "seddoa".
-    hop_frames : int
-        Label frames from the start of a chunk to that of the next, at most L.
-    num_frames : int
-        Label frames of the recording; what chunks say beyond is padding.
-    align : bool
-        Bring the tracks into one order before averaging; False is the plain
-        moving average of PSELDNets.
-
-    Returns
-    -------
-    dict of torch.Tensor
-        float32, shape [num_frames, ...]. Class probabilities are averaged as
-        such and given as logits again.
-
-    Raises
-    ------
-    ValueError
-        If the chunks leave a gap or end before the recording does.
-
-    Example
-    -------
-    >>> chunks = torch.stack((torch.zeros(4, 6), torch.ones(4, 6)))
-    >>> stitched = stitch_outputs({"accdoa": chunks}, "accdoa", 2, 6)
-    >>> stitched["accdoa"][:, 0].tolist()
-    [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
-    """
-    stitcher = ChunkStitcher(method, hop_frames, align)
-    chunks = zip(*(outputs[key] for key in _KEYS[method]), strict=True)
-    parts = [
-        stitcher.push(dict(zip(_KEYS[method], chunk, strict=True)))
-        for chunk in chunks
-    ]
-    done = sum(len(part[_KEYS[method][0]]) for part in parts)
-    parts.append(stitcher.flush(max(num_frames, done)))
-    return {
-        key: torch.cat([part[key] for part in parts])[:num_frames]
-        for key in _KEYS[method]
-    }
-
-
 class ChunkStitcher:
-    """The same as ``stitch_outputs``, one chunk at a time.
+    """Averages the outputs of the chunks of one recording.
 
-    Holds no more than the frames of one chunk.
+    Takes one chunk at a time and holds no more than its frames. Class
+    probabilities are averaged as such and given as logits again.
 
     Arguments
     ---------
@@ -243,7 +194,8 @@ class ChunkStitcher:
     hop_frames : int
         Label frames from the start of a chunk to that of the next.
     align : bool
-        Bring the tracks into one order before averaging.
+        Bring the tracks into one order before averaging; False is the plain
+        moving average of PSELDNets.
 
     Raises
     ------
@@ -281,14 +233,16 @@ class ChunkStitcher:
         Arguments
         ---------
         outputs : dict of torch.Tensor
-            Of one chunk, shape [L, ...].
+            What the network gives for the chunk, shape [L, ...], L at least
+            ``hop_frames``: keys "accdoa", "multi_accdoa", or "sed" (logits)
+            and "doa".
 
         Returns
         -------
         dict of torch.Tensor
-            The frames before this chunk that were not given yet: nothing for
-            the first one, ``hop_frames`` for the others. No later chunk can
-            change them.
+            float32. The frames before this chunk that were not given yet:
+            nothing for the first one, ``hop_frames`` for the others. No later
+            chunk can change them.
 
         Raises
         ------

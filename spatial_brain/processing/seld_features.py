@@ -6,7 +6,7 @@ differentiable. First-order Ambisonics (FOA) has the channels W, Y, Z, X with
 SN3D gains; "mic" is any array of four microphones.
 
 Their values are not normalised, because augmentations work on them as they
-are: a network begins with a batch normalisation, or with `FeatureScaler`.
+are: a network begins with a batch normalisation.
 
 Both keep the frequencies apart, so that level and spatial cue of a sound lie
 in the same place of the picture. Sources: Nguyen et al., "SALSA: Spatial
@@ -18,7 +18,6 @@ and Detection", IEEE/ACM TASLP 30, 2022; Nguyen et al., "SALSA-Lite", ICASSP
 import math
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from spatial_brain.geometry import SPEED_OF_SOUND
@@ -558,101 +557,3 @@ class BaselineFeatures(SpectralFeatures):
         level = features[:, :4]
         floor = level.amax((2, 3), keepdim=True) - self.top_db
         return torch.cat((torch.maximum(level, floor), features[:, 4:]), dim=1)
-
-
-class FeatureScaler(nn.Module):
-    """Bring each channel and bin of features to mean 0 and variance 1.
-
-    Fit it on the training data alone; the statistics travel with the module's
-    state. Before fitting it changes nothing.
-
-    Arguments
-    ---------
-    num_channels : int
-        Feature channels.
-    num_bins : int
-        Feature bins.
-
-    Example
-    -------
-    >>> scaler = FeatureScaler(7, 64)
-    >>> batches = [3 + 2 * torch.randn(8, 7, 100, 64) for _ in range(3)]
-    >>> scaler.fit(batches)(batches[0]).std().round(decimals=1)
-    tensor(1.)
-    """
-
-    def __init__(self, num_channels, num_bins):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(num_channels, 1, num_bins))
-        self.register_buffer("scale", torch.ones(num_channels, 1, num_bins))
-
-    def fit(self, batches):
-        """Measure mean and standard deviation, over batch and frames.
-
-        Arguments
-        ---------
-        batches : iterable of torch.Tensor
-            Features [batch, channel, frame, bin], without padding.
-
-        Returns
-        -------
-        FeatureScaler
-            This module.
-
-        Raises
-        ------
-        ValueError
-            If there are no features, or their shape is not that of the
-            module.
-        """
-        count, mean, spread = 0, 0.0, 0.0
-        for batch in batches:
-            self._check(batch)
-            batch = batch.detach().double()
-            number = batch.shape[0] * batch.shape[2]
-            if number == 0:
-                continue
-            centre = batch.mean((0, 2))
-            # Merging means (Chan et al., 1979) loses no digits, sums would.
-            step = centre - mean
-            share = number / (count + number)
-            spread = spread + (batch - centre[:, None]).square().sum((0, 2))
-            spread = spread + step.square() * (count * share)
-            mean = mean + step * share
-            count += number
-        if count == 0:
-            raise ValueError("no features to fit the scaler on")
-        scale = (spread / count).sqrt()
-        # What never varies is centred and left as large as it is.
-        scale = torch.where(scale > 0, scale, 1.0)
-        self.mean.copy_(mean[:, None])
-        self.scale.copy_(scale[:, None])
-        return self
-
-    def forward(self, features):
-        """Normalise features.
-
-        Arguments
-        ---------
-        features : torch.Tensor
-            Shape [batch, channel, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Same shape.
-        """
-        self._check(features)
-        return (features - self.mean) / self.scale
-
-    def _check(self, features):
-        """Refuse features of another shape."""
-        channels, _, bins = self.mean.shape
-        if features.ndim != 4 or (channels, bins) != (
-            features.shape[1],
-            features.shape[3],
-        ):
-            raise ValueError(
-                f"expected features [batch, {channels}, frame, {bins}], got "
-                f"shape {list(features.shape)}"
-            )
