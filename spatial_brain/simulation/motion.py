@@ -19,36 +19,8 @@ TAPS = 32
 READ_AT_ONCE = 2**16
 
 
-def passing_times(num_points, num_samples, timestamps, fs):
-    """Sample at which each point of a trajectory is passed.
-
-    Arguments
-    ---------
-    num_points : int
-        Number of points K.
-    num_samples : int
-        Length of the signal.
-    timestamps : torch.Tensor or None
-        Seconds, shape [K], rising. None spreads the points evenly from the
-        first to the last sample.
-    fs : int
-        Sampling rate, Hz.
-
-    Returns
-    -------
-    torch.Tensor
-        Samples, float64 [K], on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the timestamps are not [K] or do not rise.
-
-    Example
-    -------
-    >>> passing_times(3, 101, None, 16000)
-    tensor([  0.,  50., 100.], dtype=torch.float64)
-    """
+def _passing_times(num_points, num_samples, timestamps, fs):
+    """Sample at which each of K points is passed, float64 [K], on the CPU."""
     if timestamps is None:
         return torch.linspace(0, num_samples - 1, num_points).double()
     knots = torch.as_tensor(timestamps, dtype=torch.float64).cpu() * fs
@@ -98,7 +70,7 @@ def positions_at(points, timestamps, time):
     return torch.lerp(points[index], points[index + 1], share)
 
 
-def doppler_direct(
+def _doppler_direct(
     dry,
     sources,
     microphones,
@@ -108,45 +80,9 @@ def doppler_direct(
     fs=16000,
     sound_speed=SPEED_OF_SOUND,
 ):
-    """Direct sound between moving points with the exact Doppler effect.
-
-    What arrives at time t was emitted at t' with
-    c (t - t') = |s(t') - m(t)|; the signal is read there between its samples
-    and divided by the distance.
-
-    Arguments
-    ---------
-    dry : torch.Tensor
-        Shape [T].
-    sources : torch.Tensor
-        Trajectory of the source, shape [K, 3], metres; K = 1 stands still.
-    microphones : torch.Tensor
-        Trajectories of M microphones, shape [K, M, 3] or [1, M, 3].
-    num_samples : int
-        Length of the result, from the moment of the first sample on.
-    timestamps : torch.Tensor, optional
-        Seconds, shape [K], as for :func:`filter_moving`.
-    fs : int
-        Sampling rate, Hz.
-    sound_speed : float
-        Metres per second; everything must be slower.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [M, num_samples].
-
-    Example
-    -------
-    >>> click = torch.zeros(100)
-    >>> click[10] = 1.0
-    >>> microphone = torch.tensor([[[3.43, 0.0, 0.0]]])
-    >>> heard = doppler_direct(click, torch.zeros(1, 3), microphone, 300)
-    >>> heard[0].argmax(), heard[0, 170].round(decimals=3)
-    (tensor(170), tensor(0.2920))
-    """
+    """Direct sound between moving points, Doppler effect included [M, time]."""
     num_points = max(len(sources), len(microphones))
-    knots = passing_times(num_points, len(dry), timestamps, fs) / fs
+    knots = _passing_times(num_points, len(dry), timestamps, fs) / fs
     knots = knots.to(dry.device)
     output = []
     for start in range(0, num_samples, READ_AT_ONCE):
@@ -155,7 +91,8 @@ def doppler_direct(
         # [time, microphone, 3]; emission [time, microphone]
         ears = positions_at(microphones.to(dry.device), knots, arrival)
         emission = arrival[:, None].expand(ears.shape[:2])
-        # Every step shrinks the error by speed / sound speed.
+        # What arrives at t left at t' with c (t - t') = |s(t') - m(t)|; every
+        # step shrinks the error by speed / sound speed.
         for _ in range(6):
             mouth = positions_at(sources.to(dry.device), knots, emission)
             distance = torch.linalg.vector_norm(mouth - ears, dim=-1)
@@ -249,7 +186,7 @@ def trajectory_labels(
             f"{frame_length} s"
         )
     num_points = max(len(sources), len(microphones))
-    knots = passing_times(num_points, num_samples, timestamps, fs) / fs
+    knots = _passing_times(num_points, num_samples, timestamps, fs) / fs
     time = torch.arange(count).double() * hop_length + 0.5 * frame_length
     source = positions_at(sources.cpu(), knots, time)
     array = positions_at(microphones.cpu(), knots, time)
@@ -336,7 +273,7 @@ def filter_moving(
         )
     num_points, num_mics, taps = rirs.shape
     total = len(dry) + taps - 1
-    knots = passing_times(num_points, len(dry), timestamps, fs)
+    knots = _passing_times(num_points, len(dry), timestamps, fs)
     blocks = _blocks(knots, len(dry), crossfade, max(taps, MIN_BLOCK))
     longest = int((blocks[:, 2] - blocks[:, 1]).max())
     nfft = next_fast_len(longest + taps - 1, real=True)
@@ -550,8 +487,9 @@ def simulate_moving(
     crossfade : str
         See :func:`filter_moving`.
     doppler : bool
-        Whether the direct sound has the exact Doppler effect (see
-        :func:`doppler_direct`), for omnidirectional sources and microphones.
+        Whether the direct sound has the exact Doppler effect: the signal is
+        read between its samples, at the time at which it was emitted. For
+        omnidirectional sources and microphones.
     frame_length : float
         Frames of the labels, seconds.
     hop_length : float, optional
@@ -596,7 +534,7 @@ def simulate_moving(
         rirs = rirs - direct.to(dry)
     image = filter_moving(dry, rirs, timestamps, fs=fs, crossfade=crossfade)
     if doppler:
-        image = image + doppler_direct(
+        image = image + _doppler_direct(
             dry,
             sources,
             microphones,

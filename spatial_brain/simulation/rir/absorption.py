@@ -226,26 +226,8 @@ def _unit_t60(room_size, sound_speed):
     return Decay(room_size, [1 - math.exp(-1)] * _WALLS, sound_speed).t60()
 
 
-def air_t60(sound_speed, air_absorption):
-    """Reverberation time in a room whose walls absorb nothing.
-
-    Arguments
-    ---------
-    sound_speed : float
-        Metres per second.
-    air_absorption : float
-        Energy attenuation of the air per metre.
-
-    Returns
-    -------
-    float
-        Seconds, infinite without absorption.
-
-    Example
-    -------
-    >>> round(air_t60(343.0, 0.01), 2)
-    4.03
-    """
+def _air_t60(sound_speed, air_absorption):
+    """Reverberation time where walls absorb nothing, seconds; may be inf."""
     if air_absorption == 0:
         return math.inf
     return 6 * math.log(10) / (sound_speed * air_absorption)
@@ -317,7 +299,7 @@ def absorption_for_t60(room_size, t60, sound_speed=343.0, air_absorption=0.0):
     unit = _unit_t60(size, float(sound_speed))
     if air_absorption == 0:
         return 1 - math.exp(-unit / t60)
-    longest = air_t60(sound_speed, air_absorption)
+    longest = _air_t60(sound_speed, air_absorption)
     if t60 >= longest:
         raise ValueError(
             f"t60 {t60:g} s cannot be reached: the air alone "
@@ -464,7 +446,7 @@ def _calibrate(keys, device):
         for key, absorption in zip(keys, first, strict=True)
     ]
     measured = _measure(keys, first, decays, device)
-    longest = air_t60(sound_speed, air)
+    longest = _air_t60(sound_speed, air)
     result = []
     for key, got, absorption in zip(keys, measured, first, strict=True):
         t60 = key[3]

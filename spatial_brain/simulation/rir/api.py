@@ -82,37 +82,8 @@ class RirDetails:
     info: RirInfo
 
 
-def describe(full, scene, settings, backend, absorption):
-    """Measure responses and collect the facts about them.
-
-    Arguments
-    ---------
-    full : torch.Tensor
-        float32 [S, M, N].
-    scene : RirScene
-        The room.
-    settings : Settings
-        How it was simulated.
-    backend : str
-        What simulated it.
-    absorption : tuple or None
-        Six coefficients.
-
-    Returns
-    -------
-    RirInfo
-        Float32 tensors on the CPU.
-
-    Example
-    -------
-    >>> from spatial_brain.simulation.rooms import Room
-    >>> from spatial_brain.simulation.rir.checks import Settings, check_scene
-    >>> room = Room([5, 4, 3], [[3, 2, 1]], [[2, 2, 1]], absorption=1.0)
-    >>> scene = check_scene(room, Settings())
-    >>> info = describe(torch.ones(1, 1, 9), scene, Settings(), "none", None)
-    >>> info.distance.item(), info.azimuth.item()
-    (1.0, 0.0)
-    """
+def _describe(full, scene, settings, backend, absorption):
+    """Measure responses [S, M, N] and collect the facts about them."""
     fs, rir = settings.fs, full.cpu()
     arrival = acoustics.direct_sample(
         scene.sources, scene.microphones, fs, settings.sound_speed
@@ -458,5 +429,5 @@ def _details(module, backend, scene, full, absorption, settings):
         duration=full.shape[-1] / settings.fs,
     )
     [direct], _ = module.simulate([scene], alone)
-    info = describe(full, scene, settings, backend, absorption)
+    info = _describe(full, scene, settings, backend, absorption)
     return RirDetails(full, direct, settings.fs, info)

@@ -41,7 +41,7 @@ def single_threaded():
     -------
     >>> before = torch.get_num_threads()
     >>> with single_threaded():
-    ...     torch.get_num_threads(), available_threads() == before
+    ...     torch.get_num_threads(), _available_threads() == before
     (1, True)
     >>> torch.get_num_threads() == before
     True
@@ -60,42 +60,15 @@ def single_threaded():
             _state["depth"] -= 1
 
 
-def available_threads():
-    """Threads that torch was allowed before ``single_threaded``.
-
-    Returns
-    -------
-    int
-        At least 1.
-
-    Example
-    -------
-    >>> available_threads() == torch.get_num_threads()
-    True
-    """
+def _available_threads():
+    """Threads that torch was allowed before ``single_threaded``."""
     if _state["depth"]:
         return _state["threads"]
     return torch.get_num_threads()
 
 
-def pool(threads):
-    """Pool of threads of this process; threads do not survive a fork.
-
-    Arguments
-    ---------
-    threads : int
-        Number of threads.
-
-    Returns
-    -------
-    concurrent.futures.ThreadPoolExecutor
-        The same one for the same process and number.
-
-    Example
-    -------
-    >>> list(pool(2).map(abs, [-1, -2]))
-    [1, 2]
-    """
+def _pool(threads):
+    """Pool of threads of this process; threads do not survive a fork."""
     key = os.getpid(), threads
     if key not in _pools:
         _pools.clear()
@@ -339,13 +312,13 @@ def _accumulate_compiled(kernels, lattice, grid, scale, gains):
             part.float().contiguous().numpy()
             for part in gains.coefficients(lattice.axes)
         ]
-    threads = min(available_threads(), len(grid))
+    threads = min(_available_threads(), len(grid))
     if threads == 1:
         for pair in range(len(grid)):
             kernel(*tables, *common, pair)
         return
     work = partial(kernel, *tables, *common)
-    list(pool(threads).map(work, range(len(grid))))
+    list(_pool(threads).map(work, range(len(grid))))
 
 
 def accumulate(lattice, grid, scale, gains=None):

@@ -194,7 +194,7 @@ class ArrayRoom:
         window = slice(max(begin - int(_JOIN * self.fs), 0), begin)
         before = float(energy[window].mean())
         envelope = torch.from_numpy(np.sqrt(energy[begin:] / before))
-        noise = array_noise(length - begin, self.fs, formats, seed)
+        noise = _array_noise(length - begin, self.fs, formats, seed)
         result = {}
         for name in formats:
             # The mean of images that are all positive is no diffuse sound,
@@ -315,35 +315,10 @@ def _field(axes, radial):
     return field + _LOADING * torch.eye(8)
 
 
-def array_noise(num_samples, fs, formats, seed, gain=None):
-    """Noise from everywhere, as both formats of the array receive it.
-
-    Arguments
-    ---------
-    num_samples : int
-        Length.
-    fs : int
-        Sampling rate, Hz.
-    formats : sequence of str
-        Of ``FORMATS``.
-    seed : int
-        Decides the noise; FOA is the same with or without "mic".
-    gain : callable, optional
-        Colour: from frequencies in Hz to gains. White by default.
-
-    Returns
-    -------
-    dict
-        Name of format to noise, float32 [4, num_samples]. White noise has
-        power 1 in W, 1/3 in Y, Z and X, and 1 at the capsules at low, nearly
-        2 at high frequencies, where the sphere reflects.
-
-    Example
-    -------
-    >>> noise = array_noise(20000, 16000, ("foa", "mic"), 0)
-    >>> noise["foa"].square().mean(-1).round(decimals=1)
-    tensor([1.0000, 0.3000, 0.3000, 0.3000])
-    """
+def _array_noise(num_samples, fs, formats, seed, gain=None):
+    """Diffuse noise, format to float32 [4, time]; ``gain`` is its colour."""
+    # White noise has power 1 in W, 1/3 in Y, Z, X, and from 1 to nearly 2 at
+    # the capsules, where the sphere reflects high frequencies.
     if num_samples <= _BLOCK:
         return _noise_block(num_samples, fs, formats, (seed, 0), gain)
     step = _BLOCK - _CROSSFADE
@@ -430,7 +405,14 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
     signals : dict
         Name of format to recording, float32 [time, 4], of peak 0.95 or less.
     rows : dict
-        The labels, see :func:`event_rows`.
+        The labels: arrays [N] sorted by "frame", with "label", "source" (the
+        number of the event among those with labels, in the order of onsets),
+        "azimuth", "elevation" (degrees) and "distance" (metres). A frame of
+        100 ms is labelled if the direct sound of an event, from its first to
+        its last sample, fills half of it or more; an event too short for that
+        labels the frame that holds most of it. Directions are those at the
+        centres of the frames, where the source was when it emitted what then
+        arrives.
 
     Raises
     ------
@@ -465,7 +447,7 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
         for name, image in images.items():
             image = image[:, : num_samples - start]
             total[name][:, start : start + image.shape[1]] += image
-    noise = array_noise(
+    noise = _array_noise(
         num_samples, fs, formats, int(seeds[0]), _noise_colour(plan.noise_tilt)
     )
     signals = {
@@ -473,7 +455,7 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
         for name in formats
     }
     lengths = [len(dry) / fs for dry in dry_events]
-    return signals, event_rows(plan, lengths)
+    return signals, _event_rows(plan, lengths)
 
 
 def _prepared(plan, dry_events, fs):
@@ -543,43 +525,8 @@ def _finished(name, clean, noise, snr_db, fs):
     return (mixture * min(1.0, PEAK / peak)).T.contiguous()
 
 
-def event_rows(plan, lengths):
-    """Labels of a scene: frames in which direct sound arrives, and whence.
-
-    A frame of 100 ms is labelled if the direct sound of the event, from its
-    first to its last sample, fills half of it or more; an event too short
-    for that labels the frame that holds most of it. Directions are those at
-    the centres of the frames, where the source was when it sent what is then
-    heard.
-
-    Arguments
-    ---------
-    plan : ScenePlan
-        The scene.
-    lengths : sequence of float
-        How long each event really sounds, seconds.
-
-    Returns
-    -------
-    dict of numpy.ndarray
-        "frame", "label", "source" (the number of the event among those with
-        labels, in the order of onsets), int64, and "azimuth", "elevation"
-        (degrees), "distance" (metres), float64, each [N], sorted by frame.
-
-    Example
-    -------
-    >>> from spatial_brain.simulation.sound_scenes.plan import (
-    ...     PlannedEvent, ScenePlan)
-    >>> event = PlannedEvent(
-    ...     7, 0, 0.5, 1.0, 0.0, np.array([[2.0, 3.5, 1.5]]), np.zeros(1)
-    ... )
-    >>> plan = ScenePlan(
-    ...     5.0, (5, 5, 3), 0.3, (2.0, 2.0, 1.5), (event,), 20.0, -3.0, 0
-    ... )
-    >>> rows = event_rows(plan, [0.22])
-    >>> rows["frame"].tolist(), rows["azimuth"].tolist()
-    ([5, 6], [90.0, 90.0])
-    """
+def _event_rows(plan, lengths):
+    """Labels of a scene whose events last for ``lengths``, in seconds."""
     parts, source = [], 0
     for event, length in zip(plan.events, lengths, strict=True):
         if event.interferer:

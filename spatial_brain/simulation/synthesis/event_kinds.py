@@ -408,7 +408,7 @@ def crying_baby(rng, num_samples, fs):
     return phrases(rng, num_samples, fs, (0.5, 1.3), (0.15, 0.4), wail)
 
 
-def scream(rng, num_samples, fs, pitches):
+def _scream(rng, num_samples, fs, pitches):
     """One cry, or two, high and rough."""
     pitch = log_uniform(rng, *pitches)
     formants = np.array([1300.0, 2500.0, 3900.0]) * rng.uniform(0.85, 1.2)
@@ -424,12 +424,12 @@ def scream(rng, num_samples, fs, pitches):
 
 def scream_female(rng, num_samples, fs):
     """Scream of a woman."""
-    return scream(rng, num_samples, fs, (850.0, 1500.0))
+    return _scream(rng, num_samples, fs, (850.0, 1500.0))
 
 
 def scream_male(rng, num_samples, fs):
     """Scream of a man."""
-    return scream(rng, num_samples, fs, (330.0, 580.0))
+    return _scream(rng, num_samples, fs, (330.0, 580.0))
 
 
 def laughter(rng, num_samples, fs):

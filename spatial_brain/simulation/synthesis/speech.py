@@ -71,66 +71,20 @@ DURATION, F1, VOICE, BREATH, NOISE, CENTER, WIDTH = 0, 1, 4, 5, 6, 7, 8
 
 
 @dataclass
-class Tracks:
-    """Controls of the synthesiser, TRACK_RATE values per second.
+class _Tracks:
+    """Controls of the synthesiser, TRACK_RATE values per second, [P]."""
 
-    Arguments
-    ---------
-    f0 : numpy.ndarray
-        Pitch, Hz, shape [P].
-    formants : numpy.ndarray
-        The lowest three, Hz, shape [P, 3].
-    voicing : numpy.ndarray
-        Strength of the glottal pulses, shape [P].
-    aspiration : numpy.ndarray
-        Strength of noise at the glottis, shape [P].
-    friction : numpy.ndarray
-        Strength of noise at the place of articulation, shape [P].
-    friction_center : numpy.ndarray
-        Its centre, Hz, shape [P].
-    friction_width : numpy.ndarray
-        Its width, octaves, shape [P].
-
-    Example
-    -------
-    >>> Tracks(*[np.zeros(3)] * 7).f0.shape
-    (3,)
-    """
-
-    f0: np.ndarray
-    formants: np.ndarray
+    f0: np.ndarray  # Hz
+    formants: np.ndarray  # the lowest three, Hz [P, 3]
     voicing: np.ndarray
     aspiration: np.ndarray
     friction: np.ndarray
-    friction_center: np.ndarray
-    friction_width: np.ndarray
+    friction_center: np.ndarray  # Hz
+    friction_width: np.ndarray  # octaves
 
 
-def plan_utterance(talker, seconds, rng):
-    """Draw phrases with pauses between them and lay out the tracks.
-
-    Arguments
-    ---------
-    talker : spatial_brain.simulation.synthesis.speech.SyntheticTalker
-        The voice.
-    seconds : float
-        Length to fill.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    Tracks
-        At least ``seconds`` long.
-
-    Example
-    -------
-    >>> from spatial_brain.simulation.synthesis.speech import SyntheticTalker
-    >>> rng = np.random.default_rng(0)
-    >>> tracks = plan_utterance(SyntheticTalker(0), 1.5, rng)
-    >>> len(tracks.f0) >= 300
-    True
-    """
+def _plan_utterance(talker, seconds, rng):
+    """Draw phrases with pauses between them and lay out the tracks."""
     needed = int(np.ceil(seconds * TRACK_RATE)) + 2
     sounds, pitch, total = [], [], 0
     lead = rng.uniform(0.0, 0.15)
@@ -150,7 +104,7 @@ def plan_utterance(talker, seconds, rng):
     values = np.repeat(sounds, counts, axis=0)[:needed]
     formants = _formants(sounds, counts, talker)[:needed]
     # The tongue moves slowly, the glottis faster, friction at once.
-    return Tracks(
+    return _Tracks(
         f0=pitch,
         formants=formants,
         voicing=gaussian_filter1d(values[:, VOICE], 2.2),
@@ -472,7 +426,7 @@ def synthetic_speech(num_samples, fs=16000, talker=None, generator=None):
 def _speak(num_samples, fs, talker, rng):
     """Synthesise one piece, shape [num_samples], of no fixed level."""
     seconds = num_samples / fs
-    tracks = plan_utterance(talker, seconds, rng)
+    tracks = _plan_utterance(talker, seconds, rng)
     time = np.arange(num_samples) * (TRACK_RATE / fs)
     points = np.arange(len(tracks.f0))
 

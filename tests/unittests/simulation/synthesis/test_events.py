@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spatial_brain.simulation.synthesis.event_parts import (
-    bursts,
+    _bursts,
     colour,
     harmonics,
     modes,
@@ -148,7 +148,7 @@ def test_colour_has_no_delay():
 
 
 def test_patterns():
-    pattern = bursts(np.random.default_rng(1), 5.0, (0.2, 0.5), (0.1, 0.3))
+    pattern = _bursts(np.random.default_rng(1), 5.0, (0.2, 0.5), (0.1, 0.3))
     stops = [start + length for start, length in pattern]
     assert pattern[0][0] == 0.0 and stops[-1] <= 5.0
     for stop, (start, _) in zip(stops[:-1], pattern[1:], strict=True):
