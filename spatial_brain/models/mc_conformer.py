@@ -6,8 +6,17 @@ Conformer", IEEE/ACM TASLP 32, pp. 4211-4225, 2024. Names in the state dicts
 are those of its public implementation, whose checkpoints load with
 ``strict=True``.
 
-Source: Yang and Li, IEEE/ACM TASLP 32, 2024; see
-:mod:`spatial_brain.models.mc_conformer` for the networks built of them.
+:class:`CrossChannelReconstruction` is the pretext task; its encoders estimate
+numbers about a room or a source from two microphones
+(:class:`SpatialAcousticsEstimator`) or from more (:class:`MultiPairEstimator`):
+
+>>> small = {"num_bins": 8, "channels": 4, "spec_dim": 16, "spat_dim": 8}
+>>> pair = SpatialAcousticsEstimator(**small)
+>>> pair(torch.randn(1, 2, 8, 10, 2)).shape
+torch.Size([1, 1])
+>>> tdoas = MultiPairEstimator(num_pairs=3, task_outputs=3, **small)
+>>> tdoas(torch.randn(1, 4, 8, 10, 2)).shape
+torch.Size([1, 3])
 """
 
 import torch
@@ -51,25 +60,8 @@ def convolution_format(device):
     return torch.channels_last if together else torch.contiguous_format
 
 
-class FrameProjection(nn.Conv2d):
-    """A convolution as high as the image: one token a frame.
-
-    Written as a matrix product, which is faster than a general convolution.
-
-    Arguments
-    ---------
-    planes : int
-        Planes of the image.
-    num_bins : int
-        Height of the image.
-    dim : int
-        Size of a token.
-
-    Example
-    -------
-    >>> FrameProjection(4, 8, 16)(torch.randn(2, 4, 8, 5)).shape
-    torch.Size([2, 5, 16])
-    """
+class _FrameProjection(nn.Conv2d):
+    """A convolution as high as the image: one token a frame."""
 
     def __init__(self, planes, num_bins, dim):
         super().__init__(planes, dim, (num_bins, 1), bias=False)
@@ -135,7 +127,7 @@ class MCConformer(nn.Module):
                 nn.ReLU(inplace=True),
             ]
         self.patch_embed = nn.Sequential(
-            *layers, FrameProjection(PLANES, num_bins, dim)
+            *layers, _FrameProjection(PLANES, num_bins, dim)
         )
         self.embed = RelativeConformer(
             dim, depth, heads=heads, conv_kernel=conv_kernel, dropout=dropout

@@ -45,21 +45,8 @@ def _windows(x):
         yield rest
 
 
-class PatchEmbedding(nn.Module):
-    """Overlapping patches of a spectrogram, embedded.
-
-    Arguments
-    ---------
-    in_channels : int
-        Channels of the spectrogram.
-    dim : int
-        Size of the embedding.
-
-    Example
-    -------
-    >>> PatchEmbedding(7, 8)(torch.randn(1, 7, 1001, 64)).shape
-    torch.Size([1, 8, 6, 100])
-    """
+class _PatchEmbedding(nn.Module):
+    """Overlapping patches of a spectrogram, embedded."""
 
     def __init__(self, in_channels, dim):
         super().__init__()
@@ -70,28 +57,8 @@ class PatchEmbedding(nn.Module):
         return self.proj(x.transpose(2, 3))
 
 
-class PaSSTEncoder(nn.Module):
-    """Spectrogram of up to ten seconds to one embedding a label frame.
-
-    Arguments
-    ---------
-    in_channels : int
-        Channels of the spectrogram.
-    dim : int
-        Size of the tokens.
-    depth : int
-        Transformer blocks.
-    num_heads : int
-        Heads of each.
-    checkpoint_blocks : bool
-        Whether training computes blocks twice to save memory.
-
-    Example
-    -------
-    >>> encoder = PaSSTEncoder(7, dim=8, depth=1, num_heads=2)
-    >>> encoder(torch.randn(1, 7, 501, 64)).shape
-    torch.Size([1, 50, 8])
-    """
+class _PaSSTEncoder(nn.Module):
+    """Spectrogram of up to ten seconds to one embedding a label frame."""
 
     def __init__(
         self,
@@ -104,7 +71,7 @@ class PaSSTEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.checkpoint_blocks = checkpoint_blocks
-        self.patch_embed = PatchEmbedding(in_channels, dim)
+        self.patch_embed = _PatchEmbedding(in_channels, dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
         self.dist_token = nn.Parameter(torch.empty(1, 1, dim))
         self.new_pos_embed = nn.Parameter(torch.empty(1, 2, dim))
@@ -131,20 +98,7 @@ class PaSSTEncoder(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def tokens(self, x):
-        """Patches with their positions, after the two class tokens.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            [batch, channel, frame, 64], at most 1009 frames.
-
-        Returns
-        -------
-        torch.Tensor
-            [batch, 2 + 6 labels, dim], labels = frame // 10; the time of the
-            patches runs fastest. Short spectrograms use the beginning of the
-            table of times.
-        """
+        """Class tokens, then patches, time fastest: [batch, token, dim]."""
         x = self.patch_embed(x)
         x = x + self.time_new_pos_embed[..., : x.shape[-1]]
         x = (x + self.freq_new_pos_embed).flatten(2).transpose(1, 2)
@@ -164,18 +118,7 @@ class PaSSTEncoder(nn.Module):
         return self.head(x.mean(1))
 
     def forward(self, x):
-        """Embed label frames.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            [batch, channel, frame, 64], at most 1009 frames.
-
-        Returns
-        -------
-        torch.Tensor
-            [batch, frame // 10, dim].
-        """
+        """Map [batch, channel, frame, 64] to [batch, frame // 10, dim]."""
         x = self.tokens(x)
         for index in range(len(self.blocks)):
             x = self.block(index, x)
@@ -238,7 +181,7 @@ class PaSST(nn.Module):
         self.method = method
         self.stitch_gap = stitch_gap
         self.scalar = InputNorm(num_channels, NUM_BINS)
-        encoder = partial(PaSSTEncoder, checkpoint_blocks=checkpoint_blocks)
+        encoder = partial(_PaSSTEncoder, checkpoint_blocks=checkpoint_blocks)
         if method != "einv2":
             self.encoder = encoder(num_channels)
             (size,) = output_sizes(method, num_classes).values()

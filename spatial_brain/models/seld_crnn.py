@@ -18,28 +18,8 @@ POOLS = ((5, 4), (2, 4), (1, 2))
 MIN_BINS = 32
 
 
-class GatedGRU(nn.Module):
-    """A GRU in both directions whose halves gate each other.
-
-    The product of the hyperbolic tangents of forward and backward states, as
-    in the challenge's baseline.
-
-    Arguments
-    ---------
-    inputs : int
-        Size of the input.
-    outputs : int
-        Size of the states of one direction and of the output.
-    depth : int
-        Layers.
-    dropout : float
-        Between the layers.
-
-    Example
-    -------
-    >>> GatedGRU(6, 4, 2)(torch.randn(2, 5, 6)).shape
-    torch.Size([2, 5, 4])
-    """
+class _GatedGRU(nn.Module):
+    """A GRU in both directions whose halves gate each other."""
 
     def __init__(self, inputs, outputs, depth=2, dropout=0.0):
         super().__init__()
@@ -58,23 +38,8 @@ class GatedGRU(nn.Module):
         return forward * backward
 
 
-class AttentionLayer(nn.Module):
-    """Self-attention, added to its input, and layer norm.
-
-    Arguments
-    ---------
-    dim : int
-        Size of the frames.
-    heads : int
-        Attention heads; divides ``dim``.
-    dropout : float
-        Of the attention weights.
-
-    Example
-    -------
-    >>> AttentionLayer(8, 2)(torch.randn(2, 5, 8)).shape
-    torch.Size([2, 5, 8])
-    """
+class _AttentionLayer(nn.Module):
+    """Self-attention, added to its input, and layer norm."""
 
     def __init__(self, dim, heads=8, dropout=0.0):
         super().__init__()
@@ -109,11 +74,11 @@ class _Branch(nn.Module):
             channels, bins = width, bins // pool[1]
         self.stages = nn.ModuleList(stages)
         layers = [
-            AttentionLayer(dim, options["heads"], dropout)
+            _AttentionLayer(dim, options["heads"], dropout)
             for _ in range(options["attention_layers"])
         ]
         self.along_time = nn.Sequential(
-            GatedGRU(width * bins, dim, options["gru_layers"], dropout),
+            _GatedGRU(width * bins, dim, options["gru_layers"], dropout),
             *layers,
             nn.Linear(dim, dim),
         )

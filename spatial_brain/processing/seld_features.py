@@ -227,7 +227,7 @@ class Salsa(SpectralFeatures):
             batch, frames, bins, dtype=torch.bool, device=spectrum.device
         )
         if self.tracking:
-            heard = above_noise(spectrum[:, 0].abs())
+            heard = _above_noise(spectrum[:, 0].abs())
         cue = spectrum.real.new_zeros(batch, frames, bins, 3)
         rows = heard.nonzero()
         for b, t, f in (part.unbind(1) for part in rows.split(_MATRICES)):
@@ -251,32 +251,11 @@ class Salsa(SpectralFeatures):
         return cue * coherent[:, None]
 
 
-def above_noise(magnitude):
-    """Which bins stand out from a tracked noise floor.
-
-    The floor of a bin starts at half the mean of the first five frames and
-    follows the level: 2 % a frame downwards, and 2 % upwards for three frames,
-    then 0.2 %, while the level is above it (Nguyen et al., 2022). The level is
-    the quadratic mean over three frames, the last of which is the present
-    one; frames before the first count as silent.
-
-    Arguments
-    ---------
-    magnitude : torch.Tensor
-        Shape [batch, frame, bin].
-
-    Returns
-    -------
-    torch.Tensor
-        bool, same shape: the level exceeds 1.5 times the floor.
-
-    Example
-    -------
-    >>> magnitude = torch.full((1, 300, 1), 0.1)
-    >>> magnitude[:, 200:203] = 1.0
-    >>> above_noise(magnitude)[0, 190:].flatten().nonzero().flatten() + 190
-    tensor([200, 201, 202, 203, 204])
-    """
+def _above_noise(magnitude):
+    """Which bins [batch, frame, bin] stand out from a tracked noise floor."""
+    # The level is the quadratic mean over the present frame and the two before;
+    # the floor starts at half the mean of five frames and follows it by 2 % a
+    # frame, upwards by 0.2 % from the fourth on (Nguyen et al., 2022).
     power = F.pad(magnitude.square(), (0, 0, 2, 0))
     recent = power[:, 2:] + power[:, 1:-1] + power[:, :-2]
     level = (recent / 3.0).sqrt()

@@ -15,9 +15,9 @@ from spatial_brain.models.binaural_tasnet import BinauralTasNet
 from spatial_brain.nnet.losses.separation import snr_loss
 from spatial_brain.nnet.temporal_convolution import (
     NORMS,
-    CumulativeNorm,
     MaskNet,
-    reflect_frames,
+    _CumulativeNorm,
+    _reflect_frames,
 )
 from spatial_brain.nnet.temporal_stack import run_stack
 
@@ -55,10 +55,10 @@ def test_mirrors_are_those_of_numpy(size):
     for total in (1, 2, 3, 8):
         x = torch.arange(1.0, total + 1)
         wanted = np.pad(x.numpy(), size, mode="reflect")
-        found = reflect_frames(x[None, None], size)[0, 0]
+        found = _reflect_frames(x[None, None], size)[0, 0]
         assert found.tolist() == wanted.tolist()
         padded = torch.cat((x, torch.full((4,), 9.0)))[None, None]
-        found = reflect_frames(padded, size, torch.tensor([total]))[0, 0]
+        found = _reflect_frames(padded, size, torch.tensor([total]))[0, 0]
         assert found[: len(wanted)].tolist() == wanted.tolist()
 
 
@@ -299,7 +299,7 @@ def test_a_stream_stays_right_for_hours(monkeypatch):
     before = stream._state.sums.copy()
     found = torch.cat([stream.push(block) for block in x[4000:].split(8)])
     monkeypatch.setattr(
-        CumulativeNorm, "forward", lambda norm, x, _: aged.forward(norm, x)
+        _CumulativeNorm, "forward", lambda norm, x, _: aged.forward(norm, x)
     )
     with torch.no_grad():
         wanted = copy.deepcopy(network).double()(x[None].double())[0]

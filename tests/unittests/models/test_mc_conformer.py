@@ -5,9 +5,9 @@ import torch
 
 from spatial_brain.models.mc_conformer import (
     CrossChannelReconstruction,
-    FrameProjection,
     MultiPairEstimator,
     SpatialAcousticsEstimator,
+    _FrameProjection,
     convolution_format,
 )
 from spatial_brain.models.mc_pretext import (
@@ -211,7 +211,7 @@ def test_an_answer_does_not_depend_on_the_batch(network, x):
 
 
 def test_the_projection_is_a_convolution():
-    layer = FrameProjection(4, 8, 16)
+    layer = _FrameProjection(4, 8, 16)
     image = torch.randn(2, 4, 8, 5)
     wanted = torch.nn.functional.conv2d(image, layer.weight)
     torch.testing.assert_close(layer(image), wanted[:, :, 0].transpose(1, 2))
