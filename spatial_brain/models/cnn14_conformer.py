@@ -11,7 +11,10 @@ from torch.nn import functional as F
 
 from spatial_brain.models.seld import (
     FRAMES_PER_LABEL,
+    NUM_BINS,
+    NUM_SPECTRA,
     NUM_TRACKS,
+    check_features,
     finish_outputs,
     output_sizes,
 )
@@ -26,35 +29,6 @@ ENCODERS = {
 }
 DECODERS = ("conformer", "gru", "transformer", "identity")
 TRACKS = range(1, NUM_TRACKS + 1)
-
-
-def check_features(features, num_channels, num_bins):
-    """Raise ValueError unless a network can take a feature map.
-
-    Arguments
-    ---------
-    features : torch.Tensor
-        Should be [batch, num_channels, at least 10 frames, num_bins].
-    num_channels : int
-        Of the network.
-    num_bins : int
-        Of the network.
-
-    Example
-    -------
-    >>> check_features(torch.zeros(1, 4, 101, 64), 7, 64)
-    Traceback (most recent call last):
-    ValueError: expected features [batch, 7, at least 10 frames, 64], got
-    (1, 4, 101, 64)
-    """
-    frames = features.shape[2] if features.ndim == 4 else 0
-    expected = (num_channels, max(frames, FRAMES_PER_LABEL), num_bins)
-    if features.shape[1:] != expected:
-        raise ValueError(
-            f"expected features [batch, {num_channels}, at least "
-            f"{FRAMES_PER_LABEL} frames, {num_bins}], got "
-            f"{tuple(features.shape)}"
-        )
 
 
 def _steps_to_labels(x, num_labels):
@@ -212,8 +186,8 @@ class CNN14Conformer(nn.Module):
         widths=None,
         heads=8,
         dropout=0.1,
-        num_bins=64,
-        sed_channels=4,
+        num_bins=NUM_BINS,
+        sed_channels=NUM_SPECTRA,
         symmetric_stitch=False,
     ):
         super().__init__()

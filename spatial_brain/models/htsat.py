@@ -11,19 +11,20 @@ from torch import nn
 
 from spatial_brain.models.seld import (
     FRAMES_PER_LABEL,
+    NUM_BINS,
+    NUM_SPECTRA,
+    WINDOW_FRAMES,
+    WINDOW_LABELS,
+    check_features,
     finish_outputs,
     output_sizes,
 )
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 from spatial_brain.nnet.swin import SwinTransformer
 
-NUM_BINS = 64  # mel bands
 QUARTERS = 4  # pieces of time that are stacked to a square image
 SIDE = QUARTERS * NUM_BINS  # of the image, pixels
-WINDOW_FRAMES = 1000  # 10 s; each window also sees the frame that ends it
-WINDOW_LABELS = WINDOW_FRAMES // FRAMES_PER_LABEL
 TIME_STEPS = 32  # of the encoder's output, an image
-NUM_SPECTRA = 4  # channels with spectra, which come first
 
 
 def _fold_images(x):
@@ -150,12 +151,9 @@ class HTSAT(nn.Module):
         Raises
         ------
         ValueError
-            If there are not 64 bins.
+            If channels or bins are others, or frames fewer than ten.
         """
-        if features.shape[-1] != NUM_BINS:
-            raise ValueError(
-                f"expected {NUM_BINS} mel bands, got {features.shape[-1]} bins"
-            )
+        check_features(features, len(self.scalar), NUM_BINS)
         labels = features.shape[2] // FRAMES_PER_LABEL
         image = _fold_images(self.scalar(features))
         outputs = {}

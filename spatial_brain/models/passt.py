@@ -15,18 +15,19 @@ from torch.utils.checkpoint import checkpoint
 
 from spatial_brain.models.seld import (
     FRAMES_PER_LABEL,
+    NUM_BINS,
+    NUM_SPECTRA,
     NUM_TRACKS,
+    WINDOW_FRAMES,
+    WINDOW_LABELS,
+    check_features,
     finish_outputs,
     output_sizes,
 )
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 
-NUM_BINS = 64  # mel bands
 PATCH, STRIDE, PADDING = 16, FRAMES_PER_LABEL, 3
 ROWS = (NUM_BINS + 2 * PADDING - PATCH) // STRIDE + 1  # patches over the bands
-WINDOW_FRAMES = 1000  # 10 s; each window also sees the frame that ends it
-WINDOW_LABELS = WINDOW_FRAMES // FRAMES_PER_LABEL
-NUM_SPECTRA = 4  # channels with spectra, which come first
 METHODS = ("accdoa", "multi_accdoa", "einv2")
 
 
@@ -216,12 +217,9 @@ class PaSST(nn.Module):
         Raises
         ------
         ValueError
-            If there are not 64 bins.
+            If channels or bins are others, or frames fewer than ten.
         """
-        if features.shape[-1] != NUM_BINS:
-            raise ValueError(
-                f"expected {NUM_BINS} mel bands, got {features.shape[-1]} bins"
-            )
+        check_features(features, len(self.scalar), NUM_BINS)
         parts = [self._encode(x) for x in _windows(self.scalar(features))]
         joined = {
             name: torch.cat(

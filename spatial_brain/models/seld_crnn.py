@@ -8,8 +8,13 @@ with normalised inputs, for every method.
 import torch
 from torch import nn
 
-from spatial_brain.models.cnn14_conformer import check_features
-from spatial_brain.models.seld import finish_outputs, output_sizes
+from spatial_brain.models.seld import (
+    NUM_BINS,
+    NUM_SPECTRA,
+    check_features,
+    finish_outputs,
+    output_sizes,
+)
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 
 # Frames and bins that become one behind each convolution: ten frames of
@@ -147,8 +152,8 @@ class SELDCRNN(nn.Module):
         attention_layers=2,
         heads=8,
         dropout=0.05,
-        num_bins=64,
-        sed_channels=4,
+        num_bins=NUM_BINS,
+        sed_channels=NUM_SPECTRA,
         symmetric_stitch=False,
     ):
         super().__init__()

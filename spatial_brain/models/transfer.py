@@ -115,7 +115,7 @@ def initialize(network, tensors, keep_head=False):
     left = [name for name in learnt if name not in chosen]
     problems += _incomplete(chosen, left)
     if problems:
-        raise ValueError(_told(network, problems))
+        raise ValueError(_misfit(network, problems))
     if all(name.startswith(("scalar.", "doa_tscam_conv.")) for name in chosen):
         raise ValueError(
             f"no encoder of {type(network).__name__} is among the weights; "
@@ -189,7 +189,7 @@ def _groups(names):
     return ", ".join(f"{k} ({n})" for k, n in counts.items()) or "nothing"
 
 
-def _told(network, problems):
+def _misfit(network, problems):
     """Message with the first problems."""
     more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
     return (
@@ -313,12 +313,7 @@ def initialize_encoders(network, tensors, freeze=False):
         ]
         chosen.update((name, given[name]) for name in part if name in given)
     if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise ValueError(
-            f"the weights do not fit {type(network).__name__}: "
-            + "; ".join(problems[:5])
-            + more
-        )
+        raise ValueError(_misfit(network, problems))
     encoders.load_state_dict({**own, **chosen})
     if freeze:
         encoders.freeze(at_rest=freeze is True)
