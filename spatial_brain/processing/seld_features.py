@@ -108,18 +108,7 @@ class SalsaLite(SpectralFeatures):
         self.register_buffer("metres", metres / bins, persistent=False)
 
     def features(self, real, imag):
-        """From spectra to features.
-
-        Arguments
-        ---------
-        real, imag : torch.Tensor
-            Spectra [batch, 4, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 7, frame, num_bins].
-        """
+        """Map spectra [batch, 4, frame, bin] to [batch, 7, frame, bin]."""
         real, imag = real[..., self.used], imag[..., self.used]
         level = decibels(real.square() + imag.square())
         real, imag = (p[..., : self.num_phases] for p in (real, imag))
@@ -297,7 +286,19 @@ def _lag_basis(n_fft, num_lags):
     return (weight * angle.cos()).float(), (-weight * angle.sin()).float()
 
 
-class LogMelIntensity(SpectralFeatures):
+class _LogMel(SpectralFeatures):
+    """Frames of 10 ms and mel filters of log-mel spectra."""
+
+    def __init__(
+        self, sample_rate=24000, n_fft=1024, hop_length=None, n_mels=64
+    ):
+        super().__init__(n_fft, hop_length or sample_rate // 100)
+        self.sample_rate, self.num_bins = sample_rate, n_mels
+        bank = mel_filter_bank(sample_rate, n_fft, n_mels, f_min=20.0)
+        self.register_buffer("bank", bank, persistent=False)
+
+
+class LogMelIntensity(_LogMel):
     """Log-mel spectra and intensity vector of an FOA signal, 10 ms a frame.
 
     Channels 0-3 are 10 log10 of the mel spectra of W, Y, Z, X (at least
@@ -330,27 +331,8 @@ class LogMelIntensity(SpectralFeatures):
 
     num_channels = 7
 
-    def __init__(
-        self, sample_rate=24000, n_fft=1024, hop_length=None, n_mels=64
-    ):
-        super().__init__(n_fft, hop_length or sample_rate // 100)
-        self.sample_rate, self.num_bins = sample_rate, n_mels
-        bank = mel_filter_bank(sample_rate, n_fft, n_mels, f_min=20.0)
-        self.register_buffer("bank", bank, persistent=False)
-
     def features(self, real, imag):
-        """From spectra to features.
-
-        Arguments
-        ---------
-        real, imag : torch.Tensor
-            Spectra [batch, 4, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 7, frame, n_mels].
-        """
+        """Map spectra [batch, 4, frame, bin] to [batch, 7, frame, n_mels]."""
         power = real.square().addcmul(imag, imag)
         vector = _intensity(real, imag)
         length = vector.square().sum(1, keepdim=True).add(_TINY).sqrt()
@@ -360,7 +342,7 @@ class LogMelIntensity(SpectralFeatures):
         )
 
 
-class LogMelGCC(SpectralFeatures):
+class LogMelGCC(_LogMel):
     """Log-mel spectra and GCC-PHAT of four microphones, 10 ms a frame.
 
     Channels 0-3 are log-mel spectra as in `LogMelIntensity`; channels 4-9 the
@@ -391,25 +373,11 @@ class LogMelGCC(SpectralFeatures):
     def __init__(
         self, sample_rate=24000, n_fft=1024, hop_length=None, n_mels=64
     ):
-        super().__init__(n_fft, hop_length or sample_rate // 100)
-        self.sample_rate, self.num_bins = sample_rate, n_mels
-        bank = mel_filter_bank(sample_rate, n_fft, n_mels, f_min=20.0)
-        self.register_buffer("bank", bank, persistent=False)
+        super().__init__(sample_rate, n_fft, hop_length, n_mels)
         _register_lags(self, n_fft, n_mels)
 
     def features(self, real, imag):
-        """From spectra to features.
-
-        Arguments
-        ---------
-        real, imag : torch.Tensor
-            Spectra [batch, 4, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 10, frame, n_mels].
-        """
+        """Map spectra [batch, 4, frame, bin] to [batch, 10, frame, n_mels]."""
         power = real.square().addcmul(imag, imag)
         return torch.cat(
             (decibels(power @ self.bank), _gcc(self, real, imag)), dim=1
@@ -494,33 +462,11 @@ class BaselineFeatures(SpectralFeatures):
             _register_lags(self, n_fft, n_mels)
 
     def frames(self, waveform):
-        """Cut a waveform into frames, after adding the baseline's offset.
-
-        Arguments
-        ---------
-        waveform : torch.Tensor
-            Shape [batch, time, 4].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 4, frame, n_fft].
-        """
+        """Add the baseline's offset and cut: [batch, 4, frame, n_fft]."""
         return super().frames(waveform + self.OFFSET)
 
     def features(self, real, imag):
-        """From spectra to features, before the range is limited.
-
-        Arguments
-        ---------
-        real, imag : torch.Tensor
-            Spectra [batch, 4, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 7 or 10, frame, n_mels].
-        """
+        """Map spectra to [batch, 7 or 10, frame, n_mels], of any range."""
         power = real.square().addcmul(imag, imag)
         level = decibels(power @ self.bank)
         if self.format == "mic":

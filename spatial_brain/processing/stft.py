@@ -39,15 +39,43 @@ def _to_rows(waveform, n_fft):
     return F.pad(rows, (n_fft // 2, n_fft // 2), mode="reflect")
 
 
-def _check_sizes(n_fft, hop_length):
-    if n_fft < 2 or n_fft % 2 or not 0 < hop_length <= n_fft:
-        raise ValueError(
-            "n_fft must be even and hop_length between 1 and n_fft, got "
-            f"n_fft={n_fft}, hop_length={hop_length}"
-        )
+class _Transform(nn.Module):
+    """Base class; ``_spectra`` maps [row, time] to two [row, frame, bin]."""
+
+    def __init__(self, n_fft, hop_length):
+        super().__init__()
+        if n_fft < 2 or n_fft % 2 or not 0 < hop_length <= n_fft:
+            raise ValueError(
+                "n_fft must be even and hop_length between 1 and n_fft, got "
+                f"n_fft={n_fft}, hop_length={hop_length}"
+            )
+        self.n_fft, self.hop_length = n_fft, hop_length
+
+    def forward(self, waveform):
+        """Transform a batch of waveforms.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            Shape [batch, time, channel].
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Real and imaginary part, each [batch, channel, frame, bin] with
+            1 + floor(time / hop_length) frames.
+
+        Raises
+        ------
+        ValueError
+            If the shape is wrong or the signal too short to be reflected.
+        """
+        rows = _to_rows(waveform, self.n_fft)
+        shape = (waveform.shape[0], waveform.shape[2])
+        return tuple(part.unflatten(0, shape) for part in self._spectra(rows))
 
 
-class ConvSTFT(nn.Module):
+class ConvSTFT(_Transform):
     """Fourier transform by two convolutions, whose kernels can be learned.
 
     The kernels start as the real and the imaginary part of
@@ -72,9 +100,7 @@ class ConvSTFT(nn.Module):
     """
 
     def __init__(self, n_fft=512, hop_length=160, trainable=True):
-        super().__init__()
-        _check_sizes(n_fft, hop_length)
-        self.n_fft, self.hop_length = n_fft, hop_length
+        super().__init__(n_fft, hop_length)
         bins = n_fft // 2 + 1
         # Whole-number phase steps keep the arguments of sine and cosine small.
         n = torch.arange(n_fft)
@@ -88,34 +114,14 @@ class ConvSTFT(nn.Module):
             self.conv_imag.weight.copy_((-phase.sin() * window)[:, None])
         self.requires_grad_(trainable)
 
-    def forward(self, waveform):
-        """Transform a batch of waveforms.
-
-        Arguments
-        ---------
-        waveform : torch.Tensor
-            Shape [batch, time, channel].
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            Real and imaginary part, each [batch, channel, frame, bin] with
-            1 + floor(time / hop_length) frames.
-
-        Raises
-        ------
-        ValueError
-            If the shape is wrong or the signal too short to be reflected.
-        """
-        rows = _to_rows(waveform, self.n_fft)[:, None]
-        shape = (waveform.shape[0], waveform.shape[2])
-        return tuple(
-            conv(rows).unflatten(0, shape).transpose(2, 3)
+    def _spectra(self, rows):
+        return (
+            conv(rows[:, None]).transpose(1, 2)
             for conv in (self.conv_real, self.conv_imag)
         )
 
 
-class STFT(nn.Module):
+class STFT(_Transform):
     """Fourier transform by FFT: a `ConvSTFT` which is fast but not learned.
 
     Arguments
@@ -134,9 +140,7 @@ class STFT(nn.Module):
     """
 
     def __init__(self, n_fft=512, hop_length=160):
-        super().__init__()
-        _check_sizes(n_fft, hop_length)
-        self.n_fft, self.hop_length = n_fft, hop_length
+        super().__init__(n_fft, hop_length)
         self.register_buffer(
             "window",
             torch.hann_window(
@@ -145,29 +149,9 @@ class STFT(nn.Module):
             persistent=False,
         )
 
-    def forward(self, waveform):
-        """Transform a batch of waveforms.
-
-        Arguments
-        ---------
-        waveform : torch.Tensor
-            Shape [batch, time, channel].
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            Real and imaginary part, each [batch, channel, frame, bin] with
-            1 + floor(time / hop_length) frames.
-
-        Raises
-        ------
-        ValueError
-            If the shape is wrong or the signal too short to be reflected.
-        """
-        rows = _to_rows(waveform, self.n_fft)
+    def _spectra(self, rows):
         frames = rows.unfold(-1, self.n_fft, self.hop_length) * self.window
         spectrum = torch.fft.rfft(frames)
-        spectrum = spectrum.unflatten(0, (waveform.shape[0], waveform.shape[2]))
         return spectrum.real, spectrum.imag
 
 
