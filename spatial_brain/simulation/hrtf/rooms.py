@@ -11,7 +11,6 @@ hear the same, at high ones independent noise; two ears that always hear the
 same would place all noise in the middle of the head.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -218,18 +217,10 @@ class HeadRoom(ArrayRoom):
         ValueError
             If the room cannot have this T60.
         """
-        absorption, decay, shape = self._decays
-        sources = torch.as_tensor(sources, dtype=torch.float64)
-        center = torch.as_tensor(self.center, dtype=torch.float64)
-        last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
-        end = max(
-            float(shape.level_time(self.diffuse_from)),
-            last / SPEED_OF_SOUND + 1.25 * _JOIN,
-        )
-        begin = int(end * self.fs)
-        length = max(math.ceil(self.t60 * self.fs), begin + self.fs // 20)
+        _, decay, shape = self._decays
+        begin, images = self._images(sources)
+        length = self._length(begin)
         result = torch.zeros(len(sources), 2, length + self._bank.shape[-1])
-        images = self._each_images(sources, center, absorption, end)
         for index, (offset, gain) in enumerate(images):
             self._add_images(result[index], offset.double(), gain)
         self._add_tails(result, begin, (decay, shape), seed)

@@ -124,27 +124,39 @@ class ArrayRoom:
             in samples; the few samples after it hold what is left of the
             images.
         """
-        absorption, _, shape = self._decays
-        sources = torch.as_tensor(sources, dtype=torch.float64)
-        center = torch.tensor(self.center, dtype=torch.float64)
-        last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
-        end = max(
-            float(shape.level_time(self.diffuse_from)),
-            last / SPEED_OF_SOUND + 1.25 * _JOIN,
-        )
-        begin = int(end * self.fs)
+        begin, images = self._images(sources)
         num_samples = begin + SKIRT + math.ceil(8e-3 * self.fs)
         responses = [
-            _array_response(*images, num_samples, self.fs, formats)
-            for images in self._each_images(sources, center, absorption, end)
+            _array_response(*pair, num_samples, self.fs, formats)
+            for pair in images
         ]
         return {
             name: torch.stack([response[name] for response in responses])
             for name in formats
         }, begin
 
-    def _each_images(self, sources, center, absorption, end):
+    def _images(self, sources):
+        """Sample at which the tail takes over, and images up to there.
+
+        Of each source [3] their offsets [I, 3] and amplitudes [I].
+        """
+        sources = torch.as_tensor(sources, dtype=torch.float64)
+        center = torch.as_tensor(self.center, dtype=torch.float64)
+        last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
+        _, _, shape = self._decays
+        end = max(
+            float(shape.level_time(self.diffuse_from)),
+            last / SPEED_OF_SOUND + 1.25 * _JOIN,
+        )
+        return int(end * self.fs), self._each_images(sources, center, end)
+
+    def _length(self, begin):
+        """Samples of a response whose tail begins at ``begin``."""
+        return max(math.ceil(self.t60 * self.fs), begin + self.fs // 20)
+
+    def _each_images(self, sources, center, end):
         """Yield offset [I, 3] and amplitude [I] of the images of sources."""
+        absorption, _, _ = self._decays
         count = len(sources)
         one = torch.ones(count, 1, dtype=torch.float64)
         lattice = build_lattice(
@@ -187,7 +199,7 @@ class ArrayRoom:
             average.
         """
         _, decay, shape = self._decays
-        length = max(math.ceil(self.t60 * self.fs), begin + self.fs // 20)
+        length = self._length(begin)
         mean = decay.samples(decay.mean, length, self.fs)
         mean = torch.from_numpy(mean)
         energy = shape.samples(shape.energy, length, self.fs)
