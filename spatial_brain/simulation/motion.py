@@ -9,6 +9,7 @@ less than c / (8 f) from point to point (1 cm at 4 kHz).
 
 import torch
 from scipy.fft import next_fast_len
+from torch.nn.utils.rnn import pad_sequence
 
 from spatial_brain.geometry import SPEED_OF_SOUND, cone_angle, unit_to_azel
 from spatial_brain.simulation.rir import simulate_rir
@@ -417,7 +418,7 @@ def trajectory_rirs(
     seed = int(torch.randint(2**62, (1,), generator=generator))
     # The same noise for the tails of all points: cross-fades between
     # independent ones would make the reverberation swell and fade.
-    return _stack_padded(
+    rirs = [
         simulate_rir(
             room_size,
             sources[point : point + 1],
@@ -428,15 +429,9 @@ def trajectory_rirs(
             **options,
         )[0]
         for point in range(num_points)
-    )
-
-
-def _stack_padded(rirs):
-    """Stack responses [M, N] of different lengths."""
-    rirs = list(rirs)
-    longest = max(rir.shape[-1] for rir in rirs)
-    pad = torch.nn.functional.pad
-    return torch.stack([pad(rir, (0, longest - rir.shape[-1])) for rir in rirs])
+    ]
+    padded = pad_sequence([rir.T for rir in rirs], batch_first=True)
+    return padded.mT.contiguous()
 
 
 def _looking(orientation, rotation, num_mics):
