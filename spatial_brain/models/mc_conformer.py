@@ -30,6 +30,7 @@ from spatial_brain.processing.pair_spectra import microphone_pairs
 EMBEDDINGS = ("spat", "spec", "spec_spat")
 NUM_MICS = 2
 PLANES = 2 * NUM_MICS  # Re mic 0, Re mic 1, Im mic 0, Im mic 1
+SPEC_INPUTS = ("single", "hidden")
 
 
 def convolution_format(device):
@@ -322,9 +323,6 @@ class PairEncoders(nn.Module):
         return torch.cat(tokens, dim=-1).mean(1)
 
 
-SPEC_INPUTS = ("single", "hidden")
-
-
 class _Decoder(nn.Module):
     """Both channels of a frame from its tokens."""
 
@@ -488,7 +486,7 @@ class CrossChannelReconstruction(PairEncoders):
 
 
 class SpatialAcousticsEstimator(PairEncoders):
-    """Answers with numbers about a room or a source from a microphone pair.
+    """Estimates numbers about a room or a source from a microphone pair.
 
     Both encoders are there, so that checkpoints keep their meaning; only
     those whose tokens are used are run and trained.
@@ -496,7 +494,7 @@ class SpatialAcousticsEstimator(PairEncoders):
     Arguments
     ---------
     task_outputs : int
-        Numbers to answer with; one has a linear head, more a hidden layer.
+        Numbers to estimate; one has a linear head, more a hidden layer.
     embedding : str
         ``"spat"``, ``"spec"`` or ``"spec_spat"``.
     **encoders
@@ -529,7 +527,7 @@ class SpatialAcousticsEstimator(PairEncoders):
         return self.embed_pair(features)
 
     def forward(self, features):
-        """Answer.
+        """Estimate.
 
         Arguments
         ---------
@@ -553,7 +551,7 @@ class SpatialAcousticsEstimator(PairEncoders):
 
 
 class MultiPairEstimator(nn.Module):
-    """Answers from all pairs of more than two microphones together.
+    """Estimates from all pairs of more than two microphones together.
 
     One network embeds every pair of channel 0 with another channel; a head
     sees all embeddings at once.
@@ -563,7 +561,7 @@ class MultiPairEstimator(nn.Module):
     num_pairs : int
         Pairs; one less than channels.
     task_outputs : int
-        Numbers to answer with; for TDOAs one a pair.
+        Numbers to estimate; for TDOAs one a pair.
     **encoders
         Those of :class:`PairEncoders`.
 
@@ -592,7 +590,7 @@ class MultiPairEstimator(nn.Module):
         return pairs.unflatten(0, (-1, self.num_pairs)).flatten(1)
 
     def forward(self, features):
-        """Answer, float32 [batch, task_outputs].
+        """Estimate.
 
         Arguments
         ---------
@@ -602,7 +600,7 @@ class MultiPairEstimator(nn.Module):
         Returns
         -------
         torch.Tensor
-            [batch, task_outputs].
+            float32 [batch, task_outputs].
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """Networks for sound event localization and detection, and their outputs.
 
-One wrapper, four backbones, four ways to say what is heard where. Methods:
+One wrapper, four backbones, four forms of output. Methods:
 
 - ``accdoa``: a vector per class, its length the activity (Shimada et al.,
   ICASSP 2021);

@@ -4,13 +4,13 @@ Source: Luo and Mesgarani, "Conv-TasNet: Surpassing Ideal Time-Frequency
 Magnitude Masking for Speech Separation", IEEE/ACM TASLP 27(8), 2019. Names in
 the state dict are those of SpeechBrain's Conv-TasNet, whose checkpoints load
 with ``strict=True``. Unlike there, channels come before frames, signals of
-any length are taken, and padding is never heard.
+any length are taken, and padding has no effect.
 
-``"gLN"`` takes mean and variance over a whole signal, ``"cLN"`` over all
-frames up to the present one (both: Luo and Mesgarani, 2019), ``"channel"``
-over the channels of one frame (which SpeechBrain's Conv-TasNet calls cLN).
-All have eps = 1e-8 under the root, the biased variance, and a scale and an
-offset for each channel, named and shaped as in SpeechBrain.
+Of the norms ``"gLN"`` takes mean and variance over a whole signal, ``"cLN"``
+over all frames up to the present one (both: Luo and Mesgarani, 2019),
+``"channel"`` over the channels of one frame (which SpeechBrain's Conv-TasNet
+calls cLN). All have eps = 1e-8 under the root, the biased variance, and a scale
+and an offset for each channel, named and shaped as in SpeechBrain.
 """
 
 import torch
@@ -235,7 +235,7 @@ class MaskNet(nn.Module):
     Raises
     ------
     ValueError
-        If the norm is not known or hears the future of a causal network, or
+        If the norm is not known or takes the future of a causal network, or
         the kernel is even.
 
     Example
@@ -265,8 +265,8 @@ class MaskNet(nn.Module):
             )
         if causal and norm == "gLN":
             raise ValueError(
-                "gLN hears the whole signal: a causal network needs norm "
-                "cLN or channel"
+                "gLN is taken over the whole signal: a causal network needs "
+                "norm cLN or channel"
             )
         if extra_lag and not causal:
             raise ValueError("extra_lag is a matter of causal networks only")
@@ -312,8 +312,8 @@ class MaskNet(nn.Module):
         x : torch.Tensor
             [batch, filter, frame].
         frames : torch.Tensor, optional
-            Frames of each signal, int64 [batch]; what lies behind is not
-            heard, and the masks there have no meaning.
+            Frames of each signal, int64 [batch]; what lies behind has
+            no effect, and the masks there have no meaning.
         rows : int, optional
             Only so many of the filters of each mask.
 

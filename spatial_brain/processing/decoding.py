@@ -1,12 +1,12 @@
-"""From scores over angles to angles.
+"""From the outputs of networks to angles, and from chunks to recordings.
 
-Every frame becomes the mean over the chunks that cover it. Networks trained
-with permutation-invariant losses give their tracks in any order, which may
-differ from chunk to chunk and from frame to frame; a plain mean then blurs two
-events into one, or cancels opposite ones. Before a chunk is added its tracks
-are therefore put in the order of what is there, frame by frame, for
-multi-ACCDOA also class by class. As decoders treat every frame alone, the
-order need not be the same all along.
+:class:`ChunkStitcher` gives every frame the mean over the chunks that cover it.
+Networks trained with permutation-invariant losses give their tracks in any
+order, which may differ from chunk to chunk and from frame to frame; a plain
+mean then blurs two events into one, or cancels opposite ones. Before a chunk is
+added its tracks are therefore put in the order of what is there, frame by
+frame, for multi-ACCDOA also class by class. As decoders treat every frame
+alone, the order need not be the same all along.
 """
 
 import math
@@ -16,6 +16,21 @@ import torch
 from torch.nn import functional as F
 
 DECODINGS = ("median", "peak", "centre")
+# Outputs of each method.
+_KEYS = {
+    "accdoa": ("accdoa",),
+    "multi_accdoa": ("multi_accdoa",),
+    "einv2": ("sed", "doa"),
+    "seddoa": ("sed", "doa"),
+}
+# Orders of three tracks.
+_ORDERS = torch.tensor(list(permutations(range(3))))
+# Which two of three tracks, and which one is left.
+_PAIRS = torch.tensor(((0, 1, 2), (1, 2, 0), (0, 2, 1)))
+# Tracks within 15 degrees are one event, active ones are longer than 0.5:
+# what the decoders go by.
+_ONE_EVENT = math.cos(math.radians(15.0))
+_ACTIVE = 0.5
 
 
 def angle_grid(num_angles, device=None):
@@ -60,7 +75,7 @@ def pick_peaks(spectrum, angles, num_peaks=2, min_separation=10.0):
         Ascending or descending grid, degrees, [angle].
     num_peaks : int
         Number of peaks. When there are fewer, the highest one is repeated:
-        talkers close together share a peak.
+        sources close together share a peak.
     min_separation : float
         Smallest distance between peaks, degrees.
 
@@ -114,7 +129,7 @@ def decode_classes(logits, method="median", low=0.0, high=180.0):
     Arguments
     ---------
     logits : torch.Tensor
-        Scores of equal bins over [low, high], [batch, talker, class].
+        Scores of equal bins over [low, high], [batch, source, class].
     method : str
         "median" of the distribution, interpolated within its bin: minimises
         the expected absolute error of a calibrated network. "peak": vertex
@@ -128,7 +143,7 @@ def decode_classes(logits, method="median", low=0.0, high=180.0):
     Returns
     -------
     torch.Tensor
-        Degrees, [batch, talker], in the order of the talkers.
+        Degrees, [batch, source], in the order of the scores.
 
     Raises
     ------
@@ -164,21 +179,6 @@ def decode_classes(logits, method="median", low=0.0, high=180.0):
     else:
         raise ValueError(f"method must be one of {DECODINGS}, got {method!r}")
     return low + place[..., 0] * ((high - low) / size)
-
-
-_KEYS = {
-    "accdoa": ("accdoa",),
-    "multi_accdoa": ("multi_accdoa",),
-    "einv2": ("sed", "doa"),
-    "seddoa": ("sed", "doa"),
-}
-_ORDERS = torch.tensor(list(permutations(range(3))))
-# Which two of three tracks, and which one is left.
-_PAIRS = torch.tensor(((0, 1, 2), (1, 2, 0), (0, 2, 1)))
-# Tracks within 15 degrees are one event, active ones are longer than 0.5:
-# what the decoders go by.
-_ONE_EVENT = math.cos(math.radians(15.0))
-_ACTIVE = 0.5
 
 
 class ChunkStitcher:

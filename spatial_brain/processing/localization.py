@@ -120,9 +120,9 @@ def srp_phat_directions(
 
     Each frame gives the mean over frequencies of
     cos(phase difference - 2 pi f delay); the frames are pooled by their
-    maximum, which finds a talker in the frames where he speaks alone, or by
+    maximum, which finds a source in the frames where it sounds alone, or by
     their sum, which is the textbook SRP-PHAT (Blandin, Ozerov and Vincent,
-    2012, compare both). For two talkers in reverberation the maximum is the
+    2012, compare both). For two sources in reverberation the maximum is the
     stronger baseline.
 
     Arguments
@@ -173,12 +173,12 @@ def srp_phat_directions(
     real, imag = STFT(n_fft, hop_length).to(waveform.device)(waveform)
     cos, sin = phase_difference(real, imag)
     # A silent bin has no phase and must not vote.
-    heard = ((real * real + imag * imag).prod(1) > 0).to(cos.dtype)
+    sounding = ((real * real + imag * imag).prod(1) > 0).to(cos.dtype)
     angles = torch.linspace(0, 180, 361, device=waveform.device)
     frequency = bin_frequencies(n_fft, fs, waveform.device)
     used = (frequency > 0) & (frequency <= (max_frequency or fs / 2))
     steering = _steering(frequency[used], angles, spacing, c)
-    observed = torch.cat((cos[:, 0] * heard, sin[:, 0] * heard), dim=-1)
+    observed = torch.cat((cos[:, 0] * sounding, sin[:, 0] * sounding), dim=-1)
     response = observed[..., used.repeat(2)] @ steering
     pooled = response.amax(1) if pooling == "max" else response.sum(1)
     return pick_peaks(pooled, angles, num_sources, min_separation)

@@ -8,11 +8,11 @@ SN3D gains; "mic" is any array of four microphones.
 Their values are not normalised, because augmentations work on them as they
 are: a network begins with a batch normalisation.
 
-Both keep the frequencies apart, so that level and spatial cue of a sound lie
-in the same place of the picture. Sources: Nguyen et al., "SALSA: Spatial
-Cue-Augmented Log-Spectrogram Features for Polyphonic Sound Event Localization
-and Detection", IEEE/ACM TASLP 30, 2022; Nguyen et al., "SALSA-Lite", ICASSP
-2022.
+`Salsa` and `SalsaLite` keep the frequencies apart, so that level and spatial
+cue of a sound lie in the same place of the map. Sources: Nguyen et al., "SALSA:
+Spatial Cue-Augmented Log-Spectrogram Features for Polyphonic Sound Event
+Localization and Detection", IEEE/ACM TASLP 30, 2022; Nguyen et al.,
+"SALSA-Lite", ICASSP 2022.
 """
 
 import math
@@ -32,6 +32,9 @@ LOWEST = 50.0  # Hz, of the spatial channels
 HIGHEST = 9000.0  # Hz, of spectra in full resolution
 _PATH_LIMIT = {"foa": HIGHEST, "mic": 4000.0}
 _MATRICES = 1 << 16  # decomposed at once, which bounds the memory
+NUM_LAGS = 64
+FORMATS = ("foa", "mic")
+_TINY = 1e-30  # keeps the slope of a square root at zero finite
 
 
 def _bin_below(frequency, sample_rate, n_fft):
@@ -124,7 +127,7 @@ class Salsa(SpectralFeatures):
     """Log spectra and principal eigenvectors of four channels.
 
     Channels 0-3 are 10 log10 of the power spectra: every bin from 1 up to
-    9 kHz, above that means over 8 bins. Channels 4-6 tell the direction of a
+    9 kHz, above that means over 8 bins. Channels 4-6 hold the direction of a
     bin by the principal eigenvector v of the spatial covariance over 7 frames:
     for ``"foa"`` Re(v_m v_0*) of m = Y, Z, X scaled to length 1, up to 9 kHz;
     for ``"mic"`` angle(v_m v_0*) c / (2 pi f), metres, up to 4 kHz. Bins that
@@ -212,13 +215,13 @@ class Salsa(SpectralFeatures):
         context = F.pad(spectrum, (0, 0, self.CONTEXT, self.CONTEXT)).unfold(
             2, 2 * self.CONTEXT + 1, 1
         )
-        heard = torch.ones(
+        loud = torch.ones(
             batch, frames, bins, dtype=torch.bool, device=spectrum.device
         )
         if self.tracking:
-            heard = _above_noise(spectrum[:, 0].abs())
+            loud = _above_noise(spectrum[:, 0].abs())
         cue = spectrum.real.new_zeros(batch, frames, bins, 3)
-        rows = heard.nonzero()
+        rows = loud.nonzero()
         for b, t, f in (part.unbind(1) for part in rows.split(_MATRICES)):
             vectors = context[b, :, t, f]
             cue[b, t, f] = self._cue(vectors, self.metres[f])
@@ -258,11 +261,6 @@ def _above_noise(magnitude):
         floor = (floor * torch.where(above, rise, 0.98)).clamp(min=1e-6)
         found.append(now > 1.5 * floor)
     return torch.stack(found, dim=1)
-
-
-NUM_LAGS = 64
-FORMATS = ("foa", "mic")
-_TINY = 1e-30  # keeps the slope of a square root at zero finite
 
 
 def _intensity(real, imag):
@@ -349,7 +347,7 @@ class LogMelGCC(_LogMel):
     generalised cross-correlations with phase transform of the pairs (0, 1),
     (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), at as many lags as there are mel
     bands: bin k is the lag k - n_mels / 2 samples, positive if the second
-    microphone of the pair hears the sound later.
+    microphone of the pair receives the sound later.
 
     Arguments
     ---------

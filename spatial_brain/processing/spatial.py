@@ -194,7 +194,7 @@ def pair_delays(microphones, directions, pairs=None, c=SPEED_OF_SOUND):
     Returns
     -------
     torch.Tensor
-        Seconds by which microphone j hears the wave before i,
+        Seconds by which microphone j receives the wave before i,
         [pair, direction].
 
     Example
@@ -247,8 +247,8 @@ def _average_cross_phase(waveform, n_fft, hop_length, pairs):
     # A silent bin has no phase and must not vote.
     power = real * real + imag * imag
     first, second = ([pair[k] for pair in pairs] for k in (0, 1))
-    heard = (power[:, first] * power[:, second] > 0).to(cos.dtype)
-    return (cos * heard).mean(2), (sin * heard).mean(2)
+    sounding = (power[:, first] * power[:, second] > 0).to(cos.dtype)
+    return (cos * sounding).mean(2), (sin * sounding).mean(2)
 
 
 def gcc_phat(
@@ -288,7 +288,7 @@ def gcc_phat(
     -------
     tuple of torch.Tensor
         Correlation [batch, pair, delay] with values in [-1, 1] and the
-        delays [delay] in seconds, ascending; positive: j hears first.
+        delays [delay] in seconds, ascending; positive: j is reached first.
 
     Raises
     ------

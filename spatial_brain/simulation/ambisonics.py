@@ -27,6 +27,7 @@ SPHERE_RADIUS = 0.042
 # Terms of a series below this share of the wave are left out.
 ORDER_TOLERANCE = 1e-3
 MAX_ORDER = 60
+FORMATS = ("foa", "mic", "mic_open")
 
 
 def radial_response(
@@ -181,9 +182,6 @@ def legendre(order, x):
         following = ((2 * n + 1) * x * current - n * previous) / (n + 1)
         previous, current = current, following
     return current
-
-
-FORMATS = ("foa", "mic", "mic_open")
 
 
 def foa_gains(direction):

@@ -19,8 +19,8 @@ SILENCE = 1e-20
 def active_level(waveform, fs=16000):
     """Level of the active parts of signals, dB relative to full scale.
 
-    Pauses do not count, so that a talker who pauses a lot is as loud as one
-    who does not. The rule is the one of ITU-T P.56 (activity threshold
+    Pauses do not count, so that speech with many pauses is as loud as speech
+    with few. The rule is the one of ITU-T P.56 (activity threshold
     15.9 dB below the active level), applied to the powers of 32 ms frames
     instead of a smoothed envelope. For noise without pauses this is the
     ordinary level.

@@ -18,6 +18,11 @@ from spatial_brain.simulation.rir import simulate_rir
 # read at once.
 TAPS = 32
 READ_AT_ONCE = 2**16
+CROSSFADES = ("raised_cosine", "linear", "none")
+# Longest block filtered at once, in samples, at least; and numbers in the
+# spectra of a batch of blocks, at most.
+MIN_BLOCK = 4096
+MAX_NUMBERS = 2**23
 
 
 def _passing_times(num_points, num_samples, timestamps, fs):
@@ -90,16 +95,16 @@ def _doppler_direct(
         stop = min(start + READ_AT_ONCE, num_samples)
         arrival = torch.arange(start, stop, device=dry.device).double() / fs
         # [time, microphone, 3]; emission [time, microphone]
-        ears = positions_at(microphones.to(dry.device), knots, arrival)
-        emission = arrival[:, None].expand(ears.shape[:2])
+        array = positions_at(microphones.to(dry.device), knots, arrival)
+        emission = arrival[:, None].expand(array.shape[:2])
         # What arrives at t left at t' with c (t - t') = |s(t') - m(t)|; every
         # step shrinks the error by speed / sound speed.
         for _ in range(6):
-            mouth = positions_at(sources.to(dry.device), knots, emission)
-            distance = torch.linalg.vector_norm(mouth - ears, dim=-1)
+            source = positions_at(sources.to(dry.device), knots, emission)
+            distance = torch.linalg.vector_norm(source - array, dim=-1)
             emission = arrival[:, None] - distance / sound_speed
-        heard = _read(dry, emission * fs) / distance.to(dry.dtype)
-        output.append(heard.T)
+        arriving = _read(dry, emission * fs) / distance.to(dry.dtype)
+        output.append(arriving.T)
     return torch.cat(output, dim=1)
 
 
@@ -161,7 +166,7 @@ def trajectory_labels(
         microphones), each [F], and "tdoa" (seconds) [F, M], float32. The
         cone angle is that to the axis from the first to the last microphone,
         or to the front of the array where these coincide. The time
-        difference of a microphone is positive where it hears the source
+        difference of a microphone is positive where it receives the sound
         before the first microphone does. The sound itself arrives
         distance / c later.
 
@@ -220,13 +225,6 @@ def _rotations(rotation, knots, time):
     # The rotation nearest to the blend of two.
     left, _, right = torch.linalg.svd(blend)
     return left @ right
-
-
-CROSSFADES = ("raised_cosine", "linear", "none")
-# Longest block filtered at once, in samples, at least; and numbers in the
-# spectra of a batch of blocks, at most.
-MIN_BLOCK = 4096
-MAX_NUMBERS = 2**23
 
 
 def filter_moving(
@@ -301,7 +299,7 @@ def filter_moving(
 
 
 def _blocks(knots, num_samples, crossfade, longest):
-    """Where each point is heard: rows (point, start, stop) of samples.
+    """Where each point counts: rows (point, start, stop) of samples.
 
     Long stretches are cut into several blocks.
     """
@@ -309,7 +307,7 @@ def _blocks(knots, num_samples, crossfade, longest):
         raise ValueError(
             f"crossfade must be one of {CROSSFADES}, got {crossfade!r}"
         )
-    # A point is heard from its predecessor to its successor.
+    # A point counts from its predecessor to its successor.
     first, last = knots[:-1], knots[1:]
     if crossfade == "none":
         first = last = 0.5 * (knots[:-1] + knots[1:])

@@ -1,8 +1,5 @@
 """Diffuse noise with the spatial coherence of a sound field.
 
-The factors of the coherence and the mixer are those of
-``spatial_brain.simulation.noise_field``, reachable from here as well.
-
 Independent signals are mixed in the short-time Fourier domain by matrices
 C(f) with C(f)^H C(f) = Gamma(f), the coherence that the field has between
 the microphones (Habets, Cohen and Gannot, JASA 2008; balanced and smooth

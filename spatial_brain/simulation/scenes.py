@@ -15,7 +15,7 @@ from spatial_brain.simulation.noise_field import diffuse_noise
 
 @dataclass
 class Scene:
-    """What microphones hear, and the truth about it.
+    """What microphones record, and the labels of it.
 
     Arguments
     ---------

@@ -13,7 +13,7 @@ from spatial_brain.nnet.losses.seld import best_permutation
 def azimuth_to_class(azimuth, num_classes=36):
     """Class of an azimuth or cone angle: floor(|angle| / width).
 
-    A pair of microphones on the x axis cannot tell left from right, hence
+    A pair of microphones on the x axis cannot separate left and right, hence
     the absolute value. 180 degrees counts for the last class.
 
     Arguments
@@ -95,7 +95,7 @@ def _cross_entropies(logits, targets):
 def sorted_class_loss(logits, targets):
     """Sum over heads of the cross entropy with the target of the same rank.
 
-    The loss of the public system dual-mic-SSL: head 0 answers the smallest
+    The loss of the public system dual-mic-SSL: head 0 estimates the smallest
     angle, head 1 the next one. Targets are taken as they come: sort them.
 
     Arguments
@@ -167,7 +167,7 @@ def localization_loss(logits, angles, order="sorted", sigma=None):
     angles : torch.Tensor
         Azimuths (the sign is dropped) or cone angles, degrees, [batch, K].
     order : str
-        "sorted": head k answers the k-th smallest angle. In one dimension
+        "sorted": head k estimates the k-th smallest angle. In one dimension
         ascending order is also the best assignment. "free": the assignment
         with the smallest loss.
     sigma : float

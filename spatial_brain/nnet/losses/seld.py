@@ -1,17 +1,12 @@
 """Losses of sound event localisation and detection.
 
-`SELDLoss` chooses by method: ACCDOA and multi-ACCDOA
-(`spatial_brain.nnet.losses.seld`), track-wise permutation-invariant training
-of EINV2 (Cao et al., 2021) and the aggregated losses of PSELDNets (Hu et al.,
-2025). All are computed in float32 (or float64 if given), also under automatic
-mixed precision. The best order of tracks is searched without a gradient from
-a small table of costs of one track standing for one target; only the chosen
-one is differentiated.
-
-ACCDOA: Shimada et al. (2021). Multi-ACCDOA with auxiliary duplicating
-permutation-invariant training (ADPIT): Shimada et al. (2022). Losses are
-computed in float32 (or float64 if given), also under automatic mixed
-precision.
+`SELDLoss` chooses by method: ACCDOA (Shimada et al., 2021); multi-ACCDOA with
+auxiliary duplicating permutation-invariant training, ADPIT (Shimada et al.,
+2022); track-wise permutation-invariant training of EINV2 (Cao et al., 2021);
+the aggregated losses of PSELDNets (Hu et al., 2025). All are computed in
+float32 (or float64 if given), also under automatic mixed precision. The best
+order of tracks is searched without a gradient from a small table of costs of
+one track standing for one target; only the chosen one is differentiated.
 """
 
 import functools
@@ -32,6 +27,8 @@ FAMILY = (0, *(1,) * 6, *(2,) * 6)
 CANONICAL = ((0, 0, 0), (1, 1, 2), (3, 4, 5))
 # The family of each slot.
 _SLOT_FAMILY = (0, 1, 1, 2, 2, 2)
+METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
+AGGREGATIONS = ("agg1", "agg2", "mixed")
 
 
 def _widened(value):
@@ -252,10 +249,6 @@ def best_permutation(cost):
     totals = cost[:, rows, orders].mean(-1)
     loss, best = totals.min(dim=1)
     return loss, orders[best]
-
-
-METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
-AGGREGATIONS = ("agg1", "agg2", "mixed")
 
 
 def _assign(cost):

@@ -25,6 +25,14 @@ MAX_ITD = 1e-3
 _OVERSAMPLING = 8
 # Kaiser-windowed sinc of the resampler: about 80 dB of stop band.
 _HALF_WIDTH, _KAISER_BETA, _CUTOFF = 32, 8.0, 0.95
+METHODS = ("barycentric", "nearest")
+# Directions closer than this to a measured one take its response, degrees.
+SAME_DIRECTION = 0.2
+# A wave crosses two places of an ear's surroundings, metres a radian apart,
+# at most this much later; generous for any head.
+_REACH = 0.15
+# Directions at a time, which bounds the memory.
+_BLOCK = 256
 
 
 def itd(responses, fs, band=None, max_itd=MAX_ITD):
@@ -265,16 +273,6 @@ def _bins(nfft, fs, band):
             f"band {low} to {high} Hz"
         )
     return 2.0 * math.pi * frequencies, inside
-
-
-METHODS = ("barycentric", "nearest")
-# Directions closer than this to a measured one take its response, degrees.
-SAME_DIRECTION = 0.2
-# A wave crosses two places of an ear's surroundings, metres a radian apart,
-# at most this much later; generous for any head.
-_REACH = 0.15
-# Directions at a time, which bounds the memory.
-_BLOCK = 256
 
 
 @dataclass(frozen=True)

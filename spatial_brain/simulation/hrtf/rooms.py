@@ -25,6 +25,15 @@ from spatial_brain.simulation.rir.fractional_delay import high_pass
 from spatial_brain.simulation.rir.tail import sphere_directions
 from spatial_brain.simulation.sound_scenes.render import ArrayRoom
 
+# Directions of reflections, and steps of their delay in a sample.
+_DIRECTIONS, _STEPS = 1024, 8
+# Zeros behind a response, for its ringing when it is shifted.
+_SPARE = 16
+# Image sources at a time.
+_BLOCK = 4096
+# Time over which the level of the images is taken where the tail takes over.
+_JOIN = 0.02
+
 
 def direction_weights(heads):
     """Share of the sphere for which each direction of a grid stands.
@@ -135,16 +144,6 @@ def diffuse_at_ears(signals, mixing):
     torch.Size([900, 2])
     """
     return mix_coherent(signals.float(), mixing).T.contiguous()
-
-
-# Directions of reflections, and steps of their delay in a sample.
-_DIRECTIONS, _STEPS = 1024, 8
-# Zeros behind a response, for its ringing when it is shifted.
-_SPARE = 16
-# Image sources at a time.
-_BLOCK = 4096
-# Time over which the level of the images is taken where the tail takes over.
-_JOIN = 0.02
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,7 @@ class HeadRoom(ArrayRoom):
         envelope = energy[begin:] / float(energy[window].mean())
         envelope = torch.from_numpy(np.sqrt(envelope)).float()
         field = self._bank[:, 0].double()
-        # Images are all positive: their mean goes on, or its end is heard.
+        # Images are all positive: their mean goes on, or its end is audible.
         level = field.sum(-1).mean(0)[:, None] * mean
         share = torch.full((len(field),), 1.0 / len(field))
         mixing = ear_mixing(field, share)

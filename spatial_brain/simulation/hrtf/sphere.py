@@ -117,7 +117,7 @@ def spherical_head_responses(
         Of the head, metres, at most 0.1.
     ear_angle : float
         Degrees from the front to either ear; more than 90 puts the ears
-        behind the middle and tells front from back a little.
+        behind the middle and distinguishes front and back a little.
     model : str
         ``"brown-duda"`` or ``"rigid-sphere"``, see the module.
 

@@ -15,6 +15,21 @@ from spatial_brain.simulation.rir.checks import (
 from spatial_brain.simulation.rir.lattice import single_threaded
 from spatial_brain.simulation.rooms import Room
 
+# Module of each back end, and what it cannot do; "auto" is the first.
+BACKENDS = {
+    "image_source": ("image_source", ()),
+    "fra": ("fra", ("absorption", "diffuse_from", "air_absorption")),
+    "fra_corrected": (
+        "fra_corrected",
+        ("absorption", "diffuse_from", "air_absorption"),
+    ),
+    "pyroomacoustics": (
+        "pyroom",
+        ("patterns", "diffuse_from", "air_absorption"),
+    ),
+    "gpurir": ("gpurir", ("patterns", "air_absorption")),
+}
+
 
 @dataclass(frozen=True)
 class RirInfo:
@@ -110,22 +125,6 @@ def _describe(full, scene, settings, backend, absorption):
     )
 
 
-# Module of each back end, and what it cannot do; "auto" is the first.
-BACKENDS = {
-    "image_source": ("image_source", ()),
-    "fra": ("fra", ("absorption", "diffuse_from", "air_absorption")),
-    "fra_corrected": (
-        "fra_corrected",
-        ("absorption", "diffuse_from", "air_absorption"),
-    ),
-    "pyroomacoustics": (
-        "pyroom",
-        ("patterns", "diffuse_from", "air_absorption"),
-    ),
-    "gpurir": ("gpurir", ("patterns", "air_absorption")),
-}
-
-
 def simulate_rir(
     room_size,
     sources,
@@ -155,7 +154,7 @@ def simulate_rir(
     Sample 0 is the moment of emission; the direct path arrives at
     distance / sound_speed * fs with amplitude 1 / distance, and reflections
     are positive. With ``t60`` and ``high_pass`` the walls are such that the
-    measured T60 (T20) is the requested one: see ``calibration``. The back end
+    measured T60 (T20) is the requested one: see ``absorption``. The back end
     "fra" keeps the level and delay of its reference instead.
 
     Arguments

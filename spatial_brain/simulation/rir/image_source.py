@@ -1,7 +1,7 @@
 """Back end of image sources: lattice, diffuse tail, high-pass.
 
 Everything runs on one device; rooms are taken together as far as memory
-allows. The reverberation time is met by calibration (see ``calibration``).
+allows. The reverberation time is met by calibration (see ``absorption``).
 """
 
 import math

@@ -28,6 +28,10 @@ from spatial_brain.simulation.rir import fractional_delay
 _lock = threading.Lock()
 _state = {"depth": 0, "threads": 1}
 _pools = {}
+# Elements of a temporary tensor: within the cache of a CPU, or 150 MB of a GPU.
+_CHUNK = {"cpu": 2**16, "cuda": 2**21}
+# Below -240 dB a product of reflections counts as nothing.
+_SILENCE = 1e-12
 
 
 @contextmanager
@@ -85,12 +89,6 @@ def _after_fork():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-# Elements of a temporary tensor: within the cache of a CPU, or 150 MB of a GPU.
-_CHUNK = {"cpu": 2**16, "cuda": 2**21}
-# Below -240 dB a product of reflections counts as nothing.
-_SILENCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -435,27 +433,31 @@ def _add_chunk(lattice, grid, scale, chunk, cells, patterns):
 def _pattern_gain(delta, mirror, distance, pair, axes, patterns):
     """Gain of microphone times source for each image."""
     gains, coefficients = patterns
-    heard = [part / distance for part in delta]
-    sent = [-side * part for side, part in zip(mirror, heard, strict=True)]
+    received = [part / distance for part in delta]
+    emitted = [
+        -side * part for side, part in zip(mirror, received, strict=True)
+    ]
     if gains.is_first_order:
         mic, src = (
             part[pair].to(distance)[:, :, None] for part in coefficients
         )
         result = 1.0
-        for c, u in ((mic, heard), (src, sent)):
+        for c, u in ((mic, received), (src, emitted)):
             result = result * (
                 c[:, 0] + c[:, 1] * u[0] + c[:, 2] * u[1] + c[:, 3] * u[2]
             )
         return result
     # One pair: back to the room's axes for the user's functions.
     back = axes[pair[0]].argsort().tolist()
-    heard, sent = (
+    received, emitted = (
         torch.stack(
             [torch.broadcast_tensors(*parts)[axis] for axis in back], dim=-1
         )
-        for parts in (heard, sent)
+        for parts in (received, emitted)
     )
     mic, src = (
         int(index[int(pair[0])]) for index in (gains.microphone, gains.source)
     )
-    return gains.microphones.gain(mic, heard) * gains.sources.gain(src, sent)
+    return gains.microphones.gain(mic, received) * gains.sources.gain(
+        src, emitted
+    )

@@ -20,6 +20,15 @@ STEP_ANGLE, STEP_LENGTH, STEP_RANGE = 2.0, 0.25, 0.05
 _WALKING = (0.4, 1.5)
 # Time in which a source on a curve goes up and down once, seconds.
 _SWING = (5.0, 15.0)
+# Grid of onsets and durations, seconds.
+GRID = 0.1
+MOBILITIES = ("static", "moving", "either")
+# What is left of a layer after its last event is filled from here on, s.
+_SHORTEST = 1.0
+# Events that are shorter do not move, seconds.
+_SHORTEST_MOVING = 1.5
+# Walls must absorb less than all: margin over the shortest T60 of a room.
+_FEASIBLE = 1.2
 
 
 class _Box(NamedTuple):
@@ -113,16 +122,6 @@ def _sampled(path, box, seconds):
     count = int(np.ceil(fastest * (len(time) - 1) - 1e-9)) + 1
     times = np.linspace(0.0, seconds, max(count, 2))
     return path(times), times
-
-
-GRID = 0.1
-MOBILITIES = ("static", "moving", "either")
-# What is left of a layer after its last event is filled from here on, s.
-_SHORTEST = 1.0
-# Events that are shorter do not move, seconds.
-_SHORTEST_MOVING = 1.5
-# Walls must absorb less than all: margin over the shortest T60 of a room.
-_FEASIBLE = 1.2
 
 
 @dataclass(frozen=True)

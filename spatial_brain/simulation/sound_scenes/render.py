@@ -1,15 +1,15 @@
 """Sound scenes as spatial recordings, with labels frame by frame.
 
-A plan (``scene_plans.draw_scene``) and the dry sounds of its events become
-first-order Ambisonics and the signals of the tetrahedral array, in one room
-and one diffuse ambience. Reverberation is image sources followed by a diffuse
-tail; see ``scene_arrays``.
+A plan (``plan.draw_scene``) and the dry sounds of its events become first-order
+Ambisonics and the signals of the tetrahedral array, in one room and one diffuse
+ambience. Reverberation is image sources followed by a diffuse tail.
 
-Both formats hear one sound field at one place. Image sources are found once;
+Both formats receive one sound field at one place. Image sources are found once;
 each has its exact FOA gains and, for capsules on the rigid sphere, is a plane
 wave that is scattered exactly. The diffuse field after them, and noise from
 everywhere, has the cross-spectra that all eight channels have in a diffuse
-field: with the series of ``rigid_sphere`` these have closed forms,
+field: with the series of ``ambisonics.radial_response`` these have closed
+forms,
 
     < H_i H_j* > = sum_n (2 n + 1) |b_n|^2 P_n(a_i . a_j),
     < H_i W >    = b_0,    < H_i (u . e) > = b_1 (a_i . e),
@@ -57,12 +57,21 @@ from spatial_brain.simulation.rir.lattice import build_lattice
 FORMATS = ("foa", "mic")
 # Frequencies at which the factors of the diffuse field are computed.
 _KNOTS = 257
-# Keeps the factors finite where channels hear the same (-60 dB).
+# Keeps the factors finite where channels receive the same (-60 dB).
 _LOADING = 1e-6
 # Time over which the level of the images is taken where the tail takes over.
 _JOIN = 0.02
 # Blocks of long noise: samples, and samples of the cross-fade between them.
 _BLOCK, _CROSSFADE = 2**17, 2**12
+# Active level of an event with gain 0 at 1 m, dB full scale.
+LEVEL = -26.0
+# Level that stands for the events in a clip without any, dB full scale.
+_EMPTY_LEVEL = -40.0
+# Recordings that would be louder are turned down to this peak.
+PEAK = 0.95
+# Of the labels, seconds.
+FRAME = 0.1
+COLUMNS = ("frame", "label", "source", "azimuth", "elevation", "distance")
 
 
 @dataclass(frozen=True)
@@ -210,7 +219,7 @@ class ArrayRoom:
         result = {}
         for name in formats:
             # The mean of images that are all positive is no diffuse sound,
-            # but it has to go on, or its end would be heard.
+            # but it has to go on, or its end would be audible.
             level = _mean_gain(name)[:, None] * mean
             power = (early[name][..., window] - level[:, window]).var(-1)
             power = power.sum(-1).mean() / _diffuse_power(name, self.fs)
@@ -386,16 +395,6 @@ def _stretched(fs, bins):
     return torch.cat((between.flatten(2), factor[..., -1:]), dim=-1)
 
 
-# Active level of an event with gain 0 at 1 m, dB full scale.
-LEVEL = -26.0
-# Level that stands for the events in a clip without any, dB full scale.
-_EMPTY_LEVEL = -40.0
-# Recordings that would be louder are turned down to this peak.
-PEAK = 0.95
-FRAME = 0.1
-COLUMNS = ("frame", "label", "source", "azimuth", "elevation", "distance")
-
-
 def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
     """Render a scene and label it.
 
@@ -525,7 +524,7 @@ def _noise_colour(tilt):
 
 
 def _finished(name, clean, noise, snr_db, fs):
-    """Add noise to what is heard of the events; never clip: [time, 4]."""
+    """Add noise to the events; never clip: [time, 4]."""
     channels = slice(0, 1) if name == "foa" else slice(None)
     level = _EMPTY_LEVEL
     if bool(clean.any()):
@@ -543,8 +542,8 @@ def _event_rows(plan, lengths):
     for event, length in zip(plan.events, lengths, strict=True):
         if event.interferer:
             continue
-        frame = _heard_frames(plan, event, length)
-        places = _sent_from(plan, event, frame)
+        frame = _arrival_frames(plan, event, length)
+        places = _emitted_from(plan, event, frame)
         azimuth, elevation = unit_to_azel(torch.from_numpy(places))
         one = np.ones(len(frame), np.int64)
         parts.append(
@@ -569,8 +568,8 @@ def _event_rows(plan, lengths):
     }
 
 
-def _heard_frames(plan, event, length):
-    """Frames in which an event is heard."""
+def _arrival_frames(plan, event, length):
+    """Frames in which the direct sound of an event arrives."""
     ends = _offsets(plan, event, np.array([0.0, length]))
     delays = np.linalg.norm(ends, axis=-1) / SPEED_OF_SOUND
     start = event.onset + delays[0]
@@ -586,8 +585,8 @@ def _heard_frames(plan, event, length):
     return frame[half] if half.any() else frame[[filled.argmax()]]
 
 
-def _sent_from(plan, event, frame):
-    """Where a source was when it sent what frames hear at their centres."""
+def _emitted_from(plan, event, frame):
+    """Where a source was when it emitted what arrives mid-frame, [F, 3]."""
     arrival = (frame + 0.5) * FRAME - event.onset
     offset = _offsets(plan, event, arrival)
     # Each step shrinks the error by speed of source / speed of sound.

@@ -1,6 +1,4 @@
-"""Synthetic sound events of strokes and noise: knocks, steps, water.
-
-Every recipe is ``kind(rng, num_samples, fs) -> [num_samples]`` at any level.
+"""Synthetic sound events: strokes and noise, then voices and instruments.
 
 Every recipe is ``kind(rng, num_samples, fs) -> [num_samples]`` at any level.
 """
@@ -28,6 +26,8 @@ from spatial_brain.simulation.synthesis.event_parts import (
 # Modes of a church bell relative to its strike note (Fletcher and Rossing,
 # The Physics of Musical Instruments, 1998).
 BELL = np.array([0.5, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.2, 5.4])
+# Scales, semitones above the root.
+MINOR, MAJOR = (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 11)
 
 
 def crash(rng, num_samples, fs):
@@ -350,9 +350,6 @@ def fire(rng, num_samples, fs):
 
     crackles = strokes(rng, num_samples, fs, times, crackle, 0.6)
     return 0.25 * roar.astype(np.float32) + crackles
-
-
-MINOR, MAJOR = (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 11)
 
 
 def alarm(rng, num_samples, fs):

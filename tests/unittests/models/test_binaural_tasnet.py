@@ -347,7 +347,7 @@ def test_wrong_options_are_refused():
     for match, options in (
         ("rule must be one of parallel", {"rule": "both"}),
         ("cannot be causal", {"rule": "cross", "causal": True}),
-        ("gLN hears the whole signal", {"causal": True, "norm": "gLN"}),
+        ("gLN is taken over the whole signal", {"causal": True, "norm": "gLN"}),
         ("norm must be one of gLN", {"norm": "batch"}),
         ("causal_legacy needs causal", {"causal_legacy": True}),
         ("num_sources must be", {"num_sources": 0}),

@@ -127,15 +127,15 @@ def test_doppler_shift_of_a_tone():
     path = torch.tensor([[-22.0, 0.0, 0.0], [-2.0, 0.0, 0.0]])
     times = torch.tensor([0.0, 1.0])
     ears = torch.zeros(1, 1, 3)
-    heard = _doppler_direct(dry, path, ears, FS, timestamps=times)[0]
-    piece = heard[2000:15000] * torch.hann_window(13000)
+    direct = _doppler_direct(dry, path, ears, FS, timestamps=times)[0]
+    piece = direct[2000:15000] * torch.hann_window(13000)
     peak = torch.fft.rfft(piece, n=2**18).abs().argmax() * FS / 2**18
     assert float(peak) == pytest.approx(tone * 343 / (343 - speed), abs=1.0)
     # The microphone moves towards the source: f (c + v) / c.
-    heard = _doppler_direct(
+    direct = _doppler_direct(
         dry, torch.zeros(1, 3), path[:, None], FS, timestamps=times
     )[0]
-    piece = heard[2000:15000] * torch.hann_window(13000)
+    piece = direct[2000:15000] * torch.hann_window(13000)
     peak = torch.fft.rfft(piece, n=2**18).abs().argmax() * FS / 2**18
     assert float(peak) == pytest.approx(tone * (343 + speed) / 343, abs=1.0)
 

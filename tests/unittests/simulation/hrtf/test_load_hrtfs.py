@@ -198,7 +198,7 @@ def test_spherical_heads_fit_the_lists_of_cipic():
     cue = itd(heads.responses[:, [0, -1], 8], 8000)
     assert (cue[:, 0] < -450e-6).all() and (cue[:, 1] > 450e-6).all()
     assert cue[:, 1].std() > 15e-6
-    # Ears behind the middle tell front from back.
+    # Ears behind the middle separate front and back.
     front, back = ild(heads.responses[:, 4, [8, 40]], 8000).unbind(-1)
     assert (front - back).abs().median() > 0.1
 

@@ -1,4 +1,4 @@
-"""Sound scenes: what is drawn, the physics of what is heard, the labels."""
+"""Sound scenes: what is drawn, the physics of the recordings, the labels."""
 
 import math
 
@@ -250,15 +250,15 @@ class TestLabels:
             place = points[0] + np.clip(sent, 0, 1)[:, None] * np.diff(
                 points, axis=0
             )
-            heard = (
+            arrival = (
                 onset
                 + sent
                 + np.linalg.norm(place - plan.center, axis=1) / SPEED_OF_SOUND
             )
             filled = np.array(
                 [
-                    np.clip(heard[-1], k / 10, (k + 1) / 10)
-                    - np.clip(heard[0], k / 10, (k + 1) / 10)
+                    np.clip(arrival[-1], k / 10, (k + 1) / 10)
+                    - np.clip(arrival[0], k / 10, (k + 1) / 10)
                     for k in range(30)
                 ]
             )
