@@ -9,7 +9,7 @@ from speechbrain.utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-PARTIAL_PREFIX = "PARTIAL+"
+_PARTIAL_PREFIX = "PARTIAL+"
 
 
 class AtomicCheckpointer(Checkpointer):
@@ -52,7 +52,7 @@ class AtomicCheckpointer(Checkpointer):
             The saved checkpoint; None on all but the main process.
         """
         if if_main_process():
-            for leftover in self.checkpoints_dir.glob(f"{PARTIAL_PREFIX}*"):
+            for leftover in self.checkpoints_dir.glob(f"{_PARTIAL_PREFIX}*"):
                 shutil.rmtree(leftover)
         level = kwargs.pop("verbosity", logging.INFO)
         checkpoint = super().save_checkpoint(
@@ -61,7 +61,7 @@ class AtomicCheckpointer(Checkpointer):
         # Every rank has written its part before the folder is named.
         ddp_barrier()
         if checkpoint is not None:
-            name = checkpoint.path.name.removeprefix(PARTIAL_PREFIX)
+            name = checkpoint.path.name.removeprefix(_PARTIAL_PREFIX)
             path = checkpoint.path.with_name(name)
             checkpoint.path.rename(path)
             files = {
@@ -75,8 +75,8 @@ class AtomicCheckpointer(Checkpointer):
 
     def _new_checkpoint_dirpath(self):
         path = super()._new_checkpoint_dirpath()
-        return path.with_name(PARTIAL_PREFIX + path.name)
+        return path.with_name(_PARTIAL_PREFIX + path.name)
 
     def _custom_checkpoint_dirpath(self, name):
         path = super()._custom_checkpoint_dirpath(name)
-        return path.with_name(PARTIAL_PREFIX + path.name)
+        return path.with_name(_PARTIAL_PREFIX + path.name)

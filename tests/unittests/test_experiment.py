@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import running
 import torch
 
 from spatial_brain.experiment import (
@@ -94,7 +95,7 @@ LEAVING = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from spatial_brain.experiment import leave_process_group
+from spatial_brain.experiment import _leave_process_group
 import torch
 
 def threads():
@@ -108,7 +109,7 @@ brain = SimpleNamespace(modules=torch.nn.ModuleDict(wrapped))
 del wrapped
 brain.modules["model"](torch.ones(1, 2)).sum().backward()
 before = threads()
-leave_process_group(brain)
+_leave_process_group(brain)
 assert brain.modules["model"] is network
 print(before, threads())
 """
@@ -134,6 +135,70 @@ def test_errors_of_the_main_process_are_raised():
 def test_missing_yaml_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
         parse_arguments([str(tmp_path / "nowhere.yaml")])
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text("number_of_epochs: 2\ndata_folder: !PLACEHOLDER\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nubmer_of_epochs", "3"], "did you mean --number_of_epochs?"),
+        (["--number-of-epochs=3"], "did you mean --number_of_epochs?"),
+        (["--devcie", "cpu"], "no option --devcie in .*; did you mean --devi"),
+        (["--xyz", "3"], "no option --xyz in .*small.yaml; options are its"),
+        (["--number_of_epochs", "3"], "small.yaml needs --data_folder"),
+        (["number_of_epochs=3"], "cannot read: number_of_epochs=3"),
+        (["--data_folder=a", "--data_folder=b"], "each once, the value in"),
+        (["--data_folder", "{a: b"], "cannot read: data_folder: {a: b"),
+    ],
+)
+def test_wrong_options_are_named(yaml, options, message):
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        parse_arguments([yaml, *options])
+
+
+def test_equals_signs_in_values_stay(yaml):
+    for options in (["--data_folder", "a=b.pth"], ["--data_folder=a=b.pth"]):
+        overrides = parse_arguments([yaml, *options])[2]
+        assert overrides == "data_folder: a=b.pth"
+
+
+SCRIPT = """
+from spatial_brain.experiment import SpatialBrain, run_experiment
+
+def prepare(hparams):
+    if hparams["broken"]:
+        int("x")
+    raise ValueError("no clips:\\n  give another --seed")
+
+if __name__ == "__main__":
+    run_experiment(SpatialBrain, prepare, dict)
+"""
+
+
+def test_scripts_end_in_one_line(tmp_path):
+    """Bad input: one line, code 2, traceback in the log; bugs: traceback."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    keys = "seed: 1\nbroken: False\noutput_folder: out"
+    (tmp_path / "a.yaml").write_text(keys)
+    line = [sys.executable, "train.py", "a.yaml"]
+    done = running.run([*line, "--sede", "2"], tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "no option --sede in a.yaml; did you mean --seed?\n"
+    assert not (tmp_path / "out").exists()
+    done = running.run(line, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "no clips: give another --seed\n"
+    assert "Traceback" not in done.stdout
+    log = (tmp_path / "out/log.txt").read_text()
+    assert "Traceback" in log and "in prepare" in log
+    done = running.run([*line, "--broken", "True"], tmp_path)
+    assert done.returncode == 1 and "Traceback" in done.stderr
 
 
 def test_launch_flags_of_old_are_understood(tmp_path, monkeypatch):

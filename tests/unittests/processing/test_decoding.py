@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spatial_brain.dataio.events import EventTable
-from spatial_brain.dataio.labels import decode_outputs, encode_tracks
+from spatial_brain.dataio.labels import decode_outputs, encode_labels
 from spatial_brain.processing.decoding import ChunkStitcher
 
 METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
@@ -202,8 +202,8 @@ def test_any_order_of_einv2_tracks_gives_the_events(noise):
         num_frames=num_frames,
     )
     table = table.select((table.frame < 30) | (table.label == 1))
-    sed, doa = encode_tracks(table, 2, num_frames)
-    sed = 12 * sed - 6
+    targets = encode_labels(table, "einv2", 2, num_frames)
+    sed, doa = 12 * targets["sed"] - 6, targets["doa"]
     chunks = {"sed": [], "doa": []}
     for n in range(number_of_chunks(num_frames, length, hop)):
         part = slice(n * hop, n * hop + length)
