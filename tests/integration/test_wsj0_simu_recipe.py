@@ -212,7 +212,7 @@ def test_compat_and_simulation_in_the_step(runs, tmp_path):
     assert len(losses[0]) == 3
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     moments = torch.load(
-        next((tmp_path / "workers/save").iterdir()) / "optimizer.ckpt",
+        next((tmp_path / "workers/save").glob("CKPT*")) / "optimizer.ckpt",
         weights_only=True,
     )
     assert {int(state["step"]) for state in moments["state"].values()} == {3}
