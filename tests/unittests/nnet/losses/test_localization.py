@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from spatial_brain.nnet.losses.localization import (
+    _circular_labels,
+    _gaussian_labels,
     azimuth_loss,
     azimuth_to_class,
-    circular_labels,
-    gaussian_labels,
     localization_loss,
     pit_class_loss,
     sorted_class_loss,
@@ -100,7 +100,7 @@ def test_azimuth_to_class():
 @pytest.mark.parametrize("num_classes, sigma", [(36, 4.0), (180, 3.0)])
 def test_gaussian_labels_by_integration(num_classes, sigma):
     angles = torch.tensor([0.0, 1.3, 45.0, 90.0, 177.0, 180.0])
-    labels = gaussian_labels(angles, num_classes, sigma)
+    labels = _gaussian_labels(angles, num_classes, sigma)
     assert torch.allclose(labels.sum(-1), torch.ones(6), atol=1e-6)
     assert (labels >= 0).all()
     fine = (torch.arange(-400_000, 400_000) + 0.5) / 1000 + 90
@@ -115,7 +115,7 @@ def test_gaussian_labels_by_integration(num_classes, sigma):
 
 def test_median_of_labels_is_the_angle():
     angles = torch.linspace(0, 180, 91)
-    labels = gaussian_labels(angles, 60, 5.0)
+    labels = _gaussian_labels(angles, 60, 5.0)
     below = labels.cumsum(-1)
     index = (below < 0.5 - 1e-5).sum(-1)
     # Angles on an edge belong to either bin.
@@ -123,13 +123,13 @@ def test_median_of_labels_is_the_angle():
         (index * 3.0 <= angles + 1e-3) & (angles <= index * 3 + 3.001)
     ).all()
     assert torch.equal(
-        gaussian_labels(-angles, 60), gaussian_labels(angles, 60)
+        _gaussian_labels(-angles, 60), _gaussian_labels(angles, 60)
     )
 
 
 def test_small_sigma_gives_classes():
     angles = torch.tensor([2.5, 92.5, 177.5])
-    labels = gaussian_labels(angles, 36, 0.01)
+    labels = _gaussian_labels(angles, 36, 0.01)
     assert labels.argmax(-1).tolist() == azimuth_to_class(angles).tolist()
     assert labels.max(-1).values.min() > 0.999
 
@@ -154,28 +154,28 @@ def test_wrong_shapes_and_options():
     with pytest.raises(ValueError, match="'random'"):
         localization_loss(logits, torch.zeros(2, 2), order="random")
     with pytest.raises(ValueError, match="sigma"):
-        gaussian_labels(torch.zeros(2), sigma=0.0)
+        _gaussian_labels(torch.zeros(2), sigma=0.0)
 
 
 def test_circular_labels_turn_with_the_azimuth():
     azimuth = torch.arange(-180.0, 180.0, 5.0)
-    labels = circular_labels(azimuth, 72, sigma=6.0)
+    labels = _circular_labels(azimuth, 72, sigma=6.0)
     assert torch.allclose(labels.sum(-1), torch.ones(72))
     for k in range(72):
         assert torch.allclose(labels[k], labels[0].roll(k), atol=1e-6)
-    inside = gaussian_labels(torch.tensor([82.0]), 36, sigma=6.0)
-    around = circular_labels(torch.tensor([82.0]), 72, sigma=6.0)
+    inside = _gaussian_labels(torch.tensor([82.0]), 36, sigma=6.0)
+    around = _circular_labels(torch.tensor([82.0]), 72, sigma=6.0)
     assert torch.allclose(around[:, 36:], inside, atol=1e-6)
     for sigma in (0.0, 91.0):
         with pytest.raises(ValueError, match="sigma"):
-            circular_labels(azimuth, 72, sigma)
+            _circular_labels(azimuth, 72, sigma)
     with pytest.raises(ValueError, match="190"):
-        circular_labels(torch.tensor([190.0]))
+        _circular_labels(torch.tensor([190.0]))
 
 
 def test_azimuth_loss_takes_the_best_order_and_learns():
     azimuth = torch.tensor([[-179.0, 20.0], [60.0, 170.0]])
-    logits = circular_labels(azimuth, 72, 5.0).log().clamp_min(-30)
+    logits = _circular_labels(azimuth, 72, 5.0).log().clamp_min(-30)
     loss = azimuth_loss(logits, azimuth)
     assert torch.allclose(loss, azimuth_loss(logits, azimuth.flip(1)))
     worse = azimuth_loss(logits.roll(20, -1), azimuth)
