@@ -42,7 +42,7 @@ def model(monkeypatch):
             return real(source, **kwargs)
         hparams = {
             "sample_rate": RATE,
-            "chunk_length": 2.0,
+            "chunk_length": 3.0,
             "detection_hop": 1.0,
             "method": "accdoa",
             "num_classes": 1,
