@@ -10,13 +10,13 @@ import torch
 
 from spatial_brain import __version__
 from spatial_brain.cli.main import COMMANDS, main, make_parser
-from spatial_brain.cli.simulate import make_array, read_room
+from spatial_brain.cli.simulate import _make_array, _read_room
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference import SoundLocalizer
 
 
 class Loudness(torch.nn.Module):
-    """Two talkers whose angles tell the power of microphone 1."""
+    """Two talkers whose angles depend on the power of microphone 1."""
 
     def forward(self, waveform):
         power = waveform.square().mean(1)
@@ -30,9 +30,9 @@ def model(monkeypatch):
     """Serve a network made by hand under the name 'toy'."""
     real = SoundLocalizer.from_hparams
 
-    def from_hparams(source, **kwargs):
+    def from_hparams(source, run_opts, **options):
         if source != "toy":
-            return real(source, **kwargs)
+            return real(source, run_opts=run_opts, **options)
         hparams = {
             "sample_rate": 1000,
             "microphone_positions": [[-0.05, 0, 0], [0.05, 0, 0]],
@@ -41,7 +41,7 @@ def model(monkeypatch):
             "target": "cone",
             "decoder": lambda logits: logits.argmax(-1) + 0.5,
         }
-        return SoundLocalizer({"model": Loudness()}, hparams, **kwargs)
+        return SoundLocalizer({"model": Loudness()}, hparams, run_opts)
 
     monkeypatch.setattr(SoundLocalizer, "from_hparams", from_hparams)
     return "toy"
@@ -81,6 +81,22 @@ def test_locate_json_is_one_object(model, scene, capsys):
     options = ["--json", "--window", "2", "--channels", "1,0"]
     assert main(["locate", scene, "--model", model, *options]) == 0
     assert len(json.loads(capsys.readouterr().out)["windows"]) == 1
+
+
+def test_silence_has_no_direction(model, tmp_path, capsys):
+    path = str(tmp_path / "silent.wav")
+    picture = str(tmp_path / "silent.png")
+    write_audio(path, torch.zeros(2000, 2), 1000)
+    assert main(["locate", path, "--model", model, "--picture", picture]) == 0
+    captured = capsys.readouterr()
+    [warning] = captured.err.splitlines()
+    assert warning.startswith(f"spatial-brain locate: warning: {path}: is sil")
+    lines = captured.out.splitlines()
+    assert lines[3].split() == ["1", "-", "-", "0.00"]
+    assert sum(line.endswith("silent") for line in lines) == 3
+    assert main(["locate", path, "--model", model, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["talkers"][0]["direction"] is None
 
 
 def test_long_tables_are_cut(model, tmp_path, capsys):
@@ -216,10 +232,10 @@ def test_a_room_description_is_checked(tmp_path, capsys):
 
 def test_arrays_are_turned_and_moved(tmp_path):
     array = {"type": "linear", "num_microphones": 2, "spacing": 0.2}
-    found = make_array({**array, "center": [1, 2, 3], "yaw": 90}, "room.yaml")
+    found = _make_array({**array, "center": [1, 2, 3], "yaw": 90}, "room.yaml")
     assert np.allclose(found, [[1, 1.9, 3], [1, 2.1, 3]], atol=1e-6)
     (tmp_path / "room.yaml").write_text(ROOM)
-    assert len(read_room(tmp_path / "room.yaml")["microphones"]) == 2
+    assert len(_read_room(tmp_path / "room.yaml")["microphones"]) == 2
 
 
 def test_simulate_writes_responses_and_what_they_hold(tmp_path, capsys):
