@@ -1,6 +1,7 @@
 """Options and habits that sub-commands share."""
 
 import argparse
+import os
 import re
 import sys
 import warnings
@@ -21,11 +22,28 @@ def _channels(text):
         ) from error
 
 
+def _package(text):
+    """Name of a package with its dot, ``my_package.``."""
+    name = text.removesuffix(".")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no package such as my_package."
+        )
+    return f"{name}."
+
+
 # What each option is, unless a sub-command changes it.
 _OPTIONS = {
     "--model": {
         "required": True,
         "help": "pretrained folder, output folder of a run, or hub id",
+    },
+    "--allow": {
+        "action": "append",
+        "default": [],
+        "type": _package,
+        "metavar": "my_package.",
+        "help": "package of your own whose code the model may run; once each",
     },
     "--savedir": {"metavar": "DIR", "help": "keep a copy of the model here"},
     "--device": {"help": "cpu, cuda:0, ... (default: a guess)"},
@@ -88,7 +106,7 @@ def add_model_options(parser, **changes):
         What ``add_argument`` shall take instead for ``--model``.
     """
     add_option(parser, "--model", **changes)
-    for name in ("--savedir", "--device"):
+    for name in ("--allow", "--savedir", "--device"):
         add_option(parser, name)
 
 
@@ -114,6 +132,9 @@ def load_model(interface, args, source=None):
     ValueError
         If there is no such device here, or the model does not do.
     """
+    if args.allow and os.getcwd() not in sys.path:
+        # As for a script of this folder, such as the one that trained it.
+        sys.path.insert(0, os.getcwd())
     savedir = args.savedir
     if savedir and source is not None:
         savedir = Path(savedir) / re.sub(r"\W+", "_", source).strip("_")
@@ -123,6 +144,7 @@ def load_model(interface, args, source=None):
         run_opts={"device": _check_device(args.device)}
         if args.device
         else None,
+        allowed=args.allow,
     )
 
 

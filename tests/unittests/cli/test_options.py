@@ -40,7 +40,7 @@ def test_a_model_is_loaded_with_the_options():
     args = parse("locate", "--savedir", "kept")
     assert load_model(Interface, args) == (
         "m",
-        {"savedir": "kept", "run_opts": None},
+        {"savedir": "kept", "run_opts": None, "allowed": []},
     )
     args = parse("acoustics", "--savedir", "kept", "--device", "cpu")
     source, options = load_model(Interface, args, "./results/T60")
