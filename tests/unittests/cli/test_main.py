@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spatial_brain import __version__
-from spatial_brain.cli.main import COMMANDS, main, make_parser
+from spatial_brain.cli.main import COMMANDS, _make_parser, main
 from spatial_brain.cli.simulate import _make_array, _read_room
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference import SoundLocalizer
@@ -148,14 +148,57 @@ def test_bad_input_ends_with_2_and_one_line(
     assert not captured.out
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["locate"], ["locate", "a.wav"], ["sing"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["locate"], ["locate", "a.wav"]])
 def test_usage_errors_end_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("locat", ": no command locat; did you mean locate?"),
+        ("sing a.wav --modle m", ": no command sing; see --help"),
+        ("--verison", ": no option --verison; did you mean --version?"),
+        (
+            "locate a.wav --modle m",
+            " locate: no option --modle; did you mean --model?",
+        ),
+        (
+            "detect --model=m --treshold=0.5 a.wav",
+            " detect: no option --treshold; did you mean --threshold?",
+        ),
+        (
+            "separate a.wav -model m",
+            " separate: no option -model; did you mean --model?",
+        ),
+        (
+            "acoustics a.wav --model m --colour red --spacin 1",
+            " acoustics: no option --colour; see --help",
+        ),
+        (
+            "score-seld --perclass",
+            " score-seld: no option --perclass; did you mean --per-class?",
+        ),
+    ],
+)
+def test_unknown_names_end_with_2_and_the_nearest(arguments, line, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"spatial-brain{line}\n" and not captured.out
+
+
+def test_abbreviations_and_values_are_no_unknown_names(model, scene, capsys):
+    arguments = ["locate", "--mod", model, "--js", "--windo=1", "--hop", ".5"]
+    assert main([*arguments, "--", scene]) == 0
+    assert main([*arguments, "--", "--modle"]) == 2
+    assert "--modle: audio file does not exist" in capsys.readouterr().err
+    assert main([*arguments, "--hop", "-1", scene]) == 2
+    assert "got 1.0 s and -1.0 s" in capsys.readouterr().err
 
 
 def test_bad_channel_lists_are_explained(capsys):
@@ -192,7 +235,7 @@ def test_help_and_version_import_nothing_heavy():
         )
         assert done.returncode == 0, done.stderr
         assert part in done.stdout
-    listed = make_parser().format_help().split()
+    listed = _make_parser()[0].format_help().split()
     assert set(COMMANDS) <= set(listed)
 
 

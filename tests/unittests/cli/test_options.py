@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from spatial_brain.cli.main import make_parser
+from spatial_brain.cli.main import _make_parser
 from spatial_brain.cli.options import load_model, one_line_warnings
 from spatial_brain.inference.recordings import RecordingWarning
 
@@ -13,7 +13,7 @@ LOADING = ("locate", "detect", "separate", "acoustics")
 
 def parse(command, *options):
     arguments = [command, "a.wav", "--model", "m", *options]
-    return make_parser().parse_args(arguments)
+    return _make_parser()[0].parse_args(arguments)
 
 
 @pytest.mark.parametrize("command", LOADING)
