@@ -1,5 +1,5 @@
-"""SALSA-lite by the name under which saved models know it."""
+"""SALSA by the name under which models saved by version 0.1 know it."""
 
-from spatial_brain.processing.seld_features import SalsaLite
+from spatial_brain.processing.seld_features import Salsa, SalsaLite
 
-__all__ = ["SalsaLite"]
+__all__ = ["Salsa", "SalsaLite"]

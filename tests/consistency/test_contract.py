@@ -61,6 +61,38 @@ CONTRACT = {
     },
 }
 
+# What saved ``pretrained/hyperparams.yaml`` and users' YAML files name.
+SAVED = (
+    "dataio.checkpoints.AtomicCheckpointer",
+    "augment.chains.augmentation_chain",
+    "metrics.seld.SELDScores",
+    "models.binaural_tasnet.BinauralTasNet",
+    "models.dual_mic.DualMicLocalizer",
+    "models.dual_mic.decode_classes",
+    "models.mc_conformer.CrossChannelReconstruction",
+    "models.mc_conformer.SpatialAcousticsEstimator",
+    "models.seld.SELDNetwork",
+    "nnet.averaging.PlateauCounter",
+    "nnet.losses.seld.SELDLoss",
+    "nnet.schedules.StepDecay",
+    "nnet.schedules.WarmupCosine",
+    "processing.pair_spectra.PairSpectra",
+    "processing.salsa.Salsa",
+    "processing.salsa.SalsaLite",
+    "processing.seld_features.BaselineFeatures",
+    "processing.seld_features.LogMelGCC",
+    "processing.seld_features.LogMelIntensity",
+    "processing.seld_features.Salsa",
+    "processing.seld_features.SalsaLite",
+)
+
+
+@pytest.mark.parametrize("path", SAVED)
+def test_saved_models_and_yaml_files_find_their_classes(path):
+    module, _, name = path.rpartition(".")
+    module = importlib.import_module(f"spatial_brain.{module}")
+    assert callable(getattr(module, name))
+
 
 @pytest.mark.parametrize(
     ("module", "name"),
