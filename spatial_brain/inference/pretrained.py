@@ -34,6 +34,8 @@ from spatial_brain.inference.safe_yaml import check_tags, load_safe_yaml
 
 MARKER = "source.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# The first that exists is loaded; .ckpt and .pt may hold nothing but tensors.
+WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 
 
 class ModelSource:
@@ -194,10 +196,6 @@ def _local_folder(name, hparams_file):
         f"no such folder: {path} (wanted a pretrained model with "
         f"{hparams_file}, looked for from {Path.cwd()})"
     )
-
-
-# The first that exists is loaded; .ckpt and .pt may hold nothing but tensors.
-WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 
 
 def unwrap(module):
@@ -517,7 +515,8 @@ class PretrainedModel(Pretrained):
             Whether to freeze parameters and call ``eval()``.
         allowed : sequence of str
             Further packages whose classes the YAML may use, such as
-            ``"my_package."``. Give only what you trust.
+            ``"my_package."``: their code is run, and the log says so. Give
+            only what you trust.
 
         Returns
         -------

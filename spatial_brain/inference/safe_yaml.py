@@ -16,6 +16,9 @@ import re
 
 import ruamel.yaml
 from hyperpyyaml import resolve_references
+from speechbrain.utils.logger import get_logger
+
+logger = get_logger(__name__)
 
 ALLOWED_PREFIXES = (
     "spatial_brain.geometry.",
@@ -54,7 +57,7 @@ def load_safe_yaml(text, name, overrides=None, must_match=True, allowed=()):
         Whether overriding a key that does not exist is an error.
     allowed : sequence of str
         Packages to trust beside ``ALLOWED_PREFIXES``, such as
-        ``"my_package."``.
+        ``"my_package."``; their code is run.
 
     Returns
     -------
@@ -77,7 +80,12 @@ def load_safe_yaml(text, name, overrides=None, must_match=True, allowed=()):
     ...
     ValueError: a.yaml, line 1: the tag '!apply:os.getcwd' is not allowed ...
     """
-    prefixes = ALLOWED_PREFIXES + tuple(allowed)
+    allowed = [allowed] if isinstance(allowed, str) else allowed
+    # With the dot, lest another package begins with the same letters.
+    own = tuple(f"{package.removesuffix('.')}." for package in allowed)
+    if own:
+        logger.warning("%s: runs code of %s", name, ", ".join(own))
+    prefixes = ALLOWED_PREFIXES + own
     check_tags(text, name, prefixes)
     try:
         resolved = resolve_references(text, overrides, must_match).getvalue()
@@ -187,15 +195,18 @@ def locate(path, where, prefixes=ALLOWED_PREFIXES):
     if not path.startswith(prefixes):
         raise ValueError(
             f"{where}: '{path}' is not in a package that pretrained models "
-            "may use (a package of your own is added with the argument "
-            "'allowed')"
+            "may use; if it is your own and you trust it, add it: --allow "
+            "my_package. (allowed=['my_package.'])"
         )
     try:
         found = pydoc.locate(path)
     except pydoc.ErrorDuringImport as error:
         raise ValueError(f"{where}: cannot import '{path}': {error}") from error
     if found is None:
-        raise ValueError(f"{where}: there is no class or function '{path}'")
+        raise ValueError(
+            f"{where}: there is no class or function '{path}' (a package of "
+            "your own must be installed, or in the current folder)"
+        )
     if not (inspect.isclass(found) or inspect.isroutine(found)):
         raise ValueError(f"{where}: '{path}' is no class or function")
     # A module's attributes include the modules and functions it imports.

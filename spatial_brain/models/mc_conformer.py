@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from spatial_brain.models.mc_pretext import copy_error, draw_masks, masked_error
 from spatial_brain.nnet.relative_conformer import RelativeConformer
-from spatial_brain.processing.pair_spectra import microphone_pairs
+from spatial_brain.processing.pair_spectra import pair_examples
 
 EMBEDDINGS = ("spat", "spec", "spec_spat")
 NUM_MICS = 2
@@ -586,7 +586,7 @@ class MultiPairEstimator(nn.Module):
                 f"{self.num_pairs} pairs with channel 0 need "
                 f"{self.num_pairs + 1} channels, got {features.shape[1]}"
             )
-        pairs = self.model_sch.embed_pair(microphone_pairs(features))
+        pairs = self.model_sch.embed_pair(pair_examples(features))
         return pairs.unflatten(0, (-1, self.num_pairs)).flatten(1)
 
     def forward(self, features):

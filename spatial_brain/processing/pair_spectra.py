@@ -228,7 +228,7 @@ class PairSpectra(nn.Module):
         return padded.view(count, -1).sum(0).min().item()
 
 
-def microphone_pairs(features, which="reference"):
+def pair_examples(features, which="reference"):
     """Every pair of channels as an example of its own.
 
     Arguments
@@ -251,9 +251,9 @@ def microphone_pairs(features, which="reference"):
 
     Example
     -------
-    >>> microphone_pairs(torch.arange(3)[None]).tolist()
+    >>> pair_examples(torch.arange(3)[None]).tolist()
     [[0, 1], [0, 2]]
-    >>> microphone_pairs(torch.arange(3)[None], "all").tolist()
+    >>> pair_examples(torch.arange(3)[None], "all").tolist()
     [[0, 1], [0, 2], [1, 2]]
     """
     channels = features.shape[1]

@@ -33,8 +33,8 @@ HOSTILE = {
     ),
     "mapping key": "? !new:subprocess.Popen [[touch, {path}]]\n: 1",
     "attribute": "m: !new:torch.nn.Linear [1, 1]\nx: !ref <m.forward>",
-    "lookalike": "x: !new:torch.nn_evil.Thing",
-    "lookalike package": "x: !new:spatial_brain_models.Thing",
+    "similar name": "x: !new:torch.nn_evil.Thing",
+    "similar package": "x: !new:spatial_brain_models.Thing",
     "writer of this package": (
         "x: !new:spatial_brain.dataio.checkpoints.AtomicCheckpointer [{path}]"
     ),
@@ -95,7 +95,10 @@ def test_a_package_is_trusted_only_when_named():
     with pytest.raises(ValueError, match="allowed"):
         load_safe_yaml(text, "a.yaml")
     # Even then, what the package only imports stays outside.
-    assert load_safe_yaml(text, "a.yaml", allowed=["collections."])
+    for allowed in (["collections."], ["collections"], "collections."):
+        assert load_safe_yaml(text, "a.yaml", allowed=allowed)
+    with pytest.raises(ValueError, match="--allow my_package"):
+        load_safe_yaml(text, "a.yaml", allowed=["coll"])
     with pytest.raises(ValueError, match="is really"):
         load_safe_yaml(
             "x: !name:collections._sys.exit", "a.yaml", allowed=["collections."]
