@@ -13,7 +13,11 @@ import torch
 
 from spatial_brain.dataio.annotations import read_events
 from spatial_brain.dataio.audio import read_audio, write_audio
-from spatial_brain.inference import BinauralSeparator, SELDetector
+from spatial_brain.inference import (
+    BinauralSeparator,
+    SELDetector,
+    SoundLocalizer,
+)
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 SMALL = {
@@ -185,6 +189,48 @@ def test_unknown_positions(finished, tmp_path):
     options["synthetic_data"] = "null"
     running.check(run("localization", tmp_path, **options))
     assert [*running.metrics_of(tmp_path)["methods"]] == ["network"]
+    localizer = SoundLocalizer.from_hparams(source=str(tmp_path))
+    assert localizer.localize_batch(torch.randn(1, 16000, 4)).degrees.ndim == 2
+
+
+PARTS = """
+import torch
+from spatial_brain.processing.spatial import GCCPhat
+
+class Net(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.features = GCCPhat(num_delays=25, max_delay=0.0003)
+        self.scores = torch.nn.Linear(6 * 25, num_classes)
+
+    def forward(self, waveform):
+        return self.scores(self.features(waveform).flatten(1))[:, None]
+
+def loss(logits, azimuths):
+    index = ((azimuths + 180) / 360 * logits.shape[-1]).long()
+    return torch.nn.functional.cross_entropy(logits[:, 0], index[:, 0])
+"""
+
+
+def test_model_and_loss_of_ones_own(finished, tmp_path):
+    copy = shutil.copytree(TEMPLATES / "localization", tmp_path / "mine")
+    (copy / "my_parts.py").write_text(PARTS)
+    text = (copy / "hparams.yaml").read_text("utf-8")
+    text = re.sub(
+        r"model: !new:torch.nn.Sequential\n(- .*\n)*",
+        "model: !new:my_parts.Net\n    num_classes: !ref <num_classes>\n",
+        text,
+    )
+    text = re.sub(r"loss: !name:.*\n.*", "loss: !name:my_parts.loss", text)
+    (copy / "hparams.yaml").write_text(text)
+    running.check(running.run(command("localization", copy / "out"), copy))
+    line = [sys.executable, "-m", "spatial_brain.cli.main", "locate"]
+    line += ["--model", str(copy / "out")]
+    line += [str(copy / "out" / "data" / "recordings" / "test_0000.wav")]
+    done = running.run(line, copy)
+    assert done.returncode == 2
+    assert "--allow" in done.stderr
+    running.check(running.run([*line, "--allow", "my_parts."], copy))
 
 
 def use(kind, finished, *arguments):
@@ -195,6 +241,23 @@ def use(kind, finished, *arguments):
     line = [sys.executable, "-m", "spatial_brain.cli.main", sub_command]
     done = running.run([*line, *map(str, arguments), *model], TEMPLATES)
     return running.check(done)
+
+
+def test_trained_localizer(finished, tmp_path):
+    output = finished("localization")
+    wav = output / "data" / "recordings" / "test_0001.wav"
+    picture = tmp_path / "directions.png"
+    printed = use("localization", finished, wav, "--json", "--picture", picture)
+    found = json.loads(printed)
+    assert found["target"] == "full_azimuth"
+    assert picture.stat().st_size > 1000
+    [talker] = found["talkers"]
+    # The only window of a recording of one second is that of the test.
+    rows = json.loads((output / "predictions.json").read_text())
+    [row] = [row for row in rows if row["id"] == "recordings/test_0001.wav"]
+    assert talker["direction"] == pytest.approx(row["estimate"][0], abs=0.01)
+    localizer = SoundLocalizer.from_hparams(source=str(output))
+    assert localizer.localize_file(wav).talkers == found["talkers"]
 
 
 def test_trained_detector(finished, tmp_path):

@@ -31,7 +31,7 @@ _FOLDERS = {
 }
 
 
-def own_folder(data_folder):
+def check_folder(data_folder):
     """The folder, checked to be there.
 
     Arguments
@@ -51,7 +51,7 @@ def own_folder(data_folder):
 
     Example
     -------
-    >>> own_folder("nowhere")
+    >>> check_folder("nowhere")
     Traceback (most recent call last):
     FileNotFoundError: nowhere: no such folder; ...
     """
@@ -318,45 +318,8 @@ def listed_splits(data_folder, names):
     return splits
 
 
-def split_files(splits, valid_fraction, test_fraction, seed, *, what, remedy):
-    """Sort files into training, validation and test.
-
-    Arguments
-    ---------
-    splits : dict
-        Name of a file to its split, or to None.
-    valid_fraction, test_fraction : float or None
-        Shares of all files, drawn where no split is named; the rest is for
-        training.
-    seed : int
-        Of the draw.
-    what : str
-        The data, for messages.
-    remedy : str
-        How a split is named.
-
-    Returns
-    -------
-    dict
-        Split to its names, sorted.
-
-    Raises
-    ------
-    ValueError
-        If there is neither a split nor a fraction, or both; if some files
-        have a split and others none; or if a split is empty.
-
-    Example
-    -------
-    >>> names = dict.fromkeys("abcdefghij")
-    >>> options = {"what": "data", "remedy": "write splits.csv"}
-    >>> drawn = split_files(names, 0.1, 0.2, 1, **options)
-    >>> {split: len(files) for split, files in drawn.items()}
-    {'train': 7, 'valid': 1, 'test': 2}
-    >>> split_files(names, None, None, 1, **options)
-    Traceback (most recent call last):
-    ValueError: data: no recording has a split; write splits.csv, or ...
-    """
+def _split_files(splits, valid_fraction, test_fraction, seed, what, remedy):
+    """Split to its names, sorted; drawn only if no name has a split."""
     without = sorted(name for name, split in splits.items() if split is None)
     fractions = (valid_fraction, test_fraction)
     if len(without) == len(splits):
@@ -456,15 +419,16 @@ class OwnManifests(Manifests):
         Raises
         ------
         ValueError
-            As ``split_files``.
+            If there is neither a split nor a fraction, or both; if some
+            files have a split and others none; or if a split is empty.
         """
-        parts = split_files(
+        parts = _split_files(
             splits,
             self.options["valid_fraction"],
             self.options["test_fraction"],
             self.options["seed"],
-            what=os.fspath(self.data_folder),
-            remedy=remedy,
+            os.fspath(self.data_folder),
+            remedy,
         )
         self.write(
             {

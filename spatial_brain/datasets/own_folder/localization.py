@@ -11,9 +11,9 @@ import os
 
 from spatial_brain.datasets.own_folder.files import (
     OwnManifests,
+    check_folder,
     check_headers,
     named_split,
-    own_folder,
     read_table,
 )
 from spatial_brain.geometry import SPEED_OF_SOUND
@@ -89,7 +89,7 @@ def prepare_localization(
     FileNotFoundError: ...directions.csv: no such file; write ...
     """
     microphones = _describe(num_microphones, microphone_positions)
-    folder = own_folder(data_folder)
+    folder = check_folder(data_folder)
     columns = ("file", *azimuth_columns)
     rows = read_table(
         folder / TABLE,

@@ -15,10 +15,10 @@ from itertools import chain
 from spatial_brain.datasets.own_folder.files import (
     OwnManifests,
     audio_files,
+    check_folder,
     check_headers,
     listed_splits,
     logger,
-    own_folder,
 )
 from spatial_brain.datasets.seld.checks import check_clips
 from spatial_brain.datasets.seld.chunks import clip_events
@@ -89,7 +89,7 @@ def prepare_seld(
             f"class_names has {len(class_names)} names, num_classes is "
             f"{num_classes}; set it to the number of names"
         )
-    folder = own_folder(data_folder)
+    folder = check_folder(data_folder)
     wavs = audio_files(_part(folder, "audio"))
     metadata = _part(folder, "metadata")
     csvs = {name: metadata / f"{name}.csv" for name in wavs}

@@ -17,9 +17,9 @@ from spatial_brain.dataio.audio import list_problems
 from spatial_brain.datasets.own_folder.files import (
     OwnManifests,
     audio_files,
+    check_folder,
     check_headers,
     listed_splits,
-    own_folder,
 )
 
 NUM_CHANNELS = 2
@@ -77,7 +77,7 @@ def prepare_separation(
     Traceback (most recent call last):
     FileNotFoundError: ...: no folder mix in it; ...
     """
-    folder = own_folder(data_folder)
+    folder = check_folder(data_folder)
     entries = _entries(folder, num_sources)
     files = [
         path

@@ -4,14 +4,14 @@ import pytest
 
 from spatial_brain.datasets.own_folder.files import (
     OwnManifests,
+    _split_files,
     audio_files,
     listed_splits,
     read_table,
-    split_files,
 )
 
 NONE = (None, None)
-TEXTS = {"what": "here", "remedy": "name them"}
+TEXTS = ("here", "name them")
 
 
 def test_audio_files_are_found_in_sub_folders(tmp_path):
@@ -72,11 +72,11 @@ def test_drawn_splits_depend_on_the_seed_alone(caplog):
     names = dict.fromkeys(f"file{k}" for k in range(40))
     shares = (0.1, 0.2)
     caplog.set_level(logging.INFO)
-    drawn = split_files(names, *shares, 1, **TEXTS)
+    drawn = _split_files(names, *shares, 1, *TEXTS)
     assert "splits drawn file by file" in caplog.text
     assert "seed 1" in caplog.text
-    again = split_files(dict(reversed(names.items())), *shares, 1, **TEXTS)
-    assert drawn == again != split_files(names, *shares, 2, **TEXTS)
+    again = _split_files(dict(reversed(names.items())), *shares, 1, *TEXTS)
+    assert drawn == again != _split_files(names, *shares, 2, *TEXTS)
     assert [len(part) for part in drawn.values()] == [28, 4, 8]
     assert set().union(*drawn.values()) == set(names)
 
@@ -103,7 +103,7 @@ def test_drawn_splits_depend_on_the_seed_alone(caplog):
 )
 def test_splits_that_cannot_be(splits, fractions, message):
     with pytest.raises(ValueError, match=message):
-        split_files(splits, *fractions, 1, **TEXTS)
+        _split_files(splits, *fractions, 1, *TEXTS)
 
 
 def test_manifests_follow_files_and_options(tmp_path):
