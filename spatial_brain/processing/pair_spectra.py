@@ -10,9 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
+
 SYNTHESES = ("window", "rectangular")
 
 
+@loadable
 class PairSpectra(nn.Module):
     """Short-time spectra of two or more channels, normalised by the first.
 

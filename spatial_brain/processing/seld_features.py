@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.loadable import loadable
 from spatial_brain.processing.spatial import microphone_pairs, phase_difference
 from spatial_brain.processing.stft import (
     SpectralFeatures,
@@ -40,6 +41,7 @@ def _bin_below(frequency, sample_rate, n_fft):
     return math.floor(min(frequency, sample_rate / 2) * n_fft / sample_rate)
 
 
+@loadable
 class SalsaLite(SpectralFeatures):
     """Log power spectra and path differences of four microphones.
 
@@ -132,6 +134,7 @@ class SalsaLite(SpectralFeatures):
         return torch.cat((level, path), dim=1)
 
 
+@loadable
 class Salsa(SpectralFeatures):
     """Log spectra and principal eigenvectors of four channels.
 
@@ -319,6 +322,7 @@ def _lag_basis(n_fft, num_lags):
     return (weight * angle.cos()).float(), (-weight * angle.sin()).float()
 
 
+@loadable
 class LogMelIntensity(SpectralFeatures):
     """Log-mel spectra and intensity vector of an FOA signal, 10 ms a frame.
 
@@ -382,6 +386,7 @@ class LogMelIntensity(SpectralFeatures):
         )
 
 
+@loadable
 class LogMelGCC(SpectralFeatures):
     """Log-mel spectra and GCC-PHAT of four microphones, 10 ms a frame.
 
@@ -457,6 +462,7 @@ def _gcc(module, real, imag):
     return cosine @ module.lag_cosine + sine @ module.lag_sine
 
 
+@loadable
 class BaselineFeatures(SpectralFeatures):
     """Features of the baseline systems of DCASE 2021 to 2024, task 3.
 

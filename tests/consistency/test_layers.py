@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "spatial_brain"
 LAYERS = {
     "geometry": 0,
     "compilation": 0,
+    "loadable": 0,
     "suggestions": 0,
     "simulation": 1,
     "dataio": 1,

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
 from spatial_brain.models.binaural_tasnet.stream import NUM_EARS, BinauralStream
 from spatial_brain.nnet.temporal_convolution import MaskNet
 
@@ -82,6 +83,7 @@ class Decoder(nn.ConvTranspose1d):
         return F.conv_transpose1d(frames, weight, stride=self.stride)[:, 0]
 
 
+@loadable
 class BinauralTasNet(nn.Module):
     """Conv-TasNet with two ears in and two ears out for every talker.
 
