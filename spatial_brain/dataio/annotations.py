@@ -1,7 +1,7 @@
 """Sound event annotations: CSV files of every dialect <-> event tables.
 
 ========================  =====================================================
-dialect                   a line
+dialect                   columns of a line
 ========================  =====================================================
 dcase2019                 header; class name, start, end [s], elevation,
                           azimuth, distance [m]: an event
@@ -10,7 +10,7 @@ starss22, polar5
 starss23, dcase2024       frame, class, source, azimuth, elevation,
                           distance [cm]
 dcase2025                 header; frame, class, source, azimuth, distance [cm],
-                          onscreen (read and forgotten, written as 0);
+                          onscreen (not kept, written as 0);
                           elevation 0
 l3das22                   header; file, start, end [s], class name, x, y, z [m]:
                           an event; angles rounded to whole degrees
@@ -27,18 +27,18 @@ l3das22_output            frame, class, x, y, z [m]
 ``auto`` goes by header and number of columns, of a reference; ``estimate``
 does so for a system's output, where six columns end in metres.
 
-Two kinds: a row a frame and instance ("frames"), and a row an event with its
-times in seconds ("events"). Facts: the DCASE Task 3 baselines of 2019 to 2025
-and the L3DAS22 baseline (which columns, which units, which class numbers).
+A line describes one instance in one frame of 100 ms or, where it has a start
+and an end in seconds, a whole event. Columns, units and class numbers are
+those of the DCASE Task 3 baselines of 2019 to 2025 and the L3DAS22 baseline.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.events import (
     COLUMNS,
     FRAME_LENGTH,
@@ -80,36 +80,44 @@ L3DAS22_CLASSES = (
     "Telephone",
     "Writing",
 )
+# Columns that a header may lack: nothing is lost without them.
+_OPTIONAL = ("file", "distance", "onscreen")
+# Columns that are not parsed as numbers.
+_TEXT = ("file", "class", "mids", "onscreen")
+# What a column may hold: lowest, highest, whole numbers only, in words.
+_RANGES = {
+    "frame": (0, np.inf, True, "a whole number from 0"),
+    "label": (0, np.inf, True, "a class index, a whole number from 0"),
+    "source": (-np.inf, np.inf, True, "a whole number"),
+    "azimuth": (-180, 180, False, "degrees in [-180, 180]"),
+    "elevation": (-90, 90, False, "degrees in [-90, 90]"),
+    "distance": (0, np.inf, False, "a distance from 0"),
+    "start": (0, np.inf, False, "seconds from 0"),
+}
+# Dialect by number of columns.
+_BY_COUNT = {
+    "auto": {4: "polar4", 5: "dcase2021", 6: "starss23", 7: "cartesian7"},
+    "estimate": {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"},
+}
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """How a CSV file of sound events is written.
+class _Dialect:
+    """How a CSV file of sound events is written."""
 
-    Arguments
-    ---------
-    columns : tuple of str
-        In the order of the file.
-    per_metre : int
-        Units of distance a metre: 1, or 100 for centimetres.
-    classes : tuple of str
-        Class names, where the file holds names instead of indices.
-    header : tuple of str
-        The names in the first line, one a column; empty: no such line.
-    positions : bool
-        Whether x, y and z are metres and not only a direction.
-    angles : callable
-        What is done to angles computed from x, y and z; None: nothing.
-    num_frames : int
-        Where every clip ends, frames; None: known only from elsewhere.
-    """
-
+    # In the order of the file.
     columns: tuple
+    # Units of distance per metre: 1, or 100 for centimetres.
     per_metre: int = 1
+    # Class names, where the file holds names instead of indices.
     classes: tuple = ()
+    # The names in the first line, one per column; empty: no such line.
     header: tuple = ()
+    # Whether x, y and z are metres and not only a direction.
     positions: bool = False
+    # What is done to angles computed from x, y and z; None: nothing.
     angles: Callable = None
+    # Where every clip ends, frames; None: known only from elsewhere.
     num_frames: int = None
 
     @property
@@ -118,9 +126,9 @@ class Dialect:
         return "start" in self.columns
 
 
-_FIVE = Dialect((*_ROW, *_POLAR))
-_CENTIMETRES = Dialect((*_ROW, *_POLAR, "distance"), per_metre=100)
-_L3DAS22 = Dialect(
+_FIVE = _Dialect((*_ROW, *_POLAR))
+_CENTIMETRES = _Dialect((*_ROW, *_POLAR, "distance"), per_metre=100)
+_L3DAS22 = _Dialect(
     ("file", "start", "end", "class", *_XYZ),
     classes=L3DAS22_CLASSES,
     header=("File", "Start", "End", "Class", "X", "Y", "Z"),
@@ -129,7 +137,7 @@ _L3DAS22 = Dialect(
 )
 
 DIALECTS = {
-    "dcase2019": Dialect(
+    "dcase2019": _Dialect(
         ("class", "start", "end", "elevation", "azimuth", "distance"),
         classes=DCASE2019_CLASSES,
         header=(
@@ -146,7 +154,7 @@ DIALECTS = {
     "starss22": _FIVE,
     "starss23": _CENTIMETRES,
     "dcase2024": _CENTIMETRES,
-    "dcase2025": Dialect(
+    "dcase2025": _Dialect(
         ("frame", "label", "source", "azimuth", "distance", "onscreen"),
         per_metre=100,
         header=("frame", "class", "source", "azimuth", "distance", "onscreen"),
@@ -155,23 +163,15 @@ DIALECTS = {
     "l3das22_compat": replace(_L3DAS22, angles=np.trunc),
     "l3das22_exact": _L3DAS22,
     "synthetic": _FIVE,
-    "synthetic_mids": Dialect(
+    "synthetic_mids": _Dialect(
         (*_ROW, *_POLAR, "distance", "mids"), per_metre=100
     ),
-    "polar4": Dialect(("frame", "label", *_POLAR)),
+    "polar4": _Dialect(("frame", "label", *_POLAR)),
     "polar5": _FIVE,
-    "polar6": Dialect((*_ROW, *_POLAR, "distance")),
-    "cartesian6": Dialect((*_ROW, *_XYZ)),
-    "cartesian7": Dialect((*_ROW, *_XYZ, "distance")),
-    "l3das22_output": Dialect(("frame", "label", *_XYZ), positions=True),
-}
-
-# Columns whose absence from a header is no error: nothing is lost without.
-OPTIONAL = ("file", "distance", "onscreen")
-
-_BY_COUNT = {
-    "auto": {4: "polar4", 5: "dcase2021", 6: "starss23", 7: "cartesian7"},
-    "estimate": {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"},
+    "polar6": _Dialect((*_ROW, *_POLAR, "distance")),
+    "cartesian6": _Dialect((*_ROW, *_XYZ)),
+    "cartesian7": _Dialect((*_ROW, *_XYZ, "distance")),
+    "l3das22_output": _Dialect(("frame", "label", *_XYZ), positions=True),
 }
 
 
@@ -195,7 +195,7 @@ def detect_dialect(first_line, guess="auto"):
     Raises
     ------
     ValueError
-        If no dialect has so many columns; the message says which have.
+        If no dialect has so many columns; the message lists those known.
 
     Example
     -------
@@ -224,20 +224,8 @@ def detect_dialect(first_line, guess="auto"):
     return _BY_COUNT[guess][len(words)]
 
 
-# What a column may hold: lowest, highest, whole numbers only, in words.
-RANGES = {
-    "frame": (0, np.inf, True, "a whole number from 0"),
-    "label": (0, np.inf, True, "a class index, a whole number from 0"),
-    "source": (-np.inf, np.inf, True, "a whole number"),
-    "azimuth": (-180, 180, False, "degrees in [-180, 180]"),
-    "elevation": (-90, 90, False, "degrees in [-90, 90]"),
-    "distance": (0, np.inf, False, "a distance from 0"),
-    "start": (0, np.inf, False, "seconds from 0"),
-}
-
-
 class AnnotationLines:
-    """The lines of an annotation file that are not blank.
+    """Lines of an annotation file, blank ones left out.
 
     Arguments
     ---------
@@ -403,9 +391,9 @@ class AnnotationLines:
             For the first row with a value out of its range.
         """
         faults = []
-        for name in [name for name in columns if name in RANGES]:
+        for name in [name for name in columns if name in _RANGES]:
             value = values[name]
-            low, high, whole, expected = RANGES[name]
+            low, high, whole, expected = _RANGES[name]
             if name == "label" and num_classes is not None:
                 high = num_classes - 1
                 expected = f"a class index in 0..{high}"
@@ -418,9 +406,6 @@ class AnnotationLines:
             row, name, expected = min(faults, key=lambda fault: fault[0])
             word = self.word(row, columns.index(name))
             raise self.error(row, f"{name} is {word!r}, expected {expected}")
-
-
-_TEXT = ("file", "class", "mids", "onscreen")
 
 
 def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
@@ -444,8 +429,8 @@ def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
     Returns
     -------
     EventTable
-        In the order of the file; of an event dialect by frame, the row of the
-        event as source. Its length is ``num_frames``.
+        In the order of the file; of an event dialect by frame, with the row
+        of the event as source. Its length is ``num_frames``.
 
     Raises
     ------
@@ -513,7 +498,7 @@ def _columns(lines, form):
         for name, column in zip(form.header, form.columns, strict=True)
     }
     for name, column in names.items():
-        if column not in OPTIONAL and name not in words:
+        if column not in _OPTIONAL and name not in words:
             raise lines.error(
                 -1,
                 f"no column {name!r} in the header {','.join(words)!r}, "
@@ -553,7 +538,7 @@ def _to_polar(values, form):
 
 
 def _frames_of_events(lines, values, dialect, num_frames):
-    """Write every event out, a row a frame, sorted by frame."""
+    """Write every event out, one row per frame, sorted by frame."""
     start, stop = values["start"], values["end"]
     if (stop < start).any():
         row = int((stop < start).argmax())
@@ -638,13 +623,8 @@ def write_events(path, table, dialect, *, decimals=None):
     fields = _fields(table, form, decimals, path.stem, start, stop)
     rows = [",".join(row) for row in zip(*fields, strict=True)]
     rows = [",".join(form.header), *rows] if form.header else rows
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{row}\n" for row in rows), "utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _events_of_frames(table, form):

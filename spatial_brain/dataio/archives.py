@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.parallel import progress
 from spatial_brain.dataio.split_zip import open_zip, split_zip_parts
 
 _CHUNK = 1 << 20
 # Left free on the disk, bytes.
-SPARE_SPACE = 64 << 20
+_SPARE_SPACE = 64 << 20
 
 
 class UnsafeArchiveError(ValueError):
@@ -47,7 +48,7 @@ class _Member:
 
 
 def check_free_space(folder, needed, what):
-    """Raise OSError when a disk has no room for ``needed`` bytes.
+    """Raise OSError when a disk has no space for ``needed`` bytes.
 
     Arguments
     ---------
@@ -70,11 +71,11 @@ def check_free_space(folder, needed, what):
     folder = Path(folder).absolute()
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
-    if free < needed + SPARE_SPACE:
+    if free < needed + _SPARE_SPACE:
         raise OSError(
             errno.ENOSPC,
             f"{what} needs {needed / 1e9:.2f} GB, but {free / 1e9:.2f} GB are "
-            "free; make room or choose a folder on another disk",
+            "free; delete files or choose a folder on another disk",
             str(folder),
         )
 
@@ -180,7 +181,7 @@ def is_unpacked(name, folder, checksum=None):
     Returns
     -------
     bool
-        True if the marker says so.
+        True if the marker file records it.
 
     Example
     -------
@@ -320,9 +321,8 @@ def _copy_links(archive, root, links):
             source = os.path.realpath(os.path.join(root, member.link))
             inside = os.path.commonpath([root, source]) == root
             if inside and os.path.isfile(source):
-                _replace_with(
-                    path, lambda out, source=source: _copy(source, out)
-                )
+                with atomic_path(path, sync=False) as temporary:
+                    shutil.copyfile(source, temporary)
             else:
                 waiting.append((path, member))
         if len(waiting) == len(links):
@@ -342,32 +342,15 @@ def _has_size(path, size):
 def _write_member(archive, member, path):
     """Write one file; it appears complete or not at all."""
     check_free_space(path.parent, member.size, f"{archive.name}: {member.name}")
-
-    def copy(output):
-        with member.open() as source:
-            shutil.copyfileobj(source, output, _CHUNK)
+    with (
+        # Archives hold tens of thousands of files: do not wait for the disk.
+        atomic_path(path, sync=False) as temporary,
+        open(temporary, "wb") as output,
+        member.open() as source,
+    ):
+        shutil.copyfileobj(source, output, _CHUNK)
         if output.tell() != member.size:
             raise ValueError(
                 f"{archive}: {member.name!r} ends after {output.tell()} of "
                 f"{member.size} bytes; remove the archive and download it again"
             )
-
-    _replace_with(path, copy)
-
-
-def _copy(source, output):
-    """Copy the content of a file."""
-    with open(source, "rb") as file:
-        shutil.copyfileobj(file, output, _CHUNK)
-
-
-def _replace_with(path, write):
-    """Call ``write(file)`` on a temporary file, then give it its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".unpacking-{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as output:
-            write(output)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

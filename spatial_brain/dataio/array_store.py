@@ -3,22 +3,16 @@
 A store is a pair of files: ``<name>.npy``, one flat NumPy array with all
 samples one after the other, and ``<name>.json``, a manifest (``{id: {...}}``)
 whose entries hold ``offset``, ``shape`` and ``crc32`` of their array beside
-whatever the maker said about it. While a store is made, finished shards lie
-in ``<name>.parts/``: a run that is killed at any moment goes on with the next
-shard. Shards do not depend on the number of workers, and neither does the
-content.
+its metadata. While a store is made, finished shards lie in ``<name>.parts/``:
+a run that is killed at any moment goes on with the next shard. Shards do not
+depend on the number of workers, and neither does the content.
 """
 
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 import zlib
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +20,7 @@ import torch
 from filelock import FileLock
 from numpy.lib import format as npy_format
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.archives import check_free_space
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.manifest import (
@@ -34,7 +29,9 @@ from spatial_brain.dataio.manifest import (
     read_manifest,
     write_options,
 )
-from spatial_brain.dataio.parallel import progress
+from spatial_brain.dataio.parallel import progress, run_jobs
+
+_DTYPES = ("float32", "float16")
 
 
 class ArrayStore:
@@ -53,11 +50,10 @@ class ArrayStore:
     FileNotFoundError
         If the manifest or the array file is not there.
     ValueError
-        If the array file is shorter or longer than the manifest says.
+        If the array file is not as long as the manifest declares.
 
     Example
     -------
-    >>> from spatial_brain.dataio.array_store import build_store
     >>> path = getfixture("tmp_path") / "a.json"
     >>> _ = build_store(path, lambda index: ("a", torch.ones(2), {}), 1)
     >>> ArrayStore(path)[0]
@@ -141,45 +137,7 @@ class ArrayStore:
         for item_id, entry in progress(
             self.entries.items(), description=f"checking {self.file.name}"
         ):
-            check_crc(self.file, item_id, self._map(), entry)
-
-
-def check_crc(file, item_id, flat, entry):
-    """Raise ValueError if an array is not the one that was written.
-
-    Arguments
-    ---------
-    file : str or Path
-        Named in the message.
-    item_id : str
-        Named in the message.
-    flat : numpy.ndarray
-        The samples of all arrays.
-    entry : dict
-        ``offset``, ``shape`` and ``crc32`` of the array.
-
-    Raises
-    ------
-    ValueError
-        If the checksum differs.
-
-    Example
-    -------
-    >>> entry = {"offset": 0, "shape": [1], "crc32": 0}
-    >>> check_crc("a.npy", "a", np.zeros(1), entry)
-    Traceback (most recent call last):
-    ValueError: a.npy: the array of entry 'a' is damaged ...
-    """
-    stop = entry["offset"] + int(np.prod(entry["shape"], dtype=np.int64))
-    part = flat[entry["offset"] : stop]
-    if zlib.crc32(part.tobytes()) != entry["crc32"]:
-        raise ValueError(
-            f"{file}: the array of entry {item_id!r} is damaged (checksum "
-            "differs); remove the file and run the preparation again"
-        )
-
-
-DTYPES = ("float32", "float16")
+            _check_crc(self.file, item_id, self._map(), entry)
 
 
 def build_store(
@@ -212,7 +170,7 @@ def build_store(
     dtype : str
         ``"float32"`` or ``"float16"``.
     shard_size : int
-        Arrays a shard: what a kill can cost each worker.
+        Arrays per shard: what a kill can cost each worker.
     num_workers : int
         Processes; 1 works in this one.
     description : str
@@ -243,8 +201,8 @@ def build_store(
     path = Path(path)
     if path.suffix != ".json":
         raise ValueError(f"{path}: the manifest of a store ends in .json")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype must be one of {_DTYPES}, got {dtype!r}")
     if num_items < 1 or shard_size < 1 or num_workers < 1:
         raise ValueError(
             "num_items, shard_size and num_workers must be at least 1, got "
@@ -313,59 +271,17 @@ def _make_shards(parts, make_item, shards, dtype, num_workers, description):
     with progress(
         total=sum(map(len, shards)), initial=done, description=description
     ) as bar:
-        if min(num_workers, len(todo)) <= 1:
-            for number in todo:
-                make(number, shards[number])
-                bar.update(len(shards[number]))
-            return
-        # Forked children may hang in the thread pools of the parent.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            min(num_workers, len(todo)),
-            mp_context=context,
-            initializer=_end_with_parent,
-        ) as pool:
-            jobs = {
-                pool.submit(make, number, shards[number]): number
-                for number in todo
-            }
-            try:
-                for job in as_completed(jobs):
-                    job.result()
-                    bar.update(len(shards[jobs[job]]))
-            except BrokenProcessPool as error:
-                raise RuntimeError(
-                    f"{parts}: a worker was killed (out of memory?); run the "
-                    "same command again to continue, with fewer workers if it "
-                    "happens again. A script that starts workers needs "
-                    '`if __name__ == "__main__":` around its code'
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+        jobs = [(number, shards[number]) for number in todo]
+        for index, _ in run_jobs(make, jobs, num_workers):
+            bar.update(len(shards[todo[index]]))
 
 
-def _end_with_parent():
-    """End this worker when the process that started it is killed."""
-    sentinel = multiprocessing.parent_process().sentinel
-
-    def watch():
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _make_shard(parts, make_item, dtype, number, indices):
-    """Make the arrays of one shard and write them."""
+def _make_shard(parts, make_item, dtype, job):
+    """Make the arrays of one shard, (number, indices), and write them."""
+    number, indices = job
     arrays, entries, offset = [], [], 0
     for index in indices:
-        # Results must not depend on how many threads happen to be free.
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            item_id, array, metadata = make_item(index)
-        finally:
-            torch.set_num_threads(threads)
+        item_id, array, metadata = make_item(index)
         array = torch.as_tensor(array).detach().cpu().numpy()
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(array, dtype=dtype)
@@ -385,10 +301,8 @@ def _make_shard(parts, make_item, dtype, number, indices):
         arrays.append(array.ravel())
         offset += array.size
     data, description = _shard_paths(parts, number)
-    temporary = data.with_suffix(f".{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
+    with atomic_path(data) as temporary, open(temporary, "wb") as file:
         np.save(file, np.concatenate(arrays))
-    os.replace(temporary, data)
     write_json(description, entries)
 
 
@@ -404,10 +318,9 @@ def _merge(path, parts, num_shards, dtype):
     path.unlink(missing_ok=True)
     entries, offset = {}, 0
     target = path.with_suffix(".npy")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     for leftover in target.parent.glob(f".{target.name}.*.tmp"):
         leftover.unlink()
-    with open(temporary, "wb") as file:
+    with atomic_path(target) as temporary, open(temporary, "wb") as file:
         npy_format.write_array_header_2_0(
             file,
             {
@@ -421,10 +334,20 @@ def _merge(path, parts, num_shards, dtype):
             for item_id, entry in read_json(description):
                 if item_id in entries:
                     raise ValueError(f"{path}: two items are named {item_id!r}")
-                check_crc(data, item_id, array, entry)
+                _check_crc(data, item_id, array, entry)
                 entry["offset"] += offset
                 entries[item_id] = entry
             file.write(array.tobytes())
             offset += array.size
-    os.replace(temporary, target)
     write_json(path, entries)
+
+
+def _check_crc(file, item_id, flat, entry):
+    """Raise ValueError if an array of ``flat`` is not as it was written."""
+    stop = entry["offset"] + int(np.prod(entry["shape"], dtype=np.int64))
+    part = flat[entry["offset"] : stop]
+    if zlib.crc32(part.tobytes()) != entry["crc32"]:
+        raise ValueError(
+            f"{file}: the array of entry {item_id!r} is damaged (checksum "
+            "differs); remove the file and run the preparation again"
+        )

@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,22 @@ import soundfile
 import torch
 from torchaudio.functional import resample as resample_waveform
 
-# Headerless files tell nothing about themselves; the others are names of
-# formats that libsndfile calls otherwise.
+from spatial_brain.atomic import atomic_path
+from spatial_brain.dataio.parallel import progress
+
+# Raw files have no header; the suffixes added are those of formats which
+# libsndfile names otherwise.
 AUDIO_SUFFIXES = frozenset(
     f".{name.lower()}" for name in soundfile.available_formats()
 ) - {".raw"} | {".aif", ".oga", ".opus", ".sph", ".wv1", ".wv2"}
+
+# Suffixes whose libsndfile format has another name.
+_FORMATS = {"AIF": "AIFF", "OPUS": "OGG", "SPH": "NIST"}
+# Defaults of torchaudio.functional.resample: half-width of the windowed sinc
+# in zero crossings, and its cut-off relative to Nyquist.
+_LOWPASS_WIDTH, _ROLLOFF = 6, 0.99
+# Unusable files that a message names.
+_LISTED = 10
 
 
 class AudioFileError(ValueError):
@@ -32,7 +44,7 @@ class AudioFileError(ValueError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says.
+    """Header of an audio file.
 
     Arguments
     ---------
@@ -66,20 +78,6 @@ class AudioInfo:
     def duration(self):
         """Duration in seconds."""
         return self.num_samples / self.fs
-
-
-def _shorten_message(path):
-    """Explain a shorten-compressed NIST sphere file; None for other files."""
-    with open(path, "rb") as file:
-        header = file.read(1024)
-    if not header.startswith(b"NIST_1A") or b"shorten" not in header:
-        return None
-    return (
-        f"{path}: shorten-compressed NIST sphere file, which libsndfile cannot "
-        "decode. Convert it once, for example with the LDC's tool: "
-        f"sph2pipe -f wav '{path}' '{Path(path).with_suffix('.wav')}' "
-        "(or ffmpeg -i with the same two names) and use the .wav files."
-    )
 
 
 @contextlib.contextmanager
@@ -127,6 +125,20 @@ def open_audio(path):
             "file is corrupt or of an unknown format"
         )
         raise AudioFileError(reason) from error
+
+
+def _shorten_message(path):
+    """Explain a shorten-compressed NIST sphere file; None for other files."""
+    with open(path, "rb") as file:
+        header = file.read(1024)
+    if not header.startswith(b"NIST_1A") or b"shorten" not in header:
+        return None
+    return (
+        f"{path}: shorten-compressed NIST sphere file, which libsndfile cannot "
+        "decode. Convert it once, for example with the LDC's tool: "
+        f"sph2pipe -f wav '{path}' '{Path(path).with_suffix('.wav')}' "
+        "(or ffmpeg -i with the same two names) and use the .wav files."
+    )
 
 
 def _check_header(file, path):
@@ -248,12 +260,87 @@ def check_audio(info, *, fs=None, num_channels=None):
         )
 
 
-# Suffixes whose libsndfile format has another name.
-_FORMATS = {"AIF": "AIFF", "OPUS": "OGG", "SPH": "NIST"}
+def scan_headers(paths, check=None, num_workers=8):
+    """Read the headers of many audio files, in threads, with a progress bar.
 
-# Defaults of torchaudio.functional.resample: half-width of the windowed sinc
-# in zero crossings, and its cut-off relative to Nyquist.
-_LOWPASS_WIDTH, _ROLLOFF = 6, 0.99
+    Arguments
+    ---------
+    paths : sequence of str or Path
+        The files.
+    check : callable
+        Called with the ``AudioInfo`` of each file; raises ``AudioFileError``
+        for one that cannot be used. None accepts every audio file.
+    num_workers : int
+        Number of threads.
+
+    Returns
+    -------
+    tuple
+        List of ``AudioInfo``, one per file, None for the unusable; and list
+        of str, what is wrong with these, naming the files, in their order.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> write_audio(path, torch.zeros(80), 16000)
+    >>> infos, problems = scan_headers([path, "nowhere.wav"])
+    >>> infos[0].num_samples, infos[1]
+    (80, None)
+    >>> print(list_problems(problems, 2, "files"))
+    1 of 2 files are unusable:
+      [Errno 2] audio file does not exist; check the path: 'nowhere.wav'
+    """
+
+    def scan(path):
+        try:
+            info = audio_info(path)
+            if check is not None:
+                check(info)
+        except (AudioFileError, OSError) as error:
+            return None, str(error)
+        return info, None
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        results = list(
+            progress(
+                pool.map(scan, paths),
+                total=len(paths),
+                description="reading headers",
+                unit="file",
+            )
+        )
+    problems = [problem for info, problem in results if info is None]
+    return [info for info, _ in results], problems
+
+
+def list_problems(problems, total, what):
+    """Message with the number of unusable files and the first problems.
+
+    Arguments
+    ---------
+    problems : sequence of str
+        Each names its file.
+    total : int
+        Number of files examined.
+    what : str
+        What was examined, e.g. ``"audio files"``.
+
+    Returns
+    -------
+    str
+        A heading and at most ten problems, one per line.
+
+    Example
+    -------
+    >>> print(list_problems(["a.wav: truncated"], 3, "audio files"))
+    1 of 3 audio files are unusable:
+      a.wav: truncated
+    """
+    lines = list(problems[:_LISTED])
+    if len(problems) > _LISTED:
+        lines.append(f"... and {len(problems) - _LISTED} more")
+    heading = f"{len(problems)} of {total} {what} are unusable:"
+    return "\n  ".join([heading, *lines])
 
 
 def read_audio(
@@ -497,10 +584,5 @@ def write_audio(path, waveform, fs, *, subtype=None, clip=False):
             f"{path}: peak {peak:.4g} would be clipped by {subtype}; scale the "
             'waveform, write subtype="FLOAT" to a .wav, or pass clip=True'
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_path(path) as temporary:
         soundfile.write(temporary, samples, fs, format=form, subtype=subtype)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

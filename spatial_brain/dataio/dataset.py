@@ -1,8 +1,4 @@
-"""Data sets whose random choices depend on seed, epoch and item alone.
-
-The rules are those of PSELDNets: a tail is padded with zeros, or, when less
-than half a chunk is left in training, the last chunk is moved back.
-"""
+"""Data sets with seeded random choices; chunks of long recordings."""
 
 from typing import NamedTuple
 
@@ -89,7 +85,7 @@ class Chunk(NamedTuple):
         Arguments
         ---------
         samples_per_frame : int
-            Samples a label frame, 2400 at 24 kHz.
+            Samples per label frame, 2400 at 24 kHz.
 
         Returns
         -------
@@ -106,7 +102,7 @@ class Chunk(NamedTuple):
 
 
 def chunk_bounds(num_samples, chunk, hop, *, tail="pad", grid=1):
-    """Where to cut a recording.
+    """Where to cut a recording into chunks, by the rules of PSELDNets.
 
     Arguments
     ---------

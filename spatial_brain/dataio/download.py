@@ -1,11 +1,9 @@
 """Downloads that survive: resumed, retried, checked, then unpacked.
 
-``pooch`` compares checksums and gives files their name only when complete;
-the transfer is ``spatial_brain.dataio.download``.
-
-``pooch`` always starts from the first byte; this is the downloader it is
-given. An unfinished file stays as ``<name>.part`` with ``<name>.part.json``
-beside it, and goes on when the server still has the same file (size, ETag).
+``pooch`` compares checksums and gives files their name only when complete.
+Its own transfer always starts from the first byte; the one here keeps an
+unfinished file as ``<name>.part``, with ``<name>.part.json`` beside it, and
+goes on when the server still has the same file (size, ETag).
 """
 
 import email.utils
@@ -27,7 +25,7 @@ from spatial_brain.dataio.parallel import progress
 
 logger = logging.getLogger(__name__)
 
-USER_AGENT = (
+_USER_AGENT = (
     f"spatial-brain/{spatial_brain.__version__} (research data download) "
     f"python-requests/{requests.__version__}"
 )
@@ -45,259 +43,16 @@ class DownloadError(OSError):
     """A download failed for good; the message names the remedy."""
 
 
-class _Interrupted(Exception):
-    """A transfer broke off; ``wait`` is what the server asked for."""
-
-    def __init__(self, reason, wait=None):
-        super().__init__(reason)
-        self.wait = wait
-
-
-class ResumingDownloader:
-    """Downloader for pooch which continues an unfinished file.
-
-    Arguments
-    ---------
-    part : str or Path
-        Where the unfinished file is kept.
-    attempts : int
-        Failures in a row, without a byte received, before giving up.
-    timeout : float
-        Seconds without an answer or a byte.
-    backoff : float
-        Seconds before the first retry; doubled each time, at most 60. A
-        ``Retry-After`` of the server goes first.
-    max_wait : float
-        Longest ``Retry-After`` that is waited for, seconds.
-    has_checksum : bool
-        The complete file is checked later, so that an unfinished one may be
-        continued on a server which gives neither ETag nor date.
-
-    Example
-    -------
-    >>> downloader = ResumingDownloader("data/corpus.zip.part", attempts=3)
-    >>> downloader.state_file.name
-    'corpus.zip.part.json'
-    """
-
-    def __init__(
-        self,
-        part,
-        *,
-        attempts=6,
-        timeout=30.0,
-        backoff=1.0,
-        max_wait=600.0,
-        has_checksum=False,
-    ):
-        self.part = Path(part)
-        self.state_file = self.part.with_name(self.part.name + ".json")
-        self.attempts = attempts
-        self.timeout = timeout
-        self.backoff = backoff
-        self.max_wait = max_wait
-        self.has_checksum = has_checksum
-
-    def __call__(self, url, output_file, pooch_object=None):
-        """Bring ``url`` to ``output_file`` (called by pooch).
-
-        Arguments
-        ---------
-        url : str
-            Address, http or https.
-        output_file : str or Path
-            Where the complete file goes.
-        pooch_object : pooch.Pooch
-            Not used.
-
-        Raises
-        ------
-        DownloadError
-            If the server refuses, or every attempt failed.
-        """
-        failures, most = 0, self._received()
-        with requests.Session() as session:
-            session.headers["User-Agent"] = USER_AGENT
-            # Compression on the way would make byte positions meaningless.
-            session.headers["Accept-Encoding"] = "identity"
-            while not self._complete(url):
-                try:
-                    self._transfer(session, url)
-                    break
-                except _HOPELESS as error:
-                    raise DownloadError(f"{url}: {error}") from error
-                except (requests.RequestException, _Interrupted) as error:
-                    failures = 1 if self._received() > most else failures + 1
-                    most = max(most, self._received())
-                    self._wait(url, error, failures)
-        os.replace(self.part, output_file)
-        self.state_file.unlink(missing_ok=True)
-
-    def _complete(self, url):
-        """Whether an earlier call received everything but was killed then."""
-        state = self._state()
-        return (
-            state.get("url") == url
-            and bool(state.get("total"))
-            and state["total"] == self._received()
-        )
-
-    def _received(self):
-        """Bytes of the unfinished file."""
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _wait(self, url, error, failures):
-        """Sleep before the next attempt, or give up."""
-        if failures >= self.attempts:
-            raise DownloadError(
-                f"{url}: gave up after {failures} attempts ({error}). "
-                f"{self._received()} bytes are kept in {self.part}; run the "
-                "same command again to continue"
-            ) from error
-        wait = getattr(error, "wait", None)
-        if wait is None:
-            wait = min(60.0, self.backoff * 2 ** (failures - 1))
-        elif wait > self.max_wait:
-            raise DownloadError(
-                f"{url}: the server asks to come back in {wait:.0f} s; run the "
-                "same command again then, it will continue"
-            ) from error
-        logger.warning("%s: %s; trying again in %.0f s", url, error, wait)
-        time.sleep(wait)
-
-    def _transfer(self, session, url):
-        """One request: receive the file or the rest of it."""
-        have, headers = self._resume_headers(url)
-        with session.get(
-            url, headers=headers, stream=True, timeout=self.timeout
-        ) as response:
-            if response.status_code == 416:
-                self._discard("the server has a shorter file now")
-            _check_status(url, response)
-            start, total, validator = _describe(response)
-            if response.status_code == 206 and (
-                start != have or not self._same_file(total, validator)
-            ):
-                self._discard("the file on the server has changed")
-            if total is not None:
-                check_free_space(
-                    self.part.parent, total - start, f"downloading {url}"
-                )
-            if start == 0:
-                # Before the new state: old bytes must never pass for new.
-                self.part.write_bytes(b"")
-            write_json(
-                self.state_file,
-                {"url": url, "total": total, "validator": validator},
-            )
-            self._receive(response, start, total)
-        if total is not None and self._received() != total:
-            raise _Interrupted(
-                f"connection ended after {self._received()} of {total} bytes"
-            )
-
-    def _resume_headers(self, url):
-        """Bytes that can be kept, and the headers which ask for the rest."""
-        state = self._state()
-        have = self._received()
-        validator = state.get("validator")
-        known = state.get("url") == url and state.get("total")
-        if not have or not known or not (validator or self.has_checksum):
-            return 0, {}
-        headers = {"Range": f"bytes={have}-"}
-        return have, headers | ({"If-Range": validator} if validator else {})
-
-    def _state(self):
-        """What is known about the unfinished file."""
-        try:
-            return read_json(self.state_file)
-        except (FileNotFoundError, ValueError):
-            return {}
-
-    def _same_file(self, total, validator):
-        """Whether an answer belongs to the file that was begun."""
-        state = self._state()
-        return (state.get("total"), state.get("validator")) == (
-            total,
-            validator,
-        )
-
-    def _discard(self, reason):
-        """Forget the unfinished file and start again."""
-        self.part.unlink(missing_ok=True)
-        self.state_file.unlink(missing_ok=True)
-        raise _Interrupted(f"{reason}; starting from the first byte")
-
-    def _receive(self, response, start, total):
-        """Write the body of an answer behind the first ``start`` bytes."""
-        with (
-            open(self.part, "r+b") as output,
-            progress(
-                total=total,
-                initial=start,
-                description=self.part.stem,
-                unit="B",
-            ) as bar,
-        ):
-            output.truncate(start)
-            output.seek(start)
-            for chunk in response.iter_content(_CHUNK):
-                output.write(chunk)
-                bar.update(len(chunk))
-
-
-def _check_status(url, response):
-    """Raise for refusals: some are worth another attempt, some are not."""
-    status = response.status_code
-    if status in (200, 206):
-        return
-    if status in _RETRIED:
-        raise _Interrupted(
-            f"server answered {status} {response.reason}",
-            _retry_after(response.headers.get("Retry-After")),
-        )
-    remedy = {
-        401: "it needs a login; download it by hand",
-        403: "access is refused; download it by hand",
-        404: "it does not exist any more; look for its new address",
-    }.get(status, "try later or download it by hand")
-    raise DownloadError(
-        f"{url}: server answered {status} {response.reason}; {remedy}"
-    )
-
-
-def _retry_after(value):
-    """Seconds of a Retry-After header, which holds seconds or a date."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
-
-
-def _describe(response):
-    """First byte, total size and validator of an answer."""
-    headers = response.headers
-    etag = headers.get("ETag")
-    # Weak tags and dates cannot prove that bytes are the same; a date will do
-    # where there is no tag, since size and checksum are looked at too.
-    weak = etag is None or etag.startswith("W/")
-    validator = headers.get("Last-Modified") if weak else etag
-    if response.status_code == 206:
-        span = re.fullmatch(
-            r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", "").strip()
-        )
-        # A range that cannot be placed matches no unfinished file.
-        return (int(span[1]), int(span[2]), validator) if span else (-1, 0, "")
-    length = headers.get("Content-Length")
-    return 0, None if length is None else int(length), validator
-
-
-def download(url, path, checksum=None, **options):
+def download(
+    url,
+    path,
+    checksum=None,
+    *,
+    attempts=6,
+    timeout=30.0,
+    backoff=1.0,
+    max_wait=600.0,
+):
     """Download a file, continuing an earlier attempt, and check it.
 
     A file which is there already and has the checksum is kept; without a
@@ -312,9 +67,15 @@ def download(url, path, checksum=None, **options):
         File to write.
     checksum : str
         ``"md5:<hex>"`` or ``"sha256:<hex>"`` (a bare value is SHA256).
-    **options
-        ``attempts``, ``timeout``, ``backoff``, ``max_wait`` of
-        ``ResumingDownloader``.
+    attempts : int
+        Failures in a row, without a byte received, before giving up.
+    timeout : float
+        Seconds without a response or a byte.
+    backoff : float
+        Seconds before the first retry; doubled each time, at most 60. A
+        ``Retry-After`` of the server goes first.
+    max_wait : float
+        Longest ``Retry-After`` that is waited for, seconds.
 
     Returns
     -------
@@ -329,7 +90,7 @@ def download(url, path, checksum=None, **options):
     ValueError
         If the complete file has another checksum; it is removed.
     OSError
-        If the disk has no room for it.
+        If the disk has no space for it.
 
     Example
     -------
@@ -341,10 +102,13 @@ def download(url, path, checksum=None, **options):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    downloader = ResumingDownloader(
+    downloader = _ResumingDownloader(
         path.with_name(path.name + ".part"),
+        attempts=attempts,
+        timeout=timeout,
+        backoff=backoff,
+        max_wait=max_wait,
         has_checksum=checksum is not None,
-        **options,
     )
     with FileLock(path.with_name(f".{path.name}.lock")):
         try:
@@ -434,3 +198,217 @@ def fetch_and_unpack(
             path.unlink()
             path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
     return folder
+
+
+class _Interrupted(Exception):
+    """A transfer broke off; ``wait`` is what the server asked for."""
+
+    def __init__(self, reason, wait=None):
+        super().__init__(reason)
+        self.wait = wait
+
+
+class _ResumingDownloader:
+    """Downloader for pooch which continues an unfinished file, ``part``."""
+
+    def __init__(
+        self,
+        part,
+        *,
+        attempts,
+        timeout,
+        backoff,
+        max_wait,
+        has_checksum,
+    ):
+        self.part = Path(part)
+        self.state_file = self.part.with_name(self.part.name + ".json")
+        self.attempts = attempts
+        self.timeout = timeout
+        self.backoff = backoff
+        self.max_wait = max_wait
+        self.has_checksum = has_checksum
+
+    def __call__(self, url, output_file, pooch_object=None):
+        """Bring ``url`` to ``output_file``; pooch calls it."""
+        failures, most = 0, self._received()
+        with requests.Session() as session:
+            session.headers["User-Agent"] = _USER_AGENT
+            # Compression on the way would make byte positions meaningless.
+            session.headers["Accept-Encoding"] = "identity"
+            while not self._complete(url):
+                try:
+                    self._transfer(session, url)
+                    break
+                except _HOPELESS as error:
+                    raise DownloadError(f"{url}: {error}") from error
+                except (requests.RequestException, _Interrupted) as error:
+                    failures = 1 if self._received() > most else failures + 1
+                    most = max(most, self._received())
+                    self._wait(url, error, failures)
+        os.replace(self.part, output_file)
+        self.state_file.unlink(missing_ok=True)
+
+    def _complete(self, url):
+        """Whether an earlier call received everything but was killed then."""
+        state = self._state()
+        return (
+            state.get("url") == url
+            and bool(state.get("total"))
+            and state["total"] == self._received()
+        )
+
+    def _received(self):
+        """Bytes of the unfinished file."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _wait(self, url, error, failures):
+        """Sleep before the next attempt, or give up."""
+        if failures >= self.attempts:
+            raise DownloadError(
+                f"{url}: gave up after {failures} attempts ({error}). "
+                f"{self._received()} bytes are kept in {self.part}; run the "
+                "same command again to continue"
+            ) from error
+        wait = getattr(error, "wait", None)
+        if wait is None:
+            wait = min(60.0, self.backoff * 2 ** (failures - 1))
+        elif wait > self.max_wait:
+            raise DownloadError(
+                f"{url}: the server asks to come back in {wait:.0f} s; run the "
+                "same command again then, it will continue"
+            ) from error
+        logger.warning("%s: %s; trying again in %.0f s", url, error, wait)
+        time.sleep(wait)
+
+    def _transfer(self, session, url):
+        """One request: receive the file or the rest of it."""
+        have, headers = self._resume_headers(url)
+        with session.get(
+            url, headers=headers, stream=True, timeout=self.timeout
+        ) as response:
+            if response.status_code == 416:
+                self._discard("the server has a shorter file now")
+            _check_status(url, response)
+            start, total, validator = _describe(response)
+            if response.status_code == 206 and (
+                start != have or not self._same_file(total, validator)
+            ):
+                self._discard("the file on the server has changed")
+            if total is not None:
+                check_free_space(
+                    self.part.parent, total - start, f"downloading {url}"
+                )
+            if start == 0:
+                # Before the new state: old bytes must never pass for new.
+                self.part.write_bytes(b"")
+            write_json(
+                self.state_file,
+                {"url": url, "total": total, "validator": validator},
+            )
+            self._receive(response, start, total)
+        if total is not None and self._received() != total:
+            raise _Interrupted(
+                f"connection ended after {self._received()} of {total} bytes"
+            )
+
+    def _resume_headers(self, url):
+        """Bytes that can be kept, and the headers which ask for the rest."""
+        state = self._state()
+        have = self._received()
+        validator = state.get("validator")
+        known = state.get("url") == url and state.get("total")
+        # Without a validator, a later checksum finds what does not belong.
+        if not have or not known or not (validator or self.has_checksum):
+            return 0, {}
+        headers = {"Range": f"bytes={have}-"}
+        return have, headers | ({"If-Range": validator} if validator else {})
+
+    def _state(self):
+        """What is known about the unfinished file."""
+        try:
+            return read_json(self.state_file)
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def _same_file(self, total, validator):
+        """Whether a response belongs to the file that was begun."""
+        state = self._state()
+        return (state.get("total"), state.get("validator")) == (
+            total,
+            validator,
+        )
+
+    def _discard(self, reason):
+        """Forget the unfinished file and start again."""
+        self.part.unlink(missing_ok=True)
+        self.state_file.unlink(missing_ok=True)
+        raise _Interrupted(f"{reason}; starting from the first byte")
+
+    def _receive(self, response, start, total):
+        """Write the body of a response behind the first ``start`` bytes."""
+        with (
+            open(self.part, "r+b") as output,
+            progress(
+                total=total,
+                initial=start,
+                description=self.part.stem,
+                unit="B",
+            ) as bar,
+        ):
+            output.truncate(start)
+            output.seek(start)
+            for chunk in response.iter_content(_CHUNK):
+                output.write(chunk)
+                bar.update(len(chunk))
+
+
+def _check_status(url, response):
+    """Raise for refusals: some are worth another attempt, some are not."""
+    status = response.status_code
+    if status in (200, 206):
+        return
+    if status in _RETRIED:
+        raise _Interrupted(
+            f"server responded {status} {response.reason}",
+            _retry_after(response.headers.get("Retry-After")),
+        )
+    remedy = {
+        401: "it needs a login; download it by hand",
+        403: "access is refused; download it by hand",
+        404: "it does not exist any more; look for its new address",
+    }.get(status, "try later or download it by hand")
+    raise DownloadError(
+        f"{url}: server responded {status} {response.reason}; {remedy}"
+    )
+
+
+def _retry_after(value):
+    """Seconds of a Retry-After header, which holds seconds or a date."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
+
+
+def _describe(response):
+    """First byte, total size and validator of a response."""
+    headers = response.headers
+    etag = headers.get("ETag")
+    # Weak tags and dates cannot prove that bytes are the same; a date will do
+    # where there is no tag, since size and checksum are looked at too.
+    weak = etag is None or etag.startswith("W/")
+    validator = headers.get("Last-Modified") if weak else etag
+    if response.status_code == 206:
+        span = re.fullmatch(
+            r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", "").strip()
+        )
+        # A range that cannot be placed matches no unfinished file.
+        return (int(span[1]), int(span[2]), validator) if span else (-1, 0, "")
+    length = headers.get("Content-Length")
+    return 0, None if length is None else int(length), validator

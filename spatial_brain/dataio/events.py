@@ -1,11 +1,11 @@
 """Sound events in memory: what sounds when, and from where.
 
-Whatever a file says, a table holds frames of 100 ms from the start of the
-clip, azimuth counter-clockwise from the front in [-180, 180) degrees,
+Whatever the format of a file, a table holds frames of 100 ms from the start
+of the clip, azimuth counter-clockwise from the front in [-180, 180) degrees,
 elevation up from the horizon in degrees, and distance in metres.
 
-Detectors answer for every frame alone. Here the answers of one class that
-follow each other in time and lie close in direction become one event.
+Detectors predict for every frame alone. ``link_events`` joins predictions of
+one class which follow each other in time and lie close in direction.
 """
 
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ _INTEGERS = COLUMNS[:3]
 
 @dataclass(frozen=True)
 class EventTable:
-    """Active sound events, one row a frame and instance, in file order.
+    """Active sound events, one row per frame and instance, in file order.
 
     Arguments
     ---------
@@ -131,7 +131,7 @@ class EventTable:
         )
 
     def overlap(self, num_frames=None):
-        """How many events sound at once.
+        """Number of events that sound at once.
 
         Arguments
         ---------
@@ -207,11 +207,11 @@ def link_events(table, max_angle=30.0):
     A row continues an event of its class which had a row in the frame before,
     at most ``max_angle`` away; with several of them the sum of angles is as
     small as possible. Otherwise it begins a new one. The table's ``source``
-    is not used: in a detector's answer it only counts.
+    is not used: in a detector's prediction it only counts.
 
     Arguments
     ---------
-    table : spatial_brain.dataio.events.EventTable
+    table : EventTable
         In any order.
     max_angle : float
         Degrees from one frame to the next.
@@ -223,7 +223,6 @@ def link_events(table, max_angle=30.0):
 
     Example
     -------
-    >>> from spatial_brain.dataio.events import EventTable
     >>> table = EventTable([0, 0, 1, 1, 3], [5] * 5, [0, 90, 95, 5, 5], [0] * 5)
     >>> link_events(table).tolist()
     [0, 1, 1, 0, 2]
@@ -261,7 +260,7 @@ def sound_events(table, max_angle=30.0):
 
     Arguments
     ---------
-    table : spatial_brain.dataio.events.EventTable
+    table : EventTable
         In any order.
     max_angle : float
         As in ``link_events``.
@@ -273,7 +272,6 @@ def sound_events(table, max_angle=30.0):
 
     Example
     -------
-    >>> from spatial_brain.dataio.events import EventTable
     >>> table = EventTable([4, 5, 6], [2, 2, 2], [170, 180, -170], [0, 0, 0])
     >>> [event] = sound_events(table)
     >>> event.label, event.start, event.stop, round(event.azimuth)
@@ -306,13 +304,13 @@ def occurrence(keys):
     Arguments
     ---------
     keys : array_like of int
-        One key a row, shape [N].
+        One key per row, shape [N].
 
     Returns
     -------
     tuple of numpy.ndarray
-        How many rows before have the same key, and how many have it in all;
-        int64, shape [N].
+        Number of rows before it with the same key, and number of all rows
+        with this key; int64, shape [N].
 
     Example
     -------

@@ -1,10 +1,12 @@
-"""JSON files that are complete or not there at all."""
+"""JSON and CSV files that are complete or not there at all."""
 
 import csv
 import json
 import math
 import os
 from pathlib import Path
+
+from spatial_brain.atomic import atomic_path
 
 
 def write_json(path, content):
@@ -36,13 +38,8 @@ def write_json(path, content):
         raise ValueError(
             f"{path}: cannot be written as JSON ({error})"
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def without_nan(value):
@@ -136,15 +133,12 @@ def write_table(path, lines):
     ['id,snr', 'a,', ',1.5']
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(dict.fromkeys(name for line in lines for name in line))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, columns, restval="")
-            writer.writeheader()
-            writer.writerows(lines)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.DictWriter(stream, columns, restval="")
+        writer.writeheader()
+        writer.writerows(lines)
     return path

@@ -1,10 +1,11 @@
-"""Sound events to the targets of networks; the way back is in the decoders.
+"""Event tables to the targets of networks, and outputs to event tables.
 
-Targets are of one clip, L frames of 100 ms and C classes, float32. What a
-representation cannot hold is lost: ask ``dropped_events`` how much that is.
+Targets and outputs are of one clip, L frames of 100 ms and C classes,
+float32. What a representation cannot hold is lost: ``dropped_events`` counts
+it.
 
-``accdoa``: one vector a class, its length the activity [1].
-``multi_accdoa``: three vectors a class; those of one event are merged [2].
+``accdoa``: one vector per class, its length the activity [1].
+``multi_accdoa``: three vectors per class; those of one event are merged [2].
 ``einv2`` and ``seddoa``: three tracks, each with class logits and a
 direction [3].
 
@@ -25,6 +26,58 @@ from spatial_brain.dataio.events import EventTable, occurrence
 METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
 NUM_TRACKS = 3
 _PAIRS = ((0, 1), (1, 2), (0, 2))
+# First of the slots A0, B0, B1, C0, C1, C2 for one, two and three events.
+_FIRST_SLOT = np.array((0, 1, 3))
+
+
+def encode_labels(table, method, num_classes, num_frames):
+    """Targets of one clip.
+
+    Of several events of one class in a frame, ACCDOA keeps the last row.
+    Multi-ACCDOA keeps the first three: of its six slots, one event fills the
+    first, two fill the second and third, three the last three. EINV2 and
+    SEDDOA keep the first three rows of a frame, in this order; an event may
+    change its track from frame to frame.
+
+    Arguments
+    ---------
+    table : EventTable
+        Events; frames outside 0..num_frames-1 are left out.
+    method : str
+        One of ``METHODS``.
+    num_classes : int
+        Number of classes C.
+    num_frames : int
+        Number of frames L.
+
+    Returns
+    -------
+    dict of torch.Tensor
+        ``{"accdoa": [L, 3 C]}``, x of all classes, then y, then z;
+        ``{"adpit": [L, 6, 4, C]}``, activity, x, y, z per slot; or
+        ``{"sed": [L, 3, C], "doa": [L, 3, 3]}``, activity and unit vectors
+        of the tracks, zero where nothing is active.
+
+    Raises
+    ------
+    ValueError
+        If the method is not known, or a class is not below C.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.events import EventTable
+    >>> table = EventTable([1], [0], [90.0], [0.0])
+    >>> targets = encode_labels(table, "multi_accdoa", 2, 3)
+    >>> targets["adpit"].shape, targets["adpit"][1, 0, :, 0].round().tolist()
+    (torch.Size([3, 6, 4, 2]), [1.0, 0.0, 1.0, 0.0])
+    """
+    _check_method(method)
+    if method == "accdoa":
+        return {"accdoa": _encode_accdoa(table, num_classes, num_frames)}
+    if method == "multi_accdoa":
+        return {"adpit": _encode_adpit(table, num_classes, num_frames)}
+    sed, doa = _encode_tracks(table, num_classes, num_frames)
+    return {"sed": sed, "doa": doa}
 
 
 def decode_outputs(
@@ -41,13 +94,15 @@ def decode_outputs(
     method : str
         One of ``METHODS``.
     threshold : float or sequence of float
-        What the activity has to exceed; one value or one a class.
+        What the activity has to exceed; one value or one per class.
     merge_angle : float
-        Detections of one class that are closer are one, degrees; None merges
-        none. ACCDOA knows one event a class and does not use it.
+        Two detections of one class that are closer are replaced by the mean
+        of their vectors; with two such pairs or three, all three are.
+        Degrees; None merges none, as PSELDNets does with its tracks. ACCDOA
+        knows one event per class and does not use it.
     max_events : int, optional
-        Keep the strongest so many of a frame. Default: 3 for ACCDOA, all
-        otherwise.
+        Keep the so many strongest of a frame, after merging; what was merged
+        counts as its strongest. Default: 3 for ACCDOA, all otherwise.
 
     Returns
     -------
@@ -67,9 +122,9 @@ def decode_outputs(
     >>> table.label.tolist(), table.azimuth.tolist()
     ([1], [0.0])
     """
-    check_method(method)
+    _check_method(method)
     if method == "accdoa":
-        return decode_accdoa(
+        return _decode_accdoa(
             outputs["accdoa"],
             threshold=threshold,
             max_events=3 if max_events is None else max_events,
@@ -80,100 +135,150 @@ def decode_outputs(
         "max_events": max_events,
     }
     if method == "multi_accdoa":
-        return decode_multi_accdoa(outputs["multi_accdoa"], **options)
-    return decode_tracks(outputs["sed"], outputs["doa"], **options)
+        return _decode_multi_accdoa(outputs["multi_accdoa"], **options)
+    return _decode_tracks(outputs["sed"], outputs["doa"], **options)
 
 
-def check_method(method):
-    """Refuse a name that is none of ``METHODS``.
+def dropped_events(table, method, num_tracks=NUM_TRACKS):
+    """Number of rows that a representation loses.
 
     Arguments
     ---------
+    table : EventTable
+        Events.
     method : str
-        Name of an output representation.
+        One of ``METHODS``.
+    num_tracks : int
+        What multi-ACCDOA holds of one class, and EINV2 of all, in a frame.
 
-    Raises
-    ------
-    ValueError
-        Naming those that there are.
+    Returns
+    -------
+    int
+        Rows of the table without a place.
 
     Example
     -------
-    >>> check_method("accdoa")
+    >>> from spatial_brain.dataio.events import EventTable
+    >>> table = EventTable([0] * 4, [5] * 4, [0, 50, 100, 150], [0] * 4)
+    >>> dropped_events(table, "accdoa"), dropped_events(table, "multi_accdoa")
+    (3, 1)
     """
+    _check_method(method)
+    keys = table.frame
+    if method in ("accdoa", "multi_accdoa"):
+        keys = keys * (table.label.max(initial=0) + 1) + table.label
+    rank, _ = occurrence(keys)
+    return int((rank >= (1 if method == "accdoa" else num_tracks)).sum())
+
+
+def overlap_of(table, method):
+    """Largest number of events at once, which augmentation by mixing needs.
+
+    Arguments
+    ---------
+    table : EventTable
+        Events of a chunk.
+    method : str
+        One of ``METHODS``; for ACCDOA, classes are counted instead.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.events import EventTable
+    >>> table = EventTable([0, 0], [5, 5], [0.0, 90.0], [0.0, 0.0])
+    >>> overlap_of(table, "accdoa"), overlap_of(table, "einv2")
+    (1, 2)
+    """
+    _check_method(method)
+    frame = table.frame
+    if method == "accdoa":
+        rank, _ = occurrence(
+            frame * (table.label.max(initial=0) + 1) + table.label
+        )
+        frame = frame[rank == 0]
+    _, count = occurrence(frame)
+    return max(1, int(count.max(initial=1)))
+
+
+def _check_method(method):
+    """Raise ValueError for a name that is none of ``METHODS``."""
     if method not in METHODS:
         raise ValueError(
             f"method is {method!r}, expected one of {', '.join(METHODS)}"
         )
 
 
-def decode_accdoa(accdoa, *, threshold=0.5, max_events=3):
-    """Events in an ACCDOA output.
+def _encode_accdoa(table, num_classes, num_frames):
+    """Unit vectors of classes, [L, 3 C], of their last row, or zero."""
+    table = _inside(table, num_classes, num_frames)
+    rank, count = occurrence(table.frame * num_classes + table.label)
+    table = table.select(rank == count - 1)
+    target = np.zeros((num_frames, 3, num_classes), dtype=np.float32)
+    target[table.frame, :, table.label] = table.directions
+    return torch.from_numpy(target.reshape(num_frames, -1))
 
-    Arguments
-    ---------
-    accdoa : torch.Tensor
-        Shape [L, 3 C]: x of all classes, then y, then z.
-    threshold : float or sequence of float
-        What the length of the vector has to exceed.
-    max_events : int
-        Only the so many longest vectors of a frame are looked at; None: all.
 
-    Returns
-    -------
-    EventTable
-        By frame and class.
+def _encode_adpit(table, num_classes, num_frames):
+    """Target of auxiliary duplicating PIT, [L, 6, (activity, x, y, z), C]."""
+    table = _inside(table, num_classes, num_frames)
+    rank, count = occurrence(table.frame * num_classes + table.label)
+    kept = rank < NUM_TRACKS
+    table = table.select(kept)
+    number = np.minimum(count[kept], NUM_TRACKS)
+    slot = _FIRST_SLOT[number - 1] + rank[kept]
+    target = np.zeros((num_frames, 6, 4, num_classes), dtype=np.float32)
+    target[table.frame, slot, 0, table.label] = 1
+    target[table.frame, slot, 1:, table.label] = table.directions
+    return torch.from_numpy(target)
 
-    Example
-    -------
-    >>> len(decode_accdoa(torch.full((2, 3), 0.4)))
-    2
-    """
+
+def _encode_tracks(table, num_classes, num_frames):
+    """Class activity [L, 3, C] and unit vectors [L, 3, 3] of the tracks."""
+    table = _inside(table, num_classes, num_frames)
+    track, _ = occurrence(table.frame)
+    kept = track < NUM_TRACKS
+    table, track = table.select(kept), track[kept]
+    sed = np.zeros((num_frames, NUM_TRACKS, num_classes), dtype=np.float32)
+    doa = np.zeros((num_frames, NUM_TRACKS, 3), dtype=np.float32)
+    sed[table.frame, track, table.label] = 1
+    doa[table.frame, track] = table.directions
+    return torch.from_numpy(sed), torch.from_numpy(doa)
+
+
+def _inside(table, num_classes, num_frames):
+    """The events of the clip, their classes checked."""
+    wrong = (table.label < 0) | (table.label >= num_classes)
+    if wrong.any():
+        raise ValueError(
+            f"an event has class {table.label[wrong][0]}, expected one in "
+            f"0..{num_classes - 1}"
+        )
+    return table.select((table.frame >= 0) & (table.frame < num_frames))
+
+
+def _decode_accdoa(accdoa, threshold, max_events):
+    """Events in an ACCDOA output, [L, 3 C], by frame and class."""
     vectors = _split(accdoa, "accdoa", 1)[:, 0].swapaxes(1, 2)
     length = np.linalg.norm(vectors, axis=-1)
     active = length > _thresholds(threshold, length.shape[1])
-    if max_events is not None:
-        # A stable sort: of equal lengths the lower class index comes first.
-        place = np.argsort(-length, axis=1, kind="stable").argsort(axis=1)
-        active &= place < max_events
+    # A stable sort: of equal lengths the lower class index comes first.
+    place = np.argsort(-length, axis=1, kind="stable").argsort(axis=1)
+    active &= place < max_events
     frame, label = active.nonzero()
     return _table(frame, label, vectors[frame, label], len(active))
 
 
-def decode_multi_accdoa(
-    multi_accdoa, *, threshold=0.5, merge_angle=15.0, max_events=None
-):
-    """Events in a multi-ACCDOA output.
-
-    Arguments
-    ---------
-    multi_accdoa : torch.Tensor
-        Shape [L, 9 C], index = track * 3 C + axis * C + class.
-    threshold : float or sequence of float
-        What the length of a vector has to exceed.
-    merge_angle : float
-        Two of a class that are closer are replaced by the mean of their
-        vectors; with two such pairs or three, all three are. None: none.
-    max_events : int, optional
-        Keep the so many longest of a frame, after merging; what was merged
-        counts as its longest vector.
-
-    Returns
-    -------
-    EventTable
-        By frame, class and track.
-
-    Example
-    -------
-    >>> front_and_left = torch.tensor([[0.9, 0, 0, 0.8, 0, 0, 0, 0.7, 0]])
-    >>> decode_multi_accdoa(front_and_left).azimuth.tolist()
-    [0.0, 90.0]
-    """
+def _decode_multi_accdoa(multi_accdoa, threshold, merge_angle, max_events):
+    """Events in a multi-ACCDOA output, [L, 9 C], by frame, class and track."""
     vectors = _split(multi_accdoa, "multi_accdoa", NUM_TRACKS)
     length = np.sqrt(np.einsum("ltac,ltac->ltc", vectors, vectors))
     active = length > _thresholds(threshold, length.shape[-1])
     frame, label = active.any(axis=1).nonzero()
-    # From here on, a row a frame and class in which something is active.
+    # From here on, one row per frame and class that is active.
     vectors = vectors[frame, :, :, label]
     active, length = active[frame, :, label], length[frame, :, label]
     labels = np.repeat(label[:, None], NUM_TRACKS, axis=1)
@@ -186,39 +291,8 @@ def decode_multi_accdoa(
     )
 
 
-def decode_tracks(
-    sed, doa, *, threshold=0.5, merge_angle=15.0, max_events=None
-):
-    """Events in the tracks of EINV2 or SEDDOA.
-
-    Arguments
-    ---------
-    sed : torch.Tensor
-        Logits, shape [L, 3, C]; the highest class of a track is taken.
-    doa : torch.Tensor
-        Shape [L, 3, 3].
-    threshold : float or sequence of float
-        What the probability has to exceed.
-    merge_angle : float
-        Tracks of equal class that are closer are merged as by
-        ``decode_multi_accdoa``; None emits them twice, as PSELDNets does.
-    max_events : int, optional
-        Keep the so many most probable of a frame.
-
-    Returns
-    -------
-    EventTable
-        By frame and track.
-
-    Example
-    -------
-    >>> sed = torch.tensor([[[4.0, -4.0], [3.0, -4.0], [-4.0, -4.0]]])
-    >>> doa = torch.tensor([[[1.0, 0, 0], [1.0, 0.1, 0], [0, 0, 0]]])
-    >>> len(decode_tracks(sed, doa)), len(
-    ...     decode_tracks(sed, doa, merge_angle=None)
-    ... )
-    (1, 2)
-    """
+def _decode_tracks(sed, doa, threshold, merge_angle, max_events):
+    """Events in the tracks of EINV2 or SEDDOA, by frame and track."""
     sed, doa = _numpy(sed), _numpy(doa)
     if (
         sed.ndim != 3
@@ -261,7 +335,7 @@ def _split(output, name, num_tracks):
 
 
 def _thresholds(threshold, num_classes):
-    """One threshold a class."""
+    """One threshold per class."""
     threshold = np.asarray(threshold, dtype=np.float64)
     if threshold.shape not in ((), (num_classes,)):
         raise ValueError(
@@ -272,11 +346,7 @@ def _thresholds(threshold, num_classes):
 
 
 def _merge(vectors, active, label, strength, merge_angle):
-    """Merge near detections of one class, in place.
-
-    Vectors are [row, track, 3], the others [row, track]. What was merged
-    stands in the first track of its group, with the mean of the raw vectors.
-    """
+    """Merge near detections of one class, [row, track(, 3)], in place."""
     if merge_angle is None:
         return
     # The floor under the root is that of the DCASE baselines.
@@ -294,6 +364,7 @@ def _merge(vectors, active, label, strength, merge_angle):
     number = near.sum(axis=1)
     groups = [(near[:, n] & (number == 1), p) for n, p in enumerate(_PAIRS)]
     for rows, group in [*groups, (number > 1, (0, 1, 2))]:
+        # What was merged stands in the first track of its group.
         members = np.ix_(rows.nonzero()[0], group)
         vectors[rows, group[0]] = vectors[members].mean(axis=1)
         strength[rows, group[0]] = strength[members].max(axis=1)
@@ -301,7 +372,7 @@ def _merge(vectors, active, label, strength, merge_angle):
 
 
 def _strongest(frame, strength, max_events):
-    """Indices of the strongest so many of a frame, in their order."""
+    """Indices of the so many strongest of a frame, in their order."""
     if max_events is None:
         return np.arange(len(frame))
     order = np.lexsort((-strength, frame))
@@ -318,227 +389,3 @@ def _table(frame, label, vectors, num_frames):
     return EventTable(
         frame, label, azimuth, elevation, rank, num_frames=num_frames
     )
-
-
-# First of the slots A0, B0, B1, C0, C1, C2 for one, two and three events.
-_FIRST_SLOT = np.array((0, 1, 3))
-
-
-def encode_labels(table, method, num_classes, num_frames):
-    """Targets of one clip.
-
-    Arguments
-    ---------
-    table : EventTable
-        Events; frames outside 0..num_frames-1 are left out.
-    method : str
-        One of ``METHODS``.
-    num_classes : int
-        Number of classes C.
-    num_frames : int
-        Number of frames L.
-
-    Returns
-    -------
-    dict of torch.Tensor
-        ``{"accdoa": [L, 3 C]}``, ``{"adpit": [L, 6, 4, C]}`` or
-        ``{"sed": [L, 3, C], "doa": [L, 3, 3]}``.
-
-    Raises
-    ------
-    ValueError
-        If the method is not known, or a class is not below C.
-
-    Example
-    -------
-    >>> from spatial_brain.dataio.events import EventTable
-    >>> table = EventTable([1], [0], [90.0], [0.0])
-    >>> targets = encode_labels(table, "multi_accdoa", 2, 3)
-    >>> targets["adpit"].shape, targets["adpit"][1, 0, :, 0].round().tolist()
-    (torch.Size([3, 6, 4, 2]), [1.0, 0.0, 1.0, 0.0])
-    """
-    check_method(method)
-    if method == "accdoa":
-        return {"accdoa": encode_accdoa(table, num_classes, num_frames)}
-    if method == "multi_accdoa":
-        return {"adpit": encode_adpit(table, num_classes, num_frames)}
-    sed, doa = encode_tracks(table, num_classes, num_frames)
-    return {"sed": sed, "doa": doa}
-
-
-def encode_accdoa(table, num_classes, num_frames):
-    """ACCDOA target: a unit vector where a class is active, else zero.
-
-    Arguments
-    ---------
-    table : EventTable
-        Events. Of several of one class in a frame, the last row wins.
-    num_classes, num_frames : int
-        C and L.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [L, 3 C]: x of all classes, then y, then z.
-
-    Example
-    -------
-    >>> from spatial_brain.dataio.events import EventTable
-    >>> encode_accdoa(EventTable([0], [1], [0.0], [0.0]), 2, 1).tolist()
-    [[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]]
-    """
-    table = _inside(table, num_classes, num_frames)
-    rank, count = occurrence(table.frame * num_classes + table.label)
-    table = table.select(rank == count - 1)
-    target = np.zeros((num_frames, 3, num_classes), dtype=np.float32)
-    target[table.frame, :, table.label] = table.directions
-    return torch.from_numpy(target.reshape(num_frames, -1))
-
-
-def encode_adpit(table, num_classes, num_frames):
-    """Multi-ACCDOA target for auxiliary duplicating PIT.
-
-    Of the six slots, one event of a class in a frame fills the first, two
-    fill the second and third, three or more the last three.
-
-    Arguments
-    ---------
-    table : EventTable
-        Events. Of more than three of one class in a frame, the first three
-        rows are kept.
-    num_classes, num_frames : int
-        C and L.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [L, 6, 4, C]: activity, x, y, z.
-
-    Example
-    -------
-    >>> from spatial_brain.dataio.events import EventTable
-    >>> pair = EventTable([0, 0], [0, 0], [0.0, 90.0], [0.0, 0.0])
-    >>> encode_adpit(pair, 1, 1)[0, :, 0, 0].tolist()
-    [0.0, 1.0, 1.0, 0.0, 0.0, 0.0]
-    """
-    table = _inside(table, num_classes, num_frames)
-    rank, count = occurrence(table.frame * num_classes + table.label)
-    kept = rank < NUM_TRACKS
-    table = table.select(kept)
-    number = np.minimum(count[kept], NUM_TRACKS)
-    slot = _FIRST_SLOT[number - 1] + rank[kept]
-    target = np.zeros((num_frames, 6, 4, num_classes), dtype=np.float32)
-    target[table.frame, slot, 0, table.label] = 1
-    target[table.frame, slot, 1:, table.label] = table.directions
-    return torch.from_numpy(target)
-
-
-def encode_tracks(table, num_classes, num_frames):
-    """EINV2 target: the events of a frame fill the tracks in their order.
-
-    Arguments
-    ---------
-    table : EventTable
-        Events. Of more than three in a frame, the first three rows are kept;
-        an event may change its track from frame to frame.
-    num_classes, num_frames : int
-        C and L.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        Class activity of the tracks, one-hot or zero, shape [L, 3, C], and
-        their unit vectors or zeros, shape [L, 3, 3].
-
-    Example
-    -------
-    >>> from spatial_brain.dataio.events import EventTable
-    >>> sed, doa = encode_tracks(EventTable([0], [1], [0.0], [0.0]), 2, 1)
-    >>> sed.tolist(), doa[0, 0].tolist()
-    ([[[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]], [1.0, 0.0, 0.0])
-    """
-    table = _inside(table, num_classes, num_frames)
-    track, _ = occurrence(table.frame)
-    kept = track < NUM_TRACKS
-    table, track = table.select(kept), track[kept]
-    sed = np.zeros((num_frames, NUM_TRACKS, num_classes), dtype=np.float32)
-    doa = np.zeros((num_frames, NUM_TRACKS, 3), dtype=np.float32)
-    sed[table.frame, track, table.label] = 1
-    doa[table.frame, track] = table.directions
-    return torch.from_numpy(sed), torch.from_numpy(doa)
-
-
-def dropped_events(table, method, num_tracks=NUM_TRACKS):
-    """How many rows a representation loses.
-
-    Arguments
-    ---------
-    table : EventTable
-        Events.
-    method : str
-        One of ``METHODS``.
-    num_tracks : int
-        What multi-ACCDOA holds of one class, and EINV2 of all, in a frame.
-
-    Returns
-    -------
-    int
-        Rows of the table without a place.
-
-    Example
-    -------
-    >>> from spatial_brain.dataio.events import EventTable
-    >>> table = EventTable([0] * 4, [5] * 4, [0, 50, 100, 150], [0] * 4)
-    >>> dropped_events(table, "accdoa"), dropped_events(table, "multi_accdoa")
-    (3, 1)
-    """
-    check_method(method)
-    keys = table.frame
-    if method in ("accdoa", "multi_accdoa"):
-        keys = keys * (table.label.max(initial=0) + 1) + table.label
-    rank, _ = occurrence(keys)
-    return int((rank >= (1 if method == "accdoa" else num_tracks)).sum())
-
-
-def overlap_of(table, method):
-    """Most events at once, as augmentation by mixing wants to know it.
-
-    Arguments
-    ---------
-    table : EventTable
-        Events of a chunk.
-    method : str
-        One of ``METHODS``; for ACCDOA, classes are counted instead.
-
-    Returns
-    -------
-    int
-        At least 1.
-
-    Example
-    -------
-    >>> from spatial_brain.dataio.events import EventTable
-    >>> table = EventTable([0, 0], [5, 5], [0.0, 90.0], [0.0, 0.0])
-    >>> overlap_of(table, "accdoa"), overlap_of(table, "einv2")
-    (1, 2)
-    """
-    check_method(method)
-    frame = table.frame
-    if method == "accdoa":
-        rank, _ = occurrence(
-            frame * (table.label.max(initial=0) + 1) + table.label
-        )
-        frame = frame[rank == 0]
-    _, count = occurrence(frame)
-    return max(1, int(count.max(initial=1)))
-
-
-def _inside(table, num_classes, num_frames):
-    """The events of the clip, their classes checked."""
-    wrong = (table.label < 0) | (table.label >= num_classes)
-    if wrong.any():
-        raise ValueError(
-            f"an event has class {table.label[wrong][0]}, expected one in "
-            f"0..{num_classes - 1}"
-        )
-    return table.select((table.frame >= 0) & (table.frame < num_frames))

@@ -8,38 +8,12 @@ change, the manifests are made again.
 """
 
 import json
-import logging
-import math
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-from spatial_brain.dataio.audio import (
-    AudioFileError,
-    audio_info,
-    check_audio,
-    stream_blocks,
-)
 from spatial_brain.dataio.files import read_json, write_json
-from spatial_brain.dataio.parallel import progress
 
-logger = logging.getLogger(__name__)
-
-DATA_ROOT = "data_root"
-
-
-def _map_strings(value, function):
-    """Apply ``function`` to every string in nested dicts and lists."""
-    if isinstance(value, dict):
-        return {
-            key: _map_strings(item, function) for key, item in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [_map_strings(item, function) for item in value]
-    if isinstance(value, Path):
-        value = os.fspath(value)
-    return function(value) if isinstance(value, str) else value
+_DATA_ROOT = "data_root"
 
 
 def write_manifest(path, entries, *, data_root=None):
@@ -89,7 +63,7 @@ def write_manifest(path, entries, *, data_root=None):
             )
             rest = text[len(root) :] if inside else text
             rest = rest.replace("{", "{{").replace("}", "}}")
-            return "{" + DATA_ROOT + "}" + rest if inside else rest
+            return "{" + _DATA_ROOT + "}" + rest if inside else rest
 
         entries = _map_strings(entries, shorten)
     write_json(path, entries)
@@ -142,7 +116,7 @@ def read_manifest(path, *, data_root=None, keys=()):
                 )
     if data_root is None:
         return entries
-    values = {DATA_ROOT: os.fspath(data_root).rstrip("/\\")}
+    values = {_DATA_ROOT: os.fspath(data_root).rstrip("/\\")}
     for entry_id, entry in entries.items():
         try:
             entries[entry_id] = _map_strings(
@@ -151,7 +125,7 @@ def read_manifest(path, *, data_root=None, keys=()):
         except (KeyError, ValueError, IndexError) as error:
             raise ValueError(
                 f"{path}: entry {entry_id!r} holds an unknown placeholder "
-                f"({error}); only {{{DATA_ROOT}}} is known"
+                f"({error}); only {{{_DATA_ROOT}}} is known"
             ) from error
     return entries
 
@@ -227,133 +201,14 @@ def is_prepared(manifest, options):
     return Path(manifest).is_file() and recorded == wanted
 
 
-@dataclass(frozen=True)
-class ManifestReport:
-    """Result of ``validate_manifest``.
-
-    Arguments
-    ---------
-    manifest : str
-        The file checked.
-    num_entries : int
-        Entries checked.
-    problems : dict
-        Id to what is wrong with it, naming the file.
-
-    Example
-    -------
-    >>> ManifestReport("train.json", 2, {"a": "a.wav: truncated"}).check()
-    Traceback (most recent call last):
-    ValueError: train.json: 1 of 2 entries are unusable:
-      a: a.wav: truncated
-    """
-
-    manifest: str
-    num_entries: int
-    problems: dict
-
-    def check(self):
-        """Raise ValueError with count and names if there is any problem."""
-        if not self.problems:
-            return
-        lines = [f"  {key}: {text}" for key, text in self.problems.items()]
-        more = f"\n  ... and {len(lines) - 10} more" if len(lines) > 10 else ""
-        raise ValueError(
-            f"{self.manifest}: {len(lines)} of {self.num_entries} entries are "
-            "unusable:\n" + "\n".join(lines[:10]) + more
-        )
-
-
-def validate_manifest(
-    path,
-    *,
-    data_root=None,
-    audio_keys=("wav",),
-    fs=None,
-    num_channels=None,
-    min_duration=0.0,
-    decode=False,
-    num_workers=8,
-):
-    """Check the audio files of a manifest and count the unusable ones.
-
-    Arguments
-    ---------
-    path : str or Path
-        The manifest. Where an entry has ``num_samples`` or ``duration``, the
-        file must agree.
-    data_root : str or Path
-        Folder for ``{data_root}``.
-    audio_keys : sequence of str
-        Keys of the entries that hold paths of audio files.
-    fs : int
-        Expected rate, Hz.
-    num_channels : int
-        Expected number of channels.
-    min_duration : float
-        Shortest duration allowed, seconds.
-    decode : bool
-        Also decode every sample, which finds files damaged in the middle.
-    num_workers : int
-        Number of threads.
-
-    Returns
-    -------
-    ManifestReport
-        Its ``check()`` raises if there is a problem; each is also logged.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "train.json"
-    >>> write_manifest(path, {"a": {"wav": "/nowhere/a.wav"}})
-    >>> list(validate_manifest(path).problems)
-    ['a']
-    """
-    entries = read_manifest(path, data_root=data_root, keys=audio_keys)
-
-    def inspect(item):
-        entry_id, entry = item
-        try:
-            for key in audio_keys:
-                _inspect(entry, key, fs, num_channels, min_duration, decode)
-        except (AudioFileError, OSError) as error:
-            return entry_id, str(error)
-        return entry_id, None
-
-    with ThreadPoolExecutor(num_workers) as pool:
-        results = list(
-            progress(
-                pool.map(inspect, entries.items()),
-                total=len(entries),
-                description=f"checking {Path(path).name}",
-                unit="file",
-            )
-        )
-    problems = {key: problem for key, problem in results if problem}
-    for key, problem in problems.items():
-        logger.warning("%s: %s: %s", path, key, problem)
-    return ManifestReport(os.fspath(path), len(entries), problems)
-
-
-def _inspect(entry, key, fs, num_channels, min_duration, decode):
-    """Raise AudioFileError unless an audio file is as its entry says."""
-    info = audio_info(entry[key])
-    declared = entry.get("num_samples")
-    if declared is None and "duration" in entry:
-        declared = round(entry["duration"] * info.fs)
-    # Durations in manifests are rounded, often to a millisecond.
-    allowed = 0 if "num_samples" in entry else math.ceil(0.01 * info.fs)
-    if declared is not None and abs(declared - info.num_samples) > allowed:
-        raise AudioFileError(
-            f"{info.path}: has {info.num_samples} samples, the manifest says "
-            f"{declared}; make the manifest again"
-        )
-    if info.duration < min_duration:
-        raise AudioFileError(
-            f"{info.path}: lasts {info.duration:.3f} s, at least "
-            f"{min_duration} s are needed"
-        )
-    check_audio(info, fs=fs, num_channels=num_channels)
-    if decode:
-        for _ in stream_blocks(info.path, 1 << 20):
-            pass
+def _map_strings(value, function):
+    """Apply ``function`` to every string in nested dicts and lists."""
+    if isinstance(value, dict):
+        return {
+            key: _map_strings(item, function) for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_map_strings(item, function) for item in value]
+    if isinstance(value, Path):
+        value = os.fspath(value)
+    return function(value) if isinstance(value, str) else value

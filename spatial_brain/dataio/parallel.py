@@ -71,48 +71,6 @@ def run_jobs(function, jobs, num_workers=1):
             pool.shutdown(cancel_futures=True)
 
 
-def _call(function, job):
-    """Call with a single thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return function(job)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _end_with_parent():
-    """End this worker when the process that started it is killed."""
-    sentinel = multiprocessing.parent_process().sentinel
-
-    def watch():
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def is_main_process():
-    """Whether this process is the one that talks to the user.
-
-    Worker processes and every rank but the first of a distributed run
-    (``RANK`` as set by torchrun) are not.
-
-    Returns
-    -------
-    bool
-        True in the first process.
-
-    Example
-    -------
-    >>> is_main_process()
-    True
-    """
-    if multiprocessing.parent_process() is not None:
-        return False
-    return os.environ.get("RANK", "0") == "0"
-
-
 def progress(
     iterable=None, *, total=None, description="", unit="it", initial=0
 ):
@@ -153,7 +111,35 @@ def progress(
         initial=initial,
         unit_scale=unit == "B",
         unit_divisor=1024 if unit == "B" else 1000,
-        disable=not is_main_process(),
+        disable=not _is_main_process(),
         mininterval=0.2 if sys.stderr.isatty() else 10.0,
         leave=True,
     )
+
+
+def _call(function, job):
+    """Call with a single thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return function(job)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _end_with_parent():
+    """End this worker when the process that started it is killed."""
+    sentinel = multiprocessing.parent_process().sentinel
+
+    def watch():
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_main_process():
+    """Whether this is no worker, and the first rank that torchrun started."""
+    if multiprocessing.parent_process() is not None:
+        return False
+    return os.environ.get("RANK", "0") == "0"

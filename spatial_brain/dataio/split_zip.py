@@ -28,65 +28,6 @@ _ZIP64_EXTRA = 0x0001
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 
 
-class JoinedFile(io.RawIOBase):
-    """Several open files and byte strings as one read-only file.
-
-    Arguments
-    ---------
-    pieces : list of tuple
-        (open binary file, number of bytes), in order; each is read from its
-        beginning.
-
-    Example
-    -------
-    >>> pieces = [(io.BytesIO(b"abc"), 3), (io.BytesIO(b"def"), 3)]
-    >>> joined = io.BufferedReader(JoinedFile(pieces))
-    >>> joined.seek(2), joined.read(2)
-    (2, b'cd')
-    """
-
-    def __init__(self, pieces):
-        super().__init__()
-        self._files = [file for file, _ in pieces]
-        self._starts = [0]
-        for _, size in pieces:
-            self._starts.append(self._starts[-1] + size)
-        self._position = 0
-
-    def readable(self):
-        """Return True."""
-        return True
-
-    def seekable(self):
-        """Return True."""
-        return True
-
-    def tell(self):
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset, whence=os.SEEK_SET):
-        """Move to a position and return it."""
-        base = {0: 0, 1: self._position, 2: self._starts[-1]}[whence]
-        if base + offset < 0:
-            raise OSError(f"cannot seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer):
-        """Fill ``buffer`` from the piece at the position."""
-        if self._position >= self._starts[-1]:
-            return 0
-        index = bisect.bisect_right(self._starts, self._position) - 1
-        inside = self._position - self._starts[index]
-        size = min(len(buffer), self._starts[index + 1] - self._position)
-        self._files[index].seek(inside)
-        data = self._files[index].read(size)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
 def split_zip_parts(archive):
     """Parts of a split archive, in order.
 
@@ -165,7 +106,7 @@ def open_zip(archive):
         ]
         try:
             pieces = _one_disk(archive, parts, pieces)
-            joined = io.BufferedReader(JoinedFile(pieces), 1 << 16)
+            joined = io.BufferedReader(_JoinedFile(pieces), 1 << 16)
             file = stack.enter_context(zipfile.ZipFile(joined))
         except (zipfile.BadZipFile, struct.error) as error:
             raise ValueError(
@@ -175,9 +116,54 @@ def open_zip(archive):
         yield file
 
 
+class _JoinedFile(io.RawIOBase):
+    """Pieces, (binary file, number of bytes), as one read-only file."""
+
+    def __init__(self, pieces):
+        super().__init__()
+        self._files = [file for file, _ in pieces]
+        self._starts = [0]
+        for _, size in pieces:
+            self._starts.append(self._starts[-1] + size)
+        self._position = 0
+
+    def readable(self):
+        """Return True."""
+        return True
+
+    def seekable(self):
+        """Return True."""
+        return True
+
+    def tell(self):
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        """Move to a position and return it."""
+        base = {0: 0, 1: self._position, 2: self._starts[-1]}[whence]
+        if base + offset < 0:
+            raise OSError(f"cannot seek to {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer):
+        """Fill ``buffer`` from the piece at the position."""
+        if self._position >= self._starts[-1]:
+            return 0
+        index = bisect.bisect_right(self._starts, self._position) - 1
+        inside = self._position - self._starts[index]
+        size = min(len(buffer), self._starts[index + 1] - self._position)
+        self._files[index].seek(inside)
+        data = self._files[index].read(size)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
 def _one_disk(archive, parts, pieces):
     """Pieces of an archive with its directory rewritten for one disk."""
-    joined = JoinedFile(pieces)
+    joined = _JoinedFile(pieces)
     starts = [0]
     for _, size in pieces:
         starts.append(starts[-1] + size)

@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
 from hyperpyyaml import resolve_references
 from speechbrain.inference.interfaces import Pretrained
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.audio import read_audio
 from spatial_brain.inference.safe_yaml import check_tags, load_safe_yaml
 
@@ -110,9 +111,8 @@ class ModelSource:
             path = self._download(filename)
         if path is None or kept is None or path.absolute() == kept.absolute():
             return path
-        temporary = kept.with_name(f".{kept.name}.{os.getpid()}.part")
-        shutil.copyfile(path, temporary)
-        os.replace(temporary, kept)
+        with atomic_path(kept) as temporary:
+            shutil.copyfile(path, temporary)
         return kept
 
     def _refresh(self):
@@ -165,10 +165,8 @@ class ModelSource:
                 f"not from {where} (revision {self.revision}). Use one "
                 "savedir per model, or remove that folder"
             )
-        self.savedir.mkdir(parents=True, exist_ok=True)
-        temporary = marker.with_name(f".{MARKER}.{os.getpid()}.part")
-        temporary.write_text(json.dumps(mine) + "\n", encoding="utf-8")
-        os.replace(temporary, marker)
+        with atomic_path(marker) as temporary:
+            temporary.write_text(json.dumps(mine) + "\n", encoding="utf-8")
 
 
 def _local_folder(name, hparams_file):
@@ -258,12 +256,8 @@ def save_weights(path, module):
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in unwrap(module).state_dict().items()
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_weights(path):
@@ -520,12 +514,10 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
     # Classes of the user's own may be kept; they are named when loading.
     check_tags(stream.getvalue(), "the pretrained subset")
 
-    folder.mkdir(parents=True, exist_ok=True)
     for name, module in modules.items():
         save_weights(folder / f"{name}.safetensors", module)
-    temporary = folder / f".hyperparams.yaml.{os.getpid()}.part"
-    temporary.write_text(stream.getvalue(), encoding="utf-8")
-    os.replace(temporary, folder / "hyperparams.yaml")
+    with atomic_path(folder / "hyperparams.yaml") as temporary:
+        temporary.write_text(stream.getvalue(), encoding="utf-8")
     return folder
 
 

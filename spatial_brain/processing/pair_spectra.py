@@ -1,4 +1,4 @@
-"""Spectra of microphone pairs, as SAR-SSL hears them.
+"""Spectra of microphone pairs, the input of SAR-SSL.
 
 Both signals are transformed without padding, divided by the mean magnitude of
 the first one, and given as real and imaginary part (Yang and Li, "Self-
@@ -158,7 +158,7 @@ class PairSpectra(nn.Module):
         synthesis : str
             ``"window"``: frames are weighted by the window, added and divided
             by the sum of its squares, which is exact and the least squares
-            answer for spectra that belong to no signal (Griffin and Lim,
+            solution for spectra that belong to no signal (Griffin and Lim,
             1984). Where fewer frames overlap than inside the signal, its ends
             fade instead of being divided by nearly nothing.
             ``"rectangular"``: frames are averaged as they are, as SAR-SSL

@@ -6,7 +6,6 @@ AudioSet weights of HTS-AT (RetroCirce/HTS-Audio-Transformer), PaSST
 package's own files; names become those of ``spatial_brain.models``.
 """
 
-import os
 import pickle
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import safetensors.torch
 import torch
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.inference.pretrained import (
     WEIGHT_SUFFIXES,
     ModelSource,
@@ -393,13 +393,8 @@ def convert_audioset(format, checkpoint, output):
     path = output
     if path.suffix != ".safetensors":
         path = output / f"{format}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path, len(tensors), sum(t.numel() for t in tensors.values())
 
 

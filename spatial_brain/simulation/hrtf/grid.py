@@ -10,7 +10,6 @@ border between both.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.simulation.hrtf.interpolation import resample_responses
 
 CIPIC_LATERALS = (-80, -65, -55, *range(-45, 46, 5), 55, 65, 80)
@@ -315,20 +315,14 @@ class HrtfSet:
         >>> HrtfSet.load(path).subjects
         ['a']
         """
-        path = Path(path)
         tensors = {
             "responses": self.responses.contiguous(),
             "laterals": self.laterals,
             "polars": self.polars,
         }
         names = {"fs": str(self.fs), "subjects": json.dumps(self.subjects)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
+        with atomic_path(path) as temporary:
             safetensors.torch.save_file(tensors, temporary, metadata=names)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_brain.dataio import array_store as storage
+from spatial_brain.dataio import array_store
 from spatial_brain.dataio.array_store import ArrayStore, build_store
 
 
@@ -78,7 +78,7 @@ def test_killed_process_is_resumed(tmp_path):
             """
             import time
             import torch
-            from spatial_brain.dataio.storage import build_store
+            from spatial_brain.dataio.array_store import build_store
 
             def make(index):
                 time.sleep(0.05)
@@ -107,14 +107,14 @@ def test_killed_process_is_resumed(tmp_path):
         return f"item{index}", torch.full((3,), float(index)), {}
 
     times = {}
-    merge = storage._merge
+    merge = array_store._merge
 
     def spy(*args):
         times.update({p: p.stat().st_mtime_ns for p in kept})
         merge(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "_merge", spy)
+        patch.setattr(array_store, "_merge", spy)
         build_store(tmp_path / "rirs.json", make, 60, shard_size=2)
     assert sum(times[p] == kept[p] for p in kept) >= len(kept) - 2
     store = ArrayStore(tmp_path / "rirs.json")

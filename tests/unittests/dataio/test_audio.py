@@ -1,5 +1,7 @@
 """Audio files: segments, formats, damage, resampling, streaming."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,7 +11,10 @@ from torchaudio.functional import resample
 from spatial_brain.dataio.audio import (
     AudioFileError,
     audio_info,
+    check_audio,
+    list_problems,
     read_audio,
+    scan_headers,
     stream_blocks,
     write_audio,
 )
@@ -133,6 +138,36 @@ def test_expected_rate_and_channels(tmp_path):
         read_audio(path, fs=FS)
     with pytest.raises(AudioFileError, match="has 3 channels, expected 2"):
         read_audio(path, num_channels=2)
+
+
+def test_scan_names_the_unusable_in_their_order(tmp_path):
+    for name, fs in (("good", FS), ("rate", 8000), ("late", FS)):
+        write_audio(tmp_path / f"{name}.wav", noise(100), fs)
+    (tmp_path / "corrupt.wav").write_bytes(b"RIFFxxxxWAVE")
+    names = ("good", "rate", "missing", "corrupt", "late")
+    infos, problems = scan_headers(
+        [tmp_path / f"{name}.wav" for name in names],
+        partial(check_audio, fs=FS, num_channels=2),
+    )
+    assert [info and info.num_samples for info in infos] == [
+        100,
+        None,
+        None,
+        None,
+        100,
+    ]
+    assert len(problems) == 3
+    for name, problem in zip(names[1:4], problems, strict=True):
+        assert f"{name}.wav" in problem
+    assert len(scan_headers([tmp_path / "rate.wav"])[1]) == 0
+    assert scan_headers([]) == ([], [])
+
+
+def test_list_of_problems_is_short():
+    text = list_problems([f"{n}.wav: odd" for n in range(12)], 30, "files")
+    lines = text.splitlines()
+    assert lines[0] == "12 of 30 files are unusable:"
+    assert len(lines) == 12 and lines[-1] == "  ... and 2 more"
 
 
 def test_sphere_with_wv1_suffix_and_shorten(tmp_path):

@@ -1,4 +1,4 @@
-"""Downloads and archives, against a server on this machine."""
+"""Downloads from a server on this machine."""
 
 import contextlib
 import hashlib
@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from spatial_brain.dataio import archives, download
-from spatial_brain.dataio import download as transfer
 
-CHUNK = transfer._CHUNK
+CHUNK = download._CHUNK
 BODY = np.random.default_rng(0).bytes(1_500_000)
 MD5 = "md5:" + hashlib.md5(BODY).hexdigest()
 SHA256 = "sha256:" + hashlib.sha256(BODY).hexdigest()
@@ -80,7 +79,7 @@ def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     control.url = f"http://127.0.0.1:{httpd.server_port}/file.bin"
     control.slept = []
-    monkeypatch.setattr(transfer.time, "sleep", control.slept.append)
+    monkeypatch.setattr(download.time, "sleep", control.slept.append)
     yield control
     httpd.shutdown()
     httpd.server_close()
@@ -120,7 +119,7 @@ def test_killed_download_is_continued_by_the_next_call(server, tmp_path):
 
 def test_complete_part_is_not_fetched_again(server, tmp_path):
     (tmp_path / "f.bin.part").write_bytes(BODY)
-    transfer.write_json(
+    download.write_json(
         tmp_path / "f.bin.part.json",
         {"url": server.url, "total": len(BODY), "validator": '"one"'},
     )
@@ -225,7 +224,7 @@ def test_wrong_checksum_is_removed(server, tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.suffix != ".lock"]
 
 
-def test_truncated_answer_is_noticed(server, tmp_path):
+def test_truncated_response_is_noticed(server, tmp_path):
     server.declared = len(BODY) + 10
     with pytest.raises(download.DownloadError, match="gave up"):
         download.download(server.url, tmp_path / "f.bin", attempts=2)
@@ -236,7 +235,7 @@ def test_free_space_is_checked_before_the_transfer(
     server, tmp_path, monkeypatch
 ):
     usage = namedtuple("usage", "total used free")
-    free = archives.SPARE_SPACE + len(BODY) - 1
+    free = archives._SPARE_SPACE + len(BODY) - 1
     monkeypatch.setattr(
         archives.shutil, "disk_usage", lambda path: usage(0, 0, free)
     )

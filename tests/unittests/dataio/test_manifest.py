@@ -1,18 +1,14 @@
-"""Manifests and their validation."""
+"""Manifests and their options files."""
 
 import json
 
 import pytest
-import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
-from spatial_brain.dataio import manifest as manifest_module
-from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.manifest import (
     is_prepared,
     options_path,
     read_manifest,
-    validate_manifest,
     write_manifest,
     write_options,
 )
@@ -97,53 +93,6 @@ def test_options_decide_whether_it_is_made_again(tmp_path):
     assert not is_prepared(path, options)
 
 
-def test_validation_counts_and_names(tmp_path, caplog):
-    def entry(name, num_samples=16000, channels=1, fs=16000, **more):
-        path = tmp_path / f"{name}.wav"
-        write_audio(path, 0.1 * torch.randn(num_samples, channels), fs)
-        return {"wav": str(path), **more}
-
-    entries = {
-        "good": entry("good", num_samples=16000),
-        "declared": entry("declared", duration=1.0004),
-        "missing": {"wav": str(tmp_path / "missing.wav")},
-        "length": entry("length", duration=2.0),
-        "rate": entry("rate", fs=8000),
-        "stereo": entry("stereo", channels=2),
-        "short": entry("short", 1600),
-        "corrupt": entry("corrupt"),
-        "count": entry("count") | {"num_samples": 15999},
-    }
-    (tmp_path / "corrupt.wav").write_bytes(b"RIFFxxxxWAVE")
-    path = tmp_path / "train.json"
-    write_manifest(path, entries, data_root=tmp_path)
-    report = validate_manifest(
-        path, data_root=tmp_path, fs=16000, num_channels=1, min_duration=0.5
-    )
-    assert report.num_entries == 9
-    assert list(report.problems) == [
-        key for key in entries if key not in ("good", "declared")
-    ]
-    for key, problem in report.problems.items():
-        assert f"{key}.wav" in problem
-    assert "corrupt.wav" in caplog.text
-    with pytest.raises(ValueError, match="7 of 9 entries are unusable"):
-        report.check()
-
-
-def test_validation_decodes_if_asked(tmp_path):
-    path = tmp_path / "x.flac"
-    write_audio(path, 0.1 * torch.randn(50_000), 16000)
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 2000] = bytes(2000)
-    path.write_bytes(content)
-    write_manifest(tmp_path / "m.json", {"x": {"wav": str(path)}})
-    assert not validate_manifest(tmp_path / "m.json").problems
-    report = validate_manifest(tmp_path / "m.json", decode=True)
-    assert "x.flac" in report.problems["x"]
-
-
 def test_kill_while_writing_keeps_the_old(tmp_path, monkeypatch):
     path = tmp_path / "train.json"
     write_manifest(path, {"a": {}})
@@ -151,8 +100,8 @@ def test_kill_while_writing_keeps_the_old(tmp_path, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spatial_brain.dataio.files.os.replace", killed)
+    monkeypatch.setattr("spatial_brain.atomic.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        manifest_module.write_manifest(path, {"b": {}})
+        write_manifest(path, {"b": {}})
     assert list(read_manifest(path)) == ["a"]
     assert len(list(tmp_path.iterdir())) == 1

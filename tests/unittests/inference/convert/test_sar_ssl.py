@@ -14,7 +14,7 @@ from spatial_brain.models.mc_conformer import (
     SpatialAcousticsEstimator,
 )
 from spatial_brain.models.transfer import initialize_encoders
-from spatial_brain.nnet.relative_conformer import PositionTable, sinusoid_table
+from spatial_brain.nnet.relative_conformer import _PositionTable, sinusoid_table
 
 WRAPPED = ("query_proj", "key_proj", "value_proj", "out_proj", "pos_proj")
 
@@ -32,7 +32,7 @@ def original_state(network, prefix="module."):
         middle = ".linear" if linear else ""
         state[f"{prefix}{head}{middle}.{last}"] = tensor
     for name, module in network.named_modules():
-        if isinstance(module, PositionTable):
+        if isinstance(module, _PositionTable):
             table = sinusoid_table(100, module.dim)[None]
             state[f"{prefix}{name}.pe"] = table
     return state

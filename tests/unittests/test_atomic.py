@@ -1,0 +1,91 @@
+"""A crash at any moment leaves the old file, and no other."""
+
+import os
+import stat
+
+import pytest
+import safetensors.torch
+import torch
+
+from spatial_brain import atomic
+from spatial_brain.atomic import atomic_path
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file that is there already, alone in its folder."""
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    return path
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_crash_in_the_body(path, error):
+    with pytest.raises(error), atomic_path(path) as temporary:
+        temporary.write_text("ne")
+        raise error
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_crash_after_the_body(path, step, monkeypatch):
+    def fail(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(atomic.os, step, fail)
+    with pytest.raises(OSError, match="disk full"), atomic_path(path) as file:
+        file.write_text("new")
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_nothing_is_there_after_a_first_crash(tmp_path):
+    path = tmp_path / "sub" / "a.txt"
+    with pytest.raises(KeyboardInterrupt), atomic_path(path):
+        raise KeyboardInterrupt
+    assert not list(path.parent.iterdir())
+
+
+def test_temporary_is_hidden_and_beside(path):
+    with atomic_path(str(path)) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name == f".a.txt.{os.getpid()}.tmp"
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_content_is_on_the_disk_before_the_name(path, sync, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(
+            atomic.os,
+            name,
+            lambda *args, n=name, f=real: (calls.append(n), f(*args)),
+        )
+    with atomic_path(path, sync=sync) as temporary:
+        temporary.write_text("new")
+    assert calls == (["fsync", "replace"] if sync else ["replace"])
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o007])
+def test_permissions_follow_the_umask(path, umask):
+    before = os.umask(umask)
+    try:
+        # safetensors makes files which others may not read.
+        with atomic_path(path) as temporary:
+            safetensors.torch.save_file({"a": torch.ones(1)}, temporary)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ö" * 127])
+def test_longest_names(tmp_path, name):
+    with atomic_path(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / name).read_text() == "new"
