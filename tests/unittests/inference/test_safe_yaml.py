@@ -127,6 +127,10 @@ ENDLESS = {
         "  method: accdoa\n  num_classes: 90000000\n"
     ),
     "size of a transform": f"a: {FEATURES}\n  n_fft: 1000000000000",
+    "size of a bank of filters": (
+        "a: !new:spatial_brain.processing.seld_features.LogMelGCC\n"
+        "  n_fft: 10000000\n  n_mels: 1000000"
+    ),
     "infinite number": f"a: {FEATURES}\n  n_fft: .inf",
 }
 
