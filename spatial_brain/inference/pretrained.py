@@ -258,7 +258,47 @@ def save_weights(path, module):
         safetensors.torch.save_file(tensors, temporary)
 
 
-def read_weights(path):
+def find_weights(source):
+    """File with the weights of the module ``model``.
+
+    Arguments
+    ---------
+    source : str or Path
+        The file itself; a pretrained folder, the output folder of a run, or a
+        hub id.
+
+    Returns
+    -------
+    Path
+        The file here, fetched if necessary.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder, or no weights in it.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "hyperparams.yaml").touch()
+    >>> torch.save({"weight": torch.ones(2)}, folder / "model.ckpt")
+    >>> find_weights(folder).name
+    'model.ckpt'
+    """
+    if Path(source).is_file():
+        return Path(source)
+    origin = ModelSource(source, "hyperparams.yaml")
+    names = [f"model{suffix}" for suffix in WEIGHT_SUFFIXES]
+    for name in names:
+        path = origin.get(name)
+        if path is not None:
+            return path
+    raise FileNotFoundError(
+        f"'{source}' has no weights of a network; wanted " + " or ".join(names)
+    )
+
+
+def read_weights(path, entries=()):
     """Read a state dict; the file can run no code.
 
     Arguments
@@ -266,6 +306,8 @@ def read_weights(path):
     path : str or Path
         A ``.safetensors`` file, or one of ``torch.save`` that holds a plain
         dictionary of tensors.
+    entries : sequence of str
+        Names under which a training checkpoint may keep that dictionary.
 
     Returns
     -------
@@ -305,6 +347,9 @@ def read_weights(path):
             f"{path}: cannot be read as weights ({type(error).__name__}: "
             f"{str(error).splitlines()[0]:.200}); copy it again"
         ) from error
+    for entry in entries:
+        if isinstance(tensors, dict) and isinstance(tensors.get(entry), dict):
+            tensors = tensors[entry]
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor)
         for name, value in tensors.items()
@@ -313,7 +358,7 @@ def read_weights(path):
             f"{path}: expected a plain state dict (name: tensor), found "
             + _contents(tensors)
         )
-    return tensors
+    return dict(tensors)
 
 
 def _check_weights_file(path):
@@ -412,13 +457,13 @@ def load_weights(module, tensors, path):
         "other shape": shapes,
     }
     if any(problems.values()):
-        told = [
+        found = "; ".join(
             f"{kind}: {_first(names)}"
             for kind, names in problems.items()
             if names
-        ]
+        )
         raise ValueError(
-            f"{path} does not fit {type(module).__name__}: " + "; ".join(told)
+            f"{path} does not fit {type(module).__name__}: {found}"
         )
     for name, tensor in tensors.items():
         _check_values(name, tensor, own[name], path)
@@ -464,7 +509,7 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
         Top-level keys that the inference needs beside ``modules``.
     modules : dict of torch.nn.Module
         What to save; each name must be one of the YAML's ``modules``. Other
-        entries there (losses, say) are left out.
+        entries there, such as losses, are left out.
     extra : dict, optional
         Plain values to add, replacing those of the text.
 
@@ -606,7 +651,7 @@ class PretrainedModel(Pretrained):
             If the folder, its YAML or its weights are not there.
         ValueError
             If the YAML wants what it may not have, needed values or modules
-            are missing, or weights do not fit; file and name are told.
+            are missing, or weights do not fit; with file and name.
 
         Example
         -------
