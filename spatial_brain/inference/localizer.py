@@ -14,6 +14,7 @@ from spatial_brain.inference.pretrained import PretrainedModel
 from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
+    check_output,
     is_silent,
     median,
     window_bounds,
@@ -397,6 +398,7 @@ class SoundLocalizer(PretrainedModel):
         with self.inference_ctx:
             logits = self.mods.model(waveform.to(self.device))
         logits = logits.float()
+        check_output(logits.cpu()[~is_silent(waveform)])
         degrees = self.hparams.decoder(logits)
         target = self.hparams.target
         low, high = LIMITS[target]

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
 from spatial_brain.models.mc_pretext import copy_error, draw_masks, masked_error
 from spatial_brain.nnet.relative_conformer import RelativeConformer
 from spatial_brain.processing.pair_spectra import pair_examples
@@ -338,6 +339,7 @@ class _Decoder(nn.Module):
         return self.proj(x)
 
 
+@loadable
 class CrossChannelReconstruction(PairEncoders):
     """The pretext task: one channel's hidden frames from what is left.
 
@@ -485,6 +487,7 @@ class CrossChannelReconstruction(PairEncoders):
         return draw_masks(seeds.to(planes.device), length, mode=self.mask_mode)
 
 
+@loadable
 class SpatialAcousticsEstimator(PairEncoders):
     """Estimates numbers about a room or a source from a microphone pair.
 
@@ -550,6 +553,7 @@ class SpatialAcousticsEstimator(PairEncoders):
         return head(self.embed(features)).float()
 
 
+@loadable
 class MultiPairEstimator(nn.Module):
     """Estimates from all pairs of more than two microphones together.
 

@@ -16,7 +16,6 @@ from spatial_brain.datasets.own_folder.files import (
     named_split,
     read_table,
 )
-from spatial_brain.geometry import SPEED_OF_SOUND
 
 TABLE = "directions.csv"
 
@@ -153,10 +152,7 @@ def _describe(number, positions):
             f"(num_microphones), or null, got {positions}"
         )
     longest = max(math.dist(a, b) for a in positions for b in positions)
-    return (
-        f"{number} microphones, at most {longest:.3f} m apart "
-        f"({longest / SPEED_OF_SOUND:.5f} s)"
-    )
+    return f"{number} microphones, at most {longest:.3f} m apart"
 
 
 def _azimuth(where, column, text, bounds):

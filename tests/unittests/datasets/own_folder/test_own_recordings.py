@@ -50,7 +50,7 @@ def test_localization_manifests(array, caplog):
         "azimuths -180 to 90 degrees; train 2, valid 1, test 1"
     )
     localization(array, microphone_positions=[[0, 0, 0], [0.1, 0, 0], [0] * 3])
-    assert "3 microphones, at most 0.100 m apart (0.00029 s)" in caplog.text
+    assert "3 microphones, at most 0.100 m apart" in caplog.text
 
 
 def test_corrected_azimuth_is_noticed(array):

@@ -126,7 +126,7 @@ class Evil:
 
 def test_what_is_refused(networks, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match=r"which task.*exp/TDOA"):
+    with pytest.raises(ValueError, match=r"name the task.*exp/TDOA"):
         convert("sar-ssl", save(tmp_path / "a.tar", networks[1]), out)
     torch.save({"model": {"fc.weight": torch.zeros(1)}}, tmp_path / "b.tar")
     with pytest.raises(ValueError, match="no network of SAR-SSL"):
