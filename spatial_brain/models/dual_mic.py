@@ -10,6 +10,7 @@ import math
 import torch
 from torch import nn
 
+from spatial_brain.loadable import loadable
 from spatial_brain.nnet.conformer import Conformer
 from spatial_brain.processing.decoding import decode_classes
 from spatial_brain.processing.localization import SteeredResponse
@@ -73,6 +74,7 @@ def _initialize(module):
             nn.init.zeros_(module.bias)
 
 
+@loadable
 class DualMicLocalizer(nn.Module):
     """Scores of direction classes for each of two (or more) talkers.
 

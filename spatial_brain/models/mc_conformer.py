@@ -23,9 +23,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
 from spatial_brain.models.mc_pretext import copy_error, draw_masks, masked_error
 from spatial_brain.nnet.relative_conformer import RelativeConformer
-from spatial_brain.processing.pair_spectra import microphone_pairs
+from spatial_brain.processing.pair_spectra import pair_examples
 
 EMBEDDINGS = ("spat", "spec", "spec_spat")
 NUM_MICS = 2
@@ -338,6 +339,7 @@ class _Decoder(nn.Module):
         return self.proj(x)
 
 
+@loadable
 class CrossChannelReconstruction(PairEncoders):
     """The pretext task: one channel's hidden frames from what is left.
 
@@ -485,6 +487,7 @@ class CrossChannelReconstruction(PairEncoders):
         return draw_masks(seeds.to(planes.device), length, mode=self.mask_mode)
 
 
+@loadable
 class SpatialAcousticsEstimator(PairEncoders):
     """Estimates numbers about a room or a source from a microphone pair.
 
@@ -550,6 +553,7 @@ class SpatialAcousticsEstimator(PairEncoders):
         return head(self.embed(features)).float()
 
 
+@loadable
 class MultiPairEstimator(nn.Module):
     """Estimates from all pairs of more than two microphones together.
 
@@ -586,7 +590,7 @@ class MultiPairEstimator(nn.Module):
                 f"{self.num_pairs} pairs with channel 0 need "
                 f"{self.num_pairs + 1} channels, got {features.shape[1]}"
             )
-        pairs = self.model_sch.embed_pair(microphone_pairs(features))
+        pairs = self.model_sch.embed_pair(pair_examples(features))
         return pairs.unflatten(0, (-1, self.num_pairs)).flatten(1)
 
     def forward(self, features):

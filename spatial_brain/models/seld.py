@@ -15,6 +15,8 @@ import importlib
 
 from torch import nn
 
+from spatial_brain.loadable import loadable
+
 METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
 NUM_TRACKS = 3
 NUM_BINS = 64  # mel bands
@@ -133,6 +135,7 @@ def finish_outputs(outputs):
     return finished
 
 
+@loadable
 class SELDNetwork(nn.Module):
     """Feature maps to events, classes and directions.
 

@@ -15,6 +15,8 @@ from itertools import permutations
 import torch
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
+
 DECODINGS = ("median", "peak", "centre")
 # Outputs of each method.
 _KEYS = {
@@ -123,6 +125,7 @@ def pick_peaks(spectrum, angles, num_peaks=2, min_separation=10.0):
     return (angles[index] + step * shift).sort(dim=1).values
 
 
+@loadable
 def decode_classes(logits, method="median", low=0.0, high=180.0):
     """Turn class scores into angles.
 

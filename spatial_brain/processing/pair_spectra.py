@@ -10,9 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
+from spatial_brain.processing.stft import check_transform
+
 SYNTHESES = ("window", "rectangular")
 
 
+@loadable
 class PairSpectra(nn.Module):
     """Short-time spectra of two or more channels, normalised by the first.
 
@@ -50,11 +54,7 @@ class PairSpectra(nn.Module):
 
     def __init__(self, n_fft=512, hop_length=256, num_bins=None):
         super().__init__()
-        if n_fft < 2 or n_fft % 2 or not 0 < hop_length <= n_fft:
-            raise ValueError(
-                "n_fft must be even and hop_length between 1 and n_fft, got "
-                f"n_fft={n_fft}, hop_length={hop_length}"
-            )
+        check_transform(n_fft, hop_length, n_fft)
         self.num_bins = n_fft // 2 if num_bins is None else num_bins
         if not 0 < self.num_bins <= n_fft // 2:
             raise ValueError(
@@ -228,7 +228,7 @@ class PairSpectra(nn.Module):
         return padded.view(count, -1).sum(0).min().item()
 
 
-def microphone_pairs(features, which="reference"):
+def pair_examples(features, which="reference"):
     """Every pair of channels as an example of its own.
 
     Arguments
@@ -251,9 +251,9 @@ def microphone_pairs(features, which="reference"):
 
     Example
     -------
-    >>> microphone_pairs(torch.arange(3)[None]).tolist()
+    >>> pair_examples(torch.arange(3)[None]).tolist()
     [[0, 1], [0, 2]]
-    >>> microphone_pairs(torch.arange(3)[None], "all").tolist()
+    >>> pair_examples(torch.arange(3)[None], "all").tolist()
     [[0, 1], [0, 2], [1, 2]]
     """
     channels = features.shape[1]

@@ -21,6 +21,7 @@ import torch
 from torch.nn import functional as F
 
 from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.loadable import loadable
 from spatial_brain.processing.spatial import microphone_pairs, phase_difference
 from spatial_brain.processing.stft import (
     SpectralFeatures,
@@ -42,6 +43,7 @@ def _bin_below(frequency, sample_rate, n_fft):
     return math.floor(min(frequency, sample_rate / 2) * n_fft / sample_rate)
 
 
+@loadable
 class SalsaLite(SpectralFeatures):
     """Log power spectra and path differences of four microphones.
 
@@ -123,6 +125,7 @@ class SalsaLite(SpectralFeatures):
         return torch.cat((level, path), dim=1)
 
 
+@loadable
 class Salsa(SpectralFeatures):
     """Log spectra and principal eigenvectors of four channels.
 
@@ -296,6 +299,7 @@ class _LogMel(SpectralFeatures):
         self.register_buffer("bank", bank, persistent=False)
 
 
+@loadable
 class LogMelIntensity(_LogMel):
     """Log-mel spectra and intensity vector of an FOA signal, 10 ms a frame.
 
@@ -340,6 +344,7 @@ class LogMelIntensity(_LogMel):
         )
 
 
+@loadable
 class LogMelGCC(_LogMel):
     """Log-mel spectra and GCC-PHAT of four microphones, 10 ms a frame.
 
@@ -401,6 +406,7 @@ def _gcc(module, real, imag):
     return cosine @ module.lag_cosine + sine @ module.lag_sine
 
 
+@loadable
 class BaselineFeatures(SpectralFeatures):
     """Features of the baseline systems of DCASE 2021 to 2024, task 3.
 

@@ -17,10 +17,42 @@ from torchaudio.functional import melscale_fbanks
 
 FLOOR = 1e-10  # of a power, before its logarithm
 PAD_MODES = ("reflect", "constant")
+MAX_N_FFT = 16384
 # Frames of all channels and items together. Threads wait for each other after
 # every step, long where cores are shared: they get fewer and larger blocks.
 _BLOCK_ROWS = 512
 _BLOCK_ROWS_OF_A_THREAD = 4096
+
+
+def check_transform(n_fft, hop_length, win_length):
+    """Refuse sizes of a short-time transform that cannot be meant.
+
+    Arguments
+    ---------
+    n_fft, hop_length, win_length : int
+        Samples.
+
+    Raises
+    ------
+    ValueError
+        If they contradict each other, or ``n_fft`` is odd or above 16384,
+        which is 85 ms at 192 kHz.
+
+    Example
+    -------
+    >>> check_transform(512, 160, 400)
+    >>> check_transform(512, 600, 400)
+    Traceback (most recent call last):
+    ...
+    ValueError: 0 < hop_length <= win_length <= n_fft <= 16384 and an even ...
+    """
+    ordered = 0 < hop_length <= win_length <= n_fft <= MAX_N_FFT
+    if not ordered or n_fft % 2:
+        raise ValueError(
+            f"0 < hop_length <= win_length <= n_fft <= {MAX_N_FFT} and an even "
+            f"n_fft are needed, got hop_length={hop_length}, "
+            f"win_length={win_length}, n_fft={n_fft}"
+        )
 
 
 def _to_rows(waveform, n_fft):
@@ -44,11 +76,7 @@ class _Transform(nn.Module):
 
     def __init__(self, n_fft, hop_length):
         super().__init__()
-        if n_fft < 2 or n_fft % 2 or not 0 < hop_length <= n_fft:
-            raise ValueError(
-                "n_fft must be even and hop_length between 1 and n_fft, got "
-                f"n_fft={n_fft}, hop_length={hop_length}"
-            )
+        check_transform(n_fft, hop_length, n_fft)
         self.n_fft, self.hop_length = n_fft, hop_length
 
     def forward(self, waveform):
@@ -221,12 +249,7 @@ class SpectralFeatures(nn.Module):
     ):
         super().__init__()
         win_length = n_fft if win_length is None else win_length
-        if not (0 < hop_length <= win_length <= n_fft and n_fft % 2 == 0):
-            raise ValueError(
-                "0 < hop_length <= win_length <= n_fft and an even n_fft are "
-                f"needed, got hop_length={hop_length}, win_length="
-                f"{win_length}, n_fft={n_fft}"
-            )
+        check_transform(n_fft, hop_length, win_length)
         if pad_mode not in PAD_MODES:
             raise ValueError(
                 f"pad_mode must be one of {PAD_MODES}, got {pad_mode!r}"
@@ -402,6 +425,10 @@ def mel_filter_bank(
         raise ValueError(
             f"mel bands need 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got "
             f"f_min={f_min} and f_max={f_max}"
+        )
+    if n_mels > n_fft // 2 + 1:
+        raise ValueError(
+            f"{n_mels} mel bands are more than the bins of n_fft={n_fft}"
         )
     bank = melscale_fbanks(
         n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate, "slaney", scale

@@ -5,11 +5,18 @@ import json
 import pytest
 import torch
 
-from spatial_brain.cli.main import main
+from spatial_brain.cli import main as command
 from spatial_brain.dataio.audio import audio_info, read_audio, write_audio
 from spatial_brain.inference.pretrained import save_pretrained
 
 FS = 8000
+
+
+def main(arguments):
+    """The command, with the layers of the model made by hand allowed."""
+    return command.main([*arguments, "--allow", "torch.nn."])
+
+
 YAML = """
 net: !new:torch.nn.Sequential
   - !new:torch.nn.Linear [2, 4, False]

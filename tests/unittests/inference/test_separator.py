@@ -349,7 +349,9 @@ modules: {model: !ref <net>}
         tmp_path / "run", text, [], {"model": model}, extra
     )
     options = {"device": "cpu"}
-    separator = BinauralSeparator.from_hparams(folder, run_opts=options)
+    separator = BinauralSeparator.from_hparams(
+        folder, run_opts=options, allowed=["torch.nn."]
+    )
     pair = torch.randn(1000, 2) * 0.1
     found = separator.separate_file(record(pair))
     assert torch.allclose(found.sources, model(pair[None])[0], atol=1e-6)
