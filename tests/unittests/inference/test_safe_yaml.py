@@ -200,8 +200,8 @@ def test_nothing_is_built_before_the_last_tag_is_checked(monkeypatch):
 def test_overrides_obey_the_same_rules():
     with pytest.raises(ValueError, match="not on the list"):
         load_safe_yaml("x: 1", "a.yaml", "x: !new:subprocess.Popen [ls]")
-    with pytest.raises(ValueError, match="no key 'sise'; did you mean size"):
-        load_safe_yaml("size: 1", "a.yaml", {"sise": 2})
+    with pytest.raises(ValueError, match="no key 'size_'; did you mean size"):
+        load_safe_yaml("size: 1", "a.yaml", {"size_": 2})
     assert load_safe_yaml("x: 1", "a.yaml", {"x": 2}) == {"x": 2}
     assert load_safe_yaml("x: 1", "a.yaml", {"y": 2}, must_match=False) == {
         "x": 1,
