@@ -15,7 +15,6 @@ from spatial_brain.processing.spatial import GCCPhat
 
 
 @loadable
-@loadable
 class ArrayLocalizer(nn.Module):
     """Scores of azimuth classes for each source, from GCC-PHAT of all pairs.
 

@@ -67,7 +67,6 @@ SAVED = (
     "augment.chains.augmentation_chain",
     "metrics.seld.SELDScores",
     "models.array_localizer.ArrayLocalizer",
-    "models.array_localizer.ArrayLocalizer",
     "models.binaural_tasnet.BinauralTasNet",
     "models.dual_mic.DualMicLocalizer",
     "models.dual_mic.decode_classes",
