@@ -311,6 +311,32 @@ def _check_finite(window, start, fs, name):
         )
 
 
+def check_output(output):
+    """Refuse what a network gives if it is no number.
+
+    Arguments
+    ---------
+    output : torch.Tensor
+        For signals that are not silent.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite.
+
+    Example
+    -------
+    >>> check_output(torch.tensor([0.5, float("nan")]))
+    Traceback (most recent call last):
+    ...
+    ValueError: the model's output holds NaN or infinite values; check its ...
+    """
+    if not torch.isfinite(output).all():
+        raise ValueError(
+            "the model's output holds NaN or infinite values; check its weights"
+        )
+
+
 def window_bounds(total, window, hop):
     """Windows that cover a signal to its end.
 

@@ -14,6 +14,7 @@ from spatial_brain.inference.pretrained import PretrainedModel
 from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
+    check_output,
     is_silent,
     median,
     window_bounds,
@@ -399,5 +400,6 @@ class RoomAcousticsEstimator(PretrainedModel):
                 f"the model's output is {list(values.shape)} for "
                 f"{len(waveform)} signals, expected one number each, [batch, 1]"
             )
-        values = values[:, 0].double().cpu()
-        return values.masked_fill(is_silent(waveform), math.nan).tolist()
+        values, silent = values[:, 0].double().cpu(), is_silent(waveform)
+        check_output(values[~silent])
+        return values.masked_fill(silent, math.nan).tolist()

@@ -17,7 +17,11 @@ from spatial_brain.dataio.dataset import chunk_bounds
 from spatial_brain.dataio.events import FRAME_LENGTH, concatenate
 from spatial_brain.dataio.labels import decode_outputs
 from spatial_brain.inference.pretrained import PretrainedModel
-from spatial_brain.inference.recordings import SHORTEST_SHARE, RecordingCheck
+from spatial_brain.inference.recordings import (
+    SHORTEST_SHARE,
+    RecordingCheck,
+    check_output,
+)
 from spatial_brain.processing.decoding import ChunkStitcher
 
 NUM_CHANNELS = 4
@@ -219,6 +223,7 @@ class SELDetector(PretrainedModel):
                 outputs = self.mods.model(features)
             outputs = {key: part.float().cpu() for key, part in outputs.items()}
             for key, part in outputs.items():
+                check_output(part)
                 if part.shape[1] != frames:
                     raise ValueError(
                         f"the model's {key!r} has {part.shape[1]} frames for "

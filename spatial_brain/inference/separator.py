@@ -9,7 +9,11 @@ import torch
 from spatial_brain.dataio.audio import read_audio, stream_blocks
 from spatial_brain.dataio.parallel import progress
 from spatial_brain.inference.pretrained import PretrainedModel
-from spatial_brain.inference.recordings import RecordingCheck, window_bounds
+from spatial_brain.inference.recordings import (
+    RecordingCheck,
+    check_output,
+    window_bounds,
+)
 from spatial_brain.inference.separation_files import (
     CueMeter,
     Separation,
@@ -278,11 +282,7 @@ class BinauralSeparator(PretrainedModel):
                 f"the model's output is {list(output.shape)}, expected "
                 f"{list(wanted)}; do num_sources and the model fit?"
             )
-        if not torch.isfinite(output).all():
-            raise ValueError(
-                "the model's output holds NaN or infinite samples; check its "
-                "weights"
-            )
+        check_output(output)
 
     def _window(self, window_length, hop_length):
         """Window and hop in samples."""

@@ -363,3 +363,17 @@ def test_median_leaves_out_what_is_missing():
     assert median(values[:, 0]) == 2
     assert np.isnan(median(values[1:2])).all()
     assert np.isnan(median([]))
+
+
+def test_a_network_that_gives_no_numbers_is_no_silence(subject):
+    function = subject.model.function
+
+    def lost(inputs):
+        output = function(inputs)
+        if isinstance(output, dict):
+            return {key: part * math.nan for key, part in output.items()}
+        return output * math.nan
+
+    subject.model.function = lost
+    with pytest.raises(ValueError, match="output holds NaN.*check its weights"):
+        subject(subject.noise())
