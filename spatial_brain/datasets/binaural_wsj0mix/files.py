@@ -33,7 +33,8 @@ from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     BinauralMixture,
     mixture_entry,
 )
-from spatial_brain.datasets.speech.corpora import Utterance, read_headers
+from spatial_brain.datasets.speech.corpora import read_headers
+from spatial_brain.datasets.speech.layouts import Utterance
 from spatial_brain.simulation.hrtf.grid import CIPIC_POLARS
 
 _RECORD = "generation.json"

@@ -20,11 +20,11 @@ from spatial_brain.dataio.manifest import (
 )
 from spatial_brain.datasets.speech.corpora import (
     check_speakers,
-    find_layout,
     find_utterances,
     read_headers,
     take_speakers,
 )
+from spatial_brain.datasets.speech.layouts import find_layout
 from spatial_brain.datasets.synthetic_data import synthetic_options
 
 MIRROR = "https://www.openslr.org/resources/12"

@@ -22,23 +22,20 @@ from spatial_brain.dataio.manifest import (
     write_options,
 )
 from spatial_brain.datasets.speech.corpora import (
-    Utterance,
     check_speakers,
     find_utterances,
     read_headers,
     take_speakers,
 )
+from spatial_brain.datasets.speech.layouts import REMEDY, Utterance
 from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
 from spatial_brain.datasets.speech.wsj0 import list_wsj0
+from spatial_brain.datasets.splits import first_names, split_part
 
 # Training, development and evaluation speakers.
 PARTS = ("tr", "dt", "et")
 _WSJ0_SUBSET = re.compile(r"^si_(tr|dt|et)_[a-z0-9]+$")
-_SPLIT_PARTS = {
-    "tr": re.compile(r"^(train|tr\b)"),
-    "dt": re.compile(r"^(dev|val|cv\b|dt\b)"),
-    "et": re.compile(r"^(test|eval|et\b)"),
-}
+_SPLIT_PARTS = {"train": "tr", "valid": "dt", "test": "et"}
 # Share of the speakers held out of a corpus without splits.
 _SHARE = 0.1
 _TRIES = 20
@@ -177,14 +174,18 @@ def _parts(data_folder, seed):
         )
     utterances = _wsj0_utterances(data_folder) or find_utterances(data_folder)
     parts = {part: [] for part in PARTS}
-    rest = []
-    for utterance in utterances:
-        name = (utterance.split or "").lower()
-        part = next(
-            (p for p, rule in _SPLIT_PARTS.items() if rule.match(name)), None
+    splits = {utterance.split for utterance in utterances}
+    unknown = {name for name in splits if name and not split_part(name)}
+    if unknown or (None in splits and len(splits) > 1):
+        raise ValueError(
+            f"{data_folder}: files are in split "
+            f"{first_names(unknown) or 'none, though others are in one'}, "
+            "which may be training, validation or test; name splits train, "
+            f"valid or test, or {REMEDY}"
         )
-        (rest if part is None else parts[part]).append(utterance)
-    parts["tr"] += rest
+    for utterance in utterances:
+        part = _SPLIT_PARTS[split_part(utterance.split) or "train"]
+        parts[part].append(utterance)
     _fill(data_folder, parts, np.random.default_rng(seed))
     return parts
 
