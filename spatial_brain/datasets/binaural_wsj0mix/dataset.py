@@ -352,7 +352,7 @@ def _read_all(manifest_folder):
     if not entries:
         raise FileNotFoundError(
             f"{manifest_folder}: no train.json, valid.json or test.json; run "
-            "the preparation (skip_prep False)"
+            "the preparation (--skip_prep False)"
         )
     return entries
 
@@ -386,7 +386,8 @@ def _drawn_anew(manifest_folder, count):
     """Entries of mixtures about which nothing is known yet."""
     if not count:
         raise ValueError(
-            f"{manifest_folder}: without train.json, dynamic mixing needs "
-            "items_per_epoch, the number of mixtures in an epoch"
+            f"{manifest_folder}: without train.json, dynamic mixing needs the "
+            "number of mixtures in an epoch; give one for train in "
+            "--num_mixtures"
         )
     return {f"dynamic{index:06d}": {"duration": 0.0} for index in range(count)}

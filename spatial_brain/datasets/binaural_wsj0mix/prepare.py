@@ -410,7 +410,7 @@ def load_responses(entries, fs, *, hrtfs=None, rooms=None, compat=False):
             raise FileNotFoundError(
                 "mixtures in rooms need room responses: give the folder "
                 "CATT_RIRs (the BRIR Sim Set of the IoSR, Surrey, "
-                "https://iosr.uk/software) as rooms"
+                "https://iosr.uk/software) as --rooms_folder"
             )
         return load_rooms(rooms, fs, rooms=names, compat=compat)
     if hrtfs is None:
@@ -510,8 +510,9 @@ class _Tree:
             raise FileNotFoundError(
                 f"{next(iter(self.folders.values()))}: no mixtures, and no "
                 "WSJ0 to make them. Give the folder of WSJ0 (LDC93S6A, by "
-                "licence of the LDC) as wsj0_folder, or a tree of the original "
-                "generator as data_folder; or draw mixtures from another corpus"
+                "licence of the LDC) as --wsj_root, or a tree of the original "
+                "generator as --data_folder; or draw mixtures from another "
+                "corpus, --speech_folder"
             )
         if foreign and wsj0_folder is not None:
             logger.info("%s: files are there and will be used", foreign[0])

@@ -121,7 +121,7 @@ def check_count(folder, found, published, remedy):
     if found != published:
         raise ValueError(
             f"{folder}: has {found} clips, {published} were published. "
-            f"{remedy}, or pass check_counts=False to use what is there"
+            f"{remedy}, or pass --check_counts False to use what is there"
         )
 
 

@@ -317,7 +317,7 @@ def _by_class(sounds):
         if not sound:
             raise ValueError(
                 f"class {name!r} has no recordings; add some or leave it out "
-                "of class_names"
+                "of --class_names"
             )
     return dict(sounds)
 

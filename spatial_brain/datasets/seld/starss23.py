@@ -214,7 +214,7 @@ def _development(data_folder, format, published, num_workers):
     if len(clips) < len(found):
         logger.warning(
             "%s: %d clips of other folds than %s and %s are left out; put "
-            "synthetic ones into a synthetic_folder",
+            "synthetic ones into a --synthetic_folder",
             data_folder,
             len(found) - len(clips),
             TRAIN_FOLD,
@@ -260,7 +260,7 @@ def _split(data_folder, entries, rooms):
         raise ValueError(
             f"{data_folder}: cannot hold out rooms {rooms} for validation; "
             f"fold {TRAIN_FOLD} has rooms {present}: choose some of these, not "
-            "all, with valid_rooms"
+            "all, with --valid_rooms"
         )
     valid = {k: e for k, e in train.items() if int(e["room"]) in rooms}
     train = {k: e for k, e in train.items() if k not in valid}
@@ -291,7 +291,7 @@ def _synthetic(folder, format, num_workers):
         else:
             raise FileNotFoundError(
                 f"{folder}: neither {kind}_dev nor {kind} is there; give a "
-                "folder with both audio and metadata as synthetic_folder"
+                "folder with both audio and metadata as --synthetic_folder"
             )
     clips = pair_clips(
         list_files(places[0], CLIP_SUFFIXES),

@@ -256,7 +256,7 @@ def read_layout(data_folder, layout="auto"):
     if not data_folder.exists():
         raise FileNotFoundError(
             f"{data_folder}: no such corpus; give the folder (or CSV table) of "
-            "dry speech as data_folder"
+            "dry speech as --data_folder"
         )
     if data_folder.is_file() and data_folder.suffix.lower() != ".csv":
         raise ValueError(

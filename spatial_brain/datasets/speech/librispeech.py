@@ -193,8 +193,9 @@ def _wanted(train, valid, test, valid_speakers, test_speakers):
             # The test split has a default; speakers asked for go first.
             if name == "valid" and names:
                 raise ValueError(
-                    "give valid (splits) or valid_speakers, not both; got "
-                    f"valid={valid!r}, valid_speakers={valid_speakers}"
+                    f"validation is either of splits ({', '.join(names)}) or "
+                    f"of {valid_speakers} training speakers; pass "
+                    "--valid_splits null or --valid_speakers null"
                 )
             names = []
         if name == "train" or names or speakers is not None:
@@ -261,7 +262,8 @@ def _utterances(data_folder, names, layout, check_counts):
     if missing:
         raise FileNotFoundError(
             f"{data_folder}: no split {', '.join(missing)}; the corpus has "
-            f"{', '.join(sorted(present))}. Choose with train, valid and test"
+            f"{', '.join(sorted(present))}. Choose with --train_splits, "
+            "--valid_splits and --test_splits"
         )
     if layout == "librispeech" and check_counts:
         _check_counts(root, names, utterances)
@@ -278,7 +280,7 @@ def _check_counts(root, names, utterances):
             raise ValueError(
                 f"{root / name}: has {found} utterances, {ARCHIVES[name][0]} "
                 "were published. Remove the folder and pass --download True, "
-                "or pass check_counts=False to use a part of the corpus"
+                "or --check_counts False to use a part of the corpus"
             )
 
 
@@ -292,8 +294,10 @@ def _assign(
             if name != "train" and names:
                 raise ValueError(
                     f"{data_folder}: this corpus has no splits, so {name} "
-                    f"cannot be {', '.join(names)}; pass {name}_speakers (a "
-                    f"number of speakers or a share) instead, or {name}=None"
+                    f"cannot be {', '.join(names)}; hold speakers out, a "
+                    "number or a share of them: --valid_splits null "
+                    "--valid_speakers 0.1 --test_splits null "
+                    "--test_speakers 0.1"
                 )
     splits = {
         name: [u for u in utterances if not has_splits or u.split in names]

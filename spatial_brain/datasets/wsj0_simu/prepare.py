@@ -136,7 +136,7 @@ def open_pairs(path, *, rooms=None, crop=None, with_direct=False, **options):
         if options:
             raise ValueError(
                 f"{path}: the examples are stored, so {', '.join(options)} "
-                "cannot be chosen; prepare with storage='on_the_fly'"
+                "cannot be chosen; prepare with --storage on_the_fly"
             )
         kind = StoredPairs if "volumes" in content else WavPairs
         return kind(path, rooms=rooms, **common)
