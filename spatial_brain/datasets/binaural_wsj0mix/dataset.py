@@ -141,7 +141,7 @@ def binaural_sets(
     """
     entries = _read_all(manifest_folder)
     renderer = None
-    if dynamic_mixing or not _on_disk(entries):
+    if dynamic_mixing or not on_disk(entries):
         plan = read_plan(manifest_folder, entries)
         hrtfs, noise = _responses_and_noise(plan, fs, hrtfs, noise, compat)
         renderer = MixtureRenderer(
@@ -177,6 +177,31 @@ def binaural_sets(
         )
         sets = {"train": train, **sets}
     return sets
+
+
+def on_disk(entries):
+    """Whether all mixtures are files: nothing has to be rendered.
+
+    Arguments
+    ---------
+    entries : dict
+        Set to its manifest.
+
+    Returns
+    -------
+    bool
+        False if one has to be made when it is read.
+
+    Example
+    -------
+    >>> on_disk({"test": {"x": {"mix_wav": "x.wav"}, "y": {}}})
+    False
+    """
+    return all(
+        "mix_wav" in entry
+        for these in entries.values()
+        for entry in these.values()
+    )
 
 
 def store_mixtures(
@@ -371,15 +396,6 @@ def _responses_and_noise(plan, fs, hrtfs, noise, compat):
         if not compat_behaviours(compat):
             noise = DiffuseNoise(folder, hrtfs)
     return hrtfs, noise
-
-
-def _on_disk(entries):
-    """Whether all mixtures are files."""
-    return all(
-        "mix_wav" in entry
-        for these in entries.values()
-        for entry in these.values()
-    )
 
 
 def _drawn_anew(manifest_folder, count):
