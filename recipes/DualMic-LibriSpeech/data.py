@@ -1,5 +1,6 @@
 """Speech, rooms and mixtures of this recipe, written once and read."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -20,7 +21,10 @@ from spatial_brain.datasets.dual_mic.rir_bank import (
 )
 from spatial_brain.datasets.speech.librispeech import prepare_librispeech
 from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
+from spatial_brain.datasets.summary import describe
 from spatial_brain.metrics.localization import chance_directions
+
+logger = logging.getLogger(__name__)
 
 
 def check_parts(hparams):
@@ -97,6 +101,20 @@ def prepare(hparams):
                 num_mixtures=hparams["num_mixtures"][split],
                 **hparams["mixtures"],
             )
+    report(hparams, rooms)
+
+
+def report(hparams, rooms):
+    """Log the rooms and mixtures of each set; the speech was logged."""
+    sets, folder = {}, Path(hparams["manifest_folder"])
+    for split, these in rooms.items():
+        speech = folder / f"{split}.json"
+        number = hparams["num_mixtures"][split] or len(read_manifest(speech))
+        hours = number * hparams["mixtures"]["length"] / 3600
+        hours /= hparams["sample_rate"]
+        sets[split] = {"rooms": len(these.ids), "mixtures": number}
+        sets[split]["hours"] = hours
+    logger.info("%s", describe(f"{folder}, simulated rooms", sets))
 
 
 def open_rooms(hparams):

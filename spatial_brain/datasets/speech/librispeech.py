@@ -7,24 +7,27 @@ channel, files ``<split>/<speaker>/<chapter>/<speaker>-<chapter>-<n>.flac``.
 """
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from spatial_brain.dataio.archives import marker_path
 from spatial_brain.dataio.download import fetch_and_unpack
-from spatial_brain.dataio.manifest import (
-    is_prepared,
-    write_manifest,
-    write_options,
-)
+from spatial_brain.dataio.manifest import is_prepared
 from spatial_brain.datasets.speech.corpora import (
     check_speakers,
-    find_utterances,
+    find_corpus,
     read_headers,
     take_speakers,
 )
 from spatial_brain.datasets.speech.layouts import find_layout
+from spatial_brain.datasets.summary import (
+    describe,
+    facts,
+    repeat,
+    write_prepared,
+)
 from spatial_brain.datasets.synthetic_data import synthetic_options
 
 MIRROR = "https://www.openslr.org/resources/12"
@@ -149,31 +152,46 @@ def prepare_librispeech(
         "seed": seed,
     }
     if all(is_prepared(path, options) for path in paths.values()):
+        repeat(paths)
         return paths
     names = [name for part in wanted.values() for name in part]
     if download:
         _download(data_folder, names, mirror)
-    utterances = _utterances(data_folder, names, layout, check_counts)
+    corpus, found = _utterances(data_folder, names, layout, check_counts)
     utterances = read_headers(
-        utterances, fs=fs, on_corrupt=on_corrupt, num_workers=num_workers
+        found, fs=fs, on_corrupt=on_corrupt, num_workers=num_workers
     )
     rng = np.random.default_rng(seed)
     splits = _assign(
         utterances, wanted, valid_speakers, test_speakers, rng, data_folder
     )
-    for name, path in paths.items():
-        entries = {
-            utterance.id: {
-                "wav": utterance.path,
-                "speaker": utterance.speaker,
-                "duration": utterance.duration,
-                "num_samples": utterance.num_samples,
-            }
-            for utterance in splits[name]
-        }
-        write_manifest(path, entries, data_root=data_folder)
-        write_options(path, options)
+    skipped = {
+        **corpus.skipped,
+        "of other splits": len(corpus.utterances) - len(found),
+        "unusable": len(found) - len(utterances),
+    }
+    source = f"{data_folder}, layout {corpus.layout}"
+    sets = {name: facts(map(asdict, splits[name])) for name in paths}
+    write_prepared(
+        {path: _entries(splits[name]) for name, path in paths.items()},
+        options,
+        describe(source, sets, skipped),
+        data_root=data_folder,
+    )
     return paths
+
+
+def _entries(utterances):
+    """Entries of a manifest."""
+    return {
+        utterance.id: {
+            "wav": utterance.path,
+            "speaker": utterance.speaker,
+            "duration": utterance.duration,
+            "num_samples": utterance.num_samples,
+        }
+        for utterance in utterances
+    }
 
 
 def _wanted(train, valid, test, valid_speakers, test_speakers):
@@ -234,7 +252,7 @@ def _download(data_folder, splits, mirror):
 
 
 def _utterances(data_folder, names, layout, check_counts):
-    """Utterances of the wanted splits; of all where there are no splits."""
+    """The corpus, and its utterances of the wanted splits, or all."""
     remedy = (
         "Put LibriSpeech there (https://www.openslr.org/12), pass --download "
         "True to fetch it, or give another corpus of dry speech as data_folder"
@@ -254,10 +272,11 @@ def _utterances(data_folder, names, layout, check_counts):
             raise FileNotFoundError(
                 f"{root}: no folder {' and no folder '.join(missing)}. {remedy}"
             )
-    utterances = find_utterances(data_folder, layout)
+    corpus = find_corpus(data_folder, layout)
+    utterances = corpus.utterances
     present = {u.split for u in utterances} - {None}
     if not present:
-        return utterances
+        return corpus, utterances
     missing = sorted(set(names) - present)
     if missing:
         raise FileNotFoundError(
@@ -267,7 +286,7 @@ def _utterances(data_folder, names, layout, check_counts):
         )
     if layout == "librispeech" and check_counts:
         _check_counts(root, names, utterances)
-    return [u for u in utterances if u.split in names]
+    return corpus, [u for u in utterances if u.split in names]
 
 
 def _check_counts(root, names, utterances):
