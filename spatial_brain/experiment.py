@@ -7,7 +7,9 @@ all recipes need. Neither knows a task.
 """
 
 import contextlib
+import fcntl
 import gc
+import json
 import logging
 import os
 import shutil
@@ -33,6 +35,7 @@ from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import HELP_TEXTS
 from torch.nn.parallel import DistributedDataParallel
 
+from spatial_brain.atomic import atomic_path
 from spatial_brain.suggestions import nearest
 
 logger = get_logger(__name__)
@@ -41,6 +44,20 @@ LEGACY_FLAGS = ("--distributed_launch", "--local-rank", "--local_rank")
 # Stands for "=" in values, at which SpeechBrain would split them. No command
 # line can hold it.
 _EQUALS = "\0"
+# What a run may resume with other values of: it changes how long or how fast
+# is trained, where files lie, or what is evaluated, but not what is learned.
+_CHANGEABLE = frozenset(
+    """
+    number_of_epochs num_workers preparation_workers eval_batch_size
+    valid_dataloader_opts test_dataloader_opts audio_in_memory speech_in_memory
+    output_folder save_folder manifest_folder train_log train_logger
+    checkpointer ckpt_interval_minutes download check_counts skip_prep
+    compile_module_keys scores num_test_rotations merge_angle
+    detection_hop sdr perceptual save_audio n_audio_to_save num_examples
+    embedding_method inference_keys window_length
+    """.split()
+)
+_RESUME_ANYWAY = "--resume_anyway"
 
 
 class SpatialBrain(sb.Brain):
@@ -210,8 +227,13 @@ def parse_arguments(argv):
     ...
     ValueError: no option --sede in ...a.yaml; did you mean --seed?
     """
-    kept = [arg for arg in argv if arg.split("=")[0] not in LEGACY_FLAGS]
-    if len(kept) < len(argv) and "RANK" not in os.environ:
+    kept = [
+        arg
+        for arg in argv
+        if arg.split("=")[0] not in (*LEGACY_FLAGS, _RESUME_ANYWAY)
+    ]
+    legacy = [arg for arg in argv if arg.split("=")[0] in LEGACY_FLAGS]
+    if legacy and "RANK" not in os.environ:
         raise ValueError(
             "--distributed_launch alone starts nothing. Type: torchrun "
             f"--standalone --nproc_per_node=<GPUs> {sys.argv[0]} "
@@ -251,7 +273,8 @@ def _check_options(hparams_file, overrides):
         ) from error
     for name in given:
         if name not in known:
-            option = nearest(name, [*known, *HELP_TEXTS])
+            others = (*HELP_TEXTS, _RESUME_ANYWAY.removeprefix("--"))
+            option = nearest(name, [*known, *others])
             remedy = "options are its keys and those of --help"
             if option is not None:
                 remedy = f"did you mean --{option}?"
@@ -365,6 +388,99 @@ def _make_output_folder(folder, hparams_file, overrides):
         (Path(folder) / "command.txt").write_text(command + "\n")
 
 
+def _options(hparams_file, overrides):
+    """Keys of a YAML file with the command line's values, as plain values."""
+    composer = ruamel.yaml.YAML()
+    root = composer.compose(Path(hparams_file).read_text(encoding="utf-8"))
+    found = _plain(root)
+    for key, value in _plain(composer.compose(overrides or "{}")).items():
+        _replace(found, key, value)
+    return found
+
+
+def _plain(node):
+    """A node's tag and content, in types that JSON knows."""
+    tag = "" if str(node.tag).startswith("tag:") else f"{node.tag} "
+    if isinstance(node, ruamel.yaml.MappingNode):
+        content = {key.value: _plain(value) for key, value in node.value}
+    elif isinstance(node, ruamel.yaml.SequenceNode):
+        content = [_plain(value) for value in node.value]
+    else:
+        return tag + node.value
+    return {tag: content} if tag else content
+
+
+def _replace(options, key, value):
+    """Replace a value; of dictionaries, only what the new one names."""
+    if isinstance(value, dict) and isinstance(options.get(key), dict):
+        for inner, part in value.items():
+            _replace(options[key], inner, part)
+    else:
+        options[key] = value
+
+
+def _claim_folder(hparams, hparams_file, overrides, test_only, anyway, keep):
+    """Lock the output folder, and refuse the checkpoints of another run."""
+    folder = Path(hparams["output_folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open(folder / ".lock", "a")
+    try:
+        # Belongs to this process alone, and ends with it, however it ends.
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: another process is running in this folder; wait for "
+            "it, end it, or choose another --output_folder"
+        ) from error
+    keep(lock)
+    checkpointer = hparams.get("checkpointer")
+    if checkpointer is None:
+        return
+    path = Path(checkpointer.checkpoints_dir) / "options.json"
+    options = _options(hparams_file, overrides)
+    if any(Path(checkpointer.checkpoints_dir).glob("CKPT*")):
+        _compare_options(path, options, test_only, anyway)
+        if test_only:
+            return
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(options, indent=1) + "\n")
+
+
+def _compare_options(path, options, test_only, anyway):
+    """Log with what other options a run resumes; refuse another experiment."""
+    if not path.is_file():
+        logger.warning(
+            f"{path.parent}: resumes checkpoints whose options were not kept; "
+            "give the options that they were made with"
+        )
+        return
+    made = json.loads(path.read_text(encoding="utf-8"))
+    changed = {
+        key: f"{key} {_shown(made.get(key))} -> {_shown(options.get(key))}"
+        for key in {**made, **options}
+        if made.get(key) != options.get(key)
+    }
+    if not changed:
+        return
+    serious = [text for key, text in changed.items() if key not in _CHANGEABLE]
+    if serious and not anyway and not test_only:
+        raise ValueError(
+            f"{path.parent}: its checkpoints were made with other options: "
+            f"{', '.join(serious)}. Choose another --output_folder, give the "
+            f"options of that run, or go on with these: {_RESUME_ANYWAY}"
+        )
+    logger.warning(
+        f"{path.parent}: its checkpoints were made with other options: "
+        + ", ".join(changed.values())
+    )
+
+
+def _shown(value):
+    """A value in a message, which is one short line."""
+    text = "(none)" if value is None else json.dumps(value).strip('"')
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def _leave_process_group(brain=None):
     """End the process group and its threads, if there is one."""
     if not torch.distributed.is_initialized():
@@ -432,10 +548,19 @@ def _run(brain_class, prepare, make_datasets, argv):
     """Train and evaluate by a command line, and return the brain."""
     hparams_file, run_opts, overrides = parse_arguments(argv)
     ddp_init_group(run_opts)
-    brain = None
+    brain, locks = None, []
     try:
         with open(hparams_file, encoding="utf-8") as file:
             hparams = load_hyperpyyaml(file, overrides)
+        on_main_process(
+            _claim_folder,
+            hparams,
+            hparams_file,
+            overrides,
+            run_opts["test_only"],
+            _RESUME_ANYWAY in argv,
+            locks.append,
+        )
         _make_output_folder(hparams["output_folder"], hparams_file, overrides)
         on_main_process(prepare, hparams)
         datasets = make_datasets(hparams)
@@ -462,4 +587,6 @@ def _run(brain_class, prepare, make_datasets, argv):
         ddp_barrier()
         return brain
     finally:
+        for lock in locks:
+            lock.close()
         _leave_process_group(brain)

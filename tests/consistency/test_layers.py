@@ -10,6 +10,7 @@ LAYERS = {
     "geometry": 0,
     "atomic": 0,
     "compilation": 0,
+    "loadable": 0,
     "suggestions": 0,
     "simulation": 1,
     "dataio": 1,

@@ -139,11 +139,3 @@ def test_torch_load_is_safe_everywhere():
         if "torch.load(" in line and "weights_only=True" not in line
     ]
     assert not unsafe
-
-
-def test_python_of_the_readme_runs():
-    text = (ROOT / "README.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})

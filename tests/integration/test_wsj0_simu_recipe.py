@@ -154,7 +154,7 @@ def test_best_epochs_are_averaged_and_baselines_stand_beside(runs):
     metrics = metrics_of(output)
     assert metrics["averaged_epochs"] == [*range(1, metrics["best_epoch"] + 1)]
     saved = {}
-    for folder in (output / "save").iterdir():
+    for folder in (output / "save").glob("CKPT*"):
         epoch = int((folder / "counter.ckpt").read_text().split()[1][:-1])
         saved[epoch] = torch.load(folder / "model.ckpt", weights_only=True)
     mean = averaged_state(saved[e] for e in metrics["averaged_epochs"])
@@ -212,7 +212,7 @@ def test_compat_and_simulation_in_the_step(runs, tmp_path):
     assert len(losses[0]) == 3
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     moments = torch.load(
-        next((tmp_path / "workers/save").iterdir()) / "optimizer.ckpt",
+        next((tmp_path / "workers/save").glob("CKPT*")) / "optimizer.ckpt",
         weights_only=True,
     )
     assert {int(state["step"]) for state in moments["state"].values()} == {3}

@@ -1,8 +1,10 @@
 """Guards of the common training loop."""
 
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,7 @@ def test_learning_rate_follows_the_schedule():
 
 LEAVING = """
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from spatial_brain.experiment import _leave_process_group
@@ -208,3 +211,127 @@ def test_launch_flags_of_old_are_understood(tmp_path, monkeypatch):
     flags = ["--distributed_launch", "--local-rank=0", "--seed", "2"]
     name, _, overrides = parse_arguments([str(path), *flags])
     assert name == str(path) and overrides == "seed: 2"
+
+
+TOY = """
+import sys, time
+import torch
+from spatial_brain.experiment import SpatialBrain, run_experiment
+
+class Brain(SpatialBrain):
+    def compute_forward(self, batch, stage):
+        return self.modules.model(batch)
+
+    def compute_objectives(self, predictions, batch, stage):
+        return predictions.square().mean()
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        if stage.name == "VALID":
+            print("epoch", epoch)
+            self.checkpointer.save_checkpoint({"loss": stage_loss})
+
+def prepare(hparams):
+    time.sleep(hparams["pause"])
+
+def datasets(hparams):
+    data = torch.ones(2, 1)
+    return {"train": data, "valid": data, "test": data}
+
+if __name__ == "__main__":
+    run_experiment(Brain, prepare, datasets)
+"""
+TOY_YAML = """
+seed: 1
+output_folder: out
+save_folder: !ref <output_folder>/save
+pause: 0
+lr: 0.1
+number_of_epochs: 1
+num_workers: 0
+shape: {inputs: 1, outputs: 1}
+model: !new:torch.nn.Linear
+    in_features: !ref <shape[inputs]>
+    out_features: !ref <shape[outputs]>
+modules: {model: !ref <model>}
+learning_rate_schedule: null
+opt_class: !name:torch.optim.SGD
+    lr: !ref <lr>
+train_dataloader_opts: {num_workers: !ref <num_workers>}
+valid_dataloader_opts: {num_workers: !ref <num_workers>}
+test_dataloader_opts: {num_workers: !ref <num_workers>}
+epoch_counter: !new:speechbrain.utils.epoch_loop.EpochCounter
+    limit: !ref <number_of_epochs>
+selection_metric: loss
+checkpointer: !new:spatial_brain.dataio.checkpoints.AtomicCheckpointer
+    checkpoints_dir: !ref <save_folder>
+    recoverables: {model: !ref <model>, counter: !ref <epoch_counter>}
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    (tmp_path / "train.py").write_text(TOY)
+    (tmp_path / "toy.yaml").write_text(TOY_YAML)
+    line = [sys.executable, "train.py", "toy.yaml", "--device=cpu"]
+
+    def start(*options):
+        return running.run([*line, "--noprogressbar", *options], tmp_path)
+
+    assert start().returncode == 0
+    start.line, start.folder = line, tmp_path
+    return start
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        (["--lr", "0.2"], "lr 0.1 -> 0.2"),
+        (["--shape", "{outputs: 2}"], "shape .*outputs"),
+        (["--opt_class", "!name:torch.optim.Adam"], "opt_class .*Adam"),
+        (["--seed", "2", "--number_of_epochs", "3"], "seed 1 -> 2.$"),
+    ],
+)
+def test_a_folder_of_another_experiment_is_refused(toy, options, changed):
+    kept = (toy.folder / "out/hyperparams.yaml").read_text()
+    done = toy(*options)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    message, _, remedy = done.stderr.partition(" Choose another")
+    assert re.search(changed, message) and "--resume_anyway" in remedy
+    # What lies there is still labelled as what it is.
+    assert (toy.folder / "out/hyperparams.yaml").read_text() == kept
+
+
+def test_what_does_not_change_the_experiment_may_differ(toy):
+    done = toy("--number_of_epochs", "3")
+    assert done.returncode == 0 and "epoch 3" in done.stdout
+    assert "epoch 1" not in done.stdout
+    log = (toy.folder / "out/log.txt").read_text()
+    assert "number_of_epochs 1 -> 3" in done.stderr + log
+    done = toy("--lr", "0.3", "--number_of_epochs=4", "--resume_anyway")
+    assert done.returncode == 0 and "epoch 4" in done.stdout
+    # From here on these are the options of the folder.
+    assert toy("--lr", "0.3", "--number_of_epochs=4").returncode == 0
+    assert toy().returncode == 2
+    assert toy("--test_only").returncode == 0
+
+
+def test_a_folder_in_use_is_refused_until_its_process_ends(toy):
+    first = subprocess.Popen(
+        [*toy.line, "--pause", "60", "--resume_anyway"],
+        cwd=toy.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        options = toy.folder / "out/save/options.json"
+        limit = time.monotonic() + 60
+        while '"pause": "60"' not in options.read_text():
+            assert time.monotonic() < limit and first.poll() is None
+            time.sleep(0.05)
+        done = toy("--pause", "60")
+        assert done.returncode == 2
+        assert "another process is running in this folder" in done.stderr
+    finally:
+        first.kill()
+        first.wait()
+    assert toy("--resume_anyway").returncode == 0

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
 from spatial_brain.models.binaural_tasnet.stream import NUM_EARS, BinauralStream
 from spatial_brain.nnet.temporal_convolution import MaskNet
 
@@ -21,6 +22,7 @@ _ILD_WINDOW, _ILD_HOP = 256, 128
 _ILD_BINS = _ILD_WINDOW // 2 + 1
 
 
+@loadable
 class BinauralTasNet(nn.Module):
     """Conv-TasNet with binaural input, and binaural output for every source.
 

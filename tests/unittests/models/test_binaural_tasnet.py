@@ -16,7 +16,7 @@ from spatial_brain.nnet.losses.separation import snr_loss
 from spatial_brain.nnet.temporal_convolution import (
     NORMS,
     MaskNet,
-    reflect_frames,
+    _reflect_frames,
 )
 from spatial_brain.nnet.temporal_stack import run_stack
 
@@ -54,10 +54,10 @@ def test_mirrors_are_those_of_numpy(size):
     for total in (1, 2, 3, 8):
         x = torch.arange(1.0, total + 1)
         wanted = np.pad(x.numpy(), size, mode="reflect")
-        found = reflect_frames(x[None, None], size)[0, 0]
+        found = _reflect_frames(x[None, None], size)[0, 0]
         assert found.tolist() == wanted.tolist()
         padded = torch.cat((x, torch.full((4,), 9.0)))[None, None]
-        found = reflect_frames(padded, size, torch.tensor([total]))[0, 0]
+        found = _reflect_frames(padded, size, torch.tensor([total]))[0, 0]
         assert found[: len(wanted)].tolist() == wanted.tolist()
 
 
