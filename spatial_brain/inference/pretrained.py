@@ -231,33 +231,6 @@ def unwrap(module):
             return module
 
 
-def save_weights(path, module):
-    """Write the state dict of a module as safetensors.
-
-    Arguments
-    ---------
-    path : str or Path
-        File to write; it appears complete or not at all.
-    module : torch.nn.Module
-        Parameters and buffers are written, wrappers are not.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "model.safetensors"
-    >>> save_weights(path, torch.nn.Linear(1, 2))
-    >>> sorted(read_weights(path))
-    ['bias', 'weight']
-    """
-    path = Path(path)
-    # A clone each: safetensors refuses tensors that share memory.
-    tensors = {
-        name: tensor.detach().cpu().contiguous().clone()
-        for name, tensor in unwrap(module).state_dict().items()
-    }
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary)
-
-
 def find_weights(source):
     """File with the weights of the module ``model``.
 
@@ -558,10 +531,21 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
     check_tags(stream.getvalue(), "the pretrained subset")
 
     for name, module in modules.items():
-        save_weights(folder / f"{name}.safetensors", module)
+        _save_weights(folder / f"{name}.safetensors", module)
     with atomic_path(folder / "hyperparams.yaml") as temporary:
         temporary.write_text(stream.getvalue(), encoding="utf-8")
     return folder
+
+
+def _save_weights(path, module):
+    """Write the state dict of a module, without wrappers, as safetensors."""
+    # A clone each: safetensors refuses tensors that share memory.
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in unwrap(module).state_dict().items()
+    }
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary)
 
 
 def _require(what, names, mapping):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 # Each puts its classes on the list.
+import spatial_brain.models.array_localizer
 import spatial_brain.models.binaural_tasnet
 import spatial_brain.models.dual_mic
 import spatial_brain.models.mc_conformer
@@ -328,6 +329,7 @@ def test_no_name_on_the_list_touches_files_processes_or_sockets(tmp_path):
 def test_the_list_is_closed():
     assert sorted(name.rsplit(".", 1)[1] for name in LOADABLE) == sorted(
         [
+            "ArrayLocalizer",
             "BaselineFeatures",
             "BinauralTasNet",
             "CrossChannelReconstruction",
