@@ -18,6 +18,10 @@ SOURCES = [
     )
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
+YAMLS = [
+    *ROOT.glob("recipes/*/hparams/*.yaml"),
+    *ROOT.glob("templates/**/*.yaml"),
+]
 DOCUMENTS = sorted(ROOT.glob("recipes/*/README.md"))
 # "... instead, or pass valid_rooms" names an option without its dashes.
 REMEDY = re.compile(
@@ -46,7 +50,7 @@ def texts(path):
 def options():
     """Options of all commands: keys of YAML files, and those of parsers."""
     found = {*HELP_TEXTS, "standalone", "nproc_per_node", "help"}
-    for path in ROOT.glob("recipes/*/hparams/*.yaml"):
+    for path in YAMLS:
         text = path.read_text("utf-8")
         found |= {*re.findall(r"^([A-Za-z_]\w*):", text, re.MULTILINE)}
     for folder in ("recipes", "spatial_brain", "benchmarks"):
@@ -61,7 +65,7 @@ def keys():
     """Keys of YAML files at any depth."""
     return {
         key
-        for path in ROOT.glob("recipes/*/hparams/*.yaml")
+        for path in YAMLS
         for key in re.findall(r"([A-Za-z_]\w*):", path.read_text("utf-8"))
     }
 
