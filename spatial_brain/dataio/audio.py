@@ -250,7 +250,8 @@ def check_audio(info, *, fs=None, num_channels=None):
     if fs is not None and info.fs != fs:
         raise AudioFileError(
             f"{info.path}: sampling rate is {info.fs} Hz, expected {fs} Hz; "
-            "convert the file, or ask for resampling (resample=True)"
+            f"convert the file to {fs} Hz, or use --resample with a command "
+            "that has it"
         )
     if num_channels is not None and info.num_channels != num_channels:
         raise AudioFileError(
@@ -582,7 +583,7 @@ def write_audio(path, waveform, fs, *, subtype=None, clip=False):
     if peak > 1 and not clip and subtype not in ("FLOAT", "DOUBLE"):
         raise ValueError(
             f"{path}: peak {peak:.4g} would be clipped by {subtype}; scale the "
-            'waveform, write subtype="FLOAT" to a .wav, or pass clip=True'
+            "waveform, allow it to be clipped, or write floats to a .wav"
         )
     with atomic_path(path) as temporary:
         soundfile.write(temporary, samples, fs, format=form, subtype=subtype)
