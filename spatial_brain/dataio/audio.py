@@ -1,16 +1,17 @@
 """Audio files to tensors and back, through soundfile.
 
 Waveforms are float32 tensors of shape [time, channel]. Every error names the
-file, what was found and what to do. Whatever libsndfile knows can be read:
-wav, flac, ogg, mp3, NIST sphere, aiff and more; rates are never changed
-unless asked for.
+file, what was found and what to do. Read are the containers of libsndfile
+whose completeness can be checked (wav, flac, ogg, mp3, NIST sphere, aiff and
+more, see ``spatial_brain.dataio.containers``); a file that was cut is never
+taken for a shorter one. Rates are never changed unless asked for.
 """
 
 import contextlib
 import errno
 import math
 import os
-import re
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,26 @@ import torch
 from torchaudio.functional import resample as resample_waveform
 
 from spatial_brain.atomic import atomic_path
+from spatial_brain.dataio.containers import CONTAINERS, find_loss
 from spatial_brain.dataio.parallel import progress
 
-# Raw files have no header; the suffixes added are those of formats which
-# libsndfile names otherwise.
-AUDIO_SUFFIXES = frozenset(
-    f".{name.lower()}" for name in soundfile.available_formats()
-) - {".raw"} | {".aif", ".oga", ".opus", ".sph", ".wv1", ".wv2"}
-
 # Suffixes whose libsndfile format has another name.
-_FORMATS = {"AIF": "AIFF", "OPUS": "OGG", "SPH": "NIST"}
+_FORMATS = {
+    "AIF": "AIFF",
+    "AIFC": "AIFF",
+    "OGA": "OGG",
+    "OPUS": "OGG",
+    "SPH": "NIST",
+    "WV1": "NIST",
+    "WV2": "NIST",
+}
+# Files of these suffixes are looked for in folders.
+AUDIO_SUFFIXES = frozenset(
+    f".{name.lower()}" for name in (*CONTAINERS, *_FORMATS)
+)
+
+# Without a header: neither rate nor channels are known.
+_HEADERLESS = ".raw"
 # Defaults of torchaudio.functional.resample: half-width of the windowed sinc
 # in zero crossings, and its cut-off relative to Nyquist.
 _LOWPASS_WIDTH, _ROLLOFF = 6, 0.99
@@ -87,7 +98,7 @@ def open_audio(path):
     Arguments
     ---------
     path : str or Path
-        File of any format libsndfile knows.
+        File of a container named in ``CONTAINERS``.
 
     Yields
     ------
@@ -109,12 +120,7 @@ def open_audio(path):
     FileNotFoundError: [Errno 2] audio file does not exist; ...
     """
     path = os.fspath(path)
-    if not os.path.exists(path):
-        raise FileNotFoundError(
-            errno.ENOENT, "audio file does not exist; check the path", path
-        )
-    if os.path.isdir(path):
-        raise AudioFileError(f"{path}: is a folder, not an audio file")
+    _check_kind(path)
     try:
         with soundfile.SoundFile(path) as file:
             _check_header(file, path)
@@ -125,6 +131,31 @@ def open_audio(path):
             "file is corrupt or of an unknown format"
         )
         raise AudioFileError(reason) from error
+
+
+def _check_kind(path):
+    """Refuse what is no regular file that can be read, and raw samples."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            errno.ENOENT, "audio file does not exist; check the path", path
+        ) from None
+    if stat.S_ISDIR(mode):
+        raise AudioFileError(f"{path}: is a folder, not an audio file")
+    if not stat.S_ISREG(mode):
+        raise AudioFileError(
+            f"{path}: is a pipe or a device, not a regular file; write the "
+            "audio to a file first"
+        )
+    if os.path.splitext(path)[1].lower() == _HEADERLESS:
+        raise AudioFileError(
+            f"{path}: raw samples without a header, whose rate, channels and "
+            "encoding are not known here. Convert it, for example: ffmpeg "
+            "-f s16le -ar 16000 -ac 1 -i IN.raw OUT.wav"
+        )
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, "audio file may not be read", path)
 
 
 def _shorten_message(path):
@@ -142,19 +173,11 @@ def _shorten_message(path):
 
 
 def _check_header(file, path):
-    """Refuse empty files and RIFF files that end before their data do."""
+    """Refuse empty files, and those that end before their samples do."""
+    if loss := find_loss(path, file):
+        raise AudioFileError(f"{path}: {loss}")
     if file.frames <= 0:
         raise AudioFileError(f"{path}: holds no samples; copy it again")
-    # libsndfile silently shortens a truncated wav and only logs it. Writers to
-    # a pipe cannot know the length and leave 0 or the largest number.
-    for declared, found in re.findall(
-        r"data\s*:\s*(\d+) \(should be (\d+)\)", file.extra_info
-    ):
-        if int(found) < int(declared) < 0xFFFFFF00:
-            raise AudioFileError(
-                f"{path}: truncated, its header declares {declared} bytes of "
-                f"samples but {found} are there; copy it again"
-            )
 
 
 def audio_info(path):
@@ -163,7 +186,7 @@ def audio_info(path):
     Arguments
     ---------
     path : str or Path
-        File of any format libsndfile knows.
+        File of a container named in ``CONTAINERS``.
 
     Returns
     -------
@@ -360,7 +383,7 @@ def read_audio(
     Arguments
     ---------
     path : str or Path
-        File of any format libsndfile knows.
+        File of a container named in ``CONTAINERS``.
     start : int
         First sample, counted at the returned rate.
     num_samples : int
@@ -476,7 +499,7 @@ def stream_blocks(
     Arguments
     ---------
     path : str or Path
-        File of any format libsndfile knows.
+        File of a container named in ``CONTAINERS``.
     block_size : int
         Length of a window in samples at the returned rate.
     hop : int
@@ -565,7 +588,7 @@ def write_audio(path, waveform, fs, *, subtype=None, clip=False):
     form = path.suffix[1:].upper()
     subtype = subtype or ("OPUS" if form == "OPUS" else None)
     form = _FORMATS.get(form, form)
-    if form not in soundfile.available_formats():
+    if form not in CONTAINERS:
         raise ValueError(f"{path}: no audio format is known by this suffix")
     subtype = subtype or soundfile.default_subtype(form)
     if not soundfile.check_format(form, subtype):
