@@ -17,6 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_table
+from spatial_brain.folders import find_files
 from spatial_brain.reporting.acoustics_grid import (
     format_grid,
     grid_picture,
@@ -63,7 +64,7 @@ def read_runs(folders):
     for folder in folders:
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"{folder}: no such folder of runs")
-        for path in sorted(Path(folder).rglob("metrics.json")):
+        for path in find_files(folder, "metrics.json"):
             run = {**read_json(path), "folder": path.parent}
             if "sets" in run:
                 pretext.append(run)

@@ -35,6 +35,7 @@ from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     mixture_entry,
 )
 from spatial_brain.datasets.speech.corpora import Utterance, read_headers
+from spatial_brain.folders import find_files
 from spatial_brain.simulation.hrtf.grid import CIPIC_POLARS
 
 logger = logging.getLogger(__name__)
@@ -566,7 +567,7 @@ def read_tree(folder, num_sources, fs, *, noise=False, count=None):
 def _paired_names(folders):
     """Names of mixtures that have all their files."""
     present = {
-        folder: {path.stem for path in folder.glob("*.wav")}
+        folder: {path.stem for path in find_files(folder, ".wav", depth=0)}
         if folder.is_dir()
         else set()
         for folder in folders

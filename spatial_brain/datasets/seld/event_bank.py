@@ -1,6 +1,7 @@
 """Banks of dry sound events: embedded stand-ins, or folders of recordings."""
 
 import csv
+import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from spatial_brain.dataio.audio import (
 )
 from spatial_brain.dataio.events import FRAME_LENGTH, EventTable
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.folders import find_files
 from spatial_brain.simulation.sound_scenes.plan import draw_scene
 from spatial_brain.simulation.sound_scenes.render import render_scene
 from spatial_brain.simulation.synthesis.events import (
@@ -23,6 +25,8 @@ from spatial_brain.simulation.synthesis.events import (
     event_durations,
     synthetic_event,
 )
+
+logger = logging.getLogger(__name__)
 
 # A recording is active from the first to the last frame of 20 ms that is
 # within 40 dB of its loudest.
@@ -343,10 +347,19 @@ def _list_folders(folder):
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of sound events")
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.parent != folder:
+    files = find_files(folder, AUDIO_SUFFIXES)
+    for path in files:
+        if path.parent != folder:
             name = path.relative_to(folder).parts[0]
             found.setdefault(name, []).append(Recording(path))
+    loose = len(files) - sum(map(len, found.values()))
+    if loose:
+        logger.warning(
+            "%s: %d files lie in no sub-folder, so they have no class and are "
+            "left out",
+            folder,
+            loose,
+        )
     return found
 
 

@@ -17,7 +17,6 @@ Known layouts, found by themselves or named:
 
 import csv
 import logging
-import os
 import re
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +28,7 @@ from spatial_brain.dataio.audio import (
     list_problems,
     scan_headers,
 )
+from spatial_brain.folders import find_files, find_folders, is_leftover
 
 _LIBRISPEECH_FILE = re.compile(r"^(\d+)-(\d+)-(\d+)$")
 _LIBRISPEECH_SPLIT = re.compile(r"^(train|dev|test)-(clean|other)")
@@ -108,7 +108,7 @@ def find_layout(data_folder):
         return "wsj0"
     if any(_is_audio(path) for path in _children(data_folder)):
         return "flat"
-    if any(_is_audio(path) for path in data_folder.rglob("*")):
+    if find_files(data_folder, AUDIO_SUFFIXES):
         return "speakers"
     raise ValueError(
         f"{data_folder}: no audio files in a layout known here. Known: a "
@@ -119,24 +119,17 @@ def find_layout(data_folder):
 
 
 def _children(folder):
-    """Sorted content of a folder, without hidden files."""
-    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    """Sorted content of a folder, without what systems leave there."""
+    return sorted(p for p in folder.iterdir() if not is_leftover(p.name))
 
 
 def _is_audio(path):
     """Whether a path is a visible file with a suffix of audio files."""
     return (
         path.suffix.lower() in AUDIO_SUFFIXES
-        and not path.name.startswith(".")
+        and not is_leftover(path.name)
         and path.is_file()
     )
-
-
-def _audio_below(folder):
-    """Audio files in a folder and below, hidden folders left out."""
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from filter(_is_audio, (Path(parent, name) for name in files))
 
 
 def _librispeech_splits(data_folder):
@@ -155,7 +148,7 @@ def _librispeech_splits(data_folder):
 def _read_librispeech(data_folder):
     """Utterances of a LibriSpeech tree."""
     for split in _librispeech_splits(data_folder):
-        for path in split.glob("*/*/*.flac"):
+        for path in find_files(split, ".flac", depth=2):
             match = _LIBRISPEECH_FILE.match(path.stem)
             if match is None or match[1] != path.parents[1].name:
                 raise ValueError(
@@ -183,8 +176,8 @@ def _read_wsj0(data_folder):
     for split in _wsj0_splits(data_folder):
         best = {}
         for rank, suffix in enumerate((".wav", ".flac", ".sph", ".wv1")):
-            for path in split.glob("*/*"):
-                if path.suffix.lower() == suffix:
+            for path in find_files(split, suffix):
+                if path.parent.parent == split:
                     best.setdefault(path.stem.lower(), (rank, path))
         for stem, (_, path) in best.items():
             yield Utterance(stem, str(path), path.parent.name, split.name)
@@ -192,12 +185,11 @@ def _read_wsj0(data_folder):
 
 def _read_speakers(data_folder):
     """Utterances below folders of speakers, maybe below split folders."""
-    folders = [path for path in _children(data_folder) if path.is_dir()]
+    folders = find_folders(data_folder)
     with_splits = folders and all(p.name in _SPLIT_NAMES for p in folders)
     for top in folders:
-        speakers = _children(top) if with_splits else [top]
-        for speaker in (path for path in speakers if path.is_dir()):
-            for path in _audio_below(speaker):
+        for speaker in find_folders(top) if with_splits else [top]:
+            for path in find_files(speaker, AUDIO_SUFFIXES):
                 name = path.relative_to(speaker.parent).with_suffix("")
                 yield Utterance(
                     "-".join(name.parts),

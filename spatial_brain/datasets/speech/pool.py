@@ -27,6 +27,7 @@ from spatial_brain.datasets.speech.corpora import (
     read_headers,
 )
 from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
+from spatial_brain.folders import find_files
 
 # Training, development and evaluation talkers; which the stages hear.
 PARTS = ("tr", "dt", "et")
@@ -190,19 +191,13 @@ def _parts(data_folder, seed):
 def _find_wsj0(data_folder):
     """Speaker-independent utterances of a WSJ0 tree, any case."""
     best = {}
-    for folder, folders, files in os.walk(data_folder, followlinks=True):
-        depth = len(Path(folder).relative_to(data_folder).parts)
-        if depth > _WSJ0_DEPTH:
-            folders.clear()
-        subset = Path(folder).parent.name.lower()
-        match = _WSJ0_SUBSET.match(subset)
-        for name in files if match else ():
-            path = Path(folder, name)
-            suffix = path.suffix.lower()
-            if suffix not in _WSJ0_SUFFIXES or name.startswith("."):
-                continue
+    if not data_folder.is_dir():
+        return []
+    for path in find_files(data_folder, _WSJ0_SUFFIXES, depth=_WSJ0_DEPTH + 1):
+        subset = path.parent.parent.name.lower()
+        if match := _WSJ0_SUBSET.match(subset):
             stem = path.stem.lower()
-            rank = _WSJ0_SUFFIXES.index(suffix)
+            rank = _WSJ0_SUFFIXES.index(path.suffix.lower())
             speaker = f"{subset}-{path.parent.name.lower()}"
             found = Utterance(stem, str(path), speaker, match[1])
             best[stem] = min(best.get(stem, (rank, found)), (rank, found))

@@ -19,6 +19,7 @@ from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.audio import AudioFileError
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.speech.corpora import Utterance, read_headers
+from spatial_brain.folders import find_files
 
 WSJ0_FS = 16000
 # What is taken where an utterance is there in several forms.
@@ -91,13 +92,12 @@ def find_wsj0(data_folder, wanted):
 def _index(data_folder, stems):
     """Files of wanted stems: subset, rank of the suffix, path."""
     there = {}
-    for folder, _, files in os.walk(data_folder, followlinks=True):
-        subset = Path(folder).parent.name.lower()
-        for name in files:
-            stem, suffix = os.path.splitext(name.lower())
-            if stem in stems and suffix in _SUFFIXES:
-                entry = (subset, _SUFFIXES.index(suffix), f"{folder}/{name}")
-                there.setdefault(stem, []).append(entry)
+    for path in find_files(data_folder, _SUFFIXES):
+        subset = path.parent.parent.name.lower()
+        stem, suffix = os.path.splitext(path.name.lower())
+        if stem in stems:
+            entry = (subset, _SUFFIXES.index(suffix), os.fspath(path))
+            there.setdefault(stem, []).append(entry)
     return there
 
 
