@@ -45,6 +45,11 @@ _HEADERLESS = ".raw"
 # Defaults of torchaudio.functional.resample: half-width of the windowed sinc
 # in zero crossings, and its cut-off relative to Nyquist.
 _LOWPASS_WIDTH, _ROLLOFF = 6, 0.99
+# Weights that torchaudio may tabulate, one set for each phase; and those that
+# are computed at once where there would be more, times the channels.
+_MAX_TABLE, _MAX_WEIGHTS = 1 << 21, 1 << 22
+# Rates of recordings, Hz. Others are not converted.
+_RATES = (1000, 1_000_000)
 # Unusable files that a message names.
 _LISTED = 10
 
@@ -250,7 +255,7 @@ def check_audio(info, *, fs=None, num_channels=None):
     Arguments
     ---------
     info : AudioInfo
-        From ``audio_info``.
+        From ``audio_info``. Its rate must be one of recordings.
     fs : int
         Expected rate in Hz; None accepts any.
     num_channels : int
@@ -274,6 +279,11 @@ def check_audio(info, *, fs=None, num_channels=None):
         raise AudioFileError(
             f"{info.path}: sampling rate is {info.fs} Hz, expected {fs} Hz; "
             "convert the file, or ask for resampling (resample=True)"
+        )
+    if not _RATES[0] <= info.fs <= _RATES[1]:
+        raise AudioFileError(
+            f"{info.path}: its header states a sampling rate of {info.fs} Hz, "
+            f"expected {_RATES[0]} to {_RATES[1]} Hz; correct it"
         )
     if num_channels is not None and info.num_channels != num_channels:
         raise AudioFileError(
@@ -427,6 +437,92 @@ def read_audio(
         return _read_segment(file, info, start, num_samples, fs), fs
 
 
+def resample_audio(waveform, old_fs, fs):
+    """Convert the sampling rate of a waveform, with bounded memory.
+
+    A sinc under a squared cosine with six zero crossings on either side, cut
+    off at 0.99 of the lower Nyquist frequency: what
+    ``torchaudio.functional.resample`` does by default. Its table has an entry
+    for each phase, 3 GB from 47,999 to 16,000 Hz; where the rates share no
+    large factor, the same weights are computed for each output sample
+    instead, exactly.
+
+    Arguments
+    ---------
+    waveform : torch.Tensor
+        Shape [time, channel], float32.
+    old_fs, fs : int
+        Rates, Hz, from 1,000 to 1,000,000.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [ceil(time * fs / old_fs), channel]. Sample 0 stays where it is.
+
+    Raises
+    ------
+    ValueError
+        If a rate is out of range.
+
+    Example
+    -------
+    >>> resample_audio(torch.zeros(47999, 2), 47999, 16000).shape
+    torch.Size([16000, 2])
+    """
+    for rate in (old_fs, fs):
+        if not _RATES[0] <= rate <= _RATES[1]:
+            raise ValueError(
+                f"a sampling rate of {rate} Hz is not that of a recording, "
+                f"expected {_RATES[0]} to {_RATES[1]} Hz; correct the file's "
+                "header"
+            )
+    divisor = math.gcd(old_fs, fs)
+    old, new = old_fs // divisor, fs // divisor
+    if old == new:
+        return waveform
+    if new * (2 * _filter_reach(old, new) + old) > _MAX_TABLE:
+        return _resample_by_sample(waveform, old, new)
+    return resample_waveform(
+        waveform.T,
+        old,
+        new,
+        lowpass_filter_width=_LOWPASS_WIDTH,
+        rolloff=_ROLLOFF,
+    ).T.contiguous()
+
+
+def _filter_reach(old, new):
+    """Input samples that the filter needs on either side."""
+    return math.ceil(_LOWPASS_WIDTH * old / (min(old, new) * _ROLLOFF))
+
+
+def _resample_by_sample(waveform, old, new):
+    """Resample with weights computed anew for each output sample."""
+    reach = _filter_reach(old, new)
+    total = math.ceil(len(waveform) * new / old)
+    num_channels = waveform.shape[1]
+    padded = torch.nn.functional.pad(waveform, (0, 0, reach, reach + 1))
+    # All windows that begin at a sample, [time, channel, tap]; no copy.
+    windows = padded.unfold(0, 2 * reach + 2, 1)
+    taps = torch.arange(-reach, reach + 2, dtype=torch.float64)
+    # Cut-off as a share of the old Nyquist frequency.
+    cutoff = min(1.0, new / old) * _ROLLOFF
+    size = max(1, _MAX_WEIGHTS // (len(taps) * (1 + num_channels)))
+    output = waveform.new_empty(total, num_channels)
+    for first in range(0, total, size):
+        index = torch.arange(first, min(first + size, total))
+        whole = index * old // new
+        part = (index * old % new).double() / new
+        t = (taps - part[:, None]) * cutoff
+        weights = torch.sinc(t) * cutoff
+        t = t.clamp(-_LOWPASS_WIDTH, _LOWPASS_WIDTH)
+        weights *= torch.cos(t * (math.pi / 2 / _LOWPASS_WIDTH)) ** 2
+        output[index] = torch.einsum(
+            "nct,nt->nc", windows[whole], weights.to(waveform.dtype)
+        )
+    return output
+
+
 def _check_segment(info, fs, start, num_samples, total):
     """Length of a segment, after checking that it lies within the file."""
     if start < 0 or (num_samples is not None and num_samples <= 0):
@@ -450,7 +546,7 @@ def _read_segment(file, info, start, num_samples, fs):
         return _decode(file, info, start, num_samples)
     divisor = math.gcd(fs, info.fs)
     old, new = info.fs // divisor, fs // divisor
-    context = math.ceil(_LOWPASS_WIDTH * old / (min(old, new) * _ROLLOFF)) + 1
+    context = _filter_reach(old, new) + 1
     # Output sample k * new lies exactly on input sample k * old.
     block = max(0, start // new - math.ceil(context / old))
     first = block * old
@@ -459,13 +555,7 @@ def _read_segment(file, info, start, num_samples, fs):
         math.ceil((start + num_samples) * old / new) + context,
     )
     waveform = _decode(file, info, first, last - first)
-    waveform = resample_waveform(
-        waveform.T,
-        info.fs,
-        fs,
-        lowpass_filter_width=_LOWPASS_WIDTH,
-        rolloff=_ROLLOFF,
-    ).T
+    waveform = resample_audio(waveform, info.fs, fs)
     offset = start - block * new
     return waveform[offset : offset + num_samples].contiguous()
 

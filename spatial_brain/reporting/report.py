@@ -9,10 +9,10 @@ from pathlib import Path
 import soundfile
 import torch
 from matplotlib.figure import Figure
-from torchaudio.functional import resample
 
 from spatial_brain import __version__
 from spatial_brain.atomic import atomic_path
+from spatial_brain.dataio.audio import resample_audio
 from spatial_brain.reporting.plots import figure_to_svg
 
 CSS = """
@@ -172,7 +172,8 @@ def flac_uri(waveform, fs):
             f"{tuple(waveform.shape)}"
         )
     if fs > MAX_RATE:
-        waveform, fs = resample(waveform, fs, MAX_RATE), MAX_RATE
+        waveform = resample_audio(waveform[:, None], fs, MAX_RATE)[:, 0]
+        fs = MAX_RATE
     waveform = PEAK * waveform / waveform.abs().max().clamp(min=1e-8)
     stream = io.BytesIO()
     soundfile.write(stream, waveform.numpy(), fs, "PCM_16", format="FLAC")
