@@ -19,6 +19,7 @@ import requests
 from filelock import FileLock
 
 import spatial_brain
+from spatial_brain.atomic import full_disk
 from spatial_brain.dataio.archives import check_free_space, is_unpacked, unpack
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.parallel import progress
@@ -394,6 +395,7 @@ class _ResumingDownloader:
     def _receive(self, response, start, total):
         """Write the body of a response behind the first ``start`` bytes."""
         with (
+            full_disk(self.part),
             open(self.part, "r+b") as output,
             progress(
                 total=total,
