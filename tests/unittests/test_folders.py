@@ -115,7 +115,9 @@ def test_no_folder_is_searched_in_another_way():
         capture_output=True,
         text=True,
     ).stdout.splitlines()
-    assert not [line for line in words if ">>>" not in line]
+    # Archives are unpacked, hidden files too, into a folder of their own.
+    allowed = (">>>", "dataio/archives.py")
+    assert not [w for w in words if not any(name in w for name in allowed)]
 
 
 def write_wav(path, fs=16000, channels=1):
