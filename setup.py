@@ -22,6 +22,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["spatial_brain", "spatial_brain.*"]),
+    package_data={
+        "spatial_brain.datasets.binaural_wsj0mix": ["published_files.txt"],
+        "spatial_brain.reporting": ["page.html"],
+    },
     python_requires=">=3.10",
     install_requires=requirements("requirements.txt"),
     entry_points={

@@ -6,12 +6,18 @@ evaluates. ``SpatialBrain`` is a SpeechBrain ``Brain`` with the guards that
 all recipes need. Neither knows a task.
 """
 
+import contextlib
+import fcntl
 import gc
+import json
+import logging
 import os
 import shutil
 import sys
+import traceback
 from pathlib import Path
 
+import ruamel.yaml
 import speechbrain as sb
 import torch
 
@@ -26,11 +32,32 @@ from speechbrain.utils.distributed import (
     if_main_process,
 )
 from speechbrain.utils.logger import get_logger
+from speechbrain.utils.run_opts import HELP_TEXTS
 from torch.nn.parallel import DistributedDataParallel
+
+from spatial_brain.atomic import atomic_path
+from spatial_brain.suggestions import nearest
 
 logger = get_logger(__name__)
 
 LEGACY_FLAGS = ("--distributed_launch", "--local-rank", "--local_rank")
+# Stands for "=" in values, at which SpeechBrain would split them. No command
+# line can hold it.
+_EQUALS = "\0"
+# What a run may resume with other values of: it changes how long or how fast
+# is trained, where files lie, or what is evaluated, but not what is learned.
+_CHANGEABLE = frozenset(
+    """
+    number_of_epochs num_workers preparation_workers eval_batch_size
+    valid_dataloader_opts test_dataloader_opts audio_in_memory speech_in_memory
+    output_folder save_folder manifest_folder train_log train_logger
+    checkpointer ckpt_interval_minutes download check_counts skip_prep
+    compile_module_keys scores num_test_rotations merge_angle
+    detection_hop sdr perceptual save_audio n_audio_to_save num_examples
+    embedding_method inference_keys window_length
+    """.split()
+)
+_RESUME_ANYWAY = "--resume_anyway"
 
 
 class SpatialBrain(sb.Brain):
@@ -41,7 +68,7 @@ class SpatialBrain(sb.Brain):
       ranks differ, and a resumed run continues as the unbroken one would.
     * Gradients of all parameter groups are clipped together;
       ``max_grad_norm: 0`` switches clipping off.
-    * A data set with ``set_epoch`` is told the epoch.
+    * A data set with ``set_epoch`` learns the epoch.
     * The learning rate follows ``learning_rate_schedule``, a function of the
       epochs done (see :mod:`spatial_brain.nnet.schedules`), at every step.
     * ``--test_only`` without a checkpoint is an error, not an evaluation of
@@ -185,7 +212,9 @@ def parse_arguments(argv):
     FileNotFoundError
         If the YAML file does not exist.
     ValueError
-        If an old launch flag is given and no launcher started the process.
+        If an option is no key of the YAML file and no run option, a value
+        without default is missing, or an old launch flag is given and no
+        launcher started the process.
 
     Example
     -------
@@ -193,24 +222,114 @@ def parse_arguments(argv):
     >>> _ = path.write_text("seed: 1")
     >>> parse_arguments([str(path), "--seed", "3"])[2]
     'seed: 3'
-    >>> parse_arguments([str(path), "--distributed_launch"])
+    >>> parse_arguments([str(path), "--sede", "3"])
     Traceback (most recent call last):
     ...
-    ValueError: --distributed_launch alone starts nothing. Type: torchrun ...
+    ValueError: no option --sede in ...a.yaml; did you mean --seed?
     """
-    kept = [arg for arg in argv if arg.split("=")[0] not in LEGACY_FLAGS]
-    if len(kept) < len(argv) and "RANK" not in os.environ:
+    kept = [
+        arg
+        for arg in argv
+        if arg.split("=")[0] not in (*LEGACY_FLAGS, _RESUME_ANYWAY)
+    ]
+    legacy = [arg for arg in argv if arg.split("=")[0] in LEGACY_FLAGS]
+    if legacy and "RANK" not in os.environ:
         raise ValueError(
             "--distributed_launch alone starts nothing. Type: torchrun "
             f"--standalone --nproc_per_node=<GPUs> {sys.argv[0]} "
             + " ".join(kept)
         )
-    if kept and not kept[0].startswith("-") and not Path(kept[0]).is_file():
+    hparams_file, run_opts, overrides = sb.parse_arguments(
+        [_mark_equals(argument) for argument in kept]
+    )
+    hparams_file = hparams_file.replace(_EQUALS, "=")
+    overrides = overrides.replace(_EQUALS, "=")
+    if not Path(hparams_file).is_file():
         raise FileNotFoundError(
-            f"no such hyper-parameter file: {kept[0]} "
+            f"no such hyper-parameter file: {hparams_file} "
             f"(looked for from {Path.cwd()})"
         )
-    return sb.parse_arguments(kept)
+    _check_options(hparams_file, overrides)
+    return hparams_file, run_opts, overrides
+
+
+def _mark_equals(argument):
+    """Hide each "=" of a value; that between option and value stays."""
+    if not argument.startswith("--"):
+        return argument.replace("=", _EQUALS)
+    name, equals, value = argument.partition("=")
+    return name + equals + value.replace("=", _EQUALS)
+
+
+def _check_options(hparams_file, overrides):
+    """Refuse options that do not exist, and demand those without default."""
+    known = _tags(Path(hparams_file).read_text(encoding="utf-8"))
+    try:
+        given = _tags(overrides)
+    except (ValueError, ruamel.yaml.YAMLError) as error:
+        raise ValueError(
+            "options are --name value, each once, the value in YAML; cannot "
+            f"read: {overrides}"
+        ) from error
+    for name in given:
+        if name not in known:
+            others = (*HELP_TEXTS, _RESUME_ANYWAY.removeprefix("--"))
+            option = nearest(name, [*known, *others])
+            remedy = "options are its keys and those of --help"
+            if option is not None:
+                remedy = f"did you mean --{option}?"
+            raise ValueError(f"no option --{name} in {hparams_file}; {remedy}")
+    for name, tag in known.items():
+        if tag == "!PLACEHOLDER" and name not in given:
+            raise ValueError(f"{hparams_file} needs --{name}, see there")
+
+
+def _tags(text):
+    """Keys of a YAML text and the tags of their values."""
+    node = ruamel.yaml.YAML().compose(text or "{}")
+    tags = {key.value: value.tag for key, value in node.value}
+    if len(tags) < len(node.value):
+        raise ValueError("a key is there twice")
+    return tags
+
+
+@contextlib.contextmanager
+def one_line_errors():
+    """End a script that got bad input with one line and exit code 2.
+
+    Bad input is what package or script refuse by a ``raise`` of their own;
+    its traceback goes to the ``log.txt`` of the run, if there is one. Any
+    other error passes with its traceback.
+
+    Example
+    -------
+    >>> with one_line_errors():
+    ...     parse_arguments(["missing.yaml"])
+    Traceback (most recent call last):
+    ...
+    SystemExit: 2
+    """
+    try:
+        yield
+    except (ImportError, OSError, ValueError) as error:
+        if not _is_refusal(error):
+            raise
+        # The run's log takes messages of this level, the console does not.
+        logging.getLogger().debug("Stopped by bad input:", exc_info=error)
+        # One of the processes of a launcher, which may have no group yet.
+        if os.environ.get("RANK", "0") == "0":
+            print(" ".join(str(error).split()), file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _is_refusal(error):
+    """Whether the error comes from a ``raise`` in the package or script."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    folders = Path(__file__).parent, Path(sys.argv[0]).resolve().parent
+    source = Path(last.filename).resolve()
+    return last.line.startswith("raise ") and any(
+        source.is_relative_to(folder) for folder in folders
+    )
 
 
 def on_main_process(function, *args, **kwargs):
@@ -256,22 +375,8 @@ def on_main_process(function, *args, **kwargs):
     return result
 
 
-def make_output_folder(hparams_file, overrides, hparams):
-    """Make the experiment folder and note what the run consists of.
-
-    Writes ``hyperparams.yaml`` (references resolved), a copy of the script,
-    ``env.log`` and ``command.txt``, and sends logs to ``log.txt``.
-
-    Arguments
-    ---------
-    hparams_file : str
-        Path of the YAML file.
-    overrides : str
-        YAML text of the command line's overrides.
-    hparams : dict
-        Loaded hyper-parameters; ``output_folder`` is used.
-    """
-    folder = hparams["output_folder"]
+def _make_output_folder(folder, hparams_file, overrides):
+    """Make the experiment folder, note what the run consists of, start log."""
     sb.create_experiment_directory(folder, hparams_file, overrides)
     if if_main_process():
         # SpeechBrain copies the file of its caller, which is this module.
@@ -283,24 +388,106 @@ def make_output_folder(hparams_file, overrides, hparams):
         (Path(folder) / "command.txt").write_text(command + "\n")
 
 
-def leave_process_group(brain=None):
-    """End the process group and its threads, if there is one.
+def _options(hparams_file, overrides):
+    """Keys of a YAML file with the command line's values, as plain values."""
+    composer = ruamel.yaml.YAML()
+    root = composer.compose(Path(hparams_file).read_text(encoding="utf-8"))
+    found = _plain(root)
+    for key, value in _plain(composer.compose(overrides or "{}")).items():
+        _replace(found, key, value)
+    return found
 
-    A thread of gloo that is still there when the interpreter ends can abort
-    the process. They end with the last reference to the group, of which
-    every ``DistributedDataParallel`` holds one.
 
-    Arguments
-    ---------
-    brain : SpatialBrain, optional
-        Its modules are unwrapped.
+def _plain(node):
+    """A node's tag and content, in types that JSON knows."""
+    tag = "" if str(node.tag).startswith("tag:") else f"{node.tag} "
+    if isinstance(node, ruamel.yaml.MappingNode):
+        content = {key.value: _plain(value) for key, value in node.value}
+    elif isinstance(node, ruamel.yaml.SequenceNode):
+        content = [_plain(value) for value in node.value]
+    else:
+        return tag + node.value
+    return {tag: content} if tag else content
 
-    Example
-    -------
-    >>> leave_process_group()
-    """
+
+def _replace(options, key, value):
+    """Replace a value; of dictionaries, only what the new one names."""
+    if isinstance(value, dict) and isinstance(options.get(key), dict):
+        for inner, part in value.items():
+            _replace(options[key], inner, part)
+    else:
+        options[key] = value
+
+
+def _claim_folder(hparams, hparams_file, overrides, test_only, anyway, keep):
+    """Lock the output folder, and refuse the checkpoints of another run."""
+    folder = Path(hparams["output_folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open(folder / ".lock", "a")
+    try:
+        # Belongs to this process alone, and ends with it, however it ends.
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: another process is running in this folder; wait for "
+            "it, end it, or choose another --output_folder"
+        ) from error
+    keep(lock)
+    checkpointer = hparams.get("checkpointer")
+    if checkpointer is None:
+        return
+    path = Path(checkpointer.checkpoints_dir) / "options.json"
+    options = _options(hparams_file, overrides)
+    if any(Path(checkpointer.checkpoints_dir).glob("CKPT*")):
+        _compare_options(path, options, test_only, anyway)
+        if test_only:
+            return
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(options, indent=1) + "\n")
+
+
+def _compare_options(path, options, test_only, anyway):
+    """Log with what other options a run resumes; refuse another experiment."""
+    if not path.is_file():
+        logger.warning(
+            f"{path.parent}: resumes checkpoints whose options were not kept; "
+            "give the options that they were made with"
+        )
+        return
+    made = json.loads(path.read_text(encoding="utf-8"))
+    changed = {
+        key: f"{key} {_shown(made.get(key))} -> {_shown(options.get(key))}"
+        for key in {**made, **options}
+        if made.get(key) != options.get(key)
+    }
+    if not changed:
+        return
+    serious = [text for key, text in changed.items() if key not in _CHANGEABLE]
+    if serious and not anyway and not test_only:
+        raise ValueError(
+            f"{path.parent}: its checkpoints were made with other options: "
+            f"{', '.join(serious)}. Choose another --output_folder, give the "
+            f"options of that run, or go on with these: {_RESUME_ANYWAY}"
+        )
+    logger.warning(
+        f"{path.parent}: its checkpoints were made with other options: "
+        + ", ".join(changed.values())
+    )
+
+
+def _shown(value):
+    """A value in a message, which is one short line."""
+    text = "(none)" if value is None else json.dumps(value).strip('"')
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _leave_process_group(brain=None):
+    """End the process group and its threads, if there is one."""
     if not torch.distributed.is_initialized():
         return
+    # A thread of gloo that is still there when the interpreter ends can abort
+    # the process. They end with the last reference to the group, of which
+    # every DistributedDataParallel holds one.
     modules = {} if brain is None else brain.modules
     wrapped = [
         name
@@ -330,7 +517,8 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
         ``make_datasets(hparams)`` returns a dictionary with ``train``,
         ``valid`` and ``test``.
     argv : list of str, optional
-        Command line; default that of the process.
+        Command line; default that of the process, which bad input then ends
+        as :func:`one_line_errors` does.
 
     Returns
     -------
@@ -340,7 +528,8 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
     Raises
     ------
     FileNotFoundError, ValueError
-        For bad arguments and unusable data, with the remedy.
+        For bad arguments and unusable data, with the remedy, if ``argv`` is
+        given.
 
     Example
     -------
@@ -349,14 +538,30 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
     ...
     FileNotFoundError: no such hyper-parameter file: missing.yaml ...
     """
-    arguments = sys.argv[1:] if argv is None else argv
-    hparams_file, run_opts, overrides = parse_arguments(arguments)
+    if argv is None:
+        with one_line_errors():
+            return _run(brain_class, prepare, make_datasets, sys.argv[1:])
+    return _run(brain_class, prepare, make_datasets, argv)
+
+
+def _run(brain_class, prepare, make_datasets, argv):
+    """Train and evaluate by a command line, and return the brain."""
+    hparams_file, run_opts, overrides = parse_arguments(argv)
     ddp_init_group(run_opts)
-    brain = None
+    brain, locks = None, []
     try:
         with open(hparams_file, encoding="utf-8") as file:
             hparams = load_hyperpyyaml(file, overrides)
-        make_output_folder(hparams_file, overrides, hparams)
+        on_main_process(
+            _claim_folder,
+            hparams,
+            hparams_file,
+            overrides,
+            run_opts["test_only"],
+            _RESUME_ANYWAY in argv,
+            locks.append,
+        )
+        _make_output_folder(hparams["output_folder"], hparams_file, overrides)
         on_main_process(prepare, hparams)
         datasets = make_datasets(hparams)
         brain = brain_class(
@@ -382,4 +587,6 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
         ddp_barrier()
         return brain
     finally:
-        leave_process_group(brain)
+        for lock in locks:
+            lock.close()
+        _leave_process_group(brain)

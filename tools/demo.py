@@ -1,4 +1,4 @@
-"""Trains a localiser in simulated rooms and lets it hear a new one.
+"""Train a localiser in simulated rooms and locate talkers in a new one.
 
 Run by ``make demo``. Needs no data. Leaves everything in ``results/demo``.
 """
@@ -37,7 +37,7 @@ METHODS = {
     "network": "network",
     "gcc_phat": "GCC-PHAT",
     "srp_phat": "SRP-PHAT",
-    "chance": "constant answer",
+    "chance": "constant estimate",
 }
 
 
@@ -54,7 +54,7 @@ def print_results():
     """Print the table of the network and the baselines."""
     metrics = json.loads((OUTPUT / "metrics.json").read_text())
     rows = metrics["methods"]
-    print("\nTwo talkers, two microphones, rooms and voices never heard before")
+    print("\nTwo talkers, two microphones, unseen rooms and voices")
     print(f"{'':18}{'mean error':>12}{'median':>10}{'within 10°':>12}")
     for key, name in METHODS.items():
         row = rows[key]
@@ -117,18 +117,16 @@ def locate(path, truth):
 
 
 def draw(path, recording, truth):
-    """Draw the truth, the network's answer and those of the baselines."""
-    talkers = SoundLocalizer.from_hparams(source=str(OUTPUT)).localize_file(
+    """Draw the truth and the estimates of the network and the baselines."""
+    located = SoundLocalizer.from_hparams(source=str(OUTPUT)).localize_file(
         path
     )
-    answers = {
-        "network": [talker["direction"] for talker in talkers.talkers],
+    estimates = {
+        "network": [talker["direction"] for talker in located.talkers],
         "GCC-PHAT": gcc_phat_directions(recording[None], SPACING)[0].tolist(),
         "SRP-PHAT": srp_phat_directions(recording[None], SPACING)[0].tolist(),
     }
-    figure = half_plane(
-        truth.tolist(), answers, "Two talkers, never heard before"
-    )
+    figure = half_plane(truth.tolist(), estimates, "Two unseen talkers")
     save_figure(figure, OUTPUT / "demo.png")
 
 

@@ -8,15 +8,15 @@ from spatial_brain.datasets.binaural_wsj0mix.dataset import (
     store_mixtures,
 )
 from spatial_brain.datasets.binaural_wsj0mix.prepare import (
+    VARIANTS,
     load_responses,
     prepare_binaural_wsj0mix,
     prepare_drawn_mixtures,
     set_folder,
 )
 from spatial_brain.datasets.binaural_wsj0mix.rendering import read_mixtures
+from spatial_brain.datasets.binaural_wsj0mix.sampling import SPLITS
 
-VARIANTS = ("clean", "noise", "reverb")
-SPLITS = ("train", "valid", "test")
 OPTIONS = (
     "Options: --wsj_root (WSJ0) or --speech_folder (other speech); "
     "--metadata_folder or --download True (published lists); --hrtf; "
@@ -120,13 +120,13 @@ def dataio_prepare(hparams):
         scenes={**hparams["scenes"], **hparams["train_scenes"]},
         speech_in_memory=hparams["speech_in_memory"],
         seed=hparams["seed"],
-        **what_is_heard(hparams),
+        **responses_and_noise(hparams),
     )
     hparams["data_notes"] = notes(hparams, datasets["test"])
     return datasets
 
 
-def what_is_heard(hparams):
+def responses_and_noise(hparams):
     """Responses and noise of mixtures that are made at every use."""
     if is_drawn(hparams):
         return {"hrtfs": hparams["hrtf"]}

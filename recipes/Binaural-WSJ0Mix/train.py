@@ -1,15 +1,26 @@
 #!/usr/bin/env python3
-"""Separate talkers for two ears, and keep where they are heard.
+"""Binaural speech separation that keeps interaural cues, by Conv-TasNet.
 
-Two or three talkers speak at once; both ears of a listener hear them. A
-Conv-TasNet with two inputs and two outputs a talker gives each of them back
-with the time and level differences between the ears.
+Two or three talkers speak at once, recorded at both ears of a listener. A
+network with two inputs and two outputs a talker separates them, with the time
+and level differences between the ears.
 
 > python train.py hparams/mini.yaml                            # needs no data
 > python train.py hparams/convtasnet-parallel.yaml \\
 >     --data_folder /data/binaural-wsj0mix/2speakers --wsj_root /data/wsj
 > python train.py hparams/convtasnet-parallel.yaml ... --test_only
 > torchrun --nproc_per_node=4 train.py hparams/convtasnet-parallel.yaml ...
+
+``model`` and ``loss`` are exchanged in the YAML, mixtures in data.py:
+
+* model(mixture [batch, time, ear], relative lengths [batch]) returns the
+  talkers [batch, time, ear, source].
+* loss(talkers, reference, relative lengths) returns the loss of each mixture
+  in dB, [batch], and the order of the talkers, [batch, source].
+
+The training loop is SpeechBrain's ``Brain`` with what
+spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
+learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
 from pathlib import Path
@@ -17,23 +28,28 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 from data import dataio_prepare, prepare
-from results import write_audio_examples, write_compat_csv
 from speechbrain.nnet.schedulers import update_learning_rate
 from speechbrain.utils.distributed import if_main_process
 
-from spatial_brain.dataio.files import write_json
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.dataio.files import write_json, write_table
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.metrics.separation.errors import SeparationErrors
-from spatial_brain.nnet.losses.separation import snr_loss
+from spatial_brain.metrics.separation.signals import best_permutation
 from spatial_brain.reporting.report import read_train_log
 from spatial_brain.reporting.separation import separation_report
 
 logger = sb.utils.logger.get_logger(__name__)
 
+# Columns of the original's table.
+COMPAT_COLUMNS = ("snr", "snr_i", "delta_ITD", "delta_ILD")
+# Largest sample of the saved signals of a mixture.
+PEAK = 0.9
+
 
 class SeparationBrain(SpatialBrain):
-    """Gives each talker of a two-ear mixture a two-ear signal."""
+    """Separates a binaural mixture into a binaural signal for each talker."""
 
     def on_fit_start(self):
         """Start with nothing skipped."""
@@ -41,26 +57,27 @@ class SeparationBrain(SpatialBrain):
         self.usable = self.broken = self.num_skipped = 0
 
     def compute_forward(self, batch, stage):
-        """Talkers of the batch, [batch, time, ear, source]."""
+        """Separate the mixtures, [batch, time, ear, source]."""
         batch = batch.to(self.device)
         return self.modules.model(batch.mix.data, batch.mix.lengths)
 
     def compute_objectives(self, predictions, batch, stage):
-        """Negative SNR in dB, in the best order of talkers."""
+        """Loss of the batch; outside training, errors are collected."""
         lengths = batch.mix.lengths
-        loss, _ = snr_loss(predictions, batch.sources.data, lengths)
+        loss, _ = self.hparams.loss(predictions, batch.sources.data, lengths)
         if stage == sb.Stage.TRAIN:
             return self.choose(loss)
         self.losses += loss.tolist()
         if stage == sb.Stage.TEST:
             self.append_errors(predictions.float(), batch)
+            self.keep_examples(predictions.float(), batch)
         return loss.mean()
 
     def choose(self, loss):
         """Mean loss of the mixtures to learn from.
 
-        Mixtures that are separated well enough are left out; what is no
-        number, or beyond all limits, makes the step be skipped.
+        Mixtures that are separated well enough are left out; a loss that is
+        not finite or beyond all limits makes the step be skipped.
         """
         finite = torch.isfinite(loss)
         kept = finite
@@ -75,7 +92,7 @@ class SeparationBrain(SpatialBrain):
         return mean.nan_to_num()
 
     def optimizers_step(self):
-        """Step, unless the batches of all processes say not to."""
+        """Step, unless there is nothing to learn or a loss was broken."""
         counts = torch.tensor([self.usable, self.broken], device=self.device)
         if torch.distributed.is_initialized():
             # Gradients are shared: all processes step, or none.
@@ -97,9 +114,8 @@ class SeparationBrain(SpatialBrain):
             )
 
     def append_errors(self, estimate, batch):
-        """Collect errors of the test, and mixtures to see and hear."""
+        """Collect the errors of the test."""
         mix, lengths = batch.mix
-        reference = batch.sources.data
         conditions = {}
         if (batch.t60.data > 0).all():
             conditions["t60"] = batch.t60.data[:, 0]
@@ -107,29 +123,33 @@ class SeparationBrain(SpatialBrain):
             self.errors.append(
                 batch.id,
                 estimate,
-                reference,
+                batch.sources.data,
                 mix,
                 azimuths=batch.azimuths.data,
                 elevations=batch.elevations.data,
                 lengths=lengths,
                 **conditions,
             )
+
+    def keep_examples(self, estimate, batch):
+        """Keep mixtures for the report and for files of sound."""
+        mix, lengths = batch.mix
+        signals = {
+            "mixture": mix,
+            "reference": batch.sources.data,
+            "estimate": estimate,
+        }
         wanted = self.hparams.num_examples
         if self.hparams.save_audio:
             wanted = max(wanted, self.hparams.n_audio_to_save)
         for k in range(min(len(mix), wanted - len(self.examples))):
-            length = round(float(lengths[k]) * mix.shape[1])
-            signals = {
-                "mixture": mix[k],
-                "reference": reference[k],
-                "estimate": estimate[k],
-            }
+            end = round(float(lengths[k]) * mix.shape[1])
             self.examples.append(
-                {name: x[:length].cpu() for name, x in signals.items()}
-                | {
+                {
                     "id": batch.id[k],
                     "fs": self.hparams.sample_rate,
                     "azimuths": batch.azimuths.data[k].cpu(),
+                    **{key: x[k, :end].cpu() for key, x in signals.items()},
                 }
             )
 
@@ -153,7 +173,7 @@ class SeparationBrain(SpatialBrain):
         loss = sum(self.losses) / len(self.losses)
         if loss != loss:
             raise ValueError(
-                "the network answers with what is no number: the weights are "
+                "the output of the network is not a number: the weights are "
                 "lost. Lower lr or max_grad_norm and start again; the epoch "
                 f"before is in {self.hparams.save_folder}"
             )
@@ -176,16 +196,10 @@ class SeparationBrain(SpatialBrain):
             )
             return
         summary = self.errors.summarize()
+        cues = {key: summary["compat"][key] for key in COMPAT_COLUMNS[2:]}
         self.hparams.train_logger.log_stats(
             {"Epoch loaded": self.hparams.epoch_counter.current},
-            test_stats={
-                "loss": loss,
-                "snr_i": summary["snr_i"],
-                **{
-                    key: summary["compat"][key]
-                    for key in ("delta_ITD", "delta_ILD")
-                },
-            },
+            test_stats={"loss": loss, "snr_i": summary["snr_i"], **cues},
         )
         if if_main_process():
             self.write_results(summary)
@@ -193,10 +207,8 @@ class SeparationBrain(SpatialBrain):
     def write_results(self, summary):
         """Write metrics, tables, sounds, the model to use and the report."""
         hparams, folder = self.hparams, Path(self.hparams.output_folder)
-        rows, parameters = (
-            self.errors.rows(),
-            sum(p.numel() for p in self.modules.model.parameters()),
-        )
+        parameters = sum(p.numel() for p in self.modules.model.parameters())
+        rows = self.errors.rows()
         write_compat_csv(folder / "test_results.csv", rows)
         self.errors.write_csv(folder / "test_errors.csv")
         if hparams.save_audio:
@@ -227,6 +239,39 @@ class SeparationBrain(SpatialBrain):
             self.examples[: hparams.num_examples],
             subtitle=f"{parameters:,} parameters; {hparams.data_notes}",
         )
+
+
+def write_compat_csv(path, rows):
+    """Write ``test_results.csv`` as the original counts and names things."""
+    lines = [
+        {"snt_id": row["id"]}
+        | {name: float(row[f"compat_{name}"]) for name in COMPAT_COLUMNS}
+        for row in rows
+    ]
+    means = {
+        name: sum(line[name] for line in lines) / len(lines)
+        for name in COMPAT_COLUMNS
+    }
+    write_table(path, [*lines, {"snt_id": "avg", **means}])
+
+
+def write_audio_examples(folder, examples):
+    """Write mixtures, talkers and estimates in the order of the talkers.
+
+    One factor for all files of a mixture: levels and interaural differences
+    stay.
+    """
+    for example in examples:
+        reference, estimate = example["reference"], example["estimate"]
+        order = best_permutation(estimate, reference)
+        signals = {"mix": example["mixture"]}
+        for k in range(reference.shape[-1]):
+            signals[f"source{k + 1}"] = reference[..., k]
+            signals[f"source{k + 1}hat"] = estimate[..., order[k]]
+        peak = max(float(x.abs().max()) for x in signals.values())
+        for name, signal in signals.items():
+            path = Path(folder, f"item{example['id']}_{name}.wav")
+            write_audio(path, signal * (PEAK / max(peak, 1e-8)), example["fs"])
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def dataio_prepare(hparams):
             read.keep_in_memory(entry["wav"] for entry in speech.values())
         if split == "train":
             dataset = training_set(hparams, speech, rooms)
-            # The best answer that hears nothing.
+            # The best estimate without any signal.
             angles = [read.angles(rooms.describe(room)) for room in rooms.ids]
             chance = chance_directions(torch.stack(angles))
             hparams["chance"] = torch.as_tensor(chance).float()

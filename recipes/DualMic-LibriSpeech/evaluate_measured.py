@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How a trained localiser does in real rooms: measured impulse responses.
+"""Test a trained localiser in real rooms, by measured impulse responses.
 
 Dry speech is convolved with responses that were measured with a pair of
 microphones; two talkers speak from two places of the same room.
@@ -27,6 +27,7 @@ from spatial_brain.datasets.measured_rirs import (
     read_measured_responses,
 )
 from spatial_brain.datasets.speech.corpora import list_utterances
+from spatial_brain.experiment import one_line_errors
 from spatial_brain.geometry import cone_angle
 from spatial_brain.inference import SoundLocalizer
 from spatial_brain.metrics.localization import LocalizationErrors
@@ -77,14 +78,14 @@ def read_rooms(options):
 
 
 def make_mixture(rng, room, utterances, length, fs, options):
-    """Mixture [time, 2] and cone angles of its two talkers."""
+    """Mixture [time, 2] and cone angles of its two sources."""
     places = [room[i] for i in rng.choice(len(room), 2, replace=False)]
-    talkers = [utterances[rng.integers(len(utterances))]]
-    while len(talkers) < 2:
+    chosen = [utterances[rng.integers(len(utterances))]]
+    while len(chosen) < 2:
         other = utterances[rng.integers(len(utterances))]
-        if other.speaker != talkers[0].speaker:
-            talkers.append(other)
-    dry = torch.stack([dry_segment(rng, one, length) for one in talkers])
+        if other.speaker != chosen[0].speaker:
+            chosen.append(other)
+    dry = torch.stack([dry_segment(rng, one, length) for one in chosen])
     channels = [int(c) for c in options.channels.split(",")]
     rirs = [
         read_audio(str(path), fs=fs, resample=True)[0][:, channels].T
@@ -115,13 +116,13 @@ def main():
             rng, room, utterances, length, fs, options
         )
         pair = {"spacing": options.spacing, "fs": fs}
-        answers = {
+        predictions = {
             "network": localizer.localize_batch(mixture[None]).degrees,
             "srp_phat": srp_phat_directions(mixture[None], **pair),
             "gcc_phat": gcc_phat_directions(mixture[None], **pair),
         }
-        for name, answer in answers.items():
-            errors[name].append([str(index)], answer, [angles])
+        for name, prediction in predictions.items():
+            errors[name].append([str(index)], prediction, [angles])
     results = {name: error.summarize() for name, error in errors.items()}
     print(f"{'':10}{'mean error':>12}{'95 % interval':>18}{'median':>9}")
     for name, result in results.items():
@@ -136,4 +137,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

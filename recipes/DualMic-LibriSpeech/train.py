@@ -1,13 +1,23 @@
 #!/usr/bin/env python3
-"""Where two talkers are, heard with two microphones.
+"""Sound source localization of two talkers with two microphones, by Conformer.
 
 Two talkers speak at once in a room; a pair of microphones 10 cm apart records
-them. A Conformer answers with one distribution over directions a talker.
+them. A network estimates a distribution over directions (DOA) for each.
 
 > python train.py hparams/mini.yaml                          # needs no data
 > python train.py hparams/conformer.yaml --data_folder /data/LibriSpeech
 > python train.py hparams/conformer.yaml --data_folder ... --test_only
 > torchrun --nproc_per_node=4 train.py hparams/conformer.yaml --data_folder ...
+
+``model`` and ``loss`` are exchanged in the YAML, mixtures in data.py:
+
+* model(waveforms [batch, time, microphone]) returns logits [batch, talker,
+  class]; the classes are equal parts of 0 to 180 degrees.
+* loss(logits, directions [batch, talker] in degrees) returns a scalar.
+
+The training loop is SpeechBrain's ``Brain`` with what
+spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
+learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
 from collections import defaultdict
@@ -22,10 +32,7 @@ from spatial_brain.dataio.files import write_json
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.metrics.localization import LocalizationErrors, class_mae
-from spatial_brain.nnet.losses.localization import (
-    azimuth_to_class,
-    localization_loss,
-)
+from spatial_brain.nnet.losses.localization import azimuth_to_class
 from spatial_brain.processing.localization import (
     gcc_phat_directions,
     srp_phat_directions,
@@ -36,16 +43,16 @@ from spatial_brain.simulation.mixing import add_noise, convolve, mix
 
 
 class LocalizationBrain(SpatialBrain):
-    """Gives each talker of a mixture a direction."""
+    """Estimates the direction of each talker of a mixture."""
 
     def compute_forward(self, batch, stage):
-        """Mix the batch's talkers in their rooms, then score directions."""
+        """Mix the sources in their rooms; logits and waveforms."""
         batch = batch.to(self.device)
         with torch.autocast(self.device_type, enabled=False):
-            waveform = self.mix_talkers(batch)
+            waveform = self.mix_sources(batch)
         return self.modules.model(waveform), waveform
 
-    def mix_talkers(self, batch):
+    def mix_sources(self, batch):
         """Waveforms at the microphones, [batch, time, microphone]."""
         dry = batch.dry.data.transpose(1, 2)
         rirs, lengths = batch.rirs
@@ -67,15 +74,10 @@ class LocalizationBrain(SpatialBrain):
         return waveform * 10 ** (batch.mic_gains.data[:, None] / 20)
 
     def compute_objectives(self, predictions, batch, stage):
-        """Cross entropy of the directions; errors outside training."""
+        """Loss of the batch; outside training, errors are collected."""
         logits, waveform = predictions
         angles = batch.angles.data
-        loss = localization_loss(
-            logits,
-            angles,
-            order=self.hparams.talker_order,
-            sigma=self.hparams.label_sigma,
-        )
+        loss = self.hparams.loss(logits, angles)
         if stage != sb.Stage.TRAIN:
             with torch.autocast(self.device_type, enabled=False):
                 self.append_errors(batch, logits.float(), angles)
@@ -91,29 +93,29 @@ class LocalizationBrain(SpatialBrain):
         self.class_errors += len(classes) * class_mae(logits, classes, width)
 
     def append_baselines(self, batch, waveform, angles):
-        """Collect the errors of what needs no training."""
+        """Collect the errors of methods that need no training."""
         pair = {
             "spacing": self.hparams.mic_spacing,
             "fs": self.hparams.sample_rate,
         }
-        answers = {
+        predictions = {
             "gcc_phat": gcc_phat_directions(waveform, **pair),
             "srp_phat": srp_phat_directions(waveform, **pair),
             "chance": self.hparams.chance.expand(len(angles), -1),
         }
         if self.hparams.target == "azimuth":
-            # What a perfect pair would answer: it observes the cone angle.
-            answers["oracle"] = batch.cone_angle.data
-        for name, answer in answers.items():
-            self.append(name, batch, answer, angles)
+            # The best that a pair can do: it observes the cone angle.
+            predictions["oracle"] = batch.cone_angle.data
+        for name, prediction in predictions.items():
+            self.append(name, batch, prediction, angles)
 
-    def append(self, name, batch, answer, angles):
+    def append(self, name, batch, prediction, angles):
         """Collect the errors of one method with the conditions."""
         conditions = {"t60": batch.t60.data[:, 0]}
         conditions["distance"] = batch.distance.data
         if self.hparams.snr_range is not None:
             conditions["snr"] = batch.snr.data[:, 0]
-        self.errors[name].append(batch.id, answer, angles, **conditions)
+        self.errors[name].append(batch.id, prediction, angles, **conditions)
 
     def on_stage_start(self, stage, epoch=None):
         """Start with no errors."""

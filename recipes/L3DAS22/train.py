@@ -1,13 +1,28 @@
 #!/usr/bin/env python3
-"""Sound events in an office and where they come from: L3DAS22, Task 2.
+"""Sound event localization and detection (SELD): L3DAS22 Task 2.
 
-Recordings in first-order Ambisonics are cut into chunks; a network says every
-100 ms which of 14 classes sound, and from which direction.
+Recordings in first-order Ambisonics are cut into chunks; a network detects
+every 100 ms which of 14 classes are active, and from which direction.
 
 > python train.py hparams/mini.yaml                          # needs no data
 > python train.py hparams/maccdoa_htsat.yaml --data_folder /data/L3DAS22
 > python train.py hparams/maccdoa_htsat.yaml --data_folder ... --test_only
 > torchrun --nproc_per_node=4 train.py hparams/maccdoa_htsat.yaml --data_f...
+
+``model`` and ``loss`` are exchanged in the YAML, the data set below:
+
+* model(features [batch, channel, frame, bin]) returns a dictionary of the
+  outputs of ``method``: "accdoa" [batch, frame, 3 * class], "multi_accdoa"
+  [batch, frame, 9 * class], or "sed" [batch, frame, track, class] and "doa"
+  [batch, frame, track, 3].
+* loss(outputs, targets, mask [batch, frame] or None) returns a scalar; targets
+  are "accdoa", "adpit" [batch, frame, 6, 4, class], or "sed" and "doa".
+
+What happens to a batch, a clip and an epoch is in
+spatial_brain/seld_experiment.py, ``SELDBrain``, which all SELD recipes share;
+the training loop is SpeechBrain's ``Brain`` with what
+spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
+learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
 from spatial_brain.datasets.seld.l3das22 import (
@@ -21,7 +36,7 @@ from spatial_brain.seld_experiment import SELDBrain, seld_datasets
 class L3DAS22Brain(SELDBrain):
     """Detects and localises the sound events of L3DAS22."""
 
-    # The network tells directions without distances: no metres to score.
+    # The network gives directions without distances: no metres to score.
     dialect = "polar4"
     challenge = "L3DAS22"
     challenge_rules = {"metric": "dcase2022", "average": "macro"}

@@ -1,14 +1,29 @@
 #!/usr/bin/env python3
-"""Sound events of real rooms and where they come from: STARSS23.
+"""Sound event localization and detection (SELD): STARSS23.
 
-Recordings of a tetrahedral array, as first-order Ambisonics or as its four
-microphones, are cut into chunks; a network says every 100 ms which of 13
-classes sound, and from which direction.
+Recordings of a tetrahedral array in real rooms, as first-order Ambisonics or
+as its four microphones, are cut into chunks; a network detects every 100 ms
+which of 13 classes are active, and from which direction.
 
 > python train.py hparams/mini.yaml                          # needs no data
 > python train.py hparams/maccdoa_htsat.yaml --data_folder /data/STARSS23
 > python train.py hparams/maccdoa_htsat.yaml --data_folder ... --test_only
 > torchrun --nproc_per_node=4 train.py hparams/maccdoa_htsat.yaml --data_f...
+
+``model`` and ``loss`` are exchanged in the YAML, the data set below:
+
+* model(features [batch, channel, frame, bin]) returns a dictionary of the
+  outputs of ``method``: "accdoa" [batch, frame, 3 * class], "multi_accdoa"
+  [batch, frame, 9 * class], or "sed" [batch, frame, track, class] and "doa"
+  [batch, frame, track, 3].
+* loss(outputs, targets, mask [batch, frame] or None) returns a scalar; targets
+  are "accdoa", "adpit" [batch, frame, 6, 4, class], or "sed" and "doa".
+
+What happens to a batch, a clip and an epoch is in
+spatial_brain/seld_experiment.py, ``SELDBrain``, which all SELD recipes share;
+the training loop is SpeechBrain's ``Brain`` with what
+spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
+learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
 from spatial_brain.datasets.seld.starss23 import (
@@ -39,6 +54,7 @@ def prepare(hparams):
         format=hparams["array_format"],
         protocol=hparams["protocol"],
         valid_rooms=hparams["valid_rooms"],
+        synthetic_folder=hparams["synthetic_folder"],
         download=hparams["download"],
         check_counts=hparams["check_counts"],
         skip_prep=hparams["skip_prep"],

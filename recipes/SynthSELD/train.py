@@ -1,13 +1,28 @@
 #!/usr/bin/env python3
-"""Sound events in simulated rooms, from any collection of dry sounds.
+"""Sound event localization and detection (SELD) of your own sounds, simulated.
 
 Scenes are simulated from recordings by class, each split with sounds and
-rooms of its own; a network says every 100 ms which classes sound, and from
-which direction.
+rooms of its own; a network detects every 100 ms which classes are active, and
+from which direction.
 
 > python train.py hparams/own_events_htsat.yaml --event_folder /data/events
 > python train.py hparams/own_events_htsat.yaml --event_folder ... --test_only
 > torchrun --nproc_per_node=4 train.py hparams/own_events_htsat.yaml --event...
+
+``model`` and ``loss`` are exchanged in the YAML, the data set below:
+
+* model(features [batch, channel, frame, bin]) returns a dictionary of the
+  outputs of ``method``: "accdoa" [batch, frame, 3 * class], "multi_accdoa"
+  [batch, frame, 9 * class], or "sed" [batch, frame, track, class] and "doa"
+  [batch, frame, track, 3].
+* loss(outputs, targets, mask [batch, frame] or None) returns a scalar; targets
+  are "accdoa", "adpit" [batch, frame, 6, 4, class], or "sed" and "doa".
+
+What happens to a batch, a clip and an epoch is in
+spatial_brain/seld_experiment.py, ``SELDBrain``, which all SELD recipes share;
+the training loop is SpeechBrain's ``Brain`` with what
+spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
+learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
 from spatial_brain.datasets.seld.synth_seld import prepare_simulated_scenes

@@ -27,7 +27,11 @@ from spatial_brain.datasets.wsj0_simu.prepare import (
 )
 from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 from spatial_brain.datasets.wsj0_simu.simulate import SceneBatch, render_pairs
-from spatial_brain.experiment import SpatialBrain, parse_arguments
+from spatial_brain.experiment import (
+    SpatialBrain,
+    one_line_errors,
+    parse_arguments,
+)
 from spatial_brain.metrics.room_acoustics import find_quantity
 from spatial_brain.models.mc_conformer import convolution_format
 
@@ -93,7 +97,7 @@ def prepare_task(hparams):
 
 
 def write_scenes(hparams, path):
-    """Write what scenes of the test tell and the labels do not.
+    """Write facts of the evaluated scenes that are no labels.
 
     GCC-PHAT has to know how far apart the microphones are.
     """
@@ -182,7 +186,7 @@ def training_mean(hparams):
 
 
 class PairBrain(SpatialBrain):
-    """Hears signals of two microphones; what both tasks have in common.
+    """What both tasks on signals of two microphones have in common.
 
     The hyper-parameters hold ``compat``: behaviours of the original, a list
     of names or True for all of ``COMPAT``.
@@ -210,7 +214,7 @@ class PairBrain(SpatialBrain):
         # In any precision, as moments of the optimiser have this order, too.
         self.modules.model.to(memory_format=convolution_format(self.device))
 
-    def hear(self, batch):
+    def features_and_labels(self, batch):
         """Spectra [batch, 2, bin, frame, re/im] and labels of a batch."""
         with torch.autocast(self.device_type, enabled=False), torch.no_grad():
             if "scene" in batch:
@@ -237,13 +241,14 @@ class PairBrain(SpatialBrain):
         return pairs.waveform[:, :crop], pairs.labels
 
     def forget_optimizer(self):
-        """Start an epoch as the original does, unless in the midst of it."""
+        """Start an epoch as the original does, unless amid one."""
         if "new_optimizer" in self.compat and self.step == 0:
             for optimizer in self.optimizers_dict.values():
                 optimizer.state.clear()
 
 
-if __name__ == "__main__":
+def main():
+    """Prepare the data of a YAML file, this process's share of it."""
     hparams_file, _, overrides = parse_arguments(sys.argv[1:])
     # No network is needed, and no folder for its checkpoints.
     overrides += "\nmodel: null\ncheckpointer: null"
@@ -251,3 +256,8 @@ if __name__ == "__main__":
         hparams = load_hyperpyyaml(file, overrides)
     rank, num_ranks = os.environ.get("RANK", 0), os.environ.get("WORLD_SIZE", 1)
     prepare(hparams, int(rank), int(num_ranks))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

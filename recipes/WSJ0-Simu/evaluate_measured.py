@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""How a trained network does in real rooms: measured impulse responses.
+"""Test a trained network in real rooms, by measured impulse responses.
 
-Dry speech is convolved with responses that were measured with an array; each
-pair of microphones named is heard.
+Dry speech is convolved with responses that were measured with an array, for
+each of the named pairs of its microphones.
 
 > python evaluate_measured.py --model results/small_downstream/TDOA/... \\
 >     --speech speech/manifest.csv --split test --rirs rirs/manifest.csv \\
@@ -32,6 +32,7 @@ from spatial_brain.datasets.measured_rirs import (
     read_measured_responses,
 )
 from spatial_brain.datasets.speech.corpora import list_utterances
+from spatial_brain.experiment import one_line_errors
 from spatial_brain.geometry import SPEED_OF_SOUND
 from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 from spatial_brain.metrics.room_acoustics import (
@@ -46,7 +47,7 @@ from spatial_brain.simulation.room_labels import (
     early_to_late,
 )
 
-# Decibels below the utterance; nothing can be heard from a pause.
+# A segment so many decibels below its utterance is a pause, and skipped.
 PAUSE = 20.0
 MEASURABLE = ("TDOA", "T60", "DRR", "C50")
 
@@ -150,12 +151,12 @@ def make_signals(options, task, fs, length):
                 "room": float(rooms.index(response.condition)),
             }
             for _ in range(options.signals):
-                talker = utterances[rng.integers(len(utterances))]
-                dry = dry_segment(rng, talker, length, PAUSE)
-                heard = convolve(dry[None], rir[None], length)[0].T
+                utterance = utterances[rng.integers(len(utterances))]
+                dry = dry_segment(rng, utterance, length, PAUSE)
+                image = convolve(dry[None], rir[None], length)[0].T
                 noise = torch.from_numpy(rng.standard_normal((length, 2)))
                 yield (
-                    add_noise(heard, noise.float(), options.snr, fs=fs),
+                    add_noise(image, noise.float(), options.snr, fs=fs),
                     facts,
                 )
 
@@ -182,42 +183,43 @@ def main():
     for number, (waveform, facts) in enumerate(
         progress(signals, description="signals")
     ):
-        answers = {
+        predictions = {
             name: model.estimate_batch(waveform[None])
             for name, model in models.items()
         }
         if task == "TDOA":
-            answers["GCC-PHAT"] = gcc_phat_tdoa(
+            predictions["GCC-PHAT"] = gcc_phat_tdoa(
                 waveform[None], facts["spacing"], fs
             )
-        for name, answer in answers.items():
+        for name, prediction in predictions.items():
             errors[name].append(
                 [str(number)],
-                answer,
+                prediction,
                 [facts["reference"]],
                 room=[facts["room"]],
             )
     results = {name: error.summarize() for name, error in errors.items()}
-    tell(task, results, len(signals))
+    print_errors(task, results, len(signals))
     if options.output:
         write_json(options.output, results)
 
 
-def tell(task, results, num_signals):
+def print_errors(task, results, num_signals):
     """Print a line a method."""
     quantity = TASKS[task]
     print(f"{quantity.label}, {num_signals} signals, mean absolute error:")
     for name, found in results.items():
-        told = f"{found['mae']:.{quantity.digits}f}"
+        error = f"{found['mae']:.{quantity.digits}f}"
         if "mae_low" in found:
             low, high = (
                 f"{found[key]:.{quantity.digits}f}"
                 for key in ("mae_low", "mae_high")
             )
-            told += f" [{low}, {high}]"
+            error += f" [{low}, {high}]"
         median = f"median {found['median']:.{quantity.digits}f}"
-        print(f"  {told:24s}{median:16s}{name}")
+        print(f"  {error:24s}{median:16s}{name}")
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

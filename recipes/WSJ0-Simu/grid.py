@@ -188,9 +188,10 @@ def work(runs, options, extra):
                 del busy[run]
                 free.append(device)
                 done += 1
-                told = "done" if process.exitcode == 0 else "FAILED"
+                result = "done" if process.exitcode == 0 else "FAILED"
                 print(
-                    f"{done}/{total} {told}: {run.folder(output)}", flush=True
+                    f"{done}/{total} {result}: {run.folder(output)}",
+                    flush=True,
                 )
                 if process.exitcode:
                     failed.append(run)

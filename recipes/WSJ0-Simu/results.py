@@ -17,6 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_table
+from spatial_brain.experiment import one_line_errors
 from spatial_brain.folders import find_files
 from spatial_brain.reporting.acoustics_grid import (
     format_grid,
@@ -262,4 +263,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Learn rooms without labels: reconstruct one microphone from the other.
+"""SAR-SSL, pretext task: self-supervised learning of spatial acoustics.
 
-Half of the frames of one channel are hidden; the network has to fill them in
-from the other channel and from what the rest tells of the room.
+Half of the frames of one of two channels are masked; the network reconstructs
+them from the other channel, for which it has to learn how the room relates
+the two. No labels are needed.
 
 > python train.py hparams/mini.yaml                          # needs no data
 > python train.py hparams/pretrain.yaml --data_folder /data/wsj0
@@ -13,6 +14,20 @@ What do its encoders hold? A new decoder on them, as they are:
 
 > python train.py hparams/mini.yaml --frozen_encoders results/mini/1 \\
 >     --spec_input hidden --output_folder results/mini_frozen/1
+
+``model`` and ``loss`` are exchanged in the YAML, signals in data.py:
+
+* model(spectra [batch, 2, bin, frame, re/im], seeds=[batch] or None) returns a
+  dictionary: ``prediction`` and ``target`` like the spectra, ``masked_frames``
+  [batch, frame], ``masked_channel`` [batch], and ``reference``, the mean error
+  of copying the other channel.
+* loss(prediction, target, masked_frames, masked_channel) returns [batch].
+  Whatever it is, epochs are compared by the mean squared error of the masked
+  frames in validation.
+
+The training loop is SpeechBrain's ``Brain`` with what
+spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
+learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
 import copy
@@ -44,7 +59,7 @@ NUM_SHOWN = 4
 
 
 class ReconstructionBrain(PairBrain):
-    """Reconstructs hidden frames across channels.
+    """Reconstructs masked frames across channels.
 
     One more behaviour of the original: ``"epoch_rates"``, a learning rate
     constant within an epoch, and zero in the last one. Default: it falls at
@@ -72,8 +87,8 @@ class ReconstructionBrain(PairBrain):
         logger.info("%s: %s", source, summary)
 
     def compute_forward(self, batch, stage):
-        """Hide half of the frames of a channel and fill them in."""
-        features, labels = self.hear(batch)
+        """Mask half of the frames of a channel and reconstruct them."""
+        features, labels = self.features_and_labels(batch)
         seeds = None
         if stage != sb.Stage.TRAIN:
             # The same for any batch size, number of workers and seed.
@@ -81,7 +96,7 @@ class ReconstructionBrain(PairBrain):
         return self.modules.model(features, seeds=seeds), labels
 
     def compute_objectives(self, predictions, batch, stage):
-        """Mean squared error of what was hidden."""
+        """Loss of the batch; outside training, errors are collected."""
         outputs, labels = predictions
         if stage == sb.Stage.TRAIN:
             self.references.append(outputs["reference"].detach())
@@ -90,14 +105,19 @@ class ReconstructionBrain(PairBrain):
                 self.collect(batch["id"], outputs)
             if stage == sb.Stage.TEST:
                 self.keep_examples(batch["id"], outputs, labels)
-        return outputs["loss"]
+        return self.hparams.loss(
+            outputs["prediction"],
+            outputs["target"],
+            outputs["masked_frames"],
+            outputs["masked_channel"],
+        ).mean()
 
     def collect(self, ids, outputs):
         """Note the errors of each recording under the name of its stage."""
         errors = reconstruction_errors(outputs)
         target = outputs["target"]
         masks = outputs["masked_frames"], outputs["masked_channel"]
-        # What it costs to answer with silence.
+        # The error of silence as prediction.
         errors["silence"] = masked_error(
             torch.zeros_like(target), target, *masks
         )
@@ -200,7 +220,7 @@ class ReconstructionBrain(PairBrain):
         )
 
     def add_sounds(self, example):
-        """What was recorded, heard and filled in, as waveforms."""
+        """Recording, input with gaps and reconstruction as waveforms."""
         invert = unwrap(self.modules.features).inverse
         frames, channel = example["masked_frames"], example["masked_channel"]
         example["features"] = target = example.pop("target")

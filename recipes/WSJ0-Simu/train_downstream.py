@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""What does the pretext task teach about rooms? Learn one quantity of them.
+"""SAR-SSL, downstream tasks: TDOA, T60, DRR, C50 ... from two microphones.
+
+A network with the encoders of the pretext task (train.py), or a new one,
+learns one quantity of a room or a source from few labels.
 
 > python train_downstream.py hparams/mini_downstream.yaml \\
 >     --pretext results/mini/1
@@ -10,6 +13,17 @@
 
 Modes: finetune (encoders of the pretext task, all is trained), lineareval
 (these encoders frozen, the head is trained), scratch.
+
+``model`` and ``loss`` are exchanged in the YAML, signals in data.py:
+
+* model(spectra [batch, 2, bin, frame, re/im]) returns predictions [batch, 1],
+  and has ``embed``, the part before its head ``mlp_head``.
+* loss(predictions, labels), [batch] each, returns a scalar. Whatever it is,
+  epochs are compared by their mean squared error in validation.
+
+The training loop is SpeechBrain's ``Brain`` with what
+spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
+learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
 import copy
@@ -17,13 +31,13 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-from answers import Answers
 from data import (
     PairBrain,
     downstream_datasets,
     prepare_task,
     training_mean,
 )
+from predictions import Predictions
 from speechbrain.utils.distributed import get_rank, if_main_process
 
 from spatial_brain.dataio.files import read_json, write_json
@@ -54,7 +68,7 @@ class AcousticsBrain(PairBrain):
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
         if hparams["mode"] != "scratch" and not self.test_only:
             self.take_encoders()
-        # Encoders at rest say the same of a signal in every epoch.
+        # Encoders at rest embed a signal alike in every epoch.
         self.keeps_embeddings = (
             hparams["mode"] == "lineareval"
             and "live_encoders" not in self.compat
@@ -79,7 +93,7 @@ class AcousticsBrain(PairBrain):
         """Keep the order of the first epoch if the original's is wanted."""
         super().on_fit_start()
         if "same_order" in self.compat:
-            # Nobody tells the sampler of further epochs.
+            # Without it no sampler learns of further epochs.
             self.train_sampler = None
 
     def on_fit_batch_start(self, batch, should_step):
@@ -90,57 +104,57 @@ class AcousticsBrain(PairBrain):
             torch.manual_seed(self.hparams.seed + self.step + (rank << 32))
 
     def compute_forward(self, batch, stage):
-        """Answer; in the test with all methods that are compared."""
+        """Predict; in the test with all methods that are compared."""
         if stage != sb.Stage.TEST:
-            return self.answer(batch)
-        features, labels = self.hear(batch)
+            return self.predict(batch)
+        features, labels = self.features_and_labels(batch)
         network = unwrap(self.modules.model)
         embedding = network.embed(features)
         self.embeddings.append(embedding.float().cpu())
-        answers = {
+        predictions = {
             "network": network.mlp_head(embedding),
             "best": self.best(features),
             "training_mean": torch.full((len(features),), self.training_mean),
         }
         if self.hparams.task == "TDOA":
             spacing = [self.scenes[item]["spacing"] for item in batch["id"]]
-            answers["gcc_phat"] = gcc_phat_tdoa(
+            predictions["gcc_phat"] = gcc_phat_tdoa(
                 batch["waveform"],
                 torch.tensor(spacing),
                 self.hparams.sample_rate,
             )
-        return answers, labels
+        return predictions, labels
 
-    def answer(self, batch):
-        """Answers of the network and labels."""
+    def predict(self, batch):
+        """Predictions of the network, and labels."""
         if not self.keeps_embeddings:
-            features, labels = self.hear(batch)
+            features, labels = self.features_and_labels(batch)
             return {"network": self.modules.model(features)}, labels
         network = unwrap(self.modules.model)
         if not self.kept.keys() >= set(batch["id"]):
             with torch.no_grad():
-                embedding = network.embed(self.hear(batch)[0])
+                features, _ = self.features_and_labels(batch)
+                embedding = network.embed(features)
             self.kept.update(zip(batch["id"], embedding.float(), strict=True))
         embedding = torch.stack([self.kept[item] for item in batch["id"]])
         labels = {k: x.to(self.device) for k, x in batch["labels"].items()}
         return {"network": network.mlp_head(embedding)}, labels
 
     def compute_objectives(self, predictions, batch, stage):
-        """Mean squared error."""
-        answers, labels = predictions
-        label = labels[self.hparams.task]
+        """Loss of the batch; outside training, predictions are collected."""
+        predictions, labels = predictions
         if stage != sb.Stage.TRAIN:
-            self.answers.append(batch, labels, answers)
-        answer = answers["network"].float()[:, 0]
-        return torch.nn.functional.mse_loss(answer, label)
+            self.predictions.append(batch, labels, predictions)
+        prediction = predictions["network"].float()[:, 0]
+        return self.hparams.loss(prediction, labels[self.hparams.task])
 
     def on_stage_start(self, stage, epoch=None):
-        """Start with no answers."""
+        """Start with no predictions."""
         if stage == sb.Stage.TRAIN:
             self.forget_optimizer()
             return
         scenes = self.scenes if stage == sb.Stage.TEST else None
-        self.answers = Answers(self.hparams.task, scenes)
+        self.predictions = Predictions(self.hparams.task, scenes)
         self.embeddings = []
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -162,7 +176,7 @@ class AcousticsBrain(PairBrain):
 
     def summary(self, stage, method):
         """Errors of a method on the signals of a stage."""
-        return self.answers.summarize(
+        return self.predictions.summarize(
             stage,
             method,
             num_bootstrap=0 if stage == "val" else 1000,
@@ -208,7 +222,7 @@ class AcousticsBrain(PairBrain):
 
     def finish(self, valid):
         """Log and print the errors of all methods; write the results."""
-        rows = self.answers.of("test")
+        rows = self.predictions.of("test")
         methods = {
             name: self.summary("test", name)
             for name in METHODS

@@ -1,4 +1,4 @@
-"""Augmentation of two-ear mixtures whose sources are known.
+"""Augmentation of binaural mixtures whose sources are known.
 
 What BinauralWSJ0Mix of SpeechBrain does to its training mixtures, item by
 item, so that it works with any batch size, and from a given generator.
@@ -11,36 +11,7 @@ from speechbrain.augment.time_domain import DropChunk, DropFreq
 from torchaudio.functional import resample
 
 # Percentages of the speed.
-SPEEDS = (95, 100, 105)
-
-
-def change_speed(waveform, speed):
-    """Play a waveform faster or slower; its pitch changes too.
-
-    By windowed-sinc resampling with the defaults of torchaudio, all channels
-    alike: time differences between them change by the same percentage.
-
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        Shape [time, ...].
-    speed : int
-        Percent; 100 changes nothing.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [ceil(time * 100 / speed), ...].
-
-    Example
-    -------
-    >>> [len(change_speed(torch.zeros(16000, 2), speed)) for speed in SPEEDS]
-    [16843, 16000, 15239]
-    """
-    if speed == 100:
-        return waveform
-    changed = resample(waveform.movedim(0, -1).contiguous(), speed, 100)
-    return changed.movedim(-1, 0)
+_SPEEDS = (95, 100, 105)
 
 
 class BinauralAugmentation:
@@ -87,7 +58,7 @@ class BinauralAugmentation:
 
     def __init__(
         self,
-        speeds=SPEEDS,
+        speeds=_SPEEDS,
         *,
         max_shift=0,
         max_length=None,
@@ -156,7 +127,7 @@ class BinauralAugmentation:
     def _change_speeds(self, sources, rng):
         """Sources at speeds of their own, cut to the shortest."""
         changed = [
-            change_speed(source, self.speeds[choice])
+            _change_speed(source, self.speeds[choice])
             for source, choice in zip(
                 sources.unbind(-1),
                 rng.integers(len(self.speeds), size=sources.shape[-1]),
@@ -196,18 +167,6 @@ class BinauralAugmentation:
         return signals | {"mix": mix.T.contiguous()}
 
 
-def _with_sources(signals, sources, noise):
-    """Signals with new sources; the shorter of sources and noise counts."""
-    if noise is not None:
-        length = min(len(sources), len(noise))
-        sources, noise = sources[:length], noise[:length]
-    return signals | {
-        "sources": sources,
-        "noise": noise,
-        "mix": summed(sources, noise),
-    }
-
-
 def summed(sources, noise=None):
     """Mixture of sources and noise.
 
@@ -234,3 +193,27 @@ def summed(sources, noise=None):
     for other in others if noise is None else (*others, noise):
         mix += other
     return mix
+
+
+def _change_speed(waveform, speed):
+    """Play [time, ...] at a speed in percent; its pitch changes too.
+
+    By windowed-sinc resampling with the defaults of torchaudio, all channels
+    alike: time differences between them change by the same percentage.
+    """
+    if speed == 100:
+        return waveform
+    changed = resample(waveform.movedim(0, -1).contiguous(), speed, 100)
+    return changed.movedim(-1, 0)
+
+
+def _with_sources(signals, sources, noise):
+    """Signals with new sources; the shorter of sources and noise counts."""
+    if noise is not None:
+        length = min(len(sources), len(noise))
+        sources, noise = sources[:length], noise[:length]
+    return signals | {
+        "sources": sources,
+        "noise": noise,
+        "mix": summed(sources, noise),
+    }

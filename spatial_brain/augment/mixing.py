@@ -2,43 +2,23 @@
 
 Of items with one event at a time new scenes with more events are made. The
 weights of the two items are also the lengths of their target vectors.
+
+Targets are a dict of some of ``accdoa`` [batch, L, 3C], ``adpit`` [batch, L, 6,
+4, C], ``sed`` [batch, L, 3, C] with ``doa`` [batch, L, 3, 3], and ``mask``
+[batch, L] (which frames count); ``overlap`` [batch] must be there. Of a mixture
+``accdoa`` is the weighted sum; ``adpit`` likewise, with events that share frame
+and class moved to the slots for two or three instances; ``sed`` and ``doa``
+hold track 0 of both and track 1 of the partner, activities weighted, directions
+as they are; ``overlap`` is the sum; ``mask`` has the frames that count in
+either. Other keys stay those of the first item.
 """
 
 import numpy as np
 import torch
 
 
-def mix_targets(first, second, weight):
-    """Labels of a mixture of two items each.
-
-    Arguments
-    ---------
-    first : dict
-        Targets of n items with at most one event at a time: some of
-        ``accdoa`` [n, L, 3C], ``adpit`` [n, L, 6, 4, C], ``sed`` [n, L, 3,
-        C] with ``doa`` [n, L, 3, 3], ``overlap`` [n], and ``mask`` [n, L]
-        (which frames count).
-    second : dict
-        Targets of their partners, with at most two events at a time.
-    weight : torch.Tensor
-        Of the first items, in [0, 1], shape [n]; the partners have the rest.
-
-    Returns
-    -------
-    dict
-        Of the same keys. ``accdoa``: weighted sum. ``adpit``: likewise, with
-        events that share frame and class moved to the slots for two or three
-        instances. ``sed``, ``doa``: tracks 0 of both and 1 of the partner,
-        activities weighted, directions as they are. ``overlap``: the sum.
-        ``mask``: frames that count in either. Other keys: as in ``first``.
-
-    Example
-    -------
-    >>> one = {"accdoa": torch.tensor([[[1.0, 0, 0]]])}
-    >>> two = {"accdoa": torch.tensor([[[0.0, 1, 0]]])}
-    >>> mix_targets(one, two, torch.tensor([0.25]))["accdoa"]
-    tensor([[[0.2500, 0.7500, 0.0000]]])
-    """
+def _mix_targets(first, second, weight):
+    """Labels of mixtures of n items, of weight [n], with partners."""
     mixed = dict(first)
     if "accdoa" in first:
         mixed["accdoa"] = _blend(first["accdoa"], second["accdoa"], weight)
@@ -134,7 +114,7 @@ class _Mix:
             return x, targets
         weight = self._weights(len(first), generator).to(x.device)
         one, two = first.to(x.device), second.to(x.device)
-        mixed = mix_targets(_items(targets, one), _items(targets, two), weight)
+        mixed = _mix_targets(_items(targets, one), _items(targets, two), weight)
         x = x.index_copy(0, one, _blend(x[one], x[two], weight))
         targets = {
             name: values.index_copy(
@@ -202,7 +182,7 @@ class WavMix(_Mix):
         waveform : torch.Tensor
             Shape [batch, time, channel].
         targets : dict
-            As ``mix_targets`` takes it, with ``overlap`` [batch].
+            See the module.
         generator : torch.Generator, optional
             On the CPU; default: that of torch.
 
@@ -259,7 +239,7 @@ class TrackMix(_Mix):
         features : torch.Tensor
             Shape [batch, channel, frame, bin].
         targets : dict
-            As ``mix_targets`` takes it, with ``overlap`` [batch].
+            See the module.
         generator : torch.Generator, optional
             On the CPU; default: that of torch.
 

@@ -1,7 +1,7 @@
 """Rotations and reflections of the sound field, with their labels.
 
 A pattern is a signed permutation of the axes, a matrix [3, 3] of 0, 1 and
--1: a source in direction d is heard from ``pattern @ d``. Its transpose
+-1: a source in direction d appears at ``pattern @ d``. Its transpose
 undoes it. Such a change is exact for four FOA channels; those that map the
 tetrahedral array onto itself are exact for its microphones, too.
 """
@@ -182,7 +182,7 @@ def rotate_mic(waveform, pattern):
     _check_channels(waveform)
     capsules = _capsules()
     pattern = torch.as_tensor(pattern).detach().cpu().to(capsules)
-    # Capsule c hears from pattern @ d what pattern.T @ c heard from d.
+    # Capsule c receives from pattern @ d what pattern.T @ c did from d.
     found = (capsules @ pattern) @ capsules.T
     cosine, index = found.max(-1)
     if bool((cosine < 1 - 1e-4).any()):
@@ -333,7 +333,7 @@ class _Rotation:
         waveform : torch.Tensor
             Shape [batch, time, 4].
         targets : dict
-            The labels of what is heard now.
+            The labels of the turned field.
         """
         number = len(waveform)
         drawn = torch.randint(

@@ -29,16 +29,48 @@ def _span_mask(start, length, size):
     return (place >= start) & (place < stop)
 
 
-def _fill_values(features, fill, num_level_channels):
-    """What masked places of each item and channel get, [batch, channel]."""
-    if fill is not None:
-        return features.new_full(features.shape[:2], fill)
-    values = features.mean(dim=(2, 3))
-    values[:, num_level_channels:] = 0.0
-    return values
+class _Operation:
+    """Augmentation of features and their labels."""
+
+    def __call__(self, features, targets, generator=None):
+        """Augment a batch.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            Shape [batch, channel, frame, bin].
+        targets : dict
+            Labels [batch, L, ...] with L = frame // 10.
+        generator : torch.Generator, optional
+            On the CPU; default: that of torch.
+
+        Returns
+        -------
+        features : torch.Tensor
+            Of the same shape.
+        targets : dict
+            Labels; those of hidden frames are 0.
+        """
+        return self._apply(features, targets, generator)
 
 
-class SpecAugment:
+class _Masking(_Operation):
+    """Hides parts of features behind a value for each item and channel."""
+
+    def __init__(self, fill, num_level_channels):
+        self.fill = fill
+        self.num_level_channels = num_level_channels
+
+    def _values(self, features):
+        """What masked places of each item and channel get, [batch, channel]."""
+        if self.fill is not None:
+            return features.new_full(features.shape[:2], self.fill)
+        values = features.mean(dim=(2, 3))
+        values[:, self.num_level_channels :] = 0.0
+        return values
+
+
+class SpecAugment(_Masking):
     """Mask stretches of time, labels included, and bands of frequency.
 
     After Park et al., Interspeech 2019. A time mask hides whole label frames
@@ -80,32 +112,13 @@ class SpecAugment:
         fill=None,
         num_level_channels=NUM_LEVEL_CHANNELS,
     ):
+        super().__init__(fill, num_level_channels)
         self.num_time_masks = num_time_masks
         self.max_time_width = max_time_width
         self.num_frequency_masks = num_frequency_masks
         self.max_frequency_width = max_frequency_width
-        self.fill = fill
-        self.num_level_channels = num_level_channels
 
-    def __call__(self, features, targets, generator=None):
-        """Mask a batch.
-
-        Arguments
-        ---------
-        features : torch.Tensor
-            Shape [batch, channel, frame, bin].
-        targets : dict
-            Labels [batch, L, ...] with L = frame // 10.
-        generator : torch.Generator, optional
-            On the CPU; default: that of torch.
-
-        Returns
-        -------
-        features : torch.Tensor
-            Of the same shape.
-        targets : dict
-            Labels of hidden frames are 0.
-        """
+    def _apply(self, features, targets, generator):
         batch, channels, frames, bins = features.shape
         num_labels = frames // FRAMES_PER_LABEL
         hidden = _span_mask(
@@ -132,7 +145,7 @@ class SpecAugment:
         device = features.device
         mask = masked_frames.to(device)[:, None, :, None]
         mask = mask | bands.to(device)[:, :, None, :]
-        values = _fill_values(features, self.fill, self.num_level_channels)
+        values = self._values(features)
         features = torch.where(mask, values[..., None, None], features)
         return features, _hide_labels(targets, hidden)
 
@@ -156,7 +169,7 @@ def _hide_labels(targets, hidden):
     return shown
 
 
-class Cutout:
+class Cutout(_Masking):
     """Hide small rectangles, drawn for each item and channel.
 
     After DeVries and Taylor, arXiv:1708.04552; the labels stay.
@@ -190,31 +203,12 @@ class Cutout:
         fill=None,
         num_level_channels=NUM_LEVEL_CHANNELS,
     ):
+        super().__init__(fill, num_level_channels)
         self.num_rectangles = num_rectangles
         self.max_frames = max_frames
         self.max_bins = max_bins
-        self.fill = fill
-        self.num_level_channels = num_level_channels
 
-    def __call__(self, features, targets, generator=None):
-        """Cut a batch.
-
-        Arguments
-        ---------
-        features : torch.Tensor
-            Shape [batch, channel, frame, bin].
-        targets : dict
-            Returned as it is.
-        generator : torch.Generator, optional
-            On the CPU; default: that of torch.
-
-        Returns
-        -------
-        features : torch.Tensor
-            Of the same shape.
-        targets : dict
-            The labels.
-        """
+    def _apply(self, features, targets, generator):
         batch, channels, frames, bins = features.shape
         shape = (batch, channels, self.num_rectangles)
         frame, width = _draw_spans(shape, self.max_frames, frames, generator)
@@ -236,13 +230,13 @@ class Cutout:
             first_bin[item, channel, rectangle] + up,
         )
         places = [place.to(features.device) for place in places]
-        values = _fill_values(features, self.fill, self.num_level_channels)
+        values = self._values(features)
         features = features.clone()
         features[tuple(places)] = values[places[0], places[1]]
         return features, targets
 
 
-class FrequencyShift:
+class FrequencyShift(_Operation):
     """Move the features of an item up or down in frequency.
 
     Edges are filled by reflection; all channels and frames of an item move
@@ -292,25 +286,7 @@ class FrequencyShift:
         self.direction = direction
         self.num_channels = num_channels
 
-    def __call__(self, features, targets, generator=None):
-        """Shift a batch.
-
-        Arguments
-        ---------
-        features : torch.Tensor
-            Shape [batch, channel, frame, bin].
-        targets : dict
-            Returned as it is.
-        generator : torch.Generator, optional
-            On the CPU; default: that of torch.
-
-        Returns
-        -------
-        features : torch.Tensor
-            Of the same shape.
-        targets : dict
-            The labels.
-        """
+    def _apply(self, features, targets, generator):
         batch, _, _, bins = features.shape
         if bins <= self.max_shift:
             raise ValueError(

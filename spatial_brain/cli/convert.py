@@ -1,5 +1,7 @@
 """Turn a released checkpoint of another system into a pretrained folder."""
 
+from spatial_brain.cli.options import add_option
+
 HELP = "turn a released checkpoint into a pretrained folder"
 
 
@@ -23,27 +25,27 @@ def add_arguments(parser):
         help="file with tensors only; for speechbrain-binaural the folder "
         "with the six .ckpt files, or that of the run",
     )
-    parser.add_argument("--output", required=True, help="folder to write")
+    add_option(parser, "--output", required=True, help="folder to write")
     parser.add_argument(
         "--rule",
         choices=("parallel", "cross", "independent"),
-        help="of speechbrain-binaural, where no hyperparams.yaml tells it",
+        help="of speechbrain-binaural, where no hyperparams.yaml has it",
     )
     parser.add_argument(
         "--sample-rate",
         type=int,
-        help="Hz, of speechbrain-binaural, where no hyperparams.yaml tells "
-        "it (default: 8000)",
+        help="Hz, of speechbrain-binaural, where no hyperparams.yaml has it "
+        "(default: 8000)",
     )
 
 
 def run(args):
-    """Convert and tell what was done.
+    """Convert and print what was done.
 
     Arguments
     ---------
     args : argparse.Namespace
-        ``format, checkpoint, output, rule, sample_rate``.
+        What ``add_arguments`` adds.
     """
     from spatial_brain.inference.convert import convert
 

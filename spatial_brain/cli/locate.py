@@ -1,11 +1,17 @@
-"""Tell from which directions the talkers of a recording speak."""
+"""Locate the talkers of a recording, window by window."""
 
-import argparse
 import json
+import math
+
+from spatial_brain.cli.options import (
+    MAX_LINES,
+    add_model_options,
+    add_option,
+    load_model,
+    one_line_warnings,
+)
 
 HELP = "directions of the talkers in a recording"
-# More windows are in --json and in the picture.
-MAX_LINES = 30
 
 
 def add_arguments(parser):
@@ -17,63 +23,31 @@ def add_arguments(parser):
         Receives them.
     """
     parser.add_argument("recording", help="audio file, a channel a microphone")
-    parser.add_argument(
-        "--model",
-        required=True,
-        help="pretrained folder, output folder of a run, or hub id",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object instead"
-    )
-    parser.add_argument("--picture", help="draw the directions over time (png)")
-    parser.add_argument(
-        "--resample", action="store_true", help="convert another sampling rate"
-    )
-    parser.add_argument(
-        "--channels",
-        type=_channels,
-        metavar="0,1",
-        help="channels to use, from 0, in the order of the microphones",
-    )
-    parser.add_argument(
-        "--window", type=float, help="seconds heard at once (model's default)"
-    )
-    parser.add_argument(
-        "--hop", type=float, help="seconds from one window to the next"
-    )
-    parser.add_argument("--device", help="cpu, cuda:0, ... (default: a guess)")
-
-
-def _channels(text):
-    """Parse ``0,3`` into channel numbers."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is no list of channels such as 0,3"
-        ) from error
+    add_model_options(parser)
+    for name in ("--channels", "--resample", "--window", "--hop", "--json"):
+        add_option(parser, name)
+    add_option(parser, "--picture", help="draw the directions over time (png)")
 
 
 def run(args):
-    """Locate the talkers and print what was found.
+    """Locate the talkers and print their directions.
 
     Arguments
     ---------
     args : argparse.Namespace
-        ``recording, model, json, picture, resample, channels, window, hop,
-        device``.
+        What ``add_arguments`` adds.
     """
     from spatial_brain.inference.localizer import SoundLocalizer
 
-    run_opts = {"device": check_device(args.device)} if args.device else None
-    localizer = SoundLocalizer.from_hparams(args.model, run_opts=run_opts)
-    found = localizer.localize_file(
-        args.recording,
-        channels=args.channels,
-        resample=args.resample,
-        window_length=args.window,
-        hop_length=args.hop,
-    )
+    localizer = load_model(SoundLocalizer, args)
+    with one_line_warnings(args.prog):
+        found = localizer.localize_file(
+            args.recording,
+            channels=args.channels,
+            resample=args.resample,
+            window_length=args.window,
+            hop_length=args.hop,
+        )
     if args.picture:
         from spatial_brain.reporting.localization import direction_trajectory
         from spatial_brain.reporting.plots import save_figure
@@ -82,73 +56,13 @@ def run(args):
     if args.json:
         print(json.dumps(found.to_dict(), allow_nan=False))
     else:
-        print(format_directions(found))
+        print(_format_directions(found))
         if args.picture:
             print(f"\npicture: {args.picture}")
 
 
-def check_device(name):
-    """Check the name of a device before a network is moved to it.
-
-    Arguments
-    ---------
-    name : str
-        Such as ``"cpu"`` or ``"cuda:1"``; ``"cuda"`` is the first GPU.
-
-    Returns
-    -------
-    str
-        Name with its index.
-
-    Raises
-    ------
-    ValueError
-        If there is no such device here.
-
-    Example
-    -------
-    >>> check_device("gpu")
-    Traceback (most recent call last):
-    ...
-    ValueError: no device 'gpu' here; use cpu...
-    """
-    import torch
-
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in ["cpu", *gpus]:
-        raise ValueError(
-            f"no device '{name}' here; use " + ", ".join(["cpu", *gpus])
-        )
-    return wanted
-
-
-def format_directions(found):
-    """Directions as text: a summary, then the windows.
-
-    Arguments
-    ---------
-    found : spatial_brain.inference.localizer.Localization
-        Result of ``localize_file``.
-
-    Returns
-    -------
-    str
-        Lines without a final line break.
-
-    Example
-    -------
-    >>> import numpy as np
-    >>> from spatial_brain.inference.localizer import Localization
-    >>> print(format_directions(Localization(
-    ...     "a.wav", "cone", 3.0, np.array([0.0]), np.array([3.0]),
-    ...     np.array([[40.0, 120.0]]), np.array([[0.9, 0.5]]))))
-    a.wav: 3.0 s, 1 window; angle from the +x axis of the array
-    <BLANKLINE>
-    talker  direction  spread  confidence
-         1      40.0°       -        0.90
-         2     120.0°       -        0.50
-    """
+def _format_directions(found):
+    """Directions as text: a summary, then the windows."""
     from spatial_brain.inference.localizer import MEANINGS
 
     count = len(found.starts)
@@ -159,15 +73,18 @@ def format_directions(found):
         "talker  direction  spread  confidence",
     ]
     for index, talker in enumerate(found.talkers):
-        spread = talker["spread"]
-        told = "-" if spread is None else f"{spread:.1f}°"
         lines.append(
-            f"{index + 1:6d}{talker['direction']:10.1f}°{told:>8}"
-            f"{talker['confidence']:12.2f}"
+            f"{index + 1:6d}{_degrees(talker['direction']):>11}"
+            f"{_degrees(talker['spread']):>8}{talker['confidence']:12.2f}"
         )
     if count > 1:
         lines += ["", *_window_lines(found)]
     return "\n".join(lines)
+
+
+def _degrees(value):
+    """An angle, or a dash without one."""
+    return "-" if value is None or math.isnan(value) else f"{value:.1f}°"
 
 
 def _window_lines(found):
@@ -183,12 +100,12 @@ def _window_lines(found):
             strict=True,
         )
     )[:MAX_LINES]:
-        told = (
+        cells = (
             f"{'silent':>12}"
             if silent
             else "".join(f"{angle:11.1f}°" for angle in directions)
         )
-        lines.append(f"{start:7.1f} -{stop:7.1f}{told}")
+        lines.append(f"{start:7.1f} -{stop:7.1f}{cells}")
     left = len(found.starts) - MAX_LINES
     if left > 0:
         lines.append(f"... and {left} more windows (--json shows all)")

@@ -5,6 +5,7 @@ Sub-commands import what they need when they run: ``--help`` is instant.
 
 import argparse
 import os
+import re
 import sys
 
 from spatial_brain import __version__
@@ -17,6 +18,7 @@ from spatial_brain.cli import (
     separate,
     simulate,
 )
+from spatial_brain.suggestions import nearest
 
 COMMANDS = {
     "locate": locate,
@@ -29,20 +31,46 @@ COMMANDS = {
 }
 
 
-def make_parser():
-    """Command line of all sub-commands.
+def main(argv=None):
+    """Run a sub-command.
+
+    Arguments
+    ---------
+    argv : list of str, optional
+        Default: the arguments of the process.
 
     Returns
     -------
-    argparse.ArgumentParser
-        Each sub-command sets ``run``.
+    int
+        0 if all went well, 2 for bad input (explained in one line on
+        standard error), 130 when interrupted.
 
     Example
     -------
-    >>> arguments = ["locate", "a.wav", "--model", "results"]
-    >>> make_parser().parse_args(arguments).recording
-    'a.wav'
+    >>> main(["convert", "--format", "dual-mic-ssl",
+    ...       "--checkpoint", "missing.pth", "--output", "out"])
+    2
     """
+    argv = sys.argv[1:] if argv is None else argv
+    parser, commands = _make_parser()
+    _refuse_unknown(argv, parser, commands)
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has gone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError, ImportError) as error:
+        print(f"{args.prog}: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _make_parser():
+    """Parser of the command line, and those of the sub-commands by name."""
     parser = argparse.ArgumentParser(
         prog="spatial-brain", description="Spatial audio from the shell."
     )
@@ -61,42 +89,33 @@ def make_parser():
         )
         command.add_arguments(sub)
         sub.set_defaults(run=command.run, prog=sub.prog)
-    return parser
+    return parser, commands.choices
 
 
-def main(argv=None):
-    """Run a sub-command.
+def _refuse_unknown(argv, parser, commands):
+    """End with one line at the first option or command that is not known."""
+    current = parser
+    for argument in argv:
+        name = argument.split("=")[0]
+        if argument == "--":
+            break
+        # As argparse has it, numbers and what has a space are no options.
+        if re.fullmatch(r"--?[^\W\d]\S*", name):
+            known = current._option_string_actions
+            # Options may be abbreviated.
+            if not any(option.startswith(name) for option in known):
+                _exit(current, "option", name, known)
+        elif current is parser:
+            if argument not in commands:
+                _exit(parser, "command", argument, commands)
+            current = commands[argument]
 
-    Arguments
-    ---------
-    argv : list of str, optional
-        Default: the arguments of the process.
 
-    Returns
-    -------
-    int
-        0 if all went well, 2 for bad input (told in one line on standard
-        error), 130 when interrupted.
-
-    Example
-    -------
-    >>> main(["convert", "--format", "dual-mic-ssl",
-    ...       "--checkpoint", "missing.pth", "--output", "out"])
-    2
-    """
-    try:
-        args = make_parser().parse_args(argv)
-        args.run(args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) has gone; nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, ImportError) as error:
-        print(f"{args.prog}: error: {_one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+def _exit(parser, kind, name, known):
+    """End with the known name that is most like another, or with --help."""
+    likely = nearest(name, known)
+    remedy = f"did you mean {likely}?" if likely else "see --help"
+    parser.exit(2, f"{parser.prog}: no {kind} {name}; {remedy}\n")
 
 
 def _one_line(error):

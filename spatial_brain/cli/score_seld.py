@@ -9,6 +9,8 @@ import importlib
 import json
 import sys
 
+from spatial_brain.cli.options import add_option
+
 HELP = "score sound event localization and detection"
 # Where the names of classes are kept.
 _STARSS = ("spatial_brain.datasets.seld.starss23", "CLASS_NAMES")
@@ -71,7 +73,7 @@ def add_arguments(parser):
         help="official (default), present (only classes that occur), "
         "pseldnets (as published there) or corrected",
     )
-    add("--json", action="store_true", help="print one JSON object instead")
+    add_option(parser, "--json")
     add("--per-class", action="store_true", help="add a line a class")
     add("--per-room", action="store_true", help="add a line a room")
     add(
@@ -97,9 +99,7 @@ def run(args):
     Arguments
     ---------
     args : argparse.Namespace
-        ``reference, estimate, dataset, mode, json, per_class, per_room,
-        no_intervals, metric, average, threshold, distance_threshold,
-        num_classes``.
+        What ``add_arguments`` adds.
     """
     from spatial_brain.dataio.files import without_nan
     from spatial_brain.metrics.seld.files import UnreadableFiles, score_folders
@@ -130,7 +130,7 @@ def run(args):
     if args.json:
         print(json.dumps(without_nan({**found, "class_names": class_names})))
     else:
-        print(format_scores(found, class_names, args.per_class))
+        print(_format_scores(found, class_names, args.per_class))
 
 
 def _class_names(dataset, number):
@@ -144,39 +144,8 @@ def _class_names(dataset, number):
     return list(names)
 
 
-def format_scores(found, class_names, per_class=False):
-    """Scores as text.
-
-    Arguments
-    ---------
-    found : dict
-        Result of ``score_folders``.
-    class_names : sequence of str
-        One a class.
-    per_class : bool
-        Whether to add a line a class.
-
-    Returns
-    -------
-    str
-        Lines without a final line break.
-
-    Example
-    -------
-    >>> scores = {"ER": 0.5, "F": 0.25, "LE": 12.0, "LR": 0.5, "SELD": 0.45}
-    >>> facts = {"dataset": "STARSS23", "metric": "dcase2023", "num_clips": 2,
-    ...          "average": "macro", "mode": "official", "missing": ["c"],
-    ...          "ignored_events": 0, "per_class": {"references": [3]}}
-    >>> print(format_scores({**scores, **facts}, ["speech"]))
-    STARSS23: 2 clips, metric dcase2023 (macro), mode official
-    1 reference without estimate is not scored (mode corrected does)
-    <BLANKLINE>
-    error rate (ER)                    0.500
-    F-score (F)                         25.0 %
-    localization error (LE)             12.0°
-    localization recall (LR)            50.0 %
-    SELD score                         0.450
-    """
+def _format_scores(found, class_names, per_class):
+    """Scores as text: a summary, then lines by class and by room."""
     lines = [*_head(found), ""]
     names = [name for name in _SCORES if name in found]
     for name in names:
@@ -199,14 +168,14 @@ def _head(found):
     missing = len(found["missing"])
     if missing:
         plural = missing > 1
-        told = f"{missing} reference{'s' if plural else ''} without estimate "
+        line = f"{missing} reference{'s' if plural else ''} without estimate "
         if found["mode"] == "corrected":
-            told += f"{'are' if plural else 'is'} scored as missed"
+            line += f"{'are' if plural else 'is'} scored as missed"
         else:
-            told += (
+            line += (
                 f"{'are' if plural else 'is'} not scored (mode corrected does)"
             )
-        lines.append(told)
+        lines.append(line)
     if found["ignored_events"]:
         lines.append(
             f"{found['ignored_events']} events of unknown classes are ignored"
@@ -225,8 +194,8 @@ def _number(name, value):
 def _line(name, value, interval):
     """Heading, score and interval."""
     heading, factor, decimals, unit = _SCORES[name]
-    told = "-" if value != value else f"{factor * value:.{decimals}f}"
-    text = f"{heading:32}{told:>8}{unit}"
+    number = "-" if value != value else f"{factor * value:.{decimals}f}"
+    text = f"{heading:32}{number:>8}{unit}"
     if interval and interval[0] == interval[0]:
         low, high = (f"{factor * end:.{decimals}f}" for end in interval)
         text = f"{text:44}[{low}, {high}]"

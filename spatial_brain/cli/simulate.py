@@ -16,13 +16,15 @@ May also hold what simulate_rir takes: fs, backend, duration, high_pass,
 mic_pattern, mic_orientation, source_pattern, source_orientation,
 diffuse_from, max_order, direct_only, sound_speed and air_absorption. Writes
 one float WAV per source, whose channels are the microphones, and info.json
-with T60, DRR, C50 and TDOA.
+with T60 (s), DRR and C50 (dB) and TDOA (s) by source and microphone; null
+stands for what a response does not have, such as the T60 of a direct path.
 """
 
 import math
 
-HELP = "room impulse responses of a room described in YAML"
+from spatial_brain.cli.options import add_option
 
+HELP = "room impulse responses of a room described in YAML"
 REQUIRED = ("size", "sources")
 OPTIONS = (
     "t60",
@@ -54,60 +56,39 @@ def add_arguments(parser):
         Receives them.
     """
     parser.add_argument("room", help="YAML file, see above")
-    parser.add_argument(
-        "--output", required=True, help="folder for the WAV files and info.json"
+    add_option(
+        parser,
+        "--output",
+        required=True,
+        help="folder for the WAV files and info.json",
     )
 
 
 def run(args):
-    """Simulate, write and tell.
+    """Simulate, write and print what was measured.
 
     Arguments
     ---------
     args : argparse.Namespace
-        ``room, output``.
+        What ``add_arguments`` adds.
     """
     from pathlib import Path
 
     from spatial_brain.dataio.audio import write_audio
     from spatial_brain.dataio.files import write_json
 
-    room = read_room(args.room)
-    rirs, info = simulate_room(room, args.room)
+    room = _read_room(args.room)
+    rirs, info = _simulate_room(room, args.room)
     folder = Path(args.output)
     for rir, source in zip(rirs, info["sources"], strict=True):
         write_audio(folder / source["file"], rir.T, info["fs"], subtype="FLOAT")
     write_json(folder / "info.json", info)
-    print(format_info(info))
+    print(_format_info(info))
     print(f"\nwritten to {folder}")
 
 
-def read_room(path):
-    """Read a room description and check its keys.
-
-    Arguments
-    ---------
-    path : str or Path
-        YAML file; the module's docstring lists the keys.
-
-    Returns
-    -------
-    dict
-        With ``microphones`` in place of ``array``.
-
-    Raises
-    ------
-    ValueError
-        For invalid YAML, unknown or missing keys.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "room.yaml"
-    >>> _ = path.write_text("size: [6, 4, 3]\\nsources: [[1, 1, 1]]\\n"
-    ...                     "array: {type: tetrahedral, center: [3, 2, 1]}")
-    >>> len(read_room(path)["microphones"])
-    4
-    """
+def _read_room(path):
+    """Read and check a room; ``microphones`` take the place of ``array``."""
     import ruamel.yaml
 
     with open(path, encoding="utf-8") as file:
@@ -129,38 +110,12 @@ def read_room(path):
     if ("microphones" in room) == ("array" in room):
         raise ValueError(f"{path}: give either microphones or array")
     if "array" in room:
-        room["microphones"] = make_array(room.pop("array"), path)
+        room["microphones"] = _make_array(room.pop("array"), path)
     return room
 
 
-def make_array(array, path):
-    """Microphone positions of a named layout.
-
-    Arguments
-    ---------
-    array : dict
-        ``type`` (linear, circular, tetrahedral), ``center`` (m), ``yaw``
-        (degrees, default 0), and what the layout takes in
-        ``spatial_brain.geometry``.
-    path : str or Path
-        File for messages.
-
-    Returns
-    -------
-    list of list of float
-        Metres, room frame.
-
-    Raises
-    ------
-    ValueError
-        If the layout is not known or its values do not fit it.
-
-    Example
-    -------
-    >>> make_array({"type": "linear", "num_microphones": 2, "spacing": 1.0,
-    ...             "center": [2, 2, 1]}, "room.yaml")
-    [[1.5, 2.0, 1.0], [2.5, 2.0, 1.0]]
-    """
+def _make_array(array, path):
+    """Microphone positions [microphone][3] of a layout, metres."""
     import torch
 
     from spatial_brain import geometry
@@ -185,39 +140,8 @@ def make_array(array, path):
         raise ValueError(f"{path}: array: {error}") from error
 
 
-def simulate_room(room, path="room.yaml"):
-    """Impulse responses of a room and what was measured in them.
-
-    Arguments
-    ---------
-    room : dict
-        What ``read_room`` returns.
-    path : str or Path
-        File for messages.
-
-    Returns
-    -------
-    tuple
-        RIRs, float32 [source, microphone, time], and a dictionary for JSON:
-        the room, the back end and the wall absorption it used and, for each
-        source, its file, distance, direction as seen from the centre of the
-        microphones, and per microphone T60 (s), DRR and C50 (dB) and TDOA
-        (s). null stands for what a response does not hold, such as the T60
-        of a direct path.
-
-    Raises
-    ------
-    ValueError
-        If the room cannot be, with the file's name.
-
-    Example
-    -------
-    >>> room = {"size": [5, 4, 3], "t60": 0.2, "sources": [[1, 1, 1.5]],
-    ...         "microphones": [[3, 2, 1.5]]}
-    >>> rirs, info = simulate_room(room)
-    >>> info["sources"][0]["file"], rirs.shape[:2]
-    ('source_1.wav', torch.Size([1, 1]))
-    """
+def _simulate_room(room, path):
+    """RIRs [source, microphone, time], and what JSON holds of them."""
     import torch
 
     from spatial_brain.simulation.rir import simulate_rir
@@ -275,27 +199,8 @@ def _plain(values):
     ]
 
 
-def format_info(info):
-    """A table of the sources and what was measured.
-
-    Arguments
-    ---------
-    info : dict
-        What ``simulate_room`` returns.
-
-    Returns
-    -------
-    str
-        Lines; measures are of the first microphone.
-
-    Example
-    -------
-    >>> source = {"file": "source_1.wav", "distance": 2.0, "azimuth": 90.0,
-    ...           "elevation": 0.0, "t60": [0.4], "drr": [None], "c50": [9.0]}
-    >>> print(format_info({"sources": [source]}))
-    file          distance  azimuth  elevation      T60       DRR       C50
-    source_1.wav    2.00 m    90.0°       0.0°   0.40 s         -   9.00 dB
-    """
+def _format_info(info):
+    """A table of the sources and the measures at the first microphone."""
     lines = [
         f"{'file':12}{'distance':>10}{'azimuth':>9}{'elevation':>11}"
         f"{'T60':>9}{'DRR':>10}{'C50':>10}"

@@ -1,1 +1,1 @@
-"""One file a data set: preparation, reader, writer of synthetic data."""
+"""One package a data set or family: preparation, reader, synthetic data."""

@@ -24,9 +24,9 @@ class MeasuredResponse(NamedTuple):
     direction : torch.Tensor
         Unit vector from the array to the source, float32 [3].
     distance : float or None
-        Metres, if the table tells it.
+        Metres, if it is in the table.
     condition : str
-        Room, or state of a room; empty if the table does not tell it.
+        Room, or state of a room; empty if it is not in the table.
     """
 
     path: Path

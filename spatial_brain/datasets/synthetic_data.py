@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_json
 
-# File which says that a folder's content is synthetic, and of which options.
+# File that marks a folder's content as synthetic, with its options.
 MARKER = "SYNTHETIC.json"
 # Its name in folders that were written by version 0.1.
 _OLD_MARKER = "LOOKALIKE.json"

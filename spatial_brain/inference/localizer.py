@@ -9,62 +9,25 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from spatial_brain.dataio.audio import audio_info, read_audio
+from spatial_brain.dataio.audio import read_audio
 from spatial_brain.inference.pretrained import PretrainedModel
+from spatial_brain.inference.recordings import (
+    SHORTEST_SHARE,
+    RecordingCheck,
+    check_output,
+    is_silent,
+    median,
+    window_bounds,
+)
 
 MEANINGS = {
     "cone": "angle from the +x axis of the array",
     "azimuth": "azimuth from the +x axis, left and right folded",
 }
-# How many of a talker's latest windows say where it is expected next.
+# How many of a talker's latest windows show where it is expected next.
 MEMORY = 5
-
-
-def follow_talkers(degrees, confidence, silent):
-    """Order the answers of all windows so that talker 1 stays talker 1.
-
-    Each window's directions are assigned to the talkers' running medians
-    with the least total change; in the end talkers are ordered by direction.
-
-    Arguments
-    ---------
-    degrees : numpy.ndarray
-        Directions in any order, [window, talker], in [0, 180].
-    confidence : numpy.ndarray
-        Moves along with the directions, [window, talker].
-    silent : numpy.ndarray
-        Windows to leave out, bool, [window]; they become NaN.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Ordered directions and confidence, [window, talker].
-
-    Example
-    -------
-    >>> degrees = np.array([[40.0, 120], [118, 42], [45, 110]])
-    >>> ones, quiet = np.ones((3, 2)), np.zeros(3, dtype=bool)
-    >>> follow_talkers(degrees, ones, quiet)[0]
-    array([[ 40., 120.],
-           [ 42., 118.],
-           [ 45., 110.]])
-    """
-    directions = np.full_like(degrees, np.nan)
-    weights = np.full_like(degrees, np.nan)
-    for index in np.flatnonzero(~silent):
-        known = directions[:index][~silent[:index]][-MEMORY:]
-        if len(known):
-            expected = np.median(known, axis=0)
-        else:
-            expected = np.sort(degrees[index])
-        cost = np.abs(expected[:, None] - degrees[index][None])
-        order = linear_sum_assignment(cost)[1]
-        directions[index] = degrees[index][order]
-        weights[index] = confidence[index][order]
-    if not silent.all():
-        order = np.argsort(np.median(directions[~silent], axis=0))
-        directions, weights = directions[:, order], weights[:, order]
-    return directions, weights
+# The confidence is the probability within so many degrees of a direction.
+CONFIDENCE_WIDTH = 10.0
 
 
 @dataclass
@@ -118,28 +81,26 @@ class Localization:
         Returns
         -------
         list of dict
-            ``direction`` (median, degrees), ``spread`` (median absolute
-            deviation from it, degrees; None with a single window) and
-            ``confidence`` (mean).
+            ``direction`` (median, degrees; NaN if all is silent), ``spread``
+            (median absolute deviation from it, degrees; None without a
+            second window) and ``confidence`` (mean).
         """
-        heard = self.directions[~self.silent]
-        sure = self.confidence[~self.silent]
+        loud = ~self.silent
         summary = []
-        for talker in range(self.directions.shape[1]):
-            track = heard[:, talker]
-            direction = np.median(track)
-            spread = float(np.median(np.abs(track - direction)))
+        for talker, direction in enumerate(median(self.directions).tolist()):
+            spread = median(np.abs(self.directions[:, talker] - direction))
+            sure = self.confidence[loud][:, talker]
             summary.append(
                 {
-                    "direction": float(direction),
-                    "spread": spread if len(track) > 1 else None,
-                    "confidence": float(sure[:, talker].mean()),
+                    "direction": direction,
+                    "spread": float(spread) if loud.sum() > 1 else None,
+                    "confidence": float(sure.mean()) if loud.any() else 0.0,
                 }
             )
         return summary
 
     def to_dict(self):
-        """Everything as plain values for JSON; silent windows are null.
+        """Everything as plain values for JSON; what is silent is null.
 
         Returns
         -------
@@ -163,24 +124,21 @@ class Localization:
                 strict=True,
             )
         ]
+        talkers = self.talkers
+        if self.silent.all():
+            talkers = [{**talker, "direction": None} for talker in talkers]
         return {
             "path": self.path,
             "target": self.target,
             "meaning": MEANINGS[self.target],
             "duration": self.duration,
-            "talkers": self.talkers,
+            "talkers": talkers,
             "windows": windows,
         }
 
 
-SILENCE_DBFS = -80.0
-# A window holding less than this share of its length is too short to trust.
-SHORTEST_SHARE = 0.5
-CONFIDENCE_WIDTH = 10.0
-
-
 class Directions(NamedTuple):
-    """Answer for a batch.
+    """Predictions for a batch.
 
     Arguments
     ---------
@@ -196,7 +154,7 @@ class Directions(NamedTuple):
 
 
 class SoundLocalizer(PretrainedModel):
-    """Tells from which directions the talkers of a recording speak.
+    """Finds the directions of the talkers of a recording.
 
     The folder's YAML gives ``modules: {model}``, called with a waveform
     [batch, time, microphone] for logits [batch, talker, class];
@@ -246,8 +204,8 @@ class SoundLocalizer(PretrainedModel):
     def localize_batch(self, waveform, lengths=None):
         """Directions of the talkers of each signal of a batch.
 
-        Signals longer than a window are cut into windows; the answer is the
-        median over them.
+        Signals longer than a window are cut into windows; the direction is
+        the median over them.
 
         Arguments
         ---------
@@ -265,37 +223,24 @@ class SoundLocalizer(PretrainedModel):
         ------
         ValueError
             For a wrong shape, NaN samples, or a signal shorter than half a
-            window.
+            window. A RecordingWarning names what is suspicious.
         """
-        if waveform.ndim != 3 or waveform.shape[-1] != self.num_microphones:
-            raise ValueError(
-                "expected a waveform [batch, time, "
-                f"{self.num_microphones} microphones], got "
-                f"{list(waveform.shape)}"
-            )
-        if not torch.isfinite(waveform).all():
-            raise ValueError("the waveform holds NaN or infinite samples")
-        if lengths is None:
-            lengths = torch.ones(len(waveform))
         window, hop = self._window(None, None)
+        totals = self._check(window).check_batch(waveform, lengths)
         windows, rows = [], []
-        for row, (signal, length) in enumerate(
-            zip(waveform, lengths.tolist(), strict=True)
-        ):
-            total = round(length * len(signal))
-            self._check_length(total, window, f"signal {row} of the batch")
-            for start, stop in _cut(total, window, hop):
-                windows.append(signal[start:stop])
+        for row, total in enumerate(totals):
+            for start, stop in window_bounds(total, window, hop):
+                windows.append(waveform[row, start:stop])
                 rows.append(row)
         degrees, confidence, silent = self._estimate(windows)
-        answers = []
+        found = []
         for row in range(len(waveform)):
-            mine = [i for i, owner in enumerate(rows) if owner == row]
-            answer = follow_talkers(
+            mine = np.equal(rows, row)
+            tracks = _follow_talkers(
                 degrees[mine], confidence[mine], silent[mine]
             )
-            answers.append([_median(part) for part in answer])
-        degrees, confidence = np.array(answers).swapaxes(0, 1)
+            found.append([median(track) for track in tracks])
+        degrees, confidence = np.array(found).swapaxes(0, 1)
         return Directions(
             torch.from_numpy(degrees).float(),
             torch.from_numpy(np.nan_to_num(confidence)).float(),
@@ -339,30 +284,23 @@ class SoundLocalizer(PretrainedModel):
             If there is no such file.
         ValueError
             If it has another rate or other channels (with the remedy), is
-            too short, silent, or the same in all channels.
+            too short, or holds NaN. A RecordingWarning names what is
+            suspicious, such as silence.
         """
-        info = audio_info(path)
-        channels = self._choose_channels(info, channels)
-        rate = self.hparams.sample_rate
-        if info.fs != rate and not resample:
-            raise ValueError(
-                f"{path}: sampling rate is {info.fs} Hz, the model needs "
-                f"{rate} Hz; let it be converted (--resample, or "
-                "resample=True)"
-            )
         window, hop = self._window(window_length, hop_length)
-        total = math.ceil(info.num_samples * rate / info.fs)
-        self._check_length(total, window, path)
-        cuts = _cut(total, window, hop)
-        directions, confidence = follow_talkers(
-            *self._hear(path, cuts, channels)
+        check = self._check(window)
+        channels, total = check.check_file(path, channels, resample)
+        bounds = window_bounds(total, window, hop)
+        directions, confidence = _follow_talkers(
+            *self._estimate_file(path, bounds, channels)
         )
+        starts, stops = np.array(bounds).T / self.hparams.sample_rate
         return Localization(
             path=str(path),
             target=self.hparams.target,
-            duration=total / rate,
-            starts=np.array([start / rate for start, _ in cuts]),
-            stops=np.array([stop / rate for _, stop in cuts]),
+            duration=total / self.hparams.sample_rate,
+            starts=starts,
+            stops=stops,
             directions=directions,
             confidence=confidence,
         )
@@ -371,13 +309,24 @@ class SoundLocalizer(PretrainedModel):
         """Same as ``localize_batch``."""
         return self.localize_batch(waveform, lengths)
 
-    def _hear(self, path, cuts, channels):
+    def _check(self, window):
+        """What recordings must be like, for windows of so many samples."""
+        return RecordingCheck(
+            fs=self.hparams.sample_rate,
+            num_channels=self.num_microphones,
+            window=window,
+            shortest=math.ceil(SHORTEST_SHARE * window),
+            channel_name="microphones",
+            recorded="with that array",
+            output="directions",
+        )
+
+    def _estimate_file(self, path, bounds, channels):
         """Degrees, confidence and silence of the windows of a file."""
-        check = _ChannelCheck(channels)
         found = []
-        for first in range(0, len(cuts), self.MAX_BATCH):
+        for first in range(0, len(bounds), self.MAX_BATCH):
             windows = []
-            for start, stop in cuts[first : first + self.MAX_BATCH]:
+            for start, stop in bounds[first : first + self.MAX_BATCH]:
                 waveform, _ = read_audio(
                     path,
                     start,
@@ -386,9 +335,7 @@ class SoundLocalizer(PretrainedModel):
                     resample=True,
                 )
                 windows.append(waveform[:, channels])
-                check.see(windows[-1])
             found.append(self._estimate(windows))
-        check.conclude(path)
         return [np.concatenate(part) for part in zip(*found, strict=True)]
 
     def _window(self, window_length, hop_length):
@@ -409,46 +356,6 @@ class SoundLocalizer(PretrainedModel):
         rate = self.hparams.sample_rate
         return round(window_length * rate), max(1, round(hop_length * rate))
 
-    def _check_length(self, total, window, name):
-        """Refuse signals too short for the model."""
-        rate = self.hparams.sample_rate
-        shortest = math.ceil(SHORTEST_SHARE * window)
-        if total < shortest:
-            raise ValueError(
-                f"{name}: {total / rate:.2f} s is too short, the model needs "
-                f"at least {shortest / rate:.2f} s"
-            )
-
-    def _choose_channels(self, info, channels):
-        """Channels to use, after checking them against file and model."""
-        wanted = self.num_microphones
-        if channels is None:
-            if info.num_channels != wanted:
-                remedy = (
-                    "choose them with --channels "
-                    + ",".join(str(i) for i in range(wanted))
-                    + " (channels=[...])"
-                    if info.num_channels > wanted
-                    else "record with that array, or use another model"
-                )
-                raise ValueError(
-                    f"{info.path}: has {info.num_channels} channel(s), the "
-                    f"model needs {wanted} microphones; {remedy}"
-                )
-            return list(range(wanted))
-        channels = [int(channel) for channel in channels]
-        outside = [c for c in channels if not 0 <= c < info.num_channels]
-        if (
-            outside
-            or len(channels) != wanted
-            or len(set(channels)) != len(channels)
-        ):
-            raise ValueError(
-                f"{info.path}: channels {channels} do not do: {wanted} "
-                f"different ones from 0 to {info.num_channels - 1} are needed"
-            )
-        return channels
-
     def _estimate(self, windows):
         """Degrees and confidence [window, talker], and which are silent."""
         degrees = [None] * len(windows)
@@ -459,18 +366,19 @@ class SoundLocalizer(PretrainedModel):
         for members in groups.values():
             for first in range(0, len(members), self.MAX_BATCH):
                 batch = members[first : first + self.MAX_BATCH]
-                answers = self._ask(torch.stack([windows[i] for i in batch]))
-                for index, *answer in zip(batch, *answers, strict=True):
-                    degrees[index], confidence[index] = answer
-        silent = [bool(_level(w).max() < SILENCE_DBFS) for w in windows]
+                found = self._predict(torch.stack([windows[i] for i in batch]))
+                for index, *values in zip(batch, *found, strict=True):
+                    degrees[index], confidence[index] = values
+        silent = [bool(is_silent(window)) for window in windows]
         return np.array(degrees), np.array(confidence), np.array(silent)
 
     @torch.no_grad()
-    def _ask(self, waveform):
+    def _predict(self, waveform):
         """Degrees and confidence of windows of one length, as arrays."""
         with self.inference_ctx:
             logits = self.mods.model(waveform.to(self.device))
         logits = logits.float()
+        check_output(logits.cpu()[~is_silent(waveform)])
         degrees = self.hparams.decoder(logits)
         width = 180.0 / logits.shape[-1]
         centres = torch.arange(logits.shape[-1], device=logits.device)
@@ -481,58 +389,22 @@ class SoundLocalizer(PretrainedModel):
         return degrees.cpu().double().numpy(), confidence.cpu().numpy()
 
 
-def _cut(total, window, hop):
-    """Starts and stops of windows which cover a signal to its end."""
-    if total <= window:
-        return [(0, total)]
-    starts = list(range(0, total - window + 1, hop))
-    if starts[-1] + window < total:
-        starts.append(total - window)
-    return [(start, start + window) for start in starts]
-
-
-def _level(waveform):
-    """Level of each channel about its mean, dBFS (a full sine has -3)."""
-    return 10 * torch.log10(waveform.double().var(0, correction=0) + 1e-20)
-
-
-def _median(values):
-    """Median of each column, NaN where there is no value."""
-    active = ~np.isnan(values).all(axis=1)
-    if not active.any():
-        return np.full(values.shape[1], np.nan)
-    return np.median(values[active], axis=0)
-
-
-class _ChannelCheck:
-    """Finds recordings that cannot tell a direction."""
-
-    def __init__(self, channels):
-        self.channels = channels
-        self.loudest = np.full(len(channels), -np.inf)
-        self.identical = True
-
-    def see(self, waveform):
-        """Look at one window [time, channel]."""
-        self.loudest = np.maximum(self.loudest, _level(waveform).numpy())
-        if not torch.equal(waveform, waveform[:, :1].expand_as(waveform)):
-            self.identical = False
-
-    def conclude(self, path):
-        """Raise ValueError for a silent, a dead or a doubled channel."""
-        if self.loudest.max() < SILENCE_DBFS:
-            raise ValueError(
-                f"{path}: is silent (below {SILENCE_DBFS:.0f} dBFS "
-                "throughout); check the recording or raise its level"
-            )
-        for channel, level in zip(self.channels, self.loudest, strict=True):
-            if level < SILENCE_DBFS:
-                raise ValueError(
-                    f"{path}: channel {channel} is silent; check that "
-                    "microphone, or choose others with --channels"
-                )
-        if self.identical and len(self.channels) > 1:
-            raise ValueError(
-                f"{path}: all channels are the same (a mono recording?), so "
-                "no direction can be heard from them"
-            )
+def _follow_talkers(degrees, confidence, silent):
+    """Order the talkers [window, talker] of all windows alike, by direction."""
+    directions = np.full_like(degrees, np.nan)
+    weights = np.full_like(degrees, np.nan)
+    # Each window's directions go to the nearest of the running medians.
+    for index in np.flatnonzero(~silent):
+        known = directions[:index][~silent[:index]][-MEMORY:]
+        if len(known):
+            expected = np.median(known, axis=0)
+        else:
+            expected = np.sort(degrees[index])
+        cost = np.abs(expected[:, None] - degrees[index][None])
+        order = linear_sum_assignment(cost)[1]
+        directions[index] = degrees[index][order]
+        weights[index] = confidence[index][order]
+    if not silent.all():
+        order = np.argsort(np.median(directions[~silent], axis=0))
+        directions, weights = directions[:, order], weights[:, order]
+    return directions, weights

@@ -2,8 +2,8 @@
 
 A folder holds ``hyperparams.yaml`` (the inference subset of a run's
 hyper-parameters: ``modules`` and what a verb needs) and one tensor-only
-``<module>.safetensors`` a module. Nothing in it can run code: see
-:mod:`spatial_brain.inference.safe_yaml`.
+``<module>.safetensors`` a module. Its YAML builds classes of a closed list
+only: see :mod:`spatial_brain.inference.safe_yaml`.
 """
 
 import errno
@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import ruamel.yaml
@@ -34,6 +35,8 @@ from spatial_brain.inference.safe_yaml import check_tags, load_safe_yaml
 
 MARKER = "source.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# The first that exists is loaded; .ckpt and .pt may hold nothing but tensors.
+WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 
 
 class ModelSource:
@@ -196,10 +199,6 @@ def _local_folder(name, hparams_file):
     )
 
 
-# The first that exists is loaded; .ckpt and .pt may hold nothing but tensors.
-WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
-
-
 def unwrap(module):
     """Strip the wrappers of distributed and of compiled modules.
 
@@ -259,7 +258,47 @@ def save_weights(path, module):
         safetensors.torch.save_file(tensors, temporary)
 
 
-def read_weights(path):
+def find_weights(source):
+    """File with the weights of the module ``model``.
+
+    Arguments
+    ---------
+    source : str or Path
+        The file itself; a pretrained folder, the output folder of a run, or a
+        hub id.
+
+    Returns
+    -------
+    Path
+        The file here, fetched if necessary.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder, or no weights in it.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "hyperparams.yaml").touch()
+    >>> torch.save({"weight": torch.ones(2)}, folder / "model.ckpt")
+    >>> find_weights(folder).name
+    'model.ckpt'
+    """
+    if Path(source).is_file():
+        return Path(source)
+    origin = ModelSource(source, "hyperparams.yaml")
+    names = [f"model{suffix}" for suffix in WEIGHT_SUFFIXES]
+    for name in names:
+        path = origin.get(name)
+        if path is not None:
+            return path
+    raise FileNotFoundError(
+        f"'{source}' has no weights of a network; wanted " + " or ".join(names)
+    )
+
+
+def read_weights(path, entries=()):
     """Read a state dict; the file can run no code.
 
     Arguments
@@ -267,6 +306,8 @@ def read_weights(path):
     path : str or Path
         A ``.safetensors`` file, or one of ``torch.save`` that holds a plain
         dictionary of tensors.
+    entries : sequence of str
+        Names under which a training checkpoint may keep that dictionary.
 
     Returns
     -------
@@ -290,6 +331,7 @@ def read_weights(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such weights file: {path}")
+    _check_weights_file(path)
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -299,18 +341,74 @@ def read_weights(path):
             f"{path}: holds more than tensors, and loading it could run code; "
             "it is refused. Save model.state_dict() alone and use that file"
         ) from error
-    except (safetensors.SafetensorError, RuntimeError, EOFError) as error:
+    # Whatever a damaged file provokes in the readers is its fault.
+    except Exception as error:
         raise ValueError(
-            f"{path}: cannot be read as weights ({error}); copy it again"
+            f"{path}: cannot be read as weights ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]:.200}); copy it again"
         ) from error
+    for entry in entries:
+        if isinstance(tensors, dict) and isinstance(tensors.get(entry), dict):
+            tensors = tensors[entry]
     if not isinstance(tensors, dict) or not all(
-        isinstance(value, torch.Tensor) for value in tensors.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor)
+        for name, value in tensors.items()
     ):
         raise ValueError(
             f"{path}: expected a plain state dict (name: tensor), found "
             + _contents(tensors)
         )
-    return tensors
+    return dict(tensors)
+
+
+def _check_weights_file(path):
+    """Refuse what is no weights file, by what it is."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    found, text = None, head.lstrip().lower()
+    if not head:
+        found = "an empty file"
+    elif text.startswith(b"version https://git-lfs"):
+        found = (
+            "the pointer of a large file, not the file: fetch it with "
+            "'git lfs pull'"
+        )
+    elif text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        found = "a web page, not the file: download it again"
+    elif path.suffix == ".safetensors":
+        # Length of the header, then a JSON object.
+        size = int.from_bytes(head[:8], "little")
+        if len(head) < 9 or head[8:9] != b"{" or size > path.stat().st_size:
+            found = "no safetensors file, or a damaged one: copy it again"
+    elif head.startswith(b"PK"):
+        found = _fault_of_archive(path)
+    elif head[:1] != b"\x80":
+        found = "no file of torch.save"
+    if found:
+        raise ValueError(f"{path}: this is {found}")
+
+
+def _fault_of_archive(path):
+    """What is wrong with a file of torch.save, if anything."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        return "a damaged or cut archive of torch.save: copy it again"
+    names = {entry.filename.split("/", 1)[-1] for entry in entries}
+    if "constants.pkl" in names:
+        return (
+            "a TorchScript program, which is code; save model.state_dict() "
+            "alone and use that file"
+        )
+    if "data.pkl" not in names:
+        return "an archive of something else than tensors"
+    # torch.save does not compress; what is compressed may grow without end.
+    if any(entry.compress_type for entry in entries) or (
+        sum(entry.file_size for entry in entries) > path.stat().st_size
+    ):
+        return "a compressed archive, which torch.save does not write"
+    return None
 
 
 def _contents(found):
@@ -336,7 +434,8 @@ def load_weights(module, tensors, path):
     Raises
     ------
     ValueError
-        If names are missing or unexpected or shapes differ; they are named.
+        If names are missing or unexpected, shapes or kinds of numbers differ,
+        or values are not finite; they are named.
 
     Example
     -------
@@ -358,15 +457,36 @@ def load_weights(module, tensors, path):
         "other shape": shapes,
     }
     if any(problems.values()):
-        told = [
+        found = "; ".join(
             f"{kind}: {_first(names)}"
             for kind, names in problems.items()
             if names
-        ]
-        raise ValueError(
-            f"{path} does not fit {type(module).__name__}: " + "; ".join(told)
         )
+        raise ValueError(
+            f"{path} does not fit {type(module).__name__}: {found}"
+        )
+    for name, tensor in tensors.items():
+        _check_values(name, tensor, own[name], path)
     module.load_state_dict(tensors)
+
+
+def _check_values(name, tensor, own, path):
+    """Refuse numbers of another kind, and what is no number."""
+    real, own_real = tensor.is_floating_point(), own.is_floating_point()
+    if real != own_real or (
+        not real and tensor.is_complex() != own.is_complex()
+    ):
+        raise ValueError(
+            f"{path}: {name} holds {tensor.dtype} where the network has "
+            f"{own.dtype}; quantized weights are not supported"
+        )
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        raise ValueError(f"{path}: {name} is no plain dense tensor")
+    if real and not torch.isfinite(tensor).all():
+        raise ValueError(
+            f"{path}: {name} holds NaN or infinite values: the training went "
+            "wrong, or the file is damaged"
+        )
 
 
 def _first(names, count=5):
@@ -389,7 +509,7 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
         Top-level keys that the inference needs beside ``modules``.
     modules : dict of torch.nn.Module
         What to save; each name must be one of the YAML's ``modules``. Other
-        entries there (losses, say) are left out.
+        entries there, such as losses, are left out.
     extra : dict, optional
         Plain values to add, replacing those of the text.
 
@@ -435,7 +555,7 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
     stream = io.StringIO()
     yaml.dump(subset, stream)
     # Classes of the user's own may be kept; they are named when loading.
-    check_tags(stream.getvalue(), "the pretrained subset", prefixes=("",))
+    check_tags(stream.getvalue(), "the pretrained subset")
 
     for name, module in modules.items():
         save_weights(folder / f"{name}.safetensors", module)
@@ -517,7 +637,8 @@ class PretrainedModel(Pretrained):
             Whether to freeze parameters and call ``eval()``.
         allowed : sequence of str
             Further packages whose classes the YAML may use, such as
-            ``"my_package."``. Give only what you trust.
+            ``"my_package."``: their code is run, and the log says so. Give
+            only what you trust.
 
         Returns
         -------
@@ -530,7 +651,7 @@ class PretrainedModel(Pretrained):
             If the folder, its YAML or its weights are not there.
         ValueError
             If the YAML wants what it may not have, needed values or modules
-            are missing, or weights do not fit; file and name are told.
+            are missing, or weights do not fit; with file and name.
 
         Example
         -------

@@ -8,11 +8,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from spatial_brain.dataio.audio import audio_info, read_audio
-from spatial_brain.dataio.dataset import chunk_bounds
+from spatial_brain.dataio.audio import read_audio
 from spatial_brain.geometry import SPEED_OF_SOUND
 from spatial_brain.inference.pretrained import PretrainedModel
+from spatial_brain.inference.recordings import (
+    SHORTEST_SHARE,
+    RecordingCheck,
+    check_output,
+    is_silent,
+    median,
+    window_bounds,
+)
 from spatial_brain.metrics.room_acoustics import find_quantity
+
+NUM_MICROPHONES = 2
 
 
 class Track(NamedTuple):
@@ -43,12 +52,14 @@ class Track(NamedTuple):
 
     @property
     def median(self):
-        """Median over the windows with sound."""
-        return float(np.nanmedian(self.values))
+        """Median over the windows with sound, NaN without one."""
+        return float(median(self.values))
 
     @property
     def quartiles(self):
-        """Lower and upper quartile over the windows with sound."""
+        """Lower and upper quartile over the windows with sound, or NaN."""
+        if np.isnan(self.values).all():
+            return math.nan, math.nan
         low, high = np.nanpercentile(self.values, (25, 75))
         return float(low), float(high)
 
@@ -62,18 +73,20 @@ class Track(NamedTuple):
         """
         return {
             "unit": self.unit,
-            "median": self.median,
-            "quartiles": list(self.quartiles),
-            "values": [
-                None if math.isnan(value) else value
-                for value in self.values.tolist()
-            ],
+            "median": _plain([self.median])[0],
+            "quartiles": _plain(self.quartiles),
+            "values": _plain(self.values.tolist()),
         }
+
+
+def _plain(values):
+    """Numbers for JSON, None for NaN."""
+    return [None if math.isnan(value) else value for value in values]
 
 
 @dataclass
 class RoomAcoustics:
-    """What one model found in a recording.
+    """What one model estimated from a recording.
 
     Arguments
     ---------
@@ -131,14 +144,14 @@ class RoomAcoustics:
         Arguments
         ---------
         spacing : float, optional
-            Distance of the microphones, metres. Given, a TDOA tells the
-            direction of a far source.
+            Distance of the microphones, metres. Given, the direction of a
+            far source follows from a TDOA.
 
         Returns
         -------
         list of Track
-            The task's own first. TDOA is positive where the second channel
-            hears later; it adds ``delay`` (µs) and, with a spacing,
+            The task's own first. TDOA is positive where sound reaches the
+            second microphone later; it adds ``delay`` (µs) and, with a spacing,
             ``angle``: degrees between the source and the line from the first
             microphone to the second, 0 at the side of the second. SUR and
             VOL, which are logarithms, add ``surface`` (m²) and ``volume``
@@ -202,20 +215,14 @@ def _angle(seconds, spacing):
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
-NUM_MICROPHONES = 2
-SILENCE_DBFS = -80.0
-# Of a window; a signal holding less is too short to trust.
-SHORTEST_SHARE = 0.5
-
-
 class RoomAcousticsEstimator(PretrainedModel):
-    """Tells one acoustic quantity of a room from a recording made in it.
+    """Estimates one acoustic quantity of a room from a recording made in it.
 
     The folder's YAML gives ``modules: {model}``, called with features for one
     number a signal, [batch, 1]; ``features``, from a waveform [batch, time,
     2] to what the model takes; ``task``, the meaning of the number: a key of
     ``spatial_brain.metrics.room_acoustics.TASKS``; ``sample_rate`` (Hz);
-    ``duration``, the seconds heard at once, those of the training; and
+    ``duration``, the seconds of a window, those of the training; and
     ``hop_length``, the seconds from one window to the next.
 
     Arguments
@@ -258,7 +265,7 @@ class RoomAcousticsEstimator(PretrainedModel):
     def estimate_batch(self, waveform, lengths=None):
         """The quantity for each signal of a batch.
 
-        Signals longer than a window are cut into windows; the answer is the
+        Signals longer than a window are cut into windows; the estimate is the
         median over them.
 
         Arguments
@@ -278,29 +285,19 @@ class RoomAcousticsEstimator(PretrainedModel):
         ------
         ValueError
             For a wrong shape, NaN samples, or a signal shorter than half a
-            window.
+            window. A RecordingWarning names what is suspicious.
         """
-        if waveform.ndim != 3 or waveform.shape[-1] != NUM_MICROPHONES:
-            raise ValueError(
-                f"expected a waveform [batch, time, {NUM_MICROPHONES} "
-                f"microphones], got {list(waveform.shape)}"
-            )
-        if not torch.isfinite(waveform).all():
-            raise ValueError("the waveform holds NaN or infinite samples")
-        totals = [waveform.shape[1]] * len(waveform)
-        if lengths is not None:
-            totals = [round(n * waveform.shape[1]) for n in lengths.tolist()]
-        cuts = [
-            self._cut(total, None, f"signal {row} of the batch")
-            for row, total in enumerate(totals)
-        ]
-        values = self._answers(
+        window, hop = self._window(None)
+        totals = self._check(window).check_batch(waveform, lengths)
+        bounds = [window_bounds(total, window, hop) for total in totals]
+        values = self._predict_all(
             signal[start:stop]
-            for signal, some in zip(waveform, cuts, strict=True)
+            for signal, some in zip(waveform, bounds, strict=True)
             for start, stop in some
         )
-        answers = [list(islice(values, len(some))) for some in cuts]
-        return torch.tensor([_median(answer) for answer in answers])
+        return torch.tensor(
+            [float(median(list(islice(values, len(some))))) for some in bounds]
+        )
 
     def estimate_file(
         self, path, channels=None, resample=False, hop_length=None
@@ -331,37 +328,31 @@ class RoomAcousticsEstimator(PretrainedModel):
             If there is no such file.
         ValueError
             If it has another rate or other channels (with the remedy), is
-            too short, silent, or the same in both channels.
+            too short, or holds NaN. A RecordingWarning names what is
+            suspicious, such as silence.
         """
-        info = audio_info(path)
-        channels = _choose_channels(info, channels)
         rate = self.hparams.sample_rate
-        if info.fs != rate and not resample:
-            raise ValueError(
-                f"{path}: sampling rate is {info.fs} Hz, the model needs "
-                f"{rate} Hz; let it be converted (--resample, or "
-                "resample=True)"
-            )
-        total = math.ceil(info.num_samples * rate / info.fs)
-        cuts = self._cut(total, hop_length, path)
-        check = _PairCheck(channels)
+        window, hop = self._window(hop_length)
+        check = self._check(window)
+        channels, total = check.check_file(path, channels, resample)
+        bounds = window_bounds(total, window, hop)
 
         def windows():
-            for start, stop in cuts:
-                window, _ = read_audio(
+            for start, stop in bounds:
+                waveform, _ = read_audio(
                     path, start, stop - start, rate, resample=True
                 )
-                yield check.see(window[:, channels])
+                yield waveform[:, channels]
 
-        values = np.array(list(self._answers(windows())))
-        check.conclude(path)
+        values = np.array(list(self._predict_all(windows())))
+        starts, stops = np.array(bounds).T / rate
         return RoomAcoustics(
             path=str(path),
             task=self.hparams.task,
             duration=total / rate,
             sample_rate=rate,
-            starts=np.array([start / rate for start, _ in cuts]),
-            stops=np.array([stop / rate for _, stop in cuts]),
+            starts=starts,
+            stops=stops,
             values=values,
         )
 
@@ -369,29 +360,20 @@ class RoomAcousticsEstimator(PretrainedModel):
         """Same as ``estimate_batch``."""
         return self.estimate_batch(waveform, lengths)
 
-    def _answers(self, windows):
-        """One number for each of a stream of windows [time, 2]."""
-        for _, same in groupby(windows, key=len):
-            while batch := list(islice(same, self.MAX_BATCH)):
-                yield from self._ask(torch.stack(batch))
+    def _check(self, window):
+        """What recordings must be like, for windows of so many samples."""
+        return RecordingCheck(
+            fs=self.hparams.sample_rate,
+            num_channels=NUM_MICROPHONES,
+            window=window,
+            shortest=math.ceil(SHORTEST_SHARE * window),
+            channel_name="microphones",
+            recorded="with two microphones",
+            output="estimates",
+        )
 
-    @torch.no_grad()
-    def _ask(self, waveform):
-        """Numbers for windows of one length; NaN for silent ones."""
-        features = self.hparams.features(waveform.to(self.device))
-        with self.inference_ctx:
-            answer = self.mods.model(features)
-        if answer.shape != (len(waveform), 1):
-            raise ValueError(
-                f"the model answers {list(answer.shape)} for {len(waveform)} "
-                "signals, expected one number each, [batch, 1]"
-            )
-        silent = _level(waveform).amax(-1) < SILENCE_DBFS
-        answer = answer[:, 0].double().cpu().masked_fill(silent, math.nan)
-        return answer.tolist()
-
-    def _cut(self, total, hop_length, name):
-        """Starts and stops of windows which cover a signal to its end."""
+    def _window(self, hop_length):
+        """Window and hop in samples."""
         duration, rate = self.hparams.duration, self.hparams.sample_rate
         hop = self.hparams.hop_length if hop_length is None else hop_length
         if not 0 < hop <= duration:
@@ -399,87 +381,25 @@ class RoomAcousticsEstimator(PretrainedModel):
                 "the hop must be longer than 0 s and at most a window of "
                 f"{duration} s, got {hop} s"
             )
-        window = round(duration * rate)
-        shortest = math.ceil(SHORTEST_SHARE * window)
-        if total < shortest:
+        return round(duration * rate), max(1, round(hop * rate))
+
+    def _predict_all(self, windows):
+        """One number for each of a stream of windows [time, 2]."""
+        for _, same in groupby(windows, key=len):
+            while batch := list(islice(same, self.MAX_BATCH)):
+                yield from self._predict(torch.stack(batch))
+
+    @torch.no_grad()
+    def _predict(self, waveform):
+        """Numbers for windows of one length; NaN for silent ones."""
+        features = self.hparams.features(waveform.to(self.device))
+        with self.inference_ctx:
+            values = self.mods.model(features)
+        if values.shape != (len(waveform), 1):
             raise ValueError(
-                f"{name}: {total / rate:.2f} s is too short, the model needs "
-                f"at least {shortest / rate:.2f} s"
+                f"the model's output is {list(values.shape)} for "
+                f"{len(waveform)} signals, expected one number each, [batch, 1]"
             )
-        chunks = chunk_bounds(total, window, max(1, round(hop * rate)))
-        # The last window is moved back rather than padded.
-        return [(max(0, c.start - c.pad), c.stop) for c in chunks]
-
-
-def _choose_channels(info, channels):
-    """Two channels of a file, after checking that it has them."""
-    if channels is None:
-        if info.num_channels != NUM_MICROPHONES:
-            remedy = (
-                "choose two with --channels 0,1 (channels=[0, 1])"
-                if info.num_channels > NUM_MICROPHONES
-                else "record with two microphones"
-            )
-            raise ValueError(
-                f"{info.path}: has {info.num_channels} channel(s), the model "
-                f"needs {NUM_MICROPHONES}; {remedy}"
-            )
-        return [0, 1]
-    channels = [int(channel) for channel in channels]
-    known = set(range(info.num_channels))
-    if len(channels) != NUM_MICROPHONES or len(known & set(channels)) != 2:
-        raise ValueError(
-            f"{info.path}: channels {channels} do not do: two different ones "
-            f"from 0 to {info.num_channels - 1} are needed"
-        )
-    return channels
-
-
-def _level(waveform):
-    """Level of each channel about its mean, dBFS (a full sine has -3)."""
-    variance = waveform.double().var(-2, correction=0).cpu()
-    return 10 * torch.log10(variance + 1e-20)
-
-
-def _median(values):
-    """Median of the numbers among values, NaN if there are none."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return float(np.median(numbers)) if numbers else math.nan
-
-
-class _PairCheck:
-    """Finds recordings that are not those of two microphones."""
-
-    def __init__(self, channels):
-        self.channels = channels
-        self.loudest = torch.full((NUM_MICROPHONES,), -math.inf)
-        self.identical = True
-
-    def see(self, window):
-        """Look at one window [time, 2], and pass it on."""
-        self.loudest = torch.maximum(self.loudest, _level(window).float())
-        self.identical &= torch.equal(*window.unbind(-1))
-        return window
-
-    def conclude(self, path):
-        """Raise ValueError for a silent, a dead or a doubled channel."""
-        dead = (self.loudest < SILENCE_DBFS).tolist()
-        if all(dead):
-            problem = (
-                f"is silent (below {SILENCE_DBFS:.0f} dBFS throughout); check "
-                "the recording or raise its level"
-            )
-        elif any(dead):
-            problem = (
-                f"channel {self.channels[dead.index(True)]} is silent; check "
-                "that microphone, or choose others with --channels"
-            )
-        elif self.identical:
-            problem = (
-                "both channels are the same (a mono recording?); the "
-                "acoustics are heard from the differences between two "
-                "microphones"
-            )
-        else:
-            return
-        raise ValueError(f"{path}: {problem}")
+        values, silent = values[:, 0].double().cpu(), is_silent(waveform)
+        check_output(values[~silent])
+        return values.masked_fill(silent, math.nan).tolist()

@@ -1,7 +1,6 @@
 """Sound events in recordings: what, when, and from where."""
 
 import math
-import warnings
 from dataclasses import replace
 from itertools import islice
 
@@ -13,24 +12,29 @@ from spatial_brain.augment.rotation import (
     rotate_foa,
     rotate_outputs,
 )
-from spatial_brain.dataio.audio import audio_info, stream_blocks
+from spatial_brain.dataio.audio import stream_blocks
 from spatial_brain.dataio.dataset import chunk_bounds
 from spatial_brain.dataio.events import FRAME_LENGTH, concatenate
 from spatial_brain.dataio.labels import decode_outputs
 from spatial_brain.inference.pretrained import PretrainedModel
-from spatial_brain.inference.recordings import RecordingWarning
+from spatial_brain.inference.recordings import (
+    SHORTEST_SHARE,
+    RecordingCheck,
+    check_output,
+)
 from spatial_brain.processing.decoding import ChunkStitcher
 
 NUM_CHANNELS = 4
-SILENCE_DBFS = -80.0
 FOA_ORDER = "WYZX"
 # In Furse-Malham files W is 3 dB lower than in all others.
 FUMA_GAIN = math.sqrt(2.0)
 MERGE_ANGLE = 15.0
+# Tracks of the others may change places from one rotation to the next.
+ROTATED_METHODS = ("accdoa", "multi_accdoa")
 
 
 class SELDetector(PretrainedModel):
-    """Tells which sound events a recording holds, when and from where.
+    """Detects which sound events a recording holds, when and from where.
 
     The folder's YAML gives ``modules: {model}``, called with features for a
     dict of outputs; ``features``, from a waveform [batch, time, 4] to what the
@@ -38,8 +42,8 @@ class SELDetector(PretrainedModel):
     ``"multi_accdoa"``, ``"einv2"`` or ``"seddoa"``); ``num_classes`` and
     ``class_names``; ``threshold``, one number or one a class; ``sample_rate``
     (Hz); ``array_format`` (``"foa"`` or ``"mic"``); ``chunk_length``, the
-    seconds heard at once; ``detection_hop``, the seconds from one chunk to the
-    next: where chunks overlap their answers are averaged; and optionally
+    seconds of a chunk; ``detection_hop``, the seconds from one chunk to the
+    next: where chunks overlap their outputs are averaged; and optionally
     ``merge_angle`` (degrees; 15 by default), within which events of one class
     are one.
 
@@ -109,23 +113,15 @@ class SELDetector(PretrainedModel):
         Raises
         ------
         ValueError
-            For a wrong shape, NaN samples, or a threshold or hop that does
-            not do.
+            For a wrong shape, NaN samples, signals shorter than 0.05 s, or a
+            threshold or hop that does not do. A RecordingWarning names what
+            is suspicious.
         """
-        if waveform.ndim != 3 or waveform.shape[-1] != NUM_CHANNELS:
-            raise ValueError(
-                f"expected a waveform [batch, time, {NUM_CHANNELS} channels], "
-                f"got {list(waveform.shape)}"
-            )
-        if not torch.isfinite(waveform).all():
-            raise ValueError("the waveform holds NaN or infinite samples")
         chunk, hop = self._sizes(hop)
         threshold = self._threshold(threshold)
-        totals = [waveform.shape[1]] * len(waveform)
-        if lengths is not None:
-            totals = [round(n * waveform.shape[1]) for n in lengths.tolist()]
+        totals = self._check(chunk).check_batch(waveform, lengths)
         cuts = [chunk_bounds(total, chunk, hop) for total in totals]
-        outputs = self._answers(
+        outputs = self._predict_all(
             F.pad(row[cut.start : cut.stop], (0, 0, 0, cut.pad))
             for row, some in zip(waveform, cuts, strict=True)
             for cut in some
@@ -142,6 +138,7 @@ class SELDetector(PretrainedModel):
         hop=None,
         resample=False,
         channel_order=FOA_ORDER,
+        channels=None,
     ):
         """Events of a recording of any length.
 
@@ -162,46 +159,60 @@ class SELDetector(PretrainedModel):
             Order of the file's FOA channels: ``"WYZX"`` (ACN, the default),
             any other order of these letters, or ``"FuMa"``: W, X, Y, Z, with
             W 3 dB lower.
+        channels : sequence of int, optional
+            Which four channels to use, from 0, in this order. Needed if the
+            file has more.
 
         Returns
         -------
         spatial_brain.dataio.events.EventTable
-            Its ``num_frames`` is the length of the file. A RecordingWarning
-            tells if the file or one of its channels is silent, or if all
-            channels are the same.
+            Its ``num_frames`` is the length of the file.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it has another rate or number of channels (with the remedy), or
-            an option does not do.
+            If it has another rate or other channels (with the remedy), is
+            too short, holds NaN, or an option does not do. A RecordingWarning
+            names what is suspicious, such as silence.
         """
-        info = audio_info(path)
+        rate = self.hparams.sample_rate
         order, gains = self._order(channel_order)
-        self._check_file(info, resample)
         threshold = self._threshold(threshold)
         chunk, hop = self._sizes(hop)
-        rate = self.hparams.sample_rate
-        check = _SignalCheck()
+        check = self._check(chunk)
+        channels, total = check.check_file(path, channels, resample)
         blocks = stream_blocks(
             path, chunk, hop, fs=rate, resample=resample, pad=True
         )
-        outputs = self._answers(
-            check.see(block)[:, order] * gains for _, block in blocks
+        outputs = self._predict_all(
+            block[:, channels][:, order] * gains for _, block in blocks
         )
-        total = math.ceil(info.num_samples * rate / info.fs)
-        table = self._assemble(outputs, total, hop, threshold)
-        check.conclude(path)
-        return table
+        return self._assemble(outputs, total, hop, threshold)
 
     def forward(self, waveform, lengths=None):
         """Same as ``detect_batch``."""
         return self.detect_batch(waveform, lengths)
 
+    def _check(self, chunk):
+        """What recordings must be like, for chunks of so many samples."""
+        frame = FRAME_LENGTH * self.hparams.sample_rate
+        foa = "in first-order Ambisonics (W, Y, Z, X)"
+        return RecordingCheck(
+            fs=self.hparams.sample_rate,
+            num_channels=NUM_CHANNELS,
+            window=chunk,
+            shortest=math.ceil(SHORTEST_SHARE * frame),
+            channel_name="channels",
+            recorded=foa
+            if self.hparams.array_format == "foa"
+            else "with a four-microphone array",
+            output="events",
+        )
+
     @torch.no_grad()
-    def _answers(self, chunks):
+    def _predict_all(self, chunks):
         """Outputs of each of a stream of chunks [time, channel]."""
         chunks = iter(chunks)
         frames = round(self.hparams.chunk_length / FRAME_LENGTH)
@@ -212,6 +223,7 @@ class SELDetector(PretrainedModel):
                 outputs = self.mods.model(features)
             outputs = {key: part.float().cpu() for key, part in outputs.items()}
             for key, part in outputs.items():
+                check_output(part)
                 if part.shape[1] != frames:
                     raise ValueError(
                         f"the model's {key!r} has {part.shape[1]} frames for "
@@ -292,66 +304,12 @@ class SELDetector(PretrainedModel):
             )
         return [wanted.index(letter) for letter in FOA_ORDER], gains
 
-    def _check_file(self, info, resample):
-        """Refuse files that do not fit the model."""
-        if info.num_channels != NUM_CHANNELS:
-            what = (
-                "the four of first-order Ambisonics (W, Y, Z, X)"
-                if self.hparams.array_format == "foa"
-                else "those of a four-microphone array"
-            )
-            raise ValueError(
-                f"{info.path}: has {info.num_channels} channel(s), the model "
-                f"needs {NUM_CHANNELS}: {what}"
-            )
-        rate = self.hparams.sample_rate
-        if info.fs != rate and not resample:
-            raise ValueError(
-                f"{info.path}: sampling rate is {info.fs} Hz, the model needs "
-                f"{rate} Hz; let it be converted (--resample, or "
-                "resample=True)"
-            )
-
-
-class _SignalCheck:
-    """Finds recordings whose answers cannot be trusted."""
-
-    def __init__(self):
-        self.peak = torch.zeros(NUM_CHANNELS)
-        self.identical = True
-
-    def see(self, block):
-        """Look at one block [time, channel], and pass it on."""
-        self.peak = torch.maximum(self.peak, block.abs().amax(0))
-        self.identical &= torch.equal(block, block[:, :1].expand_as(block))
-        return block
-
-    def conclude(self, path):
-        """Warn of silence, dead channels, and of mono."""
-        silent = 20 * torch.log10(self.peak + 1e-20) < SILENCE_DBFS
-        problem = None
-        if silent.all():
-            problem = f"is silent (below {SILENCE_DBFS:.0f} dBFS throughout)"
-        elif silent.any():
-            dead = ", ".join(
-                str(i) for i in silent.nonzero().flatten().tolist()
-            )
-            problem = f"channel(s) {dead} are silent, counted from 0"
-        elif self.identical:
-            problem = "all channels are the same (a mono recording?)"
-        if problem:
-            warnings.warn(
-                f"{path}: {problem}; the directions cannot be trusted",
-                RecordingWarning,
-                stacklevel=3,
-            )
-
 
 class ClipPredictions:
     """Stitches and decodes the network's outputs, clip by clip.
 
-    Chunks come in the order of the manifest; a clip is decoded as soon as
-    its last chunk has been heard, so that memory holds one clip's outputs.
+    Chunks come in the order of the manifest; a clip is decoded with its last
+    chunk, so that memory holds one clip's outputs.
 
     Arguments
     ---------
@@ -369,19 +327,19 @@ class ClipPredictions:
 
     Example
     -------
-    >>> answers = ClipPredictions("accdoa", 10, threshold=0.5)
+    >>> predictions = ClipPredictions("accdoa", 10, threshold=0.5)
     >>> outputs = {"accdoa": torch.ones(10, 3)}
-    >>> answers.append("a", outputs, 13, last=False)
-    >>> answers.append("a", outputs, 13, last=True)
-    >>> len(answers.events["a"]), answers.events["a"].azimuth.round()[0].item()
+    >>> predictions.append("a", outputs, 13, last=False)
+    >>> predictions.append("a", outputs, 13, last=True)
+    >>> events = predictions.events["a"]
+    >>> len(events), events.azimuth.round()[0].item()
     (13, 45.0)
     """
 
     def __init__(self, method, hop_frames, **decoding):
-        self.method = method
-        self.hop_frames = hop_frames
-        self.decoding = decoding
         self.events = {}
+        self._method, self._hop_frames = method, hop_frames
+        self._decoding = decoding
         self._stitcher, self._finished = None, []
 
     def append(self, clip, outputs, num_frames, last):
@@ -399,7 +357,7 @@ class ClipPredictions:
             Whether no chunk of this clip follows.
         """
         if self._stitcher is None:
-            self._stitcher = ChunkStitcher(self.method, self.hop_frames)
+            self._stitcher = ChunkStitcher(self._method, self._hop_frames)
         self._finished.append(self._stitcher.push(outputs))
         if not last:
             return
@@ -409,12 +367,8 @@ class ClipPredictions:
             for key in outputs
         }
         self._stitcher, self._finished = None, []
-        table = decode_outputs(stitched, self.method, **self.decoding)
+        table = decode_outputs(stitched, self._method, **self._decoding)
         self.events[clip] = table.segment(0, num_frames)
-
-
-# Tracks of the others may change places from one rotation to the next.
-METHODS = ("accdoa", "multi_accdoa")
 
 
 def check_rotations(method, array_format, feature_cache=False):
@@ -440,10 +394,11 @@ def check_rotations(method, array_format, feature_cache=False):
     >>> check_rotations("accdoa", "foa")
     """
     remedy = "give --num_test_rotations 1"
-    if method not in METHODS:
+    if method not in ROTATED_METHODS:
+        known = " and ".join(ROTATED_METHODS)
         raise ValueError(
-            f"rotated test scenes work with {' and '.join(METHODS)}, not with "
-            f"{method!r}, whose tracks may change places; {remedy}"
+            f"rotated test scenes work with {known}, not with {method!r}, "
+            f"whose tracks may change places; {remedy}"
         )
     if array_format != "foa":
         raise ValueError(
@@ -457,12 +412,12 @@ def check_rotations(method, array_format, feature_cache=False):
         )
 
 
-def rotated_outputs(answer, waveform, method, num_rotations):
-    """Mean of what a network says of rotated scenes, turned back.
+def rotated_outputs(predict, waveform, method, num_rotations):
+    """Mean of what a network predicts of rotated scenes, turned back.
 
     Arguments
     ---------
-    answer : callable
+    predict : callable
         Waveform to outputs of the network.
     waveform : torch.Tensor
         FOA, shape [batch, time, 4].
@@ -479,18 +434,21 @@ def rotated_outputs(answer, waveform, method, num_rotations):
     Example
     -------
     >>> import torch
-    >>> def answer(waveform):  # x, y, z of one class, frame by frame
+    >>> def predict(waveform):  # x, y, z of one class, frame by frame
     ...     return {"accdoa": waveform[..., [3, 1, 2]]}
     >>> waveform = torch.randn(1, 5, 4)
-    >>> outputs = rotated_outputs(answer, waveform, "accdoa", 48)
-    >>> torch.allclose(outputs["accdoa"], answer(waveform)["accdoa"])
+    >>> outputs = rotated_outputs(predict, waveform, "accdoa", 48)
+    >>> torch.allclose(outputs["accdoa"], predict(waveform)["accdoa"])
     True
     """
     patterns = foa_patterns(num_rotations)
     total = {}
     for pattern in patterns:
         outputs = rotate_outputs(
-            answer(rotate_foa(waveform, pattern)), method, pattern, inverse=True
+            predict(rotate_foa(waveform, pattern)),
+            method,
+            pattern,
+            inverse=True,
         )
         for key, value in outputs.items():
             total[key] = total.get(key, 0.0) + value

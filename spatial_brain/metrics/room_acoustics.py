@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.metrics.statistics import ErrorCollector, bootstrap_interval
 from spatial_brain.processing.spatial import gcc_phat
 
 # Edges of the ranges by which errors are broken down.
@@ -17,7 +18,7 @@ BINS = {
 
 
 class Quantity(NamedTuple):
-    """What a task asks for.
+    """What a task estimates.
 
     Arguments
     ---------
@@ -52,7 +53,7 @@ TASKS = {
 
 
 def find_quantity(task):
-    """What a task asks for.
+    """What a task estimates.
 
     Arguments
     ---------
@@ -79,14 +80,14 @@ def find_quantity(task):
 
 
 def training_mean(labels, num_examples):
-    """Answer the mean of the training labels, whatever is heard.
+    """Predict the mean of the training labels, whatever the input.
 
     Arguments
     ---------
     labels : torch.Tensor or array
         Of the training set, [example].
     num_examples : int
-        Answers wanted.
+        Predictions wanted.
 
     Returns
     -------
@@ -105,7 +106,7 @@ def training_mean(labels, num_examples):
     """
     labels = _numbers(labels, "labels")
     if not len(labels):
-        raise ValueError("no training labels: there is no mean to answer")
+        raise ValueError("no training labels: there is no mean to predict")
     return np.full(num_examples, labels.mean())
 
 
@@ -132,7 +133,7 @@ def gcc_phat_tdoa(waveform, spacing, fs=16000, **options):
     Returns
     -------
     torch.Tensor
-        Samples by which the second microphone hears later than the first,
+        Samples by which the second microphone is later than the first,
         [batch]; 0 for a silent signal.
 
     Raises
@@ -177,12 +178,19 @@ def gcc_phat_tdoa(waveform, spacing, fs=16000, **options):
     bend = (2 * top - before - after).clamp(min=1e-12)
     offset = (0.5 * (after - before) / bend).clamp(-0.5, 0.5)
     tdoa = (lags[peak] + step * offset).clamp(-bound, bound)
-    heard = correlation.abs().amax(-1, True) > 0
-    return torch.where(heard, tdoa, 0.0).squeeze(-1)
+    active = correlation.abs().amax(-1, True) > 0
+    return torch.where(active, tdoa, 0.0).squeeze(-1)
 
 
-class AcousticErrors:
-    """Collects the estimates of one task and sums them up.
+class AcousticErrors(ErrorCollector):
+    """Collects the estimates of one task and sums their errors up.
+
+    Rows have ``id``, ``reference``, ``estimate`` and the conditions. The
+    summary has ``num_examples``, ``mae``, ``median`` (of the absolute error),
+    ``rmse``, ``bias`` (mean of estimate minus reference), ``correlation``
+    (Pearson; left out where one side is constant), ``mae_low`` and
+    ``mae_high`` (over examples, or over rooms if all rows have the condition
+    ``room``; left out with fewer than two of them).
 
     Arguments
     ---------
@@ -208,23 +216,12 @@ class AcousticErrors:
     0.1
     """
 
+    _ITEM = "example"
+
     def __init__(self, task, bins=None):
         find_quantity(task)
         self.task = task
-        self.bins = {**BINS, **(bins or {})}
-        for name, edges in self.bins.items():
-            if not len(edges) or list(edges) != sorted(set(edges)):
-                raise ValueError(
-                    f"edges of {name!r} must ascend, got {list(edges)}"
-                )
-        self.clear()
-
-    def clear(self):
-        """Forget everything appended."""
-        self._rows = []
-
-    def __len__(self):
-        return len(self._rows)
+        super().__init__({**BINS, **(bins or {})})
 
     def append(self, ids, estimate, reference, **conditions):
         """Add a batch.
@@ -248,86 +245,59 @@ class AcousticErrors:
             If sizes do not fit or a value is not finite; names the examples.
         """
         ids = [str(name) for name in ids]
-        try:
+        with self._naming(ids):
             columns = {
                 "reference": _numbers(reference, "reference"),
                 "estimate": _numbers(estimate, "estimate"),
             }
-            if self.task.lower() in self.bins:
-                columns[self.task.lower()] = columns["reference"]
-            for name, values in conditions.items():
-                columns[name] = _numbers(values, f"condition {name!r}")
             for name, values in columns.items():
                 if len(values) != len(ids):
                     raise ValueError(
                         f"{len(ids)} ids for {len(values)} values of {name}"
                     )
-        except ValueError as problem:
-            names = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
-            raise ValueError(f"examples {names}: {problem}") from problem
-        for index, name in enumerate(ids):
-            self._rows.append(
-                {"id": name}
-                | {key: float(value[index]) for key, value in columns.items()}
-            )
-
-    def rows(self):
-        """One dictionary an example.
-
-        Returns
-        -------
-        list of dict
-            ``id``, ``reference``, ``estimate`` and the conditions.
-        """
-        return [dict(row) for row in self._rows]
-
-    def summarize(self, num_bootstrap=1000, seed=0):
-        """Errors over all examples and by conditions.
-
-        Arguments
-        ---------
-        num_bootstrap : int
-            Draws for the 95 % intervals ``mae_low`` ... ``mae_high``
-            (percentile bootstrap over examples, or over rooms if all rows
-            have the condition ``room``); 0 leaves them out.
-        seed : int
-            Of the draws.
-
-        Returns
-        -------
-        dict
-            ``num_examples``, ``mae``, ``median`` (of the absolute error),
-            ``rmse``, ``bias`` (mean of estimate minus reference),
-            ``correlation`` (Pearson; left out where one side is constant),
-            ``mae_low``, ``mae_high`` (left out with fewer than two groups to
-            draw from); and ``by``: condition -> range -> the same.
-
-        Raises
-        ------
-        ValueError
-            If nothing was appended.
-        """
-        if not self._rows:
-            raise ValueError("no example was appended: nothing to sum up")
-        table = {
-            name: np.array([row[name] for row in self._rows])
-            for name in self._rows[0]
-            if name != "id" and all(name in row for row in self._rows)
-        }
-        options = (num_bootstrap, seed)
-        result = _statistics(table, *options)
-        result["by"] = {}
-        for name, edges in self.bins.items():
-            if name not in table:
-                continue
-            index = np.digitize(table[name], edges)
-            result["by"][name] = {
-                _range_name(edges, k): _statistics(
-                    {key: part[index == k] for key, part in table.items()},
-                    *options,
-                )
-                for k in np.unique(index)
+            conditions = {
+                name: _numbers(values, f"condition {name!r}")
+                for name, values in conditions.items()
             }
+            if self.task.lower() in self.bins:
+                own = {self.task.lower(): columns["reference"]}
+                conditions = own | conditions
+            conditions = self._checked(conditions, (len(ids),))
+        rows = [
+            {"id": name, "reference": float(truth), "estimate": float(found)}
+            for name, truth, found in zip(ids, *columns.values(), strict=True)
+        ]
+        self._extend(rows, conditions)
+
+    def _statistics(self, chosen, num_bootstrap, seed):
+        """Plain numbers of the chosen examples, bool [row, 1]."""
+        rows = self._chosen(chosen)
+        reference, estimate = (
+            np.array([row[name] for row in rows])
+            for name in ("reference", "estimate")
+        )
+        difference = estimate - reference
+        error = np.abs(difference)
+        result = {
+            "num_examples": len(error),
+            "mae": float(error.mean()),
+            "median": float(np.median(error)),
+            "rmse": float(np.sqrt(np.mean(difference**2))),
+            "bias": float(difference.mean()),
+        }
+        if np.ptp(reference) > 0 and np.ptp(estimate) > 0:
+            correlation = np.corrcoef(reference, estimate)[0, 1]
+            result["correlation"] = float(correlation)
+        groups = np.arange(len(rows))
+        if all("room" in row for row in self._rows):
+            # Signals in one room go together.
+            rooms = [row["room"] for row in rows]
+            groups = np.unique(rooms, return_inverse=True)[1]
+        sums, counts = np.bincount(groups, error), np.bincount(groups)
+        if num_bootstrap and len(sums) > 1:
+            result["mae_low"], result["mae_high"] = bootstrap_interval(
+                sums, counts, num_bootstrap, seed
+            )
         return result
 
 
@@ -345,42 +315,3 @@ def _numbers(values, name):
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds values that are not finite")
     return values
-
-
-def _statistics(table, num_bootstrap, seed):
-    """Plain numbers for columns ``reference``, ``estimate``, ``room``."""
-    reference, estimate = table["reference"], table["estimate"]
-    difference = estimate - reference
-    error = np.abs(difference)
-    result = {
-        "num_examples": len(error),
-        "mae": float(error.mean()),
-        "median": float(np.median(error)),
-        "rmse": float(np.sqrt(np.mean(difference**2))),
-        "bias": float(difference.mean()),
-    }
-    if np.ptp(reference) > 0 and np.ptp(estimate) > 0:
-        correlation = np.corrcoef(reference, estimate)[0, 1]
-        result["correlation"] = float(correlation)
-    # Signals in one room go together: rooms are drawn anew, not signals.
-    groups = table.get("room", np.arange(len(error)))
-    _, groups = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(groups, error), np.bincount(groups)
-    if num_bootstrap and len(sums) > 1:
-        generator = np.random.default_rng(seed)
-        means = np.empty(num_bootstrap)
-        for k in range(num_bootstrap):
-            draw = generator.integers(len(sums), size=len(sums))
-            means[k] = sums[draw].sum() / counts[draw].sum()
-        low, high = np.percentile(means, (2.5, 97.5))
-        result["mae_low"], result["mae_high"] = float(low), float(high)
-    return result
-
-
-def _range_name(edges, index):
-    """Name of the range below edge ``index``."""
-    if index == 0:
-        return f"< {edges[0]:g}"
-    if index == len(edges):
-        return f">= {edges[-1]:g}"
-    return f"{edges[index - 1]:g} to {edges[index]:g}"

@@ -1,109 +1,214 @@
-"""Means and intervals of the rows which a collection of errors keeps."""
+"""Rows of errors, their means by conditions, and 95 % intervals."""
+
+from contextlib import contextmanager
 
 import numpy as np
+import torch
 from scipy import stats
 
 from spatial_brain.dataio.files import write_table
 
 
-def statistics(rows, names, num_bootstrap=1000, seed=0):
-    """Means over the talkers of all mixtures, with 95 % intervals.
+class ErrorCollector:
+    """Collects rows of errors of a test set and sums them up.
 
-    Mixtures are drawn anew for the intervals, not talkers: what happens in
-    one mixture goes together.
+    The base of the collectors of all tasks. One of them makes rows in its
+    ``append``, and computes in ``_statistics`` the numbers of some of them.
 
     Arguments
     ---------
-    rows : list of dict
-        One a mixture: metric to a number, or to a list of one a talker; NaN
-        where it could not be computed.
-    names : dict
-        Part of the result to the metrics in it. Part ``""`` is the result
-        itself; the metrics of a part ``"mixture"`` stand in the rows as
-        ``mixture_<metric>``.
-    num_bootstrap : int
-        Draws; 0 leaves the intervals out.
-    seed : int
-        Of the draws.
+    bins : dict
+        Condition to the inner edges of its ranges. What a row has of such a
+        condition is a number, or one number a source.
 
-    Returns
-    -------
-    dict
-        ``num_mixtures``, ``num_talkers``; ``<metric>``, ``<metric>_low``,
-        ``<metric>_high``; ``missing``: metric to the number of values that
-        are NaN, of those which have such; the parts. A metric without any
-        value is NaN.
+    Raises
+    ------
+    ValueError
+        If edges do not ascend.
 
     Example
     -------
-    >>> rows = [{"num_talkers": 2, "snr": [1.0, 3.0]},
-    ...         {"num_talkers": 2, "snr": [5.0, float("nan")]}]
-    >>> result = statistics(rows, {"": ["snr"]}, num_bootstrap=0)
-    >>> result["snr"], result["missing"]
-    (3.0, {'snr': 1})
+    >>> class Counter(ErrorCollector):
+    ...     def append(self, ids, **conditions):
+    ...         conditions = self._checked(conditions, (len(ids),))
+    ...         self._extend([{"id": name} for name in ids], conditions)
+    ...     def _statistics(self, chosen, num_bootstrap, seed):
+    ...         return {"number": len(self._chosen(chosen))}
+    >>> counter = Counter({"t60": (0.5,)})
+    >>> counter.append(["a", "b", "c"], t60=[0.2, 0.9, 0.6])
+    >>> counter.summarize()["by"]
+    {'t60': {'< 0.5': {'number': 1}, '>= 0.5': {'number': 2}}}
     """
-    number = len(rows)
-    result = {
-        "num_mixtures": number,
-        "num_talkers": sum(row["num_talkers"] for row in rows),
-    }
-    draws = np.random.default_rng(seed).multinomial(
-        number, np.full(number, 1 / number), size=num_bootstrap
+
+    # What messages call a row.
+    _ITEM = "mixture"
+    # Columns of a table whose mean over the sources means nothing.
+    _NO_MEANS = ()
+
+    def __init__(self, bins):
+        for name, edges in bins.items():
+            if not len(edges) or list(edges) != sorted(set(edges)):
+                raise ValueError(
+                    f"edges of {name!r} must ascend, got {list(edges)}"
+                )
+        self.bins = bins
+        self.clear()
+
+    def clear(self):
+        """Forget everything appended."""
+        self._rows = []
+
+    def __len__(self):
+        return len(self._rows)
+
+    @contextmanager
+    def _naming(self, ids):
+        """Let errors name the rows that they are about."""
+        try:
+            yield
+        except ValueError as problem:
+            names = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
+            raise ValueError(f"{self._ITEM}s {names}: {problem}") from problem
+
+    def _checked(self, conditions, *shapes):
+        """Condition to its values: a number, text or list of numbers a row."""
+        return {
+            name: _check_condition(name, values, shapes)
+            for name, values in conditions.items()
+        }
+
+    def _extend(self, rows, conditions):
+        """Keep rows, each with its own of the checked conditions."""
+        for number, row in enumerate(rows):
+            own = {name: values[number] for name, values in conditions.items()}
+            if taken := own.keys() & row.keys():
+                raise ValueError(
+                    f"a condition cannot be called {', '.join(sorted(taken))}: "
+                    "metrics have these names"
+                )
+            self._rows.append(row | own)
+
+    def rows(self):
+        """What was appended.
+
+        Returns
+        -------
+        list of dict
+            One a mixture (of room acoustics: one an example).
+        """
+        return [dict(row) for row in self._rows]
+
+    def summarize(self, num_bootstrap=1000, seed=0):
+        """Statistics of all rows and by conditions.
+
+        Arguments
+        ---------
+        num_bootstrap : int
+            Draws for the 95 % intervals ``<metric>_low`` to ``<metric>_high``
+            (percentile bootstrap over mixtures); 0 leaves them out.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        dict
+            Statistics; and ``by``: condition -> range or text -> the same.
+
+        Raises
+        ------
+        ValueError
+            If nothing was appended.
+        """
+        if not self._rows:
+            raise ValueError(f"no {self._ITEM} was appended: nothing to sum up")
+        options = (num_bootstrap, seed)
+        every = np.ones((len(self._rows), 1), dtype=bool)
+        result = self._statistics(every, *options)
+        result["by"] = {
+            name: {
+                label: self._statistics(chosen, *options)
+                for label, chosen in parts.items()
+            }
+            for name, parts in self._parts().items()
+        }
+        return result
+
+    def _statistics(self, chosen, num_bootstrap, seed):
+        """Plain numbers of what is chosen, bool [row, 1] or [row, source]."""
+        raise NotImplementedError
+
+    def _parts(self):
+        """Condition that all rows have -> range or text -> what is in it."""
+        parts = {}
+        for name in dict.fromkeys((*self.bins, *self._rows[0])):
+            values = [row.get(name) for row in self._rows]
+            if name == "id" or None in values:
+                continue
+            if all(isinstance(value, str) for value in values):
+                values = np.array(values)[:, None]
+                parts[name] = {
+                    str(text): values == text for text in np.unique(values)
+                }
+            elif name in self.bins:
+                parts[name] = _ranges(values, self.bins[name])
+        return parts
+
+    def _chosen(self, chosen):
+        """Rows by a mask [row, 1]."""
+        masked = zip(self._rows, chosen[:, 0], strict=True)
+        return [row for row, mine in masked if mine]
+
+    def write_csv(self, path):
+        """Write one line a row, complete or not at all.
+
+        What a source has of its own stands as the mean under the plain name,
+        and as ``<name>_1``, ``<name>_2``, ...; ``missing`` is how many
+        numbers could not be computed (they are empty, and not in the means).
+
+        Arguments
+        ---------
+        path : str or Path
+            Its folder is made.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        lines = [_flat_row(row, self._NO_MEANS) for row in self._rows]
+        return write_table(path, lines)
+
+
+def _check_condition(name, values, shapes):
+    """Values of a condition as list; its shape must be one of some."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+    text = len(values) and all(isinstance(value, str) for value in values)
+    values = np.asarray(values, dtype=None if text else np.float64)
+    if values.shape not in shapes:
+        wanted = " or ".join(str(shape) for shape in shapes)
+        raise ValueError(
+            f"condition {name!r} must have shape {wanted}, got {values.shape}"
+        )
+    if not text and np.isnan(values).any():
+        raise ValueError(
+            f"condition {name!r} holds values that are not numbers"
+        )
+    return values.tolist()
+
+
+def _ranges(values, edges):
+    """Range -> bool [row, source or 1], of a number or numbers a row."""
+    values = [np.atleast_1d(value) for value in values]
+    width = max(map(len, values))
+    index = np.digitize(
+        [np.broadcast_to(value, width) for value in values], edges
     )
-    for part, metrics in names.items():
-        found = result.setdefault(part, {}) if part else result
-        found["missing"] = {}
-        for metric in metrics:
-            key = f"{part}_{metric}" if part else metric
-            values = [np.atleast_1d(row[key]) for row in rows]
-            sums = np.array([np.nansum(value) for value in values])
-            counts = np.array([(~np.isnan(v)).sum() for v in values])
-            missing = sum(map(len, values)) - int(counts.sum())
-            if missing:
-                found["missing"][metric] = missing
-            found[metric] = _mean(sums.sum(), counts.sum())
-            if num_bootstrap:
-                means = _mean(draws @ sums, draws @ counts)
-                low, high = _interval(means)
-                found[f"{metric}_low"], found[f"{metric}_high"] = low, high
-    return result
+    return {_range_label(edges, k): index == k for k in np.unique(index)}
 
 
-def _mean(total, count):
-    """Total by count; NaN where there is nothing."""
-    with np.errstate(invalid="ignore"):
-        mean = np.true_divide(total, count)
-    return float(mean) if mean.ndim == 0 else mean
-
-
-def _interval(means):
-    """Ends of the 95 % interval; draws without a value do not count."""
-    means = means[~np.isnan(means)]
-    if not len(means):
-        return float("nan"), float("nan")
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def range_label(edges, index):
-    """Name of the range below edge ``index``.
-
-    Arguments
-    ---------
-    edges : sequence of float
-        Ascending.
-    index : int
-        As ``numpy.digitize`` gives it.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> [range_label((15.0, 30.0), k) for k in range(3)]
-    ['< 15', '15 to 30', '>= 30']
-    """
+def _range_label(edges, index):
+    """Name of the range below edge ``index`` of ascending edges."""
     if index == 0:
         return f"< {edges[0]:g}"
     if index == len(edges):
@@ -111,26 +216,8 @@ def range_label(edges, index):
     return f"{edges[index - 1]:g} to {edges[index]:g}"
 
 
-def flat_row(row):
-    """A row without lists, for a table.
-
-    Arguments
-    ---------
-    row : dict
-        Name to a number, a text, or a list of one number a talker.
-
-    Returns
-    -------
-    dict
-        Of a list ``snr``: ``snr``, the mean of what is there, and
-        ``snr_1``, ``snr_2``, ... at the end; ``missing``: how many numbers
-        are NaN, which are replaced by empty texts.
-
-    Example
-    -------
-    >>> flat_row({"id": "a", "snr": [1.0, float("nan")]})
-    {'id': 'a', 'snr': 1.0, 'missing': 1, 'snr_1': 1.0, 'snr_2': ''}
-    """
+def _flat_row(row, no_means):
+    """A row without lists: the mean of a list, its numbers at the end."""
     flat, own, missing = {}, {}, 0
     for name, value in row.items():
         values = value if isinstance(value, list) else [value]
@@ -139,35 +226,72 @@ def flat_row(row):
         if not isinstance(value, list):
             flat[name] = value if known else ""
             continue
-        if name != "permutation":
+        if name not in no_means:
             flat[name] = float(np.mean(known)) if known else ""
-        for talker, number in enumerate(values, start=1):
-            own[f"{name}_{talker}"] = number if number == number else ""
+        for source, number in enumerate(values, start=1):
+            own[f"{name}_{source}"] = number if number == number else ""
     return {**flat, "missing": missing, **own}
 
 
-def write_rows(path, rows):
-    """Write what metrics give of mixtures and talkers as CSV.
+def bootstrap_interval(sums, counts, num_bootstrap, seed):
+    """Interval of a mean over groups of values that are drawn anew.
+
+    What happens in one mixture or room goes together, so whole groups are
+    drawn.
 
     Arguments
     ---------
-    path : str or Path
-        Its folder is made.
-    rows : list of dict
-        As ``flat_row`` takes them; what a row does not have stays empty.
+    sums : numpy.ndarray
+        Of the values of each group, [group].
+    counts : numpy.ndarray
+        Values of each group, [group].
+    num_bootstrap : int
+        Draws.
+    seed : int
+        Of the draws.
 
     Returns
     -------
-    Path
-        The file, complete or not there.
+    tuple of float
+        Ends of the 95 % interval.
 
     Example
     -------
-    >>> path = getfixture("tmp_path") / "a.csv"
-    >>> write_rows(path, [{"id": "a", "snr": [1.0, 3.0]}]).read_text().split()
-    ['id,snr,missing,snr_1,snr_2', 'a,2.0,0,1.0,3.0']
+    >>> sums, counts = np.array([3.0, 3.0]), np.array([1, 1])
+    >>> bootstrap_interval(sums, counts, 10, seed=0)
+    (3.0, 3.0)
     """
-    return write_table(path, [flat_row(row) for row in rows])
+    generator = np.random.default_rng(seed)
+    means = np.empty(num_bootstrap)
+    for k in range(num_bootstrap):
+        draw = generator.integers(len(sums), size=len(sums))
+        means[k] = sums[draw].sum() / counts[draw].sum()
+    return percentile_interval(means)
+
+
+def percentile_interval(means):
+    """Ends of the 95 % interval of bootstrapped means.
+
+    Arguments
+    ---------
+    means : numpy.ndarray
+        One a draw; draws without a value (NaN) do not count.
+
+    Returns
+    -------
+    tuple of float
+        NaN without any value.
+
+    Example
+    -------
+    >>> percentile_interval(np.arange(101.0))
+    (2.5, 97.5)
+    """
+    means = means[~np.isnan(means)]
+    if not len(means):
+        return float("nan"), float("nan")
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
 
 
 def leave_one_out(counts):

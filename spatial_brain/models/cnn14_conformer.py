@@ -11,7 +11,10 @@ from torch.nn import functional as F
 
 from spatial_brain.models.seld import (
     FRAMES_PER_LABEL,
+    NUM_BINS,
+    NUM_SPECTRA,
     NUM_TRACKS,
+    check_features,
     finish_outputs,
     output_sizes,
 )
@@ -28,59 +31,10 @@ DECODERS = ("conformer", "gru", "transformer", "identity")
 TRACKS = range(1, NUM_TRACKS + 1)
 
 
-def check_features(features, num_channels, num_bins):
-    """Raise ValueError unless a network can take a feature map.
-
-    Arguments
-    ---------
-    features : torch.Tensor
-        Should be [batch, num_channels, at least 10 frames, num_bins].
-    num_channels : int
-        Of the network.
-    num_bins : int
-        Of the network.
-
-    Example
-    -------
-    >>> check_features(torch.zeros(1, 4, 101, 64), 7, 64)
-    Traceback (most recent call last):
-    ValueError: expected features [batch, 7, at least 10 frames, 64], got
-    (1, 4, 101, 64)
-    """
-    frames = features.shape[2] if features.ndim == 4 else 0
-    expected = (num_channels, max(frames, FRAMES_PER_LABEL), num_bins)
-    if features.shape[1:] != expected:
-        raise ValueError(
-            f"expected features [batch, {num_channels}, at least "
-            f"{FRAMES_PER_LABEL} frames, {num_bins}], got "
-            f"{tuple(features.shape)}"
-        )
-
-
-def steps_to_labels(x, num_labels):
-    """Average steps of 8 feature frames over label frames of 10.
-
-    Equal to repeating every step 8 times and taking the mean of each 10
-    frames: label frame 4 g + n lies on the steps 5 g + n and 5 g + n + 1. The
-    last step is repeated where steps are missing.
-
-    Arguments
-    ---------
-    x : torch.Tensor
-        [batch, step, feature].
-    num_labels : int
-        Label frames wanted.
-
-    Returns
-    -------
-    torch.Tensor
-        [batch, num_labels, feature].
-
-    Example
-    -------
-    >>> steps_to_labels(torch.arange(5.0).view(1, 5, 1), 4).flatten()
-    tensor([0.2000, 1.4000, 2.6000, 3.8000])
-    """
+def _steps_to_labels(x, num_labels):
+    """Steps of 8 feature frames [batch, step, dim] to label frames of 10."""
+    # Every step repeated 8 times, then means of 10: label frame 4 g + n lies on
+    # the steps 5 g + n and 5 g + n + 1. The last step is repeated if missing.
     groups = -(-num_labels // 4)
     missing = 5 * groups - x.shape[1]
     if missing > 0:
@@ -91,23 +45,8 @@ def steps_to_labels(x, num_labels):
     return labels.flatten(1, 2)[:, :num_labels]
 
 
-class ConvBlock(nn.Module):
-    """Twice a 3 x 3 convolution, batch norm and ReLU; then average pooling.
-
-    Arguments
-    ---------
-    inputs : int
-        Channels of the input.
-    outputs : int
-        Channels of the output.
-    pool : (int, int)
-        Pooling over frames and bins.
-
-    Example
-    -------
-    >>> ConvBlock(7, 8, (2, 2))(torch.randn(1, 7, 101, 64)).shape
-    torch.Size([1, 8, 50, 32])
-    """
+class _ConvBlock(nn.Module):
+    """Twice a 3 x 3 convolution, batch norm and ReLU; then average pooling."""
 
     def __init__(self, inputs, outputs, pool):
         super().__init__()
@@ -124,21 +63,8 @@ class ConvBlock(nn.Module):
         return F.avg_pool2d(x, self.pool)
 
 
-class ConvEncoder(nn.Module):
-    """A stack of `ConvBlock`, named ``conv_block1`` and so on.
-
-    Arguments
-    ---------
-    inputs : int
-        Channels of the input.
-    widths : sequence of int
-        Channels of the blocks, at least three.
-
-    Example
-    -------
-    >>> ConvEncoder(7, (4, 8, 8, 16))(torch.randn(1, 7, 101, 64)).shape
-    torch.Size([1, 16, 12, 4])
-    """
+class _ConvEncoder(nn.Module):
+    """A stack of `_ConvBlock`, named ``conv_block1`` and so on."""
 
     def __init__(self, inputs, widths):
         super().__init__()
@@ -146,7 +72,7 @@ class ConvEncoder(nn.Module):
         for number, width in enumerate(widths, 1):
             pool = (2, 2) if number <= 3 else (1, 2)
             self.add_module(
-                f"conv_block{number}", ConvBlock(inputs, width, pool)
+                f"conv_block{number}", _ConvBlock(inputs, width, pool)
             )
             inputs = width
 
@@ -165,27 +91,8 @@ class ConvEncoder(nn.Module):
         return x
 
 
-class Decoder(nn.Module):
-    """What looks along time behind the convolutions.
-
-    Arguments
-    ---------
-    kind : str
-        "conformer", "gru" (both directions), "transformer" or "identity".
-    dim : int
-        Size of the steps.
-    depth : int
-        Layers.
-    heads : int
-        Of "conformer" and "transformer".
-    dropout : float
-        Of "conformer" and "transformer".
-
-    Example
-    -------
-    >>> Decoder("gru", 16, 2)(torch.randn(2, 5, 16)).shape
-    torch.Size([2, 5, 16])
-    """
+class _Decoder(nn.Module):
+    """What looks along time behind the convolutions."""
 
     def __init__(self, kind, dim, depth=1, heads=8, dropout=0.1):
         super().__init__()
@@ -279,8 +186,8 @@ class CNN14Conformer(nn.Module):
         widths=None,
         heads=8,
         dropout=0.1,
-        num_bins=64,
-        sed_channels=4,
+        num_bins=NUM_BINS,
+        sed_channels=NUM_SPECTRA,
         symmetric_stitch=False,
     ):
         super().__init__()
@@ -306,17 +213,17 @@ class CNN14Conformer(nn.Module):
         self.scalar = InputNorm(num_channels, num_bins)
 
         def make_decoder():
-            return Decoder(decoder, dim, num_decoder_layers, heads, dropout)
+            return _Decoder(decoder, dim, num_decoder_layers, heads, dropout)
 
         if method == "einv2":
-            self.sed_convs = ConvEncoder(sed_channels, widths)
-            self.doa_convs = ConvEncoder(num_channels, widths)
+            self.sed_convs = _ConvEncoder(sed_channels, widths)
+            self.doa_convs = _ConvEncoder(num_channels, widths)
             self.stitch = nn.ModuleList(
                 [CrossStitch(w, symmetric_stitch, 1) for w in widths[:-1]]
                 + [CrossStitch(dim, symmetric_stitch) for _ in TRACKS]
             )
         else:
-            self.convs = ConvEncoder(num_channels, widths)
+            self.convs = _ConvEncoder(num_channels, widths)
             self.decoder = make_decoder()
         for output, size in sizes.items():
             if method == "einv2":
@@ -351,7 +258,7 @@ class CNN14Conformer(nn.Module):
         if self.method == "einv2":
             return finish_outputs(self._run_branches(x, labels))
         x = self.decoder(self.convs(x).mean(3).transpose(1, 2))
-        x = steps_to_labels(x, labels)
+        x = _steps_to_labels(x, labels)
         names = ("sed", "doa") if self.method == "seddoa" else (self.method,)
         return finish_outputs(
             {name: self.get_submodule(_head_name(name))(x) for name in names}
@@ -375,7 +282,7 @@ class CNN14Conformer(nn.Module):
             )
             for name, y in zip(outputs, mixed, strict=True):
                 fc = self.get_submodule(f"fc_{name}_track{n}")
-                outputs[name].append(fc(steps_to_labels(y, labels)))
+                outputs[name].append(fc(_steps_to_labels(y, labels)))
         return {name: torch.cat(parts, -1) for name, parts in outputs.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where two talkers are, heard with two microphones.
+"""Directions of two talkers from two microphones.
 
 The network of the public system dual-mic-SSL (zszheng147/tencent-SSL, 2024),
 whose state dict loads with ``strict=True`` into the default configuration, and
@@ -10,6 +10,7 @@ import math
 import torch
 from torch import nn
 
+from spatial_brain.loadable import loadable
 from spatial_brain.nnet.conformer import Conformer
 from spatial_brain.processing.decoding import decode_classes
 from spatial_brain.processing.localization import SteeredResponse
@@ -73,6 +74,7 @@ def _initialize(module):
             nn.init.zeros_(module.bias)
 
 
+@loadable
 class DualMicLocalizer(nn.Module):
     """Scores of direction classes for each of two (or more) talkers.
 
@@ -320,7 +322,7 @@ class DualMicLocalizer(nn.Module):
         """
         patches = self.patch_embed(self.inter_conv(features))
         if self.head_kind == "angles":
-            # Half of the channels tell what lasts, half what stood out.
+            # Half of the channels hold what lasts, half what stood out.
             steady, brief = patches.chunk(2, dim=1)
             pooled = torch.cat((steady.mean(2), brief.amax(2)), dim=1)
             return pooled.transpose(1, 2) + self.pos_embed

@@ -11,41 +11,26 @@ from torch import nn
 
 from spatial_brain.models.seld import (
     FRAMES_PER_LABEL,
+    NUM_BINS,
+    NUM_SPECTRA,
+    WINDOW_FRAMES,
+    WINDOW_LABELS,
+    check_features,
     finish_outputs,
     output_sizes,
 )
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 from spatial_brain.nnet.swin import SwinTransformer
 
-NUM_BINS = 64  # mel bands
 QUARTERS = 4  # pieces of time that are stacked to a square image
 SIDE = QUARTERS * NUM_BINS  # of the image, pixels
-WINDOW_FRAMES = 1000  # 10 s; each window also sees the frame that ends it
-WINDOW_LABELS = WINDOW_FRAMES // FRAMES_PER_LABEL
 TIME_STEPS = 32  # of the encoder's output, an image
-NUM_SPECTRA = 4  # channels with spectra, which come first
 
 
-def fold_images(x):
-    """Cut features into square images of ten seconds.
-
-    Arguments
-    ---------
-    x : torch.Tensor
-        Normalised features [batch, channel, frame, 64].
-
-    Returns
-    -------
-    torch.Tensor
-        [batch * windows, channel, 256, 256]. Window k holds the frames 1000 k
-        to 1000 k + 1000 and zeros; its rows are quarters of time, then mel
-        bands, its columns the frames of a quarter.
-
-    Example
-    -------
-    >>> fold_images(torch.randn(2, 7, 2501, 64)).shape
-    torch.Size([6, 7, 256, 256])
-    """
+def _fold_images(x):
+    """Features to images of 10 s, [batch * windows, channel, 256, 256]."""
+    # Window k holds the frames 1000 k to 1000 k + 1000 and zeros; its rows are
+    # quarters of time, then mel bands, its columns the frames of a quarter.
     frames = x.shape[2]
     windows = -(-(frames // FRAMES_PER_LABEL) // WINDOW_LABELS)
     needed = windows * WINDOW_FRAMES + 1
@@ -57,47 +42,16 @@ def fold_images(x):
     return x.reshape(-1, x.shape[2], SIDE, SIDE)
 
 
-def unfold_map(x):
-    """Bring the map of an image back to frequency and time.
-
-    Arguments
-    ---------
-    x : torch.Tensor
-        [image, 8, 8, channel]; two rows a quarter.
-
-    Returns
-    -------
-    torch.Tensor
-        [image, channel, 2, 32]: halves of the frequency axis, time steps.
-
-    Example
-    -------
-    >>> unfold_map(torch.randn(1, 8, 8, 768)).shape
-    torch.Size([1, 768, 2, 32])
-    """
+def _unfold_map(x):
+    """Map [image, 8, 8, channel] to [image, channel, 2, 32]: bands, time."""
     x = x.unflatten(1, (QUARTERS, -1)).permute(0, 4, 2, 1, 3)
     return x.flatten(3)
 
 
-def label_average():
-    """Time steps to label frames as one matrix.
-
-    Linear interpolation to feature frames (each step is the centre of 32),
-    then means of ten frames; the first 100 label frames.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 [100, 32].
-
-    Example
-    -------
-    >>> matrix = label_average()
-    >>> bool(torch.allclose(matrix.sum(1), torch.ones(100)))
-    True
-    >>> matrix[50].nonzero().flatten().tolist()
-    [15, 16]
-    """
+def _label_average():
+    """Matrix float32 [100, 32] from time steps to label frames."""
+    # Linear interpolation to feature frames (each step is the centre of 32),
+    # then means of ten frames.
     frame = torch.arange(WINDOW_FRAMES, dtype=torch.float64)
     scale = QUARTERS * SIDE // TIME_STEPS
     place = ((frame + 0.5) / scale - 0.5).clamp(min=0, max=TIME_STEPS - 1)
@@ -177,7 +131,9 @@ class HTSAT(nn.Module):
         for name, size in sizes.items():
             head = nn.Conv2d(dim, size, (2, 3), padding=(0, 1))
             setattr(self, _head_name(name), head)
-        self.register_buffer("label_average", label_average(), persistent=False)
+        self.register_buffer(
+            "label_average", _label_average(), persistent=False
+        )
 
     def forward(self, features):
         """Compute the outputs of the method.
@@ -195,17 +151,14 @@ class HTSAT(nn.Module):
         Raises
         ------
         ValueError
-            If there are not 64 bins.
+            If channels or bins are others, or frames fewer than ten.
         """
-        if features.shape[-1] != NUM_BINS:
-            raise ValueError(
-                f"expected {NUM_BINS} mel bands, got {features.shape[-1]} bins"
-            )
+        check_features(features, len(self.scalar), NUM_BINS)
         labels = features.shape[2] // FRAMES_PER_LABEL
-        image = fold_images(self.scalar(features))
+        image = _fold_images(self.scalar(features))
         outputs = {}
         for name, x in self._encode(image).items():
-            x = getattr(self, _head_name(name))(unfold_map(x)).squeeze(2)
+            x = getattr(self, _head_name(name))(_unfold_map(x)).squeeze(2)
             x = self.label_average @ x.transpose(1, 2).to(
                 self.label_average.dtype
             )

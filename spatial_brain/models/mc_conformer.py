@@ -6,21 +6,32 @@ Conformer", IEEE/ACM TASLP 32, pp. 4211-4225, 2024. Names in the state dicts
 are those of its public implementation, whose checkpoints load with
 ``strict=True``.
 
-Source: Yang and Li, IEEE/ACM TASLP 32, 2024; see
-:mod:`spatial_brain.models.mc_conformer` for the networks built of them.
+:class:`CrossChannelReconstruction` is the pretext task; its encoders estimate
+numbers about a room or a source from two microphones
+(:class:`SpatialAcousticsEstimator`) or from more (:class:`MultiPairEstimator`):
+
+>>> small = {"num_bins": 8, "channels": 4, "spec_dim": 16, "spat_dim": 8}
+>>> pair = SpatialAcousticsEstimator(**small)
+>>> pair(torch.randn(1, 2, 8, 10, 2)).shape
+torch.Size([1, 1])
+>>> tdoas = MultiPairEstimator(num_pairs=3, task_outputs=3, **small)
+>>> tdoas(torch.randn(1, 4, 8, 10, 2)).shape
+torch.Size([1, 3])
 """
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
 from spatial_brain.models.mc_pretext import copy_error, draw_masks, masked_error
 from spatial_brain.nnet.relative_conformer import RelativeConformer
-from spatial_brain.processing.pair_spectra import microphone_pairs
+from spatial_brain.processing.pair_spectra import pair_examples
 
 EMBEDDINGS = ("spat", "spec", "spec_spat")
 NUM_MICS = 2
 PLANES = 2 * NUM_MICS  # Re mic 0, Re mic 1, Im mic 0, Im mic 1
+SPEC_INPUTS = ("single", "hidden")
 
 
 def convolution_format(device):
@@ -51,25 +62,8 @@ def convolution_format(device):
     return torch.channels_last if together else torch.contiguous_format
 
 
-class FrameProjection(nn.Conv2d):
-    """A convolution as high as the image: one token a frame.
-
-    Written as a matrix product, which is faster than a general convolution.
-
-    Arguments
-    ---------
-    planes : int
-        Planes of the image.
-    num_bins : int
-        Height of the image.
-    dim : int
-        Size of a token.
-
-    Example
-    -------
-    >>> FrameProjection(4, 8, 16)(torch.randn(2, 4, 8, 5)).shape
-    torch.Size([2, 5, 16])
-    """
+class _FrameProjection(nn.Conv2d):
+    """A convolution as high as the image: one token a frame."""
 
     def __init__(self, planes, num_bins, dim):
         super().__init__(planes, dim, (num_bins, 1), bias=False)
@@ -135,7 +129,7 @@ class MCConformer(nn.Module):
                 nn.ReLU(inplace=True),
             ]
         self.patch_embed = nn.Sequential(
-            *layers, FrameProjection(PLANES, num_bins, dim)
+            *layers, _FrameProjection(PLANES, num_bins, dim)
         )
         self.embed = RelativeConformer(
             dim, depth, heads=heads, conv_kernel=conv_kernel, dropout=dropout
@@ -330,9 +324,6 @@ class PairEncoders(nn.Module):
         return torch.cat(tokens, dim=-1).mean(1)
 
 
-SPEC_INPUTS = ("single", "hidden")
-
-
 class _Decoder(nn.Module):
     """Both channels of a frame from its tokens."""
 
@@ -348,6 +339,7 @@ class _Decoder(nn.Module):
         return self.proj(x)
 
 
+@loadable
 class CrossChannelReconstruction(PairEncoders):
     """The pretext task: one channel's hidden frames from what is left.
 
@@ -495,8 +487,9 @@ class CrossChannelReconstruction(PairEncoders):
         return draw_masks(seeds.to(planes.device), length, mode=self.mask_mode)
 
 
+@loadable
 class SpatialAcousticsEstimator(PairEncoders):
-    """Answers with numbers about a room or a source from a microphone pair.
+    """Estimates numbers about a room or a source from a microphone pair.
 
     Both encoders are there, so that checkpoints keep their meaning; only
     those whose tokens are used are run and trained.
@@ -504,7 +497,7 @@ class SpatialAcousticsEstimator(PairEncoders):
     Arguments
     ---------
     task_outputs : int
-        Numbers to answer with; one has a linear head, more a hidden layer.
+        Numbers to estimate; one has a linear head, more a hidden layer.
     embedding : str
         ``"spat"``, ``"spec"`` or ``"spec_spat"``.
     **encoders
@@ -537,7 +530,7 @@ class SpatialAcousticsEstimator(PairEncoders):
         return self.embed_pair(features)
 
     def forward(self, features):
-        """Answer.
+        """Estimate.
 
         Arguments
         ---------
@@ -560,8 +553,9 @@ class SpatialAcousticsEstimator(PairEncoders):
         return head(self.embed(features)).float()
 
 
+@loadable
 class MultiPairEstimator(nn.Module):
-    """Answers from all pairs of more than two microphones together.
+    """Estimates from all pairs of more than two microphones together.
 
     One network embeds every pair of channel 0 with another channel; a head
     sees all embeddings at once.
@@ -571,7 +565,7 @@ class MultiPairEstimator(nn.Module):
     num_pairs : int
         Pairs; one less than channels.
     task_outputs : int
-        Numbers to answer with; for TDOAs one a pair.
+        Numbers to estimate; for TDOAs one a pair.
     **encoders
         Those of :class:`PairEncoders`.
 
@@ -596,11 +590,11 @@ class MultiPairEstimator(nn.Module):
                 f"{self.num_pairs} pairs with channel 0 need "
                 f"{self.num_pairs + 1} channels, got {features.shape[1]}"
             )
-        pairs = self.model_sch.embed_pair(microphone_pairs(features))
+        pairs = self.model_sch.embed_pair(pair_examples(features))
         return pairs.unflatten(0, (-1, self.num_pairs)).flatten(1)
 
     def forward(self, features):
-        """Answer, float32 [batch, task_outputs].
+        """Estimate.
 
         Arguments
         ---------
@@ -610,7 +604,7 @@ class MultiPairEstimator(nn.Module):
         Returns
         -------
         torch.Tensor
-            [batch, task_outputs].
+            float32 [batch, task_outputs].
 
         Raises
         ------

@@ -15,18 +15,19 @@ from torch.utils.checkpoint import checkpoint
 
 from spatial_brain.models.seld import (
     FRAMES_PER_LABEL,
+    NUM_BINS,
+    NUM_SPECTRA,
     NUM_TRACKS,
+    WINDOW_FRAMES,
+    WINDOW_LABELS,
+    check_features,
     finish_outputs,
     output_sizes,
 )
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 
-NUM_BINS = 64  # mel bands
 PATCH, STRIDE, PADDING = 16, FRAMES_PER_LABEL, 3
 ROWS = (NUM_BINS + 2 * PADDING - PATCH) // STRIDE + 1  # patches over the bands
-WINDOW_FRAMES = 1000  # 10 s; each window also sees the frame that ends it
-WINDOW_LABELS = WINDOW_FRAMES // FRAMES_PER_LABEL
-NUM_SPECTRA = 4  # channels with spectra, which come first
 METHODS = ("accdoa", "multi_accdoa", "einv2")
 
 
@@ -45,21 +46,8 @@ def _windows(x):
         yield rest
 
 
-class PatchEmbedding(nn.Module):
-    """Overlapping patches of a spectrogram, embedded.
-
-    Arguments
-    ---------
-    in_channels : int
-        Channels of the spectrogram.
-    dim : int
-        Size of the embedding.
-
-    Example
-    -------
-    >>> PatchEmbedding(7, 8)(torch.randn(1, 7, 1001, 64)).shape
-    torch.Size([1, 8, 6, 100])
-    """
+class _PatchEmbedding(nn.Module):
+    """Overlapping patches of a spectrogram, embedded."""
 
     def __init__(self, in_channels, dim):
         super().__init__()
@@ -70,28 +58,8 @@ class PatchEmbedding(nn.Module):
         return self.proj(x.transpose(2, 3))
 
 
-class PaSSTEncoder(nn.Module):
-    """Spectrogram of up to ten seconds to one embedding a label frame.
-
-    Arguments
-    ---------
-    in_channels : int
-        Channels of the spectrogram.
-    dim : int
-        Size of the tokens.
-    depth : int
-        Transformer blocks.
-    num_heads : int
-        Heads of each.
-    checkpoint_blocks : bool
-        Whether training computes blocks twice to save memory.
-
-    Example
-    -------
-    >>> encoder = PaSSTEncoder(7, dim=8, depth=1, num_heads=2)
-    >>> encoder(torch.randn(1, 7, 501, 64)).shape
-    torch.Size([1, 50, 8])
-    """
+class _PaSSTEncoder(nn.Module):
+    """Spectrogram of up to ten seconds to one embedding a label frame."""
 
     def __init__(
         self,
@@ -104,7 +72,7 @@ class PaSSTEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.checkpoint_blocks = checkpoint_blocks
-        self.patch_embed = PatchEmbedding(in_channels, dim)
+        self.patch_embed = _PatchEmbedding(in_channels, dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
         self.dist_token = nn.Parameter(torch.empty(1, 1, dim))
         self.new_pos_embed = nn.Parameter(torch.empty(1, 2, dim))
@@ -131,20 +99,7 @@ class PaSSTEncoder(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def tokens(self, x):
-        """Patches with their positions, after the two class tokens.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            [batch, channel, frame, 64], at most 1009 frames.
-
-        Returns
-        -------
-        torch.Tensor
-            [batch, 2 + 6 labels, dim], labels = frame // 10; the time of the
-            patches runs fastest. Short spectrograms use the beginning of the
-            table of times.
-        """
+        """Class tokens, then patches, time fastest: [batch, token, dim]."""
         x = self.patch_embed(x)
         x = x + self.time_new_pos_embed[..., : x.shape[-1]]
         x = (x + self.freq_new_pos_embed).flatten(2).transpose(1, 2)
@@ -164,18 +119,7 @@ class PaSSTEncoder(nn.Module):
         return self.head(x.mean(1))
 
     def forward(self, x):
-        """Embed label frames.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            [batch, channel, frame, 64], at most 1009 frames.
-
-        Returns
-        -------
-        torch.Tensor
-            [batch, frame // 10, dim].
-        """
+        """Map [batch, channel, frame, 64] to [batch, frame // 10, dim]."""
         x = self.tokens(x)
         for index in range(len(self.blocks)):
             x = self.block(index, x)
@@ -238,7 +182,7 @@ class PaSST(nn.Module):
         self.method = method
         self.stitch_gap = stitch_gap
         self.scalar = InputNorm(num_channels, NUM_BINS)
-        encoder = partial(PaSSTEncoder, checkpoint_blocks=checkpoint_blocks)
+        encoder = partial(_PaSSTEncoder, checkpoint_blocks=checkpoint_blocks)
         if method != "einv2":
             self.encoder = encoder(num_channels)
             (size,) = output_sizes(method, num_classes).values()
@@ -273,12 +217,9 @@ class PaSST(nn.Module):
         Raises
         ------
         ValueError
-            If there are not 64 bins.
+            If channels or bins are others, or frames fewer than ten.
         """
-        if features.shape[-1] != NUM_BINS:
-            raise ValueError(
-                f"expected {NUM_BINS} mel bands, got {features.shape[-1]} bins"
-            )
+        check_features(features, len(self.scalar), NUM_BINS)
         parts = [self._encode(x) for x in _windows(self.scalar(features))]
         joined = {
             name: torch.cat(

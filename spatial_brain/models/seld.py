@@ -1,6 +1,6 @@
 """Networks for sound event localization and detection, and their outputs.
 
-One wrapper, four backbones, four ways to say what is heard where. Methods:
+One wrapper, four backbones, four forms of output. Methods:
 
 - ``accdoa``: a vector per class, its length the activity (Shimada et al.,
   ICASSP 2021);
@@ -15,9 +15,16 @@ import importlib
 
 from torch import nn
 
+from spatial_brain.loadable import loadable
+
 METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
 NUM_TRACKS = 3
+NUM_BINS = 64  # mel bands
+NUM_SPECTRA = 4  # channels with spectra, which come first
 FRAMES_PER_LABEL = 10
+# 10 s, which transformers see at once; each window has the frame that ends it.
+WINDOW_FRAMES = 1000
+WINDOW_LABELS = WINDOW_FRAMES // FRAMES_PER_LABEL
 
 BACKBONES = {
     "htsat": ("spatial_brain.models.htsat", "HTSAT"),
@@ -64,6 +71,36 @@ def output_sizes(method, num_classes):
     return {"sed": NUM_TRACKS * num_classes, "doa": 3 * NUM_TRACKS}
 
 
+def check_features(features, num_channels, num_bins):
+    """Raise ValueError unless a network can take a feature map.
+
+    Arguments
+    ---------
+    features : torch.Tensor
+        Should be [batch, num_channels, at least 10 frames, num_bins].
+    num_channels : int
+        Of the network.
+    num_bins : int
+        Of the network.
+
+    Example
+    -------
+    >>> import torch
+    >>> check_features(torch.zeros(1, 4, 101, 64), 7, 64)
+    Traceback (most recent call last):
+    ValueError: expected features [batch, 7, at least 10 frames, 64], got
+    (1, 4, 101, 64)
+    """
+    frames = features.shape[2] if features.ndim == 4 else 0
+    expected = (num_channels, max(frames, FRAMES_PER_LABEL), num_bins)
+    if features.shape[1:] != expected:
+        raise ValueError(
+            f"expected features [batch, {num_channels}, at least "
+            f"{FRAMES_PER_LABEL} frames, {num_bins}], got "
+            f"{tuple(features.shape)}"
+        )
+
+
 def finish_outputs(outputs):
     """Last step of every network: activations, and tracks on their own axis.
 
@@ -98,6 +135,7 @@ def finish_outputs(outputs):
     return finished
 
 
+@loadable
 class SELDNetwork(nn.Module):
     """Feature maps to events, classes and directions.
 
@@ -164,17 +202,6 @@ class SELDNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If the features have another number of axes or channels, or are
-            too short.
+            If axes, channels or bins are others, or frames fewer than ten.
         """
-        if features.ndim != 4 or features.shape[1] != self.num_channels:
-            raise ValueError(
-                f"expected features [batch, {self.num_channels}, frame, bin], "
-                f"got {list(features.shape)}"
-            )
-        if features.shape[2] < FRAMES_PER_LABEL:
-            raise ValueError(
-                f"{features.shape[2]} feature frames are too few: one label "
-                f"frame takes {FRAMES_PER_LABEL}"
-            )
         return self.network(features)

@@ -8,8 +8,13 @@ with normalised inputs, for every method.
 import torch
 from torch import nn
 
-from spatial_brain.models.cnn14_conformer import check_features
-from spatial_brain.models.seld import finish_outputs, output_sizes
+from spatial_brain.models.seld import (
+    NUM_BINS,
+    NUM_SPECTRA,
+    check_features,
+    finish_outputs,
+    output_sizes,
+)
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 
 # Frames and bins that become one behind each convolution: ten frames of
@@ -18,28 +23,8 @@ POOLS = ((5, 4), (2, 4), (1, 2))
 MIN_BINS = 32
 
 
-class GatedGRU(nn.Module):
-    """A GRU in both directions whose halves gate each other.
-
-    The product of the hyperbolic tangents of forward and backward states, as
-    in the challenge's baseline.
-
-    Arguments
-    ---------
-    inputs : int
-        Size of the input.
-    outputs : int
-        Size of the states of one direction and of the output.
-    depth : int
-        Layers.
-    dropout : float
-        Between the layers.
-
-    Example
-    -------
-    >>> GatedGRU(6, 4, 2)(torch.randn(2, 5, 6)).shape
-    torch.Size([2, 5, 4])
-    """
+class _GatedGRU(nn.Module):
+    """A GRU in both directions whose halves gate each other."""
 
     def __init__(self, inputs, outputs, depth=2, dropout=0.0):
         super().__init__()
@@ -58,23 +43,8 @@ class GatedGRU(nn.Module):
         return forward * backward
 
 
-class AttentionLayer(nn.Module):
-    """Self-attention, added to its input, and layer norm.
-
-    Arguments
-    ---------
-    dim : int
-        Size of the frames.
-    heads : int
-        Attention heads; divides ``dim``.
-    dropout : float
-        Of the attention weights.
-
-    Example
-    -------
-    >>> AttentionLayer(8, 2)(torch.randn(2, 5, 8)).shape
-    torch.Size([2, 5, 8])
-    """
+class _AttentionLayer(nn.Module):
+    """Self-attention, added to its input, and layer norm."""
 
     def __init__(self, dim, heads=8, dropout=0.0):
         super().__init__()
@@ -109,11 +79,11 @@ class _Branch(nn.Module):
             channels, bins = width, bins // pool[1]
         self.stages = nn.ModuleList(stages)
         layers = [
-            AttentionLayer(dim, options["heads"], dropout)
+            _AttentionLayer(dim, options["heads"], dropout)
             for _ in range(options["attention_layers"])
         ]
         self.along_time = nn.Sequential(
-            GatedGRU(width * bins, dim, options["gru_layers"], dropout),
+            _GatedGRU(width * bins, dim, options["gru_layers"], dropout),
             *layers,
             nn.Linear(dim, dim),
         )
@@ -182,8 +152,8 @@ class SELDCRNN(nn.Module):
         attention_layers=2,
         heads=8,
         dropout=0.05,
-        num_bins=64,
-        sed_channels=4,
+        num_bins=NUM_BINS,
+        sed_channels=NUM_SPECTRA,
         symmetric_stitch=False,
     ):
         super().__init__()

@@ -1,11 +1,13 @@
-"""Beginning the training of a SELD network from other weights.
+"""Beginning the training of a network from the weights of another.
 
-Weights come as a dictionary of tensors with the names of the inner networks
-(``scalar.*``, ``encoder.*``, ``convs.*``, ...), or as AudioSet weights of a
-backbone, which know one channel only: ``bn0.*`` and ``encoder.*`` or
-``convs.*``. The rules are those of PSELDNets (Hu et al., IEEE/ACM TASLP 33,
-2025), but the decoder of a convolutional network is kept, which the original
-loses, and nothing is left out silently.
+SELD networks (:func:`initialize`): weights come as a dictionary of tensors with
+the names of the inner networks (``scalar.*``, ``encoder.*``, ``convs.*``, ...),
+or as AudioSet weights of a backbone, which know one channel only: ``bn0.*`` and
+``encoder.*`` or ``convs.*``. The rules are those of PSELDNets (Hu et al.,
+IEEE/ACM TASLP 33, 2025), but the decoder of a convolutional network is kept,
+which the original loses, and nothing is left out silently.
+
+Networks with the pair encoders of SAR-SSL: :func:`initialize_encoders`.
 """
 
 from typing import NamedTuple
@@ -16,12 +18,14 @@ import torch.nn.functional as F
 from spatial_brain.models.mc_conformer import PairEncoders
 from spatial_brain.nnet.relative_conformer import sinusoid_table
 
-# What answers with classes; doa_tscam_conv and fc_doa do not.
+# Heads that give classes, unlike doa_tscam_conv and fc_doa.
 CLASS_HEADS = ("tscam_conv.", "sed_tscam_conv.", "fc.", "fc_sed")
 # Computed, not learnt: a network keeps its own.
 CONSTANTS = ("relative_position_index", "attn_mask", "pe")
 POSITIONS = ("time_new_pos_embed", "freq_new_pos_embed")
 BRANCHES = ("sed_", "doa_")
+# Entry of the public SAR-SSL that is computed here.
+TABLE = ".positional_encoding.pe"
 
 
 class Transfer(NamedTuple):
@@ -57,7 +61,7 @@ def initialize(network, tensors, keep_head=False):
       convolution is repeated over the channels and divided by their number,
       both branches of an EINV2 network begin alike, and tables of positions
       are cropped to their centre or interpolated.
-    - Heads that answer with classes keep their initial values unless
+    - Heads that give classes keep their initial values unless
       ``keep_head`` is set and their shape is the same.
 
     Arguments
@@ -115,7 +119,7 @@ def initialize(network, tensors, keep_head=False):
     left = [name for name in learnt if name not in chosen]
     problems += _incomplete(chosen, left)
     if problems:
-        raise ValueError(_told(network, problems))
+        raise ValueError(_misfit(network, problems))
     if all(name.startswith(("scalar.", "doa_tscam_conv.")) for name in chosen):
         raise ValueError(
             f"no encoder of {type(network).__name__} is among the weights; "
@@ -189,7 +193,7 @@ def _groups(names):
     return ", ".join(f"{k} ({n})" for k, n in counts.items()) or "nothing"
 
 
-def _told(network, problems):
+def _misfit(network, problems):
     """Message with the first problems."""
     more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
     return (
@@ -197,9 +201,6 @@ def _told(network, problems):
         + "; ".join(problems[:5])
         + more
     )
-
-
-TABLE = ".positional_encoding.pe"
 
 
 def own_names(tensors):
@@ -313,12 +314,7 @@ def initialize_encoders(network, tensors, freeze=False):
         ]
         chosen.update((name, given[name]) for name in part if name in given)
     if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise ValueError(
-            f"the weights do not fit {type(network).__name__}: "
-            + "; ".join(problems[:5])
-            + more
-        )
+        raise ValueError(_misfit(network, problems))
     encoders.load_state_dict({**own, **chosen})
     if freeze:
         encoders.freeze(at_rest=freeze is True)

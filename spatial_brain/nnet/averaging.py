@@ -21,7 +21,7 @@ from speechbrain.utils.epoch_loop import EpochCounter
 class PlateauCounter(EpochCounter):
     """Counts epochs, and is their learning rate and their end.
 
-    After each epoch :meth:`update` hears the validation loss l; it goes into
+    After each epoch :meth:`update` takes the validation loss l; it goes into
     s = smoothing * s + (1 - smoothing) * l. When ``patience`` epochs in a row
     did not lower s, the learning rate falls, ``num_drops`` times; then the
     training ends. Training goes on from where it is, not from the best epoch.

@@ -11,19 +11,8 @@ import torch
 from torch import nn
 
 
-class HalfStep(nn.Module):
-    """Half of what a module gives.
-
-    Arguments
-    ---------
-    fn : torch.nn.Module
-        The module.
-
-    Example
-    -------
-    >>> HalfStep(nn.Identity())(torch.ones(2))
-    tensor([0.5000, 0.5000])
-    """
+class _HalfStep(nn.Module):
+    """Half of what a module gives."""
 
     def __init__(self, fn):
         super().__init__()
@@ -34,21 +23,8 @@ class HalfStep(nn.Module):
         return 0.5 * self.fn(x)
 
 
-class PreNorm(nn.Module):
-    """A module behind a layer norm of its own.
-
-    Arguments
-    ---------
-    dim : int
-        Size of the last axis.
-    fn : torch.nn.Module
-        The module.
-
-    Example
-    -------
-    >>> PreNorm(4, nn.Identity())(torch.tensor([1.0, 1.0, 3.0, 3.0])).tolist()
-    [-0.99999..., -0.99999..., 0.99999..., 0.99999...]
-    """
+class _PreNorm(nn.Module):
+    """A module behind a layer norm of its own."""
 
     def __init__(self, dim, fn):
         super().__init__()
@@ -60,23 +36,8 @@ class PreNorm(nn.Module):
         return self.fn(self.norm(x))
 
 
-class FeedForward(nn.Module):
-    """Linear, Swish, linear.
-
-    Arguments
-    ---------
-    dim : int
-        Size of the last axis.
-    mult : int
-        The hidden size is ``mult * dim``.
-    dropout : float
-        After Swish and after the second linear map.
-
-    Example
-    -------
-    >>> FeedForward(8)(torch.randn(2, 3, 8)).shape
-    torch.Size([2, 3, 8])
-    """
+class _FeedForward(nn.Module):
+    """Linear, Swish, linear."""
 
     def __init__(self, dim, mult=4, dropout=0.0):
         super().__init__()
@@ -93,30 +54,8 @@ class FeedForward(nn.Module):
         return self.net(x)
 
 
-class RelativeAttention(nn.Module):
-    """Self-attention whose scores see the distance of the tokens.
-
-    score(i, j) = q_i . (k_j + table[clamp(i - j)]) / sqrt(dim_head), one table
-    for all heads, no relative term on the values.
-
-    Arguments
-    ---------
-    dim : int
-        Size of the tokens.
-    heads : int
-        Number of heads.
-    dim_head : int
-        Size of a head.
-    dropout : float
-        Of the attention weights and of the output.
-    max_distance : int
-        Distances beyond it share one row of the table.
-
-    Example
-    -------
-    >>> RelativeAttention(16, 2, 8)(torch.randn(2, 5, 16)).shape
-    torch.Size([2, 5, 16])
-    """
+class _RelativeAttention(nn.Module):
+    """Self-attention whose scores see the distance of the tokens."""
 
     def __init__(
         self, dim, heads=8, dim_head=64, dropout=0.0, max_distance=512
@@ -149,22 +88,12 @@ class RelativeAttention(nn.Module):
         return scores.unflatten(-1, (length, 2 * length - 2))[..., :length]
 
     def forward(self, x):
-        """Attend among tokens.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            [batch, token, dim].
-
-        Returns
-        -------
-        torch.Tensor
-            Same shape.
-        """
+        """Map [batch, token, dim] to the same shape."""
 
         def split(projected):
             return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
+        # q_i . (k_j + table[i - j]) / sqrt(dim_head); values know no distance.
         query = split(self.to_q(x)) * self.scale
         key, value = map(split, self.to_kv(x).chunk(2, dim=-1))
         scores = query @ key.transpose(-1, -2) + self._relative_scores(query)
@@ -173,21 +102,8 @@ class RelativeAttention(nn.Module):
         return self.dropout(self.to_out(attended))
 
 
-class DepthwiseConv(nn.Module):
-    """One filter a channel, zero padding that keeps the length.
-
-    Arguments
-    ---------
-    channels : int
-        Number of channels.
-    kernel_size : int
-        Odd.
-
-    Example
-    -------
-    >>> DepthwiseConv(4, 3)(torch.randn(2, 4, 9)).shape
-    torch.Size([2, 4, 9])
-    """
+class _DepthwiseConv(nn.Module):
+    """One filter a channel, zero padding that keeps the length."""
 
     def __init__(self, channels, kernel_size):
         super().__init__()
@@ -220,25 +136,8 @@ class Transpose(nn.Module):
         return x.transpose(-1, -2)
 
 
-class ConvolutionModule(nn.Module):
-    """Layer norm, pointwise GLU, depthwise filter, batch norm, pointwise.
-
-    Arguments
-    ---------
-    dim : int
-        Size of the tokens.
-    expansion : int
-        The depthwise filter runs on ``expansion * dim`` channels.
-    kernel_size : int
-        Length of the depthwise filter, odd.
-    dropout : float
-        Of the output.
-
-    Example
-    -------
-    >>> ConvolutionModule(8, kernel_size=3)(torch.randn(2, 5, 8)).shape
-    torch.Size([2, 5, 8])
-    """
+class _ConvolutionModule(nn.Module):
+    """Layer norm, pointwise GLU, depthwise filter, batch norm, pointwise."""
 
     def __init__(self, dim, expansion=2, kernel_size=31, dropout=0.0):
         super().__init__()
@@ -248,7 +147,7 @@ class ConvolutionModule(nn.Module):
             Transpose(),
             nn.Conv1d(dim, 2 * inner, 1),
             nn.GLU(dim=1),
-            DepthwiseConv(inner, kernel_size),
+            _DepthwiseConv(inner, kernel_size),
             nn.BatchNorm1d(inner),
             nn.SiLU(),
             nn.Conv1d(inner, dim, 1),
@@ -303,14 +202,16 @@ class ConformerBlock(nn.Module):
         super().__init__()
 
         def feed_forward():
-            return HalfStep(PreNorm(dim, FeedForward(dim, ff_mult, dropout)))
+            return _HalfStep(_PreNorm(dim, _FeedForward(dim, ff_mult, dropout)))
 
         self.ff1 = feed_forward()
-        attention = RelativeAttention(
+        attention = _RelativeAttention(
             dim, heads, dim_head, dropout, max_distance
         )
-        self.attn = PreNorm(dim, attention)
-        self.conv = ConvolutionModule(dim, conv_expansion, conv_kernel, dropout)
+        self.attn = _PreNorm(dim, attention)
+        self.conv = _ConvolutionModule(
+            dim, conv_expansion, conv_kernel, dropout
+        )
         self.ff2 = feed_forward()
         self.post_norm = nn.LayerNorm(dim)
 

@@ -1,8 +1,9 @@
-"""Units through which two branches of a network share what they learn.
+"""Layers that several networks share.
 
-The unit of Misra et al., "Cross-stitch networks for multi-task learning"
-(CVPR 2016), with one 2 x 2 mixture a channel, as EINV2 uses it (Cao et al.,
-ICASSP 2021).
+`CrossStitch` is the unit of Misra et al., "Cross-stitch networks for multi-task
+learning" (CVPR 2016), with one 2 x 2 mixture a channel, through which the two
+branches of EINV2 share what they learn (Cao et al., ICASSP 2021); `InputNorm`
+normalises feature maps.
 """
 
 import torch

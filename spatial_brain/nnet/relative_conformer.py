@@ -52,57 +52,19 @@ def sinusoid_table(length, dim, device=None):
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
 
 
-def relative_shift(scores):
-    """Slide the scores of a table of positions into place.
-
-    A column of zeros is put to the left and the matrix is read again from
-    its second row: entry (i, j) of the result is entry (i, L - 1 - i + j) for
-    j <= i, zero for j = i + 1, and entry (i + 1, j - i - 2) beyond: keys after
-    the query see rows not meant for them. Released networks learnt with that.
-
-    Arguments
-    ---------
-    scores : torch.Tensor
-        Queries times rows of the table, [..., L, L].
-
-    Returns
-    -------
-    torch.Tensor
-        Same shape.
-
-    Example
-    -------
-    >>> relative_shift(torch.arange(1.0, 10).view(3, 3))
-    tensor([[3., 0., 4.],
-            [5., 6., 0.],
-            [7., 8., 9.]])
-    """
+def _relative_shift(scores):
+    """Slide the scores [..., L, L] of a table of positions into place."""
+    # A column of zeros is put to the left and the matrix is read again from
+    # its second row: entry (i, j) is entry (i, L - 1 - i + j) for j <= i, zero
+    # for j = i + 1, and entry (i + 1, j - i - 2) beyond: keys after the query
+    # see rows not meant for them. Released networks learnt with that.
     length = scores.shape[-1]
     read_again = F.pad(scores, (1, 0)).flatten(-2)[..., length:]
     return read_again.unflatten(-1, (length, length))
 
 
-class XavierLinear(nn.Linear):
-    """Linear map, Xavier-uniform at first, without offset.
-
-    Checkpoints which wrap it (``linear.weight`` for ``weight``) load too.
-
-    Arguments
-    ---------
-    in_features : int
-        Size of the input.
-    out_features : int
-        Size of the output.
-    bias : bool
-        Learn an offset.
-
-    Example
-    -------
-    >>> layer = XavierLinear(3, 2)
-    >>> state = {"linear." + k: v for k, v in layer.state_dict().items()}
-    >>> layer.load_state_dict(state, strict=True)
-    <All keys matched successfully>
-    """
+class _XavierLinear(nn.Linear):
+    """Linear map, Xavier-uniform at first, without offset."""
 
     def reset_parameters(self):
         """Draw the weights anew."""
@@ -111,6 +73,7 @@ class XavierLinear(nn.Linear):
             nn.init.zeros_(self.bias)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
+        # Some checkpoints wrap the map: ``linear.weight`` for ``weight``.
         for name in ("weight", "bias"):
             if f"{prefix}linear.{name}" in state_dict:
                 value = state_dict.pop(f"{prefix}linear.{name}")
@@ -118,23 +81,8 @@ class XavierLinear(nn.Linear):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class PositionTable(nn.Module):
-    """The table of positions, made when it is needed and never stored.
-
-    The originals store 10,000 rows of it in every checkpoint (82 MB of the
-    large network). An entry ``pe`` is accepted in loading, checked, and left
-    out.
-
-    Arguments
-    ---------
-    dim : int
-        Columns of the table, even.
-
-    Example
-    -------
-    >>> PositionTable(8)(5).shape
-    torch.Size([5, 8])
-    """
+class _PositionTable(nn.Module):
+    """The table of positions, made when it is needed and never stored."""
 
     def __init__(self, dim):
         super().__init__()
@@ -145,6 +93,7 @@ class PositionTable(nn.Module):
         return sinusoid_table(length, self.dim, device)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
+        # The originals store 10,000 rows (82 MB of the large network).
         stored = state_dict.pop(prefix + "pe", None)
         if stored is not None and not self._agrees(stored):
             args[-1].append(
@@ -163,32 +112,8 @@ class PositionTable(nn.Module):
         return stored.is_meta or torch.allclose(rows, own, atol=1e-3)
 
 
-class TableAttention(nn.Module):
-    """Self-attention whose scores also see a table of positions.
-
-    softmax((q + u) k^T + shift((q + v) p^T)) over sqrt(dim), where p is the
-    projected table and u, v are learnt for each head.
-
-    Arguments
-    ---------
-    dim : int
-        Size of the tokens.
-    heads : int
-        Number of heads; divides ``dim``.
-    dropout : float
-        Of the attention weights.
-
-    Raises
-    ------
-    ValueError
-        If ``heads`` does not divide ``dim``.
-
-    Example
-    -------
-    >>> attention = TableAttention(16, 2)
-    >>> attention(torch.randn(2, 5, 16), sinusoid_table(5, 16)).shape
-    torch.Size([2, 5, 16])
-    """
+class _TableAttention(nn.Module):
+    """Self-attention whose scores also see a table of positions."""
 
     def __init__(self, dim, heads=8, dropout=0.0):
         super().__init__()
@@ -198,35 +123,23 @@ class TableAttention(nn.Module):
             )
         self.heads, self.dropout = heads, dropout
         self.scale = dim**-0.5
-        self.query_proj = XavierLinear(dim, dim)
-        self.key_proj = XavierLinear(dim, dim)
-        self.value_proj = XavierLinear(dim, dim)
-        self.pos_proj = XavierLinear(dim, dim, bias=False)
+        self.query_proj = _XavierLinear(dim, dim)
+        self.key_proj = _XavierLinear(dim, dim)
+        self.value_proj = _XavierLinear(dim, dim)
+        self.pos_proj = _XavierLinear(dim, dim, bias=False)
         self.u_bias = nn.Parameter(torch.empty(heads, dim // heads))
         self.v_bias = nn.Parameter(torch.empty(heads, dim // heads))
         nn.init.xavier_uniform_(self.u_bias)
         nn.init.xavier_uniform_(self.v_bias)
-        self.out_proj = XavierLinear(dim, dim)
+        self.out_proj = _XavierLinear(dim, dim)
 
     def _split(self, x):
         """[..., token, dim] to [..., head, token, dim / head]."""
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
     def forward(self, x, table):
-        """Attend among tokens.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            [batch, token, dim].
-        table : torch.Tensor
-            Positions, [token, dim].
-
-        Returns
-        -------
-        torch.Tensor
-            [batch, token, dim].
-        """
+        """Map [batch, token, dim] to the same shape; table [token, dim]."""
+        # softmax((q + u) k^T + shift((q + v) p^T)) over sqrt(dim).
         query = self._split(self.query_proj(x))
         key = self._split(self.key_proj(x))
         value = self._split(self.value_proj(x))
@@ -239,7 +152,7 @@ class TableAttention(nn.Module):
             content,
             key,
             value,
-            attn_mask=relative_shift(scores),
+            attn_mask=_relative_shift(scores),
             dropout_p=self.dropout if self.training else 0.0,
             scale=self.scale,
         )
@@ -264,10 +177,10 @@ class _FeedForward(nn.Module):
         super().__init__()
         self.sequential = nn.Sequential(
             nn.LayerNorm(dim),
-            XavierLinear(dim, mult * dim),
+            _XavierLinear(dim, mult * dim),
             nn.SiLU(),
             nn.Dropout(dropout),
-            XavierLinear(mult * dim, dim),
+            _XavierLinear(mult * dim, dim),
             nn.Dropout(dropout),
         )
 
@@ -280,9 +193,9 @@ class _Attention(nn.Module):
 
     def __init__(self, dim, heads, dropout):
         super().__init__()
-        self.positional_encoding = PositionTable(dim)
+        self.positional_encoding = _PositionTable(dim)
         self.layer_norm = nn.LayerNorm(dim)
-        self.attention = TableAttention(dim, heads, dropout)
+        self.attention = _TableAttention(dim, heads, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x):

@@ -2,72 +2,31 @@
 
 Liu et al., "Swin Transformer" (ICCV 2021), in the form that HTS-AT (Chen et
 al., ICASSP 2022) uses for spectrograms; parameters and buffers bear the names
-of those systems. Maps are [batch, row, column, channel] throughout.
-
-The attention of Swin (Liu et al., ICCV 2021): a learned bias for every
-relative position, and a mask for windows of a cyclically shifted map.
+of those systems. Maps are [batch, row, column, channel] throughout. Pixels of a
+window attend to each other with a learned bias for every relative position, and
+with a mask where the map is cyclically shifted.
 """
 
 import torch
 import torch.nn.functional as F
+from timm.layers import Mlp
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def relative_index(window):
-    """Place of each pair of pixels in a table of relative positions.
-
-    Arguments
-    ---------
-    window : int
-        Side of the square window.
-
-    Returns
-    -------
-    torch.Tensor
-        int64 [window^2, window^2]: (row difference + window - 1) times
-        (2 window - 1) plus (column difference + window - 1), differences
-        being query less key.
-
-    Example
-    -------
-    >>> relative_index(2)
-    tensor([[4, 3, 1, 0],
-            [5, 4, 2, 1],
-            [7, 6, 4, 3],
-            [8, 7, 5, 4]])
-    """
+def _relative_index(window):
+    """Row of the bias table for each query and key, [window^2, window^2]."""
     row, column = torch.meshgrid(
         torch.arange(window), torch.arange(window), indexing="ij"
     )
     place = torch.stack([row.flatten(), column.flatten()], -1)
+    # Of query less key, from 0 on.
     difference = place[:, None] - place[None] + window - 1
     return difference[..., 0] * (2 * window - 1) + difference[..., 1]
 
 
-def shift_mask(resolution, window, shift):
-    """Keep pixels apart that only the cyclic shift made neighbours.
-
-    Arguments
-    ---------
-    resolution : int
-        Side of the square map.
-    window : int
-        Side of a window.
-    shift : int
-        Cyclic shift, pixels.
-
-    Returns
-    -------
-    torch.Tensor
-        [windows, window^2, window^2], 0 within a region and -100 between.
-
-    Example
-    -------
-    >>> mask = shift_mask(16, 8, 4)
-    >>> mask.shape, mask[0].abs().max().item(), mask[3].min().item()
-    (torch.Size([4, 64, 64]), 0.0, -100.0)
-    """
+def _shift_mask(resolution, window, shift):
+    """0 within a region and -100 between, [windows, window^2, window^2]."""
     edges = torch.tensor([resolution - window, resolution - shift])
     band = torch.bucketize(torch.arange(resolution), edges, right=True)
     region = (3 * band[:, None] + band[None]).view(
@@ -78,24 +37,8 @@ def shift_mask(resolution, window, shift):
     return apart.float() * -100.0
 
 
-class WindowAttention(nn.Module):
-    """Self-attention within square windows, with relative position bias.
-
-    Arguments
-    ---------
-    dim : int
-        Channels.
-    num_heads : int
-        Heads; they divide ``dim``.
-    window : int
-        Side of the windows; it divides the sides of the map.
-
-    Example
-    -------
-    >>> attention = WindowAttention(8, 2, 4)
-    >>> attention(torch.randn(3, 8, 8, 8)).shape
-    torch.Size([3, 8, 8, 8])
-    """
+class _WindowAttention(nn.Module):
+    """Self-attention within square windows, with relative position bias."""
 
     def __init__(self, dim, num_heads, window):
         super().__init__()
@@ -103,26 +46,13 @@ class WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * window - 1) ** 2, num_heads)
         )
-        self.register_buffer("relative_position_index", relative_index(window))
+        self.register_buffer("relative_position_index", _relative_index(window))
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, x, mask=None):
-        """Attend within windows.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            Map [batch, row, column, channel], already shifted.
-        mask : torch.Tensor, optional
-            [windows, window^2, window^2], added to the scores.
-
-        Returns
-        -------
-        torch.Tensor
-            Map of the same shape.
-        """
+        """Map [batch, row, column, channel], already shifted, to its like."""
         batch, rows, columns, dim = x.shape
         w, heads = self.window, self.num_heads
         grid = (batch, rows // w, w, columns // w, w)
@@ -146,20 +76,8 @@ class WindowAttention(nn.Module):
         return self.proj(x.reshape(batch, rows, columns, dim))
 
 
-class DropPath(nn.Module):
-    """Leaves out a residual branch for random examples while training.
-
-    Arguments
-    ---------
-    probability : float
-        Share of examples without the branch; the others are scaled up so
-        that the mean stays.
-
-    Example
-    -------
-    >>> DropPath(0.5).eval()(torch.ones(2, 3)).sum()
-    tensor(6.)
-    """
+class _DropPath(nn.Module):
+    """Leaves out a residual branch for random examples while training."""
 
     def __init__(self, probability):
         super().__init__()
@@ -169,63 +87,14 @@ class DropPath(nn.Module):
         """Drop and scale [batch, ...]."""
         if not self.training or self.probability == 0.0:
             return x
+        # DropPath of timm draws other examples from the same seed.
         keep = 1.0 - self.probability
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         return x * torch.bernoulli(x.new_full(shape, keep)) / keep
 
 
-class MLP(nn.Module):
-    """Two linear layers with a GELU between.
-
-    Arguments
-    ---------
-    dim : int
-        Size of input and output.
-    hidden : int
-        Size between.
-
-    Example
-    -------
-    >>> MLP(4, 16)(torch.ones(2, 4)).shape
-    torch.Size([2, 4])
-    """
-
-    def __init__(self, dim, hidden):
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x):
-        """Transform [..., dim]."""
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
-class SwinBlock(nn.Module):
-    """Window attention and MLP, each with a residual connection.
-
-    Arguments
-    ---------
-    dim : int
-        Channels.
-    num_heads : int
-        Heads of the attention.
-    resolution : int
-        Side of the square map.
-    window : int
-        Side of the windows. A map that is not larger is one window.
-    shift : int
-        Cyclic shift before the windows are cut; none for a single window.
-    mlp_ratio : float
-        Hidden size of the MLP over ``dim``.
-    drop_path : float
-        Probability of leaving a branch out.
-
-    Example
-    -------
-    >>> block = SwinBlock(8, 2, resolution=16, window=8, shift=4)
-    >>> block(torch.randn(1, 16, 16, 8)).shape
-    torch.Size([1, 16, 16, 8])
-    """
+class _SwinBlock(nn.Module):
+    """Window attention and MLP, each with a residual connection."""
 
     def __init__(
         self,
@@ -234,19 +103,19 @@ class SwinBlock(nn.Module):
         resolution,
         window=8,
         shift=0,
-        mlp_ratio=4.0,
         drop_path=0.0,
     ):
         super().__init__()
+        # A map that is not larger than a window is one, and is not shifted.
         if resolution <= window:
             window, shift = resolution, 0
         self.shift = shift
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, num_heads, window)
-        self.drop_path = DropPath(drop_path)
+        self.attn = _WindowAttention(dim, num_heads, window)
+        self.drop_path = _DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = MLP(dim, int(dim * mlp_ratio))
-        mask = shift_mask(resolution, window, shift) if shift else None
+        self.mlp = Mlp(dim, 4 * dim)
+        mask = _shift_mask(resolution, window, shift) if shift else None
         self.register_buffer("attn_mask", mask)
 
     def forward(self, x):
@@ -261,19 +130,8 @@ class SwinBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class PatchMerging(nn.Module):
-    """Halves both sides of a map and doubles its channels.
-
-    Arguments
-    ---------
-    dim : int
-        Channels before.
-
-    Example
-    -------
-    >>> PatchMerging(8)(torch.randn(1, 4, 4, 8)).shape
-    torch.Size([1, 2, 2, 16])
-    """
+class _PatchMerging(nn.Module):
+    """Halves both sides of a map and doubles its channels."""
 
     def __init__(self, dim):
         super().__init__()
@@ -289,32 +147,8 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(x))
 
 
-class SwinStage(nn.Module):
-    """Blocks of one resolution, then (but for the last stage) a merging.
-
-    Arguments
-    ---------
-    dim : int
-        Channels.
-    num_heads : int
-        Heads.
-    resolution : int
-        Side of the square map.
-    drop_paths : sequence of float
-        One probability a block.
-    window : int
-        Side of the windows.
-    merge : bool
-        Whether a patch merging follows.
-    checkpoint_blocks : bool
-        Whether to compute the blocks again in the backward pass instead of
-        keeping what is inside them.
-
-    Example
-    -------
-    >>> SwinStage(8, 2, 16, [0.0, 0.1])(torch.randn(1, 16, 16, 8)).shape
-    torch.Size([1, 8, 8, 16])
-    """
+class _SwinStage(nn.Module):
+    """Blocks of one resolution, then (but for the last stage) a merging."""
 
     def __init__(
         self,
@@ -330,7 +164,7 @@ class SwinStage(nn.Module):
         self.dim = dim
         self.checkpoint_blocks = checkpoint_blocks
         self.blocks = nn.ModuleList(
-            SwinBlock(
+            _SwinBlock(
                 dim,
                 num_heads,
                 resolution,
@@ -340,7 +174,7 @@ class SwinStage(nn.Module):
             )
             for i, drop_path in enumerate(drop_paths)
         )
-        self.downsample = PatchMerging(dim) if merge else None
+        self.downsample = _PatchMerging(dim) if merge else None
 
     def forward(self, x):
         """Transform a map [batch, row, column, channel]."""
@@ -352,23 +186,8 @@ class SwinStage(nn.Module):
         return x if self.downsample is None else self.downsample(x)
 
 
-class PatchEmbedding(nn.Module):
-    """Cuts an image into patches and embeds each.
-
-    Arguments
-    ---------
-    in_channels : int
-        Channels of the image.
-    dim : int
-        Channels of the map.
-    patch : int
-        Side of the patches.
-
-    Example
-    -------
-    >>> PatchEmbedding(7, 96)(torch.randn(1, 7, 32, 32)).shape
-    torch.Size([1, 8, 8, 96])
-    """
+class _PatchEmbedding(nn.Module):
+    """Cuts an image into patches and embeds each."""
 
     def __init__(self, in_channels, dim, patch=4):
         super().__init__()
@@ -407,7 +226,8 @@ class SwinTransformer(nn.Module):
         Probability of leaving a branch out in the last block; it rises
         linearly from 0 in the first.
     checkpoint_blocks : bool
-        Whether training trades time for memory (see ``SwinStage``).
+        Whether training computes blocks again in the backward pass instead
+        of keeping what is inside them: more time, less memory.
 
     Example
     -------
@@ -430,7 +250,7 @@ class SwinTransformer(nn.Module):
         checkpoint_blocks=False,
     ):
         super().__init__()
-        self.patch_embed = PatchEmbedding(in_channels, embed_dim, patch)
+        self.patch_embed = _PatchEmbedding(in_channels, embed_dim, patch)
         count = sum(depths)
         rates = [drop_path * i / max(count - 1, 1) for i in range(count)]
         last = len(depths) - 1
@@ -438,7 +258,7 @@ class SwinTransformer(nn.Module):
         for i, (depth, heads) in enumerate(zip(depths, num_heads, strict=True)):
             first = sum(depths[:i])
             self.layers.append(
-                SwinStage(
+                _SwinStage(
                     embed_dim * 2**i,
                     heads,
                     image_size // patch // 2**i,

@@ -4,13 +4,13 @@ Source: Luo and Mesgarani, "Conv-TasNet: Surpassing Ideal Time-Frequency
 Magnitude Masking for Speech Separation", IEEE/ACM TASLP 27(8), 2019. Names in
 the state dict are those of SpeechBrain's Conv-TasNet, whose checkpoints load
 with ``strict=True``. Unlike there, channels come before frames, signals of
-any length are taken, and padding is never heard.
+any length are taken, and padding has no effect.
 
-``"gLN"`` takes mean and variance over a whole signal, ``"cLN"`` over all
-frames up to the present one (both: Luo and Mesgarani, 2019), ``"channel"``
-over the channels of one frame (which SpeechBrain's Conv-TasNet calls cLN).
-All have eps = 1e-8 under the root, the biased variance, and a scale and an
-offset for each channel, named and shaped as in SpeechBrain.
+Of the norms ``"gLN"`` takes mean and variance over a whole signal, ``"cLN"``
+over all frames up to the present one (both: Luo and Mesgarani, 2019),
+``"channel"`` over the channels of one frame (which SpeechBrain's Conv-TasNet
+calls cLN). All have eps = 1e-8 under the root, the biased variance, and a scale
+and an offset for each channel, named and shaped as in SpeechBrain.
 """
 
 import torch
@@ -40,20 +40,8 @@ class _Norm(nn.Module):
         return ((x - mean) * scale + self.beta.mT).to(x.dtype)
 
 
-class ChannelNorm(_Norm):
-    """Mean and variance over the channels of each frame.
-
-    Arguments
-    ---------
-    channels : int
-        Of the input.
-
-    Example
-    -------
-    >>> y = ChannelNorm(4)(torch.randn(2, 4, 5))
-    >>> torch.allclose(y.mean(1), torch.zeros(2, 5), atol=1e-6)
-    True
-    """
+class _ChannelNorm(_Norm):
+    """Mean and variance over the channels of each frame."""
 
     def forward(self, x, frames=None):
         """Normalise [batch, channel, frame]; padding does not matter."""
@@ -63,20 +51,8 @@ class ChannelNorm(_Norm):
         return self._affine(x, mean, variance)
 
 
-class GlobalNorm(_Norm):
-    """Mean and variance over all channels and frames of each signal.
-
-    Arguments
-    ---------
-    channels : int
-        Of the input.
-
-    Example
-    -------
-    >>> y = GlobalNorm(4)(torch.randn(2, 4, 5))
-    >>> torch.allclose(y.mean((1, 2)), torch.zeros(2), atol=1e-6)
-    True
-    """
+class _GlobalNorm(_Norm):
+    """Mean and variance over all channels and frames of each signal."""
 
     def forward(self, x, frames=None):
         """Normalise [batch, channel, frame] over ``frames`` [batch] only."""
@@ -93,24 +69,8 @@ class GlobalNorm(_Norm):
         return self._affine(x, mean, variance / count)
 
 
-class CumulativeNorm(_Norm):
-    """Mean and variance over all channels of all frames up to each frame.
-
-    Sums run in float64, where they stay exact enough for days of audio.
-
-    Arguments
-    ---------
-    channels : int
-        Of the input.
-
-    Example
-    -------
-    >>> norm, x = CumulativeNorm(4), torch.randn(2, 4, 5)
-    >>> torch.allclose(norm(x)[..., :3], norm(x[..., :3]))
-    True
-    >>> torch.allclose(norm(x)[..., -1:], GlobalNorm(4)(x)[..., -1:], atol=1e-5)
-    True
-    """
+class _CumulativeNorm(_Norm):
+    """Mean and variance over all channels of all frames up to each frame."""
 
     def forward(self, x, frames=None):
         """Normalise [batch, channel, frame]; padding does not matter."""
@@ -132,35 +92,13 @@ def _running(x):
     return x.sum(1, keepdim=True).double().cumsum(-1)
 
 
-NORMS = {"gLN": GlobalNorm, "cLN": CumulativeNorm, "channel": ChannelNorm}
+NORMS = {"gLN": _GlobalNorm, "cLN": _CumulativeNorm, "channel": _ChannelNorm}
 
 
-def reflect_frames(x, size, frames=None):
-    """Continue a sequence on both sides as in a mirror.
-
-    The outermost frame is not repeated. Sequences that are too short for one
-    mirror get two that face each other, which PyTorch's own padding refuses.
-
-    Arguments
-    ---------
-    x : torch.Tensor
-        [batch, channel, frame].
-    size : int
-        Frames to add on either side.
-    frames : torch.Tensor, optional
-        Frames of each sequence, int64 [batch]; the mirror stands at their
-        end. Default: all are as long as ``x``.
-
-    Returns
-    -------
-    torch.Tensor
-        [batch, channel, frame + 2 size].
-
-    Example
-    -------
-    >>> reflect_frames(torch.tensor([[[1.0, 2, 3, 0]]]), 2, torch.tensor([3]))
-    tensor([[[3., 2., 1., 2., 3., 2., 1., 2.]]])
-    """
+def _reflect_frames(x, size, frames=None):
+    """Continue [batch, channel, frame] on both sides as in a mirror."""
+    # The outermost frame is not repeated. What is too short for one mirror
+    # gets two that face each other, which PyTorch's own padding refuses.
     total = x.shape[-1]
     if frames is None and size < total:
         return F.pad(x, (size, size), mode="reflect")
@@ -187,33 +125,8 @@ def _pointwise(inputs, outputs):
     return _Layers({"conv": nn.Conv1d(inputs, outputs, 1, bias=False)})
 
 
-class TemporalBlock(nn.Module):
-    """Widen, look around with a dilated kernel, narrow, add.
-
-    Arguments
-    ---------
-    channels : int
-        Of input and output.
-    hidden : int
-        Channels in between.
-    kernel_size : int
-        Taps of the depthwise convolution, odd.
-    dilation : int
-        Frames between taps.
-    norm : str
-        A key of :data:`spatial_brain.nnet.temporal_convolution.NORMS`.
-    causal : bool
-        Look back only. Otherwise sequences continue as in a mirror.
-    extra_lag : bool
-        Causal blocks as SpeechBrain has them: every tap looks one dilation
-        further back, the present frame is not among them.
-
-    Example
-    -------
-    >>> block = TemporalBlock(4, 8, dilation=2)
-    >>> block(torch.randn(3, 4, 9)).shape
-    torch.Size([3, 4, 9])
-    """
+class _TemporalBlock(nn.Module):
+    """Widen, look around with a dilated kernel, narrow, add."""
 
     def __init__(
         self,
@@ -255,21 +168,7 @@ class TemporalBlock(nn.Module):
         )
 
     def forward(self, x, frames=None):
-        """Add what the block finds.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            [batch, channel, frame].
-        frames : torch.Tensor, optional
-            Frames of each sequence, int64 [batch]; what lies behind is not
-            heard, and the answer there has no meaning.
-
-        Returns
-        -------
-        torch.Tensor
-            Same shape.
-        """
+        """Map [batch, channel, frame] to the same shape."""
         layers, narrow = self.layers, self.layers["DSconv"]
         y = layers["act"](layers["conv"]["conv"](x))
         y = self._surround(layers["norm"](y, frames), frames)
@@ -296,7 +195,7 @@ class TemporalBlock(nn.Module):
     def _surround(self, y, frames):
         """Frames that the kernel needs beyond those given."""
         if not self.causal:
-            return reflect_frames(y, self.reach // 2, frames)
+            return _reflect_frames(y, self.reach // 2, frames)
         lag = self.dilation if self.extra_lag else 0
         return F.pad(y, (self.reach + lag, 0))[..., : self.reach + y.shape[-1]]
 
@@ -330,12 +229,13 @@ class MaskNet(nn.Module):
         Whether a mask depends on its own and earlier frames only; not with
         ``"gLN"``.
     extra_lag : bool
-        Causal blocks as SpeechBrain has them, see :class:`TemporalBlock`.
+        Causal blocks as SpeechBrain has them: every tap looks one dilation
+        further back, the present frame is not among them.
 
     Raises
     ------
     ValueError
-        If the norm is not known or hears the future of a causal network, or
+        If the norm is not known or takes the future of a causal network, or
         the kernel is even.
 
     Example
@@ -365,8 +265,8 @@ class MaskNet(nn.Module):
             )
         if causal and norm == "gLN":
             raise ValueError(
-                "gLN hears the whole signal: a causal network needs norm "
-                "cLN or channel"
+                "gLN is taken over the whole signal: a causal network needs "
+                "norm cLN or channel"
             )
         if extra_lag and not causal:
             raise ValueError("extra_lag is a matter of causal networks only")
@@ -378,7 +278,7 @@ class MaskNet(nn.Module):
         self.bottleneck_conv1x1 = _pointwise(num_filters, bottleneck)
         self.temporal_conv_net = _Layers(
             {
-                f"temporalblock_{repeat}_{block}": TemporalBlock(
+                f"temporalblock_{repeat}_{block}": _TemporalBlock(
                     bottleneck,
                     hidden,
                     kernel_size,
@@ -412,8 +312,8 @@ class MaskNet(nn.Module):
         x : torch.Tensor
             [batch, filter, frame].
         frames : torch.Tensor, optional
-            Frames of each signal, int64 [batch]; what lies behind is not
-            heard, and the masks there have no meaning.
+            Frames of each signal, int64 [batch]; what lies behind has
+            no effect, and the masks there have no meaning.
         rows : int, optional
             Only so many of the filters of each mask.
 

@@ -1,7 +1,7 @@
 """Temporal blocks with global norms, in few passes over memory.
 
-Same numbers as :class:`spatial_brain.nnet.temporal_convolution.TemporalBlock`
-one after another, with gradients written by hand. A global norm is, for one
+Same numbers as the blocks of :mod:`spatial_brain.nnet.temporal_convolution` one
+after another, with gradients written by hand. A global norm is, for one
 signal, one scale and one offset a channel; both go into the weights of the
 linear map that follows, for which continuing a signal as in a mirror is
 harmless. So nothing is normalised, no padded copy is made, and the sums that

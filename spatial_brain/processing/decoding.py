@@ -1,12 +1,12 @@
-"""From scores over angles to angles.
+"""From the outputs of networks to angles, and from chunks to recordings.
 
-Every frame becomes the mean over the chunks that cover it. Networks trained
-with permutation-invariant losses give their tracks in any order, which may
-differ from chunk to chunk and from frame to frame; a plain mean then blurs two
-events into one, or cancels opposite ones. Before a chunk is added its tracks
-are therefore put in the order of what is there, frame by frame, for
-multi-ACCDOA also class by class. As decoders treat every frame alone, the
-order need not be the same all along.
+:class:`ChunkStitcher` gives every frame the mean over the chunks that cover it.
+Networks trained with permutation-invariant losses give their tracks in any
+order, which may differ from chunk to chunk and from frame to frame; a plain
+mean then blurs two events into one, or cancels opposite ones. Before a chunk is
+added its tracks are therefore put in the order of what is there, frame by
+frame, for multi-ACCDOA also class by class. As decoders treat every frame
+alone, the order need not be the same all along.
 """
 
 import math
@@ -15,7 +15,24 @@ from itertools import permutations
 import torch
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
+
 DECODINGS = ("median", "peak", "centre")
+# Outputs of each method.
+_KEYS = {
+    "accdoa": ("accdoa",),
+    "multi_accdoa": ("multi_accdoa",),
+    "einv2": ("sed", "doa"),
+    "seddoa": ("sed", "doa"),
+}
+# Orders of three tracks.
+_ORDERS = torch.tensor(list(permutations(range(3))))
+# Which two of three tracks, and which one is left.
+_PAIRS = torch.tensor(((0, 1, 2), (1, 2, 0), (0, 2, 1)))
+# Tracks within 15 degrees are one event, active ones are longer than 0.5:
+# what the decoders go by.
+_ONE_EVENT = math.cos(math.radians(15.0))
+_ACTIVE = 0.5
 
 
 def angle_grid(num_angles, device=None):
@@ -60,7 +77,7 @@ def pick_peaks(spectrum, angles, num_peaks=2, min_separation=10.0):
         Ascending or descending grid, degrees, [angle].
     num_peaks : int
         Number of peaks. When there are fewer, the highest one is repeated:
-        talkers close together share a peak.
+        sources close together share a peak.
     min_separation : float
         Smallest distance between peaks, degrees.
 
@@ -108,13 +125,14 @@ def pick_peaks(spectrum, angles, num_peaks=2, min_separation=10.0):
     return (angles[index] + step * shift).sort(dim=1).values
 
 
+@loadable
 def decode_classes(logits, method="median", low=0.0, high=180.0):
     """Turn class scores into angles.
 
     Arguments
     ---------
     logits : torch.Tensor
-        Scores of equal bins over [low, high], [batch, talker, class].
+        Scores of equal bins over [low, high], [batch, source, class].
     method : str
         "median" of the distribution, interpolated within its bin: minimises
         the expected absolute error of a calibrated network. "peak": vertex
@@ -128,7 +146,7 @@ def decode_classes(logits, method="median", low=0.0, high=180.0):
     Returns
     -------
     torch.Tensor
-        Degrees, [batch, talker], in the order of the talkers.
+        Degrees, [batch, source], in the order of the scores.
 
     Raises
     ------
@@ -166,75 +184,11 @@ def decode_classes(logits, method="median", low=0.0, high=180.0):
     return low + place[..., 0] * ((high - low) / size)
 
 
-_KEYS = {
-    "accdoa": ("accdoa",),
-    "multi_accdoa": ("multi_accdoa",),
-    "einv2": ("sed", "doa"),
-    "seddoa": ("sed", "doa"),
-}
-_ORDERS = torch.tensor(list(permutations(range(3))))
-# Which two of three tracks, and which one is left.
-_PAIRS = torch.tensor(((0, 1, 2), (1, 2, 0), (0, 2, 1)))
-# Tracks within 15 degrees are one event, active ones are longer than 0.5:
-# what the decoders go by.
-_ONE_EVENT = math.cos(math.radians(15.0))
-_ACTIVE = 0.5
-
-
-def stitch_outputs(outputs, method, hop_frames, num_frames, *, align=True):
-    """Average the outputs of the chunks of one recording.
-
-    Arguments
-    ---------
-    outputs : dict of torch.Tensor
-        What the network said of every chunk, shape [chunk, L, ...]: keys
-        "accdoa", "multi_accdoa", or "sed" (logits) and "doa".
-    method : str
-        "accdoa", "multi_accdoa", "einv2" or "seddoa".
-    hop_frames : int
-        Label frames from the start of a chunk to that of the next, at most L.
-    num_frames : int
-        Label frames of the recording; what chunks say beyond is padding.
-    align : bool
-        Bring the tracks into one order before averaging; False is the plain
-        moving average of PSELDNets.
-
-    Returns
-    -------
-    dict of torch.Tensor
-        float32, shape [num_frames, ...]. Class probabilities are averaged as
-        such and given as logits again.
-
-    Raises
-    ------
-    ValueError
-        If the chunks leave a gap or end before the recording does.
-
-    Example
-    -------
-    >>> chunks = torch.stack((torch.zeros(4, 6), torch.ones(4, 6)))
-    >>> stitched = stitch_outputs({"accdoa": chunks}, "accdoa", 2, 6)
-    >>> stitched["accdoa"][:, 0].tolist()
-    [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
-    """
-    stitcher = ChunkStitcher(method, hop_frames, align)
-    chunks = zip(*(outputs[key] for key in _KEYS[method]), strict=True)
-    parts = [
-        stitcher.push(dict(zip(_KEYS[method], chunk, strict=True)))
-        for chunk in chunks
-    ]
-    done = sum(len(part[_KEYS[method][0]]) for part in parts)
-    parts.append(stitcher.flush(max(num_frames, done)))
-    return {
-        key: torch.cat([part[key] for part in parts])[:num_frames]
-        for key in _KEYS[method]
-    }
-
-
 class ChunkStitcher:
-    """The same as ``stitch_outputs``, one chunk at a time.
+    """Averages the outputs of the chunks of one recording.
 
-    Holds no more than the frames of one chunk.
+    Takes one chunk at a time and holds no more than its frames. Class
+    probabilities are averaged as such and given as logits again.
 
     Arguments
     ---------
@@ -243,7 +197,8 @@ class ChunkStitcher:
     hop_frames : int
         Label frames from the start of a chunk to that of the next.
     align : bool
-        Bring the tracks into one order before averaging.
+        Bring the tracks into one order before averaging; False is the plain
+        moving average of PSELDNets.
 
     Raises
     ------
@@ -281,14 +236,16 @@ class ChunkStitcher:
         Arguments
         ---------
         outputs : dict of torch.Tensor
-            Of one chunk, shape [L, ...].
+            What the network gives for the chunk, shape [L, ...], L at least
+            ``hop_frames``: keys "accdoa", "multi_accdoa", or "sed" (logits)
+            and "doa".
 
         Returns
         -------
         dict of torch.Tensor
-            The frames before this chunk that were not given yet: nothing for
-            the first one, ``hop_frames`` for the others. No later chunk can
-            change them.
+            float32. The frames before this chunk that were not given yet:
+            nothing for the first one, ``hop_frames`` for the others. No later
+            chunk can change them.
 
         Raises
         ------

@@ -120,9 +120,9 @@ def srp_phat_directions(
 
     Each frame gives the mean over frequencies of
     cos(phase difference - 2 pi f delay); the frames are pooled by their
-    maximum, which finds a talker in the frames where he speaks alone, or by
+    maximum, which finds a source in the frames where it sounds alone, or by
     their sum, which is the textbook SRP-PHAT (Blandin, Ozerov and Vincent,
-    2012, compare both). For two talkers in reverberation the maximum is the
+    2012, compare both). For two sources in reverberation the maximum is the
     stronger baseline.
 
     Arguments
@@ -173,12 +173,12 @@ def srp_phat_directions(
     real, imag = STFT(n_fft, hop_length).to(waveform.device)(waveform)
     cos, sin = phase_difference(real, imag)
     # A silent bin has no phase and must not vote.
-    heard = ((real * real + imag * imag).prod(1) > 0).to(cos.dtype)
+    sounding = ((real * real + imag * imag).prod(1) > 0).to(cos.dtype)
     angles = torch.linspace(0, 180, 361, device=waveform.device)
     frequency = bin_frequencies(n_fft, fs, waveform.device)
     used = (frequency > 0) & (frequency <= (max_frequency or fs / 2))
     steering = _steering(frequency[used], angles, spacing, c)
-    observed = torch.cat((cos[:, 0] * heard, sin[:, 0] * heard), dim=-1)
+    observed = torch.cat((cos[:, 0] * sounding, sin[:, 0] * sounding), dim=-1)
     response = observed[..., used.repeat(2)] @ steering
     pooled = response.amax(1) if pooling == "max" else response.sum(1)
     return pick_peaks(pooled, angles, num_sources, min_separation)
@@ -270,43 +270,3 @@ class SteeredResponse(nn.Module):
             for part in phase_difference(real[..., used], imag[..., used])
         )
         return torch.cat((cos, sin), dim=-1) @ self.steering
-
-
-def steered_response(
-    waveform, spacing, *, n_fft=512, hop_length=256, **options
-):
-    """`SteeredResponse` of a waveform.
-
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        [batch, time, 2].
-    spacing : float
-        Distance of the microphones, metres.
-    n_fft : int
-        Length of the transform, samples.
-    hop_length : int
-        Samples from frame to frame.
-    **options
-        Passed to `SteeredResponse`.
-
-    Returns
-    -------
-    torch.Tensor
-        [batch, band, frame, angle], values in [-1, 1].
-
-    Raises
-    ------
-    ValueError
-        If the waveform does not have two channels or is too short.
-
-    Example
-    -------
-    >>> steered_response(torch.randn(1, 16000, 2), 0.1, num_angles=60).shape
-    torch.Size([1, 16, 63, 60])
-    """
-    _check_pair(waveform)
-    options = {"num_bins": n_fft // 2, **options}
-    steer = SteeredResponse(spacing, n_fft=n_fft, **options)
-    spectra = STFT(n_fft, hop_length).to(waveform.device)(waveform)
-    return steer.to(waveform.device)(*spectra)

@@ -1,4 +1,4 @@
-"""Spectra of microphone pairs, as SAR-SSL hears them.
+"""Spectra of microphone pairs, the input of SAR-SSL.
 
 Both signals are transformed without padding, divided by the mean magnitude of
 the first one, and given as real and imaginary part (Yang and Li, "Self-
@@ -10,9 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
+from spatial_brain.processing.stft import check_transform
+
 SYNTHESES = ("window", "rectangular")
 
 
+@loadable
 class PairSpectra(nn.Module):
     """Short-time spectra of two or more channels, normalised by the first.
 
@@ -50,11 +54,7 @@ class PairSpectra(nn.Module):
 
     def __init__(self, n_fft=512, hop_length=256, num_bins=None):
         super().__init__()
-        if n_fft < 2 or n_fft % 2 or not 0 < hop_length <= n_fft:
-            raise ValueError(
-                "n_fft must be even and hop_length between 1 and n_fft, got "
-                f"n_fft={n_fft}, hop_length={hop_length}"
-            )
+        check_transform(n_fft, hop_length, n_fft)
         self.num_bins = n_fft // 2 if num_bins is None else num_bins
         if not 0 < self.num_bins <= n_fft // 2:
             raise ValueError(
@@ -155,7 +155,7 @@ class PairSpectra(nn.Module):
         synthesis : str
             ``"window"``: frames are weighted by the window, added and divided
             by the sum of its squares, which is exact and the least squares
-            answer for spectra that belong to no signal (Griffin and Lim,
+            solution for spectra that belong to no signal (Griffin and Lim,
             1984). Where fewer frames overlap than inside the signal, its ends
             fade instead of being divided by nearly nothing.
             ``"rectangular"``: frames are averaged as they are, as SAR-SSL
@@ -228,7 +228,7 @@ class PairSpectra(nn.Module):
         return padded.view(count, -1).sum(0).min().item()
 
 
-def microphone_pairs(features, which="reference"):
+def pair_examples(features, which="reference"):
     """Every pair of channels as an example of its own.
 
     Arguments
@@ -251,9 +251,9 @@ def microphone_pairs(features, which="reference"):
 
     Example
     -------
-    >>> microphone_pairs(torch.arange(3)[None]).tolist()
+    >>> pair_examples(torch.arange(3)[None]).tolist()
     [[0, 1], [0, 2]]
-    >>> microphone_pairs(torch.arange(3)[None], "all").tolist()
+    >>> pair_examples(torch.arange(3)[None], "all").tolist()
     [[0, 1], [0, 2], [1, 2]]
     """
     channels = features.shape[1]

@@ -6,22 +6,22 @@ differentiable. First-order Ambisonics (FOA) has the channels W, Y, Z, X with
 SN3D gains; "mic" is any array of four microphones.
 
 Their values are not normalised, because augmentations work on them as they
-are: a network begins with a batch normalisation, or with `FeatureScaler`.
+are: a network begins with a batch normalisation.
 
-Both keep the frequencies apart, so that level and spatial cue of a sound lie
-in the same place of the picture. Sources: Nguyen et al., "SALSA: Spatial
-Cue-Augmented Log-Spectrogram Features for Polyphonic Sound Event Localization
-and Detection", IEEE/ACM TASLP 30, 2022; Nguyen et al., "SALSA-Lite", ICASSP
-2022.
+`Salsa` and `SalsaLite` keep the frequencies apart, so that level and spatial
+cue of a sound lie in the same place of the map. Sources: Nguyen et al., "SALSA:
+Spatial Cue-Augmented Log-Spectrogram Features for Polyphonic Sound Event
+Localization and Detection", IEEE/ACM TASLP 30, 2022; Nguyen et al.,
+"SALSA-Lite", ICASSP 2022.
 """
 
 import math
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.loadable import loadable
 from spatial_brain.processing.spatial import microphone_pairs, phase_difference
 from spatial_brain.processing.stft import (
     SpectralFeatures,
@@ -33,6 +33,9 @@ LOWEST = 50.0  # Hz, of the spatial channels
 HIGHEST = 9000.0  # Hz, of spectra in full resolution
 _PATH_LIMIT = {"foa": HIGHEST, "mic": 4000.0}
 _MATRICES = 1 << 16  # decomposed at once, which bounds the memory
+NUM_LAGS = 64
+FORMATS = ("foa", "mic")
+_TINY = 1e-30  # keeps the slope of a square root at zero finite
 
 
 def _bin_below(frequency, sample_rate, n_fft):
@@ -40,6 +43,7 @@ def _bin_below(frequency, sample_rate, n_fft):
     return math.floor(min(frequency, sample_rate / 2) * n_fft / sample_rate)
 
 
+@loadable
 class SalsaLite(SpectralFeatures):
     """Log power spectra and path differences of four microphones.
 
@@ -109,18 +113,7 @@ class SalsaLite(SpectralFeatures):
         self.register_buffer("metres", metres / bins, persistent=False)
 
     def features(self, real, imag):
-        """From spectra to features.
-
-        Arguments
-        ---------
-        real, imag : torch.Tensor
-            Spectra [batch, 4, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 7, frame, num_bins].
-        """
+        """Map spectra [batch, 4, frame, bin] to [batch, 7, frame, bin]."""
         real, imag = real[..., self.used], imag[..., self.used]
         level = decibels(real.square() + imag.square())
         real, imag = (p[..., : self.num_phases] for p in (real, imag))
@@ -132,11 +125,12 @@ class SalsaLite(SpectralFeatures):
         return torch.cat((level, path), dim=1)
 
 
+@loadable
 class Salsa(SpectralFeatures):
     """Log spectra and principal eigenvectors of four channels.
 
     Channels 0-3 are 10 log10 of the power spectra: every bin from 1 up to
-    9 kHz, above that means over 8 bins. Channels 4-6 tell the direction of a
+    9 kHz, above that means over 8 bins. Channels 4-6 hold the direction of a
     bin by the principal eigenvector v of the spatial covariance over 7 frames:
     for ``"foa"`` Re(v_m v_0*) of m = Y, Z, X scaled to length 1, up to 9 kHz;
     for ``"mic"`` angle(v_m v_0*) c / (2 pi f), metres, up to 4 kHz. Bins that
@@ -224,13 +218,13 @@ class Salsa(SpectralFeatures):
         context = F.pad(spectrum, (0, 0, self.CONTEXT, self.CONTEXT)).unfold(
             2, 2 * self.CONTEXT + 1, 1
         )
-        heard = torch.ones(
+        loud = torch.ones(
             batch, frames, bins, dtype=torch.bool, device=spectrum.device
         )
         if self.tracking:
-            heard = above_noise(spectrum[:, 0].abs())
+            loud = _above_noise(spectrum[:, 0].abs())
         cue = spectrum.real.new_zeros(batch, frames, bins, 3)
-        rows = heard.nonzero()
+        rows = loud.nonzero()
         for b, t, f in (part.unbind(1) for part in rows.split(_MATRICES)):
             vectors = context[b, :, t, f]
             cue[b, t, f] = self._cue(vectors, self.metres[f])
@@ -252,32 +246,11 @@ class Salsa(SpectralFeatures):
         return cue * coherent[:, None]
 
 
-def above_noise(magnitude):
-    """Which bins stand out from a tracked noise floor.
-
-    The floor of a bin starts at half the mean of the first five frames and
-    follows the level: 2 % a frame downwards, and 2 % upwards for three frames,
-    then 0.2 %, while the level is above it (Nguyen et al., 2022). The level is
-    the quadratic mean over three frames, the last of which is the present
-    one; frames before the first count as silent.
-
-    Arguments
-    ---------
-    magnitude : torch.Tensor
-        Shape [batch, frame, bin].
-
-    Returns
-    -------
-    torch.Tensor
-        bool, same shape: the level exceeds 1.5 times the floor.
-
-    Example
-    -------
-    >>> magnitude = torch.full((1, 300, 1), 0.1)
-    >>> magnitude[:, 200:203] = 1.0
-    >>> above_noise(magnitude)[0, 190:].flatten().nonzero().flatten() + 190
-    tensor([200, 201, 202, 203, 204])
-    """
+def _above_noise(magnitude):
+    """Which bins [batch, frame, bin] stand out from a tracked noise floor."""
+    # The level is the quadratic mean over the present frame and the two before;
+    # the floor starts at half the mean of five frames and follows it by 2 % a
+    # frame, upwards by 0.2 % from the fourth on (Nguyen et al., 2022).
     power = F.pad(magnitude.square(), (0, 0, 2, 0))
     recent = power[:, 2:] + power[:, 1:-1] + power[:, :-2]
     level = (recent / 3.0).sqrt()
@@ -291,11 +264,6 @@ def above_noise(magnitude):
         floor = (floor * torch.where(above, rise, 0.98)).clamp(min=1e-6)
         found.append(now > 1.5 * floor)
     return torch.stack(found, dim=1)
-
-
-NUM_LAGS = 64
-FORMATS = ("foa", "mic")
-_TINY = 1e-30  # keeps the slope of a square root at zero finite
 
 
 def _intensity(real, imag):
@@ -319,7 +287,20 @@ def _lag_basis(n_fft, num_lags):
     return (weight * angle.cos()).float(), (-weight * angle.sin()).float()
 
 
-class LogMelIntensity(SpectralFeatures):
+class _LogMel(SpectralFeatures):
+    """Frames of 10 ms and mel filters of log-mel spectra."""
+
+    def __init__(
+        self, sample_rate=24000, n_fft=1024, hop_length=None, n_mels=64
+    ):
+        super().__init__(n_fft, hop_length or sample_rate // 100)
+        self.sample_rate, self.num_bins = sample_rate, n_mels
+        bank = mel_filter_bank(sample_rate, n_fft, n_mels, f_min=20.0)
+        self.register_buffer("bank", bank, persistent=False)
+
+
+@loadable
+class LogMelIntensity(_LogMel):
     """Log-mel spectra and intensity vector of an FOA signal, 10 ms a frame.
 
     Channels 0-3 are 10 log10 of the mel spectra of W, Y, Z, X (at least
@@ -352,27 +333,8 @@ class LogMelIntensity(SpectralFeatures):
 
     num_channels = 7
 
-    def __init__(
-        self, sample_rate=24000, n_fft=1024, hop_length=None, n_mels=64
-    ):
-        super().__init__(n_fft, hop_length or sample_rate // 100)
-        self.sample_rate, self.num_bins = sample_rate, n_mels
-        bank = mel_filter_bank(sample_rate, n_fft, n_mels, f_min=20.0)
-        self.register_buffer("bank", bank, persistent=False)
-
     def features(self, real, imag):
-        """From spectra to features.
-
-        Arguments
-        ---------
-        real, imag : torch.Tensor
-            Spectra [batch, 4, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 7, frame, n_mels].
-        """
+        """Map spectra [batch, 4, frame, bin] to [batch, 7, frame, n_mels]."""
         power = real.square().addcmul(imag, imag)
         vector = _intensity(real, imag)
         length = vector.square().sum(1, keepdim=True).add(_TINY).sqrt()
@@ -382,14 +344,15 @@ class LogMelIntensity(SpectralFeatures):
         )
 
 
-class LogMelGCC(SpectralFeatures):
+@loadable
+class LogMelGCC(_LogMel):
     """Log-mel spectra and GCC-PHAT of four microphones, 10 ms a frame.
 
     Channels 0-3 are log-mel spectra as in `LogMelIntensity`; channels 4-9 the
     generalised cross-correlations with phase transform of the pairs (0, 1),
     (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), at as many lags as there are mel
     bands: bin k is the lag k - n_mels / 2 samples, positive if the second
-    microphone of the pair hears the sound later.
+    microphone of the pair receives the sound later.
 
     Arguments
     ---------
@@ -413,25 +376,11 @@ class LogMelGCC(SpectralFeatures):
     def __init__(
         self, sample_rate=24000, n_fft=1024, hop_length=None, n_mels=64
     ):
-        super().__init__(n_fft, hop_length or sample_rate // 100)
-        self.sample_rate, self.num_bins = sample_rate, n_mels
-        bank = mel_filter_bank(sample_rate, n_fft, n_mels, f_min=20.0)
-        self.register_buffer("bank", bank, persistent=False)
+        super().__init__(sample_rate, n_fft, hop_length, n_mels)
         _register_lags(self, n_fft, n_mels)
 
     def features(self, real, imag):
-        """From spectra to features.
-
-        Arguments
-        ---------
-        real, imag : torch.Tensor
-            Spectra [batch, 4, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 10, frame, n_mels].
-        """
+        """Map spectra [batch, 4, frame, bin] to [batch, 10, frame, n_mels]."""
         power = real.square().addcmul(imag, imag)
         return torch.cat(
             (decibels(power @ self.bank), _gcc(self, real, imag)), dim=1
@@ -457,6 +406,7 @@ def _gcc(module, real, imag):
     return cosine @ module.lag_cosine + sine @ module.lag_sine
 
 
+@loadable
 class BaselineFeatures(SpectralFeatures):
     """Features of the baseline systems of DCASE 2021 to 2024, task 3.
 
@@ -516,33 +466,11 @@ class BaselineFeatures(SpectralFeatures):
             _register_lags(self, n_fft, n_mels)
 
     def frames(self, waveform):
-        """Cut a waveform into frames, after adding the baseline's offset.
-
-        Arguments
-        ---------
-        waveform : torch.Tensor
-            Shape [batch, time, 4].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 4, frame, n_fft].
-        """
+        """Add the baseline's offset and cut: [batch, 4, frame, n_fft]."""
         return super().frames(waveform + self.OFFSET)
 
     def features(self, real, imag):
-        """From spectra to features, before the range is limited.
-
-        Arguments
-        ---------
-        real, imag : torch.Tensor
-            Spectra [batch, 4, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Shape [batch, 7 or 10, frame, n_mels].
-        """
+        """Map spectra to [batch, 7 or 10, frame, n_mels], of any range."""
         power = real.square().addcmul(imag, imag)
         level = decibels(power @ self.bank)
         if self.format == "mic":
@@ -558,101 +486,3 @@ class BaselineFeatures(SpectralFeatures):
         level = features[:, :4]
         floor = level.amax((2, 3), keepdim=True) - self.top_db
         return torch.cat((torch.maximum(level, floor), features[:, 4:]), dim=1)
-
-
-class FeatureScaler(nn.Module):
-    """Bring each channel and bin of features to mean 0 and variance 1.
-
-    Fit it on the training data alone; the statistics travel with the module's
-    state. Before fitting it changes nothing.
-
-    Arguments
-    ---------
-    num_channels : int
-        Feature channels.
-    num_bins : int
-        Feature bins.
-
-    Example
-    -------
-    >>> scaler = FeatureScaler(7, 64)
-    >>> batches = [3 + 2 * torch.randn(8, 7, 100, 64) for _ in range(3)]
-    >>> scaler.fit(batches)(batches[0]).std().round(decimals=1)
-    tensor(1.)
-    """
-
-    def __init__(self, num_channels, num_bins):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(num_channels, 1, num_bins))
-        self.register_buffer("scale", torch.ones(num_channels, 1, num_bins))
-
-    def fit(self, batches):
-        """Measure mean and standard deviation, over batch and frames.
-
-        Arguments
-        ---------
-        batches : iterable of torch.Tensor
-            Features [batch, channel, frame, bin], without padding.
-
-        Returns
-        -------
-        FeatureScaler
-            This module.
-
-        Raises
-        ------
-        ValueError
-            If there are no features, or their shape is not that of the
-            module.
-        """
-        count, mean, spread = 0, 0.0, 0.0
-        for batch in batches:
-            self._check(batch)
-            batch = batch.detach().double()
-            number = batch.shape[0] * batch.shape[2]
-            if number == 0:
-                continue
-            centre = batch.mean((0, 2))
-            # Merging means (Chan et al., 1979) loses no digits, sums would.
-            step = centre - mean
-            share = number / (count + number)
-            spread = spread + (batch - centre[:, None]).square().sum((0, 2))
-            spread = spread + step.square() * (count * share)
-            mean = mean + step * share
-            count += number
-        if count == 0:
-            raise ValueError("no features to fit the scaler on")
-        scale = (spread / count).sqrt()
-        # What never varies is centred and left as large as it is.
-        scale = torch.where(scale > 0, scale, 1.0)
-        self.mean.copy_(mean[:, None])
-        self.scale.copy_(scale[:, None])
-        return self
-
-    def forward(self, features):
-        """Normalise features.
-
-        Arguments
-        ---------
-        features : torch.Tensor
-            Shape [batch, channel, frame, bin].
-
-        Returns
-        -------
-        torch.Tensor
-            Same shape.
-        """
-        self._check(features)
-        return (features - self.mean) / self.scale
-
-    def _check(self, features):
-        """Refuse features of another shape."""
-        channels, _, bins = self.mean.shape
-        if features.ndim != 4 or (channels, bins) != (
-            features.shape[1],
-            features.shape[3],
-        ):
-            raise ValueError(
-                f"expected features [batch, {channels}, frame, {bins}], got "
-                f"shape {list(features.shape)}"
-            )

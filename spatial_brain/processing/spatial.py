@@ -44,6 +44,12 @@ def microphone_pairs(num_microphones):
     return list(combinations(range(num_microphones), 2))
 
 
+def _both(pairs, num_microphones):
+    """First and second microphones of pairs, of all pairs by default."""
+    pairs = pairs or microphone_pairs(num_microphones)
+    return ([pair[k] for pair in pairs] for k in (0, 1))
+
+
 def _unit_phasor(real, imag):
     """Divide by the magnitude; silent bins get phase zero."""
     # First by the larger part, because the square of a very quiet bin
@@ -82,8 +88,7 @@ def phase_difference(real, imag, pairs=None):
     >>> round(math.degrees(torch.atan2(sin, cos).item()))
     45
     """
-    pairs = pairs or microphone_pairs(real.shape[1])
-    first, second = ([pair[k] for pair in pairs] for k in (0, 1))
+    first, second = _both(pairs, real.shape[1])
     real, imag = _unit_phasor(real, imag)
     real_i, imag_i = real[:, first], imag[:, first]
     real_j, imag_j = real[:, second], imag[:, second]
@@ -171,9 +176,8 @@ def ild_features(real, imag, pairs=None, floor=1e-10):
     >>> round(ild_features(real, torch.zeros(1, 2, 1, 1)).item(), 3)
     20.0
     """
-    pairs = pairs or microphone_pairs(real.shape[1])
+    first, second = _both(pairs, real.shape[1])
     level = log_magnitude(real, imag, floor) * (20 / math.log(10))
-    first, second = ([pair[k] for pair in pairs] for k in (0, 1))
     return level[:, second] - level[:, first]
 
 
@@ -194,7 +198,7 @@ def pair_delays(microphones, directions, pairs=None, c=SPEED_OF_SOUND):
     Returns
     -------
     torch.Tensor
-        Seconds by which microphone j hears the wave before i,
+        Seconds by which microphone j receives the wave before i,
         [pair, direction].
 
     Example
@@ -208,8 +212,7 @@ def pair_delays(microphones, directions, pairs=None, c=SPEED_OF_SOUND):
     directions = torch.as_tensor(
         directions, dtype=torch.float32, device=microphones.device
     )
-    pairs = pairs or microphone_pairs(len(microphones))
-    first, second = ([pair[k] for pair in pairs] for k in (0, 1))
+    first, second = _both(pairs, len(microphones))
     baseline = microphones[second] - microphones[first]
     return baseline @ directions.T / c
 
@@ -246,9 +249,9 @@ def _average_cross_phase(waveform, n_fft, hop_length, pairs):
     cos, sin = phase_difference(real, imag, pairs)
     # A silent bin has no phase and must not vote.
     power = real * real + imag * imag
-    first, second = ([pair[k] for pair in pairs] for k in (0, 1))
-    heard = (power[:, first] * power[:, second] > 0).to(cos.dtype)
-    return (cos * heard).mean(2), (sin * heard).mean(2)
+    first, second = _both(pairs, real.shape[1])
+    sounding = (power[:, first] * power[:, second] > 0).to(cos.dtype)
+    return (cos * sounding).mean(2), (sin * sounding).mean(2)
 
 
 def gcc_phat(
@@ -288,7 +291,7 @@ def gcc_phat(
     -------
     tuple of torch.Tensor
         Correlation [batch, pair, delay] with values in [-1, 1] and the
-        delays [delay] in seconds, ascending; positive: j hears first.
+        delays [delay] in seconds, ascending; positive: j is reached first.
 
     Raises
     ------

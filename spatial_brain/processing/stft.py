@@ -1,18 +1,11 @@
-"""Short-time Fourier transforms as real tensors.
+"""Short-time Fourier transforms as real tensors, and mel filters.
 
-Both transforms give the same numbers for the same window; one can be learned,
-the other is fast. Real and imaginary part are separate tensors, so that
-phase features need no complex numbers on the way to the network.
-
-The signal is cut into windowed frames centred on multiples of the hop and
-transformed. On a processor this goes block by block, so that every step of a
-feature finds its input still in the cache; on other devices in one piece.
-
-Slaney's mel scale is linear below 1 kHz and logarithmic above (Auditory
-Toolbox, 1998; the default of librosa), HTK's is 2595 log10(1 + f / 700) (the
-default of torchaudio). Triangles are always scaled to equal area, 2 over their
-width in hertz (Slaney). The scales differ by up to a band: a network trained
-on one does not fit the other.
+`ConvSTFT` and `STFT` give the same numbers; one can be learned, the other is
+fast. Real and imaginary part are separate tensors, so that phase features
+need no complex numbers on the way to the network. `SpectralFeatures` is the
+base of features that treat every frame on its own: on a processor it works
+block by block, so that every step finds its input still in the cache; on
+other devices in one piece.
 """
 
 import math
@@ -20,6 +13,46 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchaudio.functional import melscale_fbanks
+
+FLOOR = 1e-10  # of a power, before its logarithm
+PAD_MODES = ("reflect", "constant")
+MAX_N_FFT = 16384
+# Frames of all channels and items together. Threads wait for each other after
+# every step, long where cores are shared: they get fewer and larger blocks.
+_BLOCK_ROWS = 512
+_BLOCK_ROWS_OF_A_THREAD = 4096
+
+
+def check_transform(n_fft, hop_length, win_length):
+    """Refuse sizes of a short-time transform that cannot be meant.
+
+    Arguments
+    ---------
+    n_fft, hop_length, win_length : int
+        Samples.
+
+    Raises
+    ------
+    ValueError
+        If they contradict each other, or ``n_fft`` is odd or above 16384,
+        which is 85 ms at 192 kHz.
+
+    Example
+    -------
+    >>> check_transform(512, 160, 400)
+    >>> check_transform(512, 600, 400)
+    Traceback (most recent call last):
+    ...
+    ValueError: 0 < hop_length <= win_length <= n_fft <= 16384 and an even ...
+    """
+    ordered = 0 < hop_length <= win_length <= n_fft <= MAX_N_FFT
+    if not ordered or n_fft % 2:
+        raise ValueError(
+            f"0 < hop_length <= win_length <= n_fft <= {MAX_N_FFT} and an even "
+            f"n_fft are needed, got hop_length={hop_length}, "
+            f"win_length={win_length}, n_fft={n_fft}"
+        )
 
 
 def _to_rows(waveform, n_fft):
@@ -38,15 +71,39 @@ def _to_rows(waveform, n_fft):
     return F.pad(rows, (n_fft // 2, n_fft // 2), mode="reflect")
 
 
-def _check_sizes(n_fft, hop_length):
-    if n_fft < 2 or n_fft % 2 or not 0 < hop_length <= n_fft:
-        raise ValueError(
-            "n_fft must be even and hop_length between 1 and n_fft, got "
-            f"n_fft={n_fft}, hop_length={hop_length}"
-        )
+class _Transform(nn.Module):
+    """Base class; ``_spectra`` maps [row, time] to two [row, frame, bin]."""
+
+    def __init__(self, n_fft, hop_length):
+        super().__init__()
+        check_transform(n_fft, hop_length, n_fft)
+        self.n_fft, self.hop_length = n_fft, hop_length
+
+    def forward(self, waveform):
+        """Transform a batch of waveforms.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            Shape [batch, time, channel].
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Real and imaginary part, each [batch, channel, frame, bin] with
+            1 + floor(time / hop_length) frames.
+
+        Raises
+        ------
+        ValueError
+            If the shape is wrong or the signal too short to be reflected.
+        """
+        rows = _to_rows(waveform, self.n_fft)
+        shape = (waveform.shape[0], waveform.shape[2])
+        return tuple(part.unflatten(0, shape) for part in self._spectra(rows))
 
 
-class ConvSTFT(nn.Module):
+class ConvSTFT(_Transform):
     """Fourier transform by two convolutions, whose kernels can be learned.
 
     The kernels start as the real and the imaginary part of
@@ -71,9 +128,7 @@ class ConvSTFT(nn.Module):
     """
 
     def __init__(self, n_fft=512, hop_length=160, trainable=True):
-        super().__init__()
-        _check_sizes(n_fft, hop_length)
-        self.n_fft, self.hop_length = n_fft, hop_length
+        super().__init__(n_fft, hop_length)
         bins = n_fft // 2 + 1
         # Whole-number phase steps keep the arguments of sine and cosine small.
         n = torch.arange(n_fft)
@@ -87,34 +142,14 @@ class ConvSTFT(nn.Module):
             self.conv_imag.weight.copy_((-phase.sin() * window)[:, None])
         self.requires_grad_(trainable)
 
-    def forward(self, waveform):
-        """Transform a batch of waveforms.
-
-        Arguments
-        ---------
-        waveform : torch.Tensor
-            Shape [batch, time, channel].
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            Real and imaginary part, each [batch, channel, frame, bin] with
-            1 + floor(time / hop_length) frames.
-
-        Raises
-        ------
-        ValueError
-            If the shape is wrong or the signal too short to be reflected.
-        """
-        rows = _to_rows(waveform, self.n_fft)[:, None]
-        shape = (waveform.shape[0], waveform.shape[2])
-        return tuple(
-            conv(rows).unflatten(0, shape).transpose(2, 3)
+    def _spectra(self, rows):
+        return (
+            conv(rows[:, None]).transpose(1, 2)
             for conv in (self.conv_real, self.conv_imag)
         )
 
 
-class STFT(nn.Module):
+class STFT(_Transform):
     """Fourier transform by FFT: a `ConvSTFT` which is fast but not learned.
 
     Arguments
@@ -133,9 +168,7 @@ class STFT(nn.Module):
     """
 
     def __init__(self, n_fft=512, hop_length=160):
-        super().__init__()
-        _check_sizes(n_fft, hop_length)
-        self.n_fft, self.hop_length = n_fft, hop_length
+        super().__init__(n_fft, hop_length)
         self.register_buffer(
             "window",
             torch.hann_window(
@@ -144,38 +177,10 @@ class STFT(nn.Module):
             persistent=False,
         )
 
-    def forward(self, waveform):
-        """Transform a batch of waveforms.
-
-        Arguments
-        ---------
-        waveform : torch.Tensor
-            Shape [batch, time, channel].
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            Real and imaginary part, each [batch, channel, frame, bin] with
-            1 + floor(time / hop_length) frames.
-
-        Raises
-        ------
-        ValueError
-            If the shape is wrong or the signal too short to be reflected.
-        """
-        rows = _to_rows(waveform, self.n_fft)
+    def _spectra(self, rows):
         frames = rows.unfold(-1, self.n_fft, self.hop_length) * self.window
         spectrum = torch.fft.rfft(frames)
-        spectrum = spectrum.unflatten(0, (waveform.shape[0], waveform.shape[2]))
         return spectrum.real, spectrum.imag
-
-
-FLOOR = 1e-10  # of a power, before its logarithm
-PAD_MODES = ("reflect", "constant")
-# Frames of all channels and items together. Threads wait for each other after
-# every step, long where cores are shared: they get fewer and larger blocks.
-_BLOCK_ROWS = 512
-_BLOCK_ROWS_OF_A_THREAD = 4096
 
 
 def decibels(power):
@@ -244,12 +249,7 @@ class SpectralFeatures(nn.Module):
     ):
         super().__init__()
         win_length = n_fft if win_length is None else win_length
-        if not (0 < hop_length <= win_length <= n_fft and n_fft % 2 == 0):
-            raise ValueError(
-                "0 < hop_length <= win_length <= n_fft and an even n_fft are "
-                f"needed, got hop_length={hop_length}, win_length="
-                f"{win_length}, n_fft={n_fft}"
-            )
+        check_transform(n_fft, hop_length, win_length)
         if pad_mode not in PAD_MODES:
             raise ValueError(
                 f"pad_mode must be one of {PAD_MODES}, got {pad_mode!r}"
@@ -374,39 +374,17 @@ class SpectralFeatures(nn.Module):
             )
 
 
-# Slaney: 200 / 3 Hz a mel up to 1 kHz, then 27 mel to a factor of 6.4.
-_LINEAR_STEP = 200.0 / 3.0
-_CORNER = 1000.0
-_LOG_STEP = math.log(6.4) / 27.0
-
-
-def _to_mel(frequency, scale):
-    """Hertz (a number) to mel."""
-    if scale == "htk":
-        return 2595.0 * math.log10(1.0 + frequency / 700.0)
-    if frequency < _CORNER:
-        return frequency / _LINEAR_STEP
-    return _CORNER / _LINEAR_STEP + math.log(frequency / _CORNER) / _LOG_STEP
-
-
-def _to_hertz(mel, scale):
-    """Mel (a tensor) to hertz."""
-    if scale == "htk":
-        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
-    corner = _CORNER / _LINEAR_STEP
-    above = _CORNER * torch.exp(_LOG_STEP * (mel - corner))
-    return torch.where(mel < corner, mel * _LINEAR_STEP, above)
-
-
 def mel_filter_bank(
     sample_rate, n_fft, n_mels=64, f_min=0.0, f_max=None, scale="htk"
 ):
     """Triangular filters of equal area, evenly spaced in mel.
 
+    The area is Slaney's: a filter has the height 2 over its width in hertz.
+
     Arguments
     ---------
     sample_rate : int
-        Hertz.
+        Hertz; even.
     n_fft : int
         Length of the transform, samples.
     n_mels : int
@@ -417,7 +395,10 @@ def mel_filter_bank(
         Upper edge of the last filter, hertz; half the sampling rate by
         default.
     scale : str
-        ``"htk"`` or ``"slaney"``.
+        ``"slaney"``: linear below 1 kHz and logarithmic above (Auditory
+        Toolbox, 1998; the default of librosa); ``"htk"``: 2595 log10(1 + f /
+        700) (the default of torchaudio). They differ by up to a band: a
+        network trained on one does not fit the other.
 
     Returns
     -------
@@ -445,25 +426,17 @@ def mel_filter_bank(
             f"mel bands need 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, got "
             f"f_min={f_min} and f_max={f_max}"
         )
-    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
-    edges = _to_hertz(
-        torch.linspace(
-            _to_mel(f_min, scale),
-            _to_mel(f_max, scale),
-            n_mels + 2,
-            dtype=torch.float64,
-        ),
-        scale,
+    if n_mels > n_fft // 2 + 1:
+        raise ValueError(
+            f"{n_mels} mel bands are more than the bins of n_fft={n_fft}"
+        )
+    bank = melscale_fbanks(
+        n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate, "slaney", scale
     )
-    slopes = edges - (bins * (sample_rate / n_fft))[:, None]
-    widths = edges.diff()
-    rising = -slopes[:, :-2] / widths[:-1]
-    falling = slopes[:, 2:] / widths[1:]
-    bank = torch.minimum(rising, falling).clamp(min=0.0)
     if (bank.sum(0) == 0).any():
         raise ValueError(
             f"{n_mels} mel bands are too many for n_fft={n_fft} at "
             f"{sample_rate} Hz: some hold no bin; use fewer, or a longer "
             "transform"
         )
-    return (bank * (2.0 / (edges[2:] - edges[:-2]))).float()
+    return bank

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from spatial_brain.metrics.room_acoustics import TASKS, find_quantity
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.report import Report
 from spatial_brain.reporting.room_acoustics import error_by_rooms
 
@@ -90,55 +89,31 @@ def _modes(trials):
     return [*known, *(mode for mode in found if mode not in MODES)]
 
 
-def grid_table(cells, task):
-    """Numbers of rooms down, modes across.
-
-    Arguments
-    ---------
-    cells : list of dict
-        Of ``summarize_grid``.
-    task : str
-        Which of the tasks.
-
-    Returns
-    -------
-    tuple
-        Header (list of str) and rows (list of list of str or None, where
-        nothing was measured); a cell is mean ± deviation. Methods without a
-        number of rooms have the same cell in all rows.
-
-    Example
-    -------
-    >>> cells = summarize_grid([
-    ...     {"task": "T60", "mode": "finetune", "num_rooms": 8, "mae": 0.1},
-    ...     {"task": "T60", "mode": "scratch", "num_rooms": 4, "mae": 0.2}])
-    >>> grid_table(cells, "T60")[0]
-    ['rooms', 'fine-tuned', 'from scratch']
-    >>> grid_table(cells, "T60")[1]
-    [['4', None, '0.200'], ['8', '0.100', None]]
-    """
+def _grid_table(cells, task):
+    """Header and rows: numbers of rooms down, modes across."""
     mine = [cell for cell in cells if cell["task"] == task]
     modes = list(dict.fromkeys(cell["mode"] for cell in mine))
     numbers = sorted({cell["num_rooms"] for cell in mine} - {None})
-    told = {
-        (cell["mode"], cell["num_rooms"]): _told(cell, task) for cell in mine
+    texts = {
+        (cell["mode"], cell["num_rooms"]): _cell_text(cell, task)
+        for cell in mine
     }
     rows = []
     for number in numbers or [None]:
         cells_of_row = [
-            told.get((mode, number), told.get((mode, None))) for mode in modes
+            texts.get((mode, number), texts.get((mode, None))) for mode in modes
         ]
         rows.append(["–" if number is None else str(number), *cells_of_row])
     return ["rooms", *(MODES.get(mode, mode) for mode in modes)], rows
 
 
-def _told(cell, task):
+def _cell_text(cell, task):
     """Mean and deviation as text."""
     digits = TASKS[task].digits
-    told = f"{cell['mae']:.{digits}f}"
+    text = f"{cell['mae']:.{digits}f}"
     if cell["deviation"] is not None:
-        told += f" ± {cell['deviation']:.{digits}f}"
-    return told
+        text += f" ± {cell['deviation']:.{digits}f}"
+    return text
 
 
 def format_grid(rows):
@@ -167,7 +142,7 @@ def format_grid(rows):
     cells = summarize_grid(rows)
     parts = []
     for task in dict.fromkeys(cell["task"] for cell in cells):
-        header, body = grid_table(cells, task)
+        header, body = _grid_table(cells, task)
         body = [["not measured" if c is None else c for c in r] for r in body]
         widths = [
             max(map(len, column)) for column in zip(header, *body, strict=True)
@@ -284,7 +259,7 @@ def grid_report(
         )
     for task in tasks:
         report.add_section(task)
-        header, body = grid_table(cells, task)
+        header, body = _grid_table(cells, task)
         trials = sorted({c["num_trials"] for c in cells if c["task"] == task})
         report.add_table(
             header,
@@ -292,5 +267,5 @@ def grid_report(
             f"Mean absolute error of the {TASKS[task].label}, ± deviation "
             f"over trials; trials a cell: {', '.join(map(str, trials))}.",
         )
-    add_run(report, Path(path).parent)
+    report.add_run(Path(path).parent)
     return report.write(path)

@@ -1,59 +1,69 @@
-"""The report of a run that localises two talkers.
+"""The report of a run that localises two talkers, and its pictures.
 
-Directions are degrees in [0, 180] from the +x end of an array's axis. Every
-function returns a ``matplotlib.figure.Figure``.
+Directions are degrees in [0, 180] from the +x end of an array's axis.
 """
 
-import platform
-import re
 from pathlib import Path
 
 import numpy as np
-import speechbrain
-import torch
 
 from spatial_brain.metrics.localization import LocalizationErrors
 from spatial_brain.reporting.plots import (
     FAINT,
     INK,
+    MANY_POINTS,
     MARKERS,
     PALETTE,
     RULE,
+    condition_text,
     cumulative_error,
     finish,
     grouped_bars,
     new_figure,
     style,
-    training_curves,
 )
-from spatial_brain.reporting.report import Report
+from spatial_brain.reporting.report import (
+    Report,
+    check_results,
+    interval_text,
+)
 
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
+METHODS = {
+    "network": "network",
+    "gcc_phat": "GCC-PHAT",
+    "srp_phat": "SRP-PHAT",
+    "chance": "chance",
+    "oracle": "cone-angle oracle",
+}
+# Where a mixture's row keeps the directions of each method.
+ROW_KEYS = {
+    "estimate": "network",
+    "gcc_phat": "GCC-PHAT",
+    "srp_phat": "SRP-PHAT",
+}
+CONDITIONS = {
+    "t60": ("By reverberation time", "T60, s"),
+    "separation": ("By angle between the talkers", "separation, degrees"),
+    "distance": ("By distance", "distance of the talker, m"),
+    "snr": ("By noise", "SNR, dB"),
+}
+# Columns of the table of results: metric, heading, factor.
+COLUMNS = {
+    "mae": ("mean error, °", 1),
+    "median": ("median, °", 1),
+    "rmse": ("RMSE, °", 1),
+    "accuracy_5": ("within 5°, %", 100),
+    "accuracy_10": ("within 10°, %", 100),
+    "accuracy_15": ("within 15°, %", 100),
+}
+# Shown in words, or as an interval.
+NO_COLUMN = ("num_mixtures", "num_talkers", "mae_low", "mae_high")
+NUM_EXAMPLES = 6
+NUM_TABLE_ROWS = 12
 
 
-def estimate_scatter(reference, estimate, label="network"):
-    """Estimated against true directions with a band of 10 degrees.
-
-    Arguments
-    ---------
-    reference : sequence of float
-        True directions, degrees in [0, 180].
-    estimate : sequence of float
-        Estimates in the same order.
-    label : str
-        Method, for the title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture.
-
-    Example
-    -------
-    >>> estimate_scatter([10.0, 90.0], [12.0, 80.0]).axes[0].get_xlabel()
-    'true direction, degrees'
-    """
+def _estimate_scatter(reference, estimate):
+    """Estimated against true directions, degrees, with a band of 10 degrees."""
     with style():
         figure = new_figure()
         axes = figure.add_subplot()
@@ -79,7 +89,7 @@ def estimate_scatter(reference, estimate, label="network"):
             xticks=range(0, 181, 30),
             yticks=range(0, 181, 30),
         )
-        axes.set_title(f"Truth and {label}, band of 10 degrees")
+        axes.set_title("Truth and network, band of 10 degrees")
     return figure
 
 
@@ -216,40 +226,6 @@ def direction_trajectory(localization):
     return figure
 
 
-METHODS = {
-    "network": "network",
-    "gcc_phat": "GCC-PHAT",
-    "srp_phat": "SRP-PHAT",
-    "chance": "chance",
-    "oracle": "cone-angle oracle",
-}
-# Where a mixture's row keeps the directions of each method.
-ROW_KEYS = {
-    "estimate": "network",
-    "gcc_phat": "GCC-PHAT",
-    "srp_phat": "SRP-PHAT",
-}
-CONDITIONS = {
-    "t60": ("By reverberation time", "T60, s"),
-    "separation": ("By angle between the talkers", "separation, degrees"),
-    "distance": ("By distance", "distance of the talker, m"),
-    "snr": ("By noise", "SNR, dB"),
-}
-# Columns of the table of results: metric, heading, factor.
-COLUMNS = {
-    "mae": ("mean error, °", 1),
-    "median": ("median, °", 1),
-    "rmse": ("RMSE, °", 1),
-    "accuracy_5": ("within 5°, %", 100),
-    "accuracy_10": ("within 10°, %", 100),
-    "accuracy_15": ("within 15°, %", 100),
-}
-# Told in words, or as an interval.
-NO_COLUMN = ("num_mixtures", "num_talkers", "mae_low", "mae_high")
-NUM_EXAMPLES = 6
-NUM_TABLE_ROWS = 12
-
-
 def localization_report(
     output_folder,
     metrics,
@@ -261,9 +237,7 @@ def localization_report(
 ):
     """Write ``report.html`` of a two-talker run.
 
-    The command, the hyper-parameters and the environment are taken from
-    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the output
-    folder, as far as they are there.
+    How the run was made is read from its folder; see ``Report.add_run``.
 
     Arguments
     ---------
@@ -308,46 +282,21 @@ def localization_report(
     >>> "GCC-PHAT" in path.read_text()
     True
     """
-    if "network" not in metrics or not rows:
-        raise ValueError(
-            "a report needs metrics of the 'network' and rows of the test "
-            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
-        )
+    check_results(metrics, rows)
     folder = Path(output_folder)
     report = Report(title, subtitle)
     _add_results(report, metrics, len(rows))
     if notes:
         report.add_text(notes)
     _add_accuracy(report, rows)
-    if records:
-        report.add_section("Training")
-        report.add_figures(training_curves(records))
+    report.add_training(records)
     _add_examples(report, rows)
-    add_run(report, folder)
+    report.add_run(folder)
     return report.write(folder / "report.html")
 
 
-def collect_errors(rows, key):
-    """Errors of one method after optimal assignment, with conditions.
-
-    Arguments
-    ---------
-    rows : list of dict
-        As ``localization_report`` takes them.
-    key : str
-        Where the directions of the method are.
-
-    Returns
-    -------
-    spatial_brain.metrics.localization.LocalizationErrors
-        Conditions that are missing or None in a row are left out.
-
-    Example
-    -------
-    >>> row = {"id": "a", "reference": [30.0, 90.0], "estimate": [92.0, 33.0]}
-    >>> collect_errors([row], "estimate").rows()[0]["error"]
-    [3.0, 2.0]
-    """
+def _collect_errors(rows, key):
+    """Errors of one method with the conditions that all rows have."""
     conditions = {
         name: [row[name] for row in rows]
         for name in CONDITIONS
@@ -398,28 +347,21 @@ def _add_results(report, metrics, num_mixtures):
         ]
         rows.append([METHODS.get(method, method), *cells])
         if intervals:
-            rows[-1].append(_interval(values))
+            rows[-1].append(interval_text(values, "mae"))
     report.add_section("Results")
     report.add_table(
         [*header, "95 % interval"] if intervals else header,
         rows,
-        f"All methods heard the same {num_mixtures} test mixtures; errors "
-        "after optimal assignment of answers to talkers.",
+        f"All methods had the same {num_mixtures} test mixtures; errors "
+        "after optimal assignment of estimates to talkers.",
         emphasis=list(metrics).index("network"),
     )
-
-
-def _interval(values):
-    """Confidence interval of the mean error as text."""
-    if "mae_low" not in values:
-        return None
-    return f"{values['mae_low']:.2f} to {values['mae_high']:.2f}"
 
 
 def _add_accuracy(report, rows):
     """Add distribution of errors, scatter, and errors by condition."""
     errors = {
-        name: collect_errors(rows, key) for key, name in _methods(rows).items()
+        name: _collect_errors(rows, key) for key, name in _methods(rows).items()
     }
     report.add_section("Accuracy")
     matched = errors["network"].rows()
@@ -431,7 +373,7 @@ def _add_accuracy(report, rows):
                     for name, found in errors.items()
                 }
             ),
-            estimate_scatter(
+            _estimate_scatter(
                 np.ravel([row["reference"] for row in matched]),
                 np.ravel([row["estimate"] for row in matched]),
             ),
@@ -466,7 +408,7 @@ def _add_accuracy(report, rows):
 def _add_examples(report, rows):
     """Add pictures from the best to the worst mixture, and a table."""
     methods = _methods(rows)
-    found = collect_errors(rows, "estimate").rows()
+    found = _collect_errors(rows, "estimate").rows()
     error = np.mean([row["error"] for row in found], axis=1)
     ranks = np.linspace(0, len(rows) - 1, min(NUM_EXAMPLES, len(rows)))
     order = np.argsort(error, kind="stable")
@@ -476,7 +418,8 @@ def _add_examples(report, rows):
         estimates = {name: row[key] for key, name in methods.items()}
         figures.append(half_plane(row["reference"], estimates))
         captions.append(
-            f"{row['id']}: error {error[index]:.1f}°" + _conditions(row)
+            f"{row['id']}: error {error[index]:.1f}°"
+            + condition_text(row, ("t60", "distance", "snr"))
         )
     report.add_section("Examples")
     report.add_text(
@@ -504,66 +447,3 @@ def _add_examples(report, rows):
 def _degrees(angles):
     """Directions as text, ascending."""
     return ", ".join(f"{angle:.0f}" for angle in sorted(angles))
-
-
-def _conditions(row):
-    """Conditions of a mixture for a caption."""
-    parts = [
-        f"{name} {float(np.mean(row[key])):.{digits}f} {unit}"
-        for key, name, unit, digits in (
-            ("t60", "T60", "s", 2),
-            ("distance", "distance", "m", 1),
-            ("snr", "SNR", "dB", 0),
-        )
-        if row.get(key) is not None
-    ]
-    return "".join(f", {part}" for part in parts)
-
-
-def add_run(report, folder):
-    """Add how a run was made: command, machine, hyper-parameters.
-
-    Arguments
-    ---------
-    report : Report
-        Receives the section "The run".
-    folder : str or Path
-        Output folder with ``command.txt``, ``hyperparams.yaml`` and
-        ``env.log``, as far as there are such files.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> _ = (folder / "hyperparams.yaml").write_text("seed: 7")
-    >>> report = Report("A run")
-    >>> add_run(report, folder)
-    >>> "<dt>seed</dt><dd>7</dd>" in report.write(folder / "a.html").read_text()
-    True
-    """
-    texts = {}
-    for name in ("command.txt", "hyperparams.yaml", "env.log"):
-        path = Path(folder) / name
-        if path.is_file():
-            texts[name] = path.read_text(encoding="utf-8", errors="replace")
-    seed = re.search(
-        r"^seed: *(\d+)", texts.get("hyperparams.yaml", ""), re.MULTILINE
-    )
-    gpu = torch.cuda.is_available()
-    report.add_section("The run")
-    if "command.txt" in texts:
-        report.add_text("The command that made this run, and makes it again:")
-        report.add_code(texts["command.txt"])
-    report.add_values(
-        {
-            "seed": seed.group(1) if seed else "not recorded",
-            "device": torch.cuda.get_device_name() if gpu else "CPU",
-            "system": platform.platform(),
-            "Python": platform.python_version(),
-            "PyTorch": torch.__version__,
-            "SpeechBrain": speechbrain.__version__,
-        }
-    )
-    if "hyperparams.yaml" in texts:
-        report.add_code(texts["hyperparams.yaml"], "Hyper-parameters")
-    if "env.log" in texts:
-        report.add_code(texts["env.log"], "Installed packages")

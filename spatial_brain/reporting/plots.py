@@ -24,7 +24,7 @@ FAINT = "#69707d"
 RULE = "#d8dce4"
 PAPER = "#fdfdfe"
 
-# Told apart by people who see colours differently (Okabe and Ito), lightened
+# Distinct for people who see colours differently (Okabe and Ito), lightened
 # or darkened to be readable on white and on black.
 PALETTE = (
     "#2f78c4",  # blue
@@ -35,6 +35,10 @@ PALETTE = (
     "#7f8896",  # grey
 )
 MARKERS = ("o", "s", "^", "D", "v", "P")
+# Beyond this many points an SVG gets slow; they are drawn as pixels then.
+MANY_POINTS = 1500
+# Levels below the loudest one that a spectrogram shows, dB.
+DYNAMIC_RANGE = 60.0
 
 # Conditions of a recording in captions: name, unit, decimal places.
 CONDITION_LABELS = {
@@ -407,3 +411,31 @@ def grouped_bars(groups, series, y_label, title=None, x_label=None):
         axes.grid(False, axis="x")
         finish(figure, axes, title, len(series))
     return figure
+
+
+def condition_text(row, names=tuple(CONDITION_LABELS)):
+    """Conditions of a recording, to be put behind its name.
+
+    Arguments
+    ---------
+    row : dict
+        Condition to a number, or to one number a source, whose mean is shown;
+        None is left out.
+    names : sequence of str
+        Keys of ``CONDITION_LABELS``.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> condition_text({"t60": 0.5, "snr": None, "distance": [1.0, 2.0]})
+    ', T60 0.50 s, distance 1.5 m'
+    """
+    labels = {key: CONDITION_LABELS[key] for key in names}
+    return "".join(
+        f", {name} {float(np.mean(row[key])):.{digits}f} {unit}"
+        for key, (name, unit, digits) in labels.items()
+        if row.get(key) is not None
+    )

@@ -6,20 +6,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.plots import (
-    CONDITION_LABELS,
+    DYNAMIC_RANGE,
+    MANY_POINTS,
     PALETTE,
+    condition_text,
     new_figure,
     style,
-    training_curves,
 )
 from spatial_brain.reporting.report import Report
-
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
-# Levels below the loudest one that a spectrogram shows, dB.
-DYNAMIC_RANGE = 60.0
 
 
 def reconstruction(features, prediction, masked_frames, masked_channel):
@@ -31,7 +26,7 @@ def reconstruction(features, prediction, masked_frames, masked_channel):
         Clean spectra of two microphones, [2, bin, frame, 2 (real,
         imaginary)], as ``PairSpectra`` gives them.
     prediction : torch.Tensor
-        What the network answers, same shape; only the masked frames of the
+        Output of the network, same shape; only the masked frames of the
         masked channel are shown.
     masked_frames : torch.Tensor
         Bool, [frame].
@@ -121,39 +116,8 @@ def _draw(axes, values, colours, limits):
     )
 
 
-def flatten_embeddings(embeddings, method="auto", seed=0):
-    """Two coordinates for each embedding.
-
-    Arguments
-    ---------
-    embeddings : torch.Tensor
-        [example, dimension].
-    method : str
-        ``"pca"``: the two directions of largest variance; ``"tsne"``:
-        neighbours stay neighbours (needs scikit-learn); ``"auto"``: the
-        latter if scikit-learn is installed.
-    seed : int
-        Of t-SNE.
-
-    Returns
-    -------
-    tuple
-        numpy.ndarray [example, 2], and the name of the method used.
-
-    Raises
-    ------
-    ValueError
-        For another method, or fewer than three embeddings.
-    ImportError
-        If t-SNE is asked for without scikit-learn.
-
-    Example
-    -------
-    >>> import torch
-    >>> points, used = flatten_embeddings(torch.randn(20, 8), "pca")
-    >>> points.shape, used
-    ((20, 2), 'PCA')
-    """
+def _flatten_embeddings(embeddings, method="auto", seed=0):
+    """Two coordinates for each embedding, and the name of the method used."""
     values = np.asarray(embeddings.detach().cpu().double())
     if values.ndim != 2 or len(values) < 3:
         raise ValueError(
@@ -192,7 +156,9 @@ def embedding_picture(embeddings, labels, label_name, method="auto", seed=0):
     label_name : str
         With the unit, such as ``"T60, s"``.
     method : str
-        As ``flatten_embeddings`` takes it.
+        ``"pca"``: the two directions of largest variance; ``"tsne"``:
+        neighbours stay neighbours (needs scikit-learn); ``"auto"``: the
+        latter if scikit-learn is installed.
     seed : int
         Of t-SNE.
 
@@ -200,6 +166,13 @@ def embedding_picture(embeddings, labels, label_name, method="auto", seed=0):
     -------
     matplotlib.figure.Figure
         The picture.
+
+    Raises
+    ------
+    ValueError
+        For another method, or fewer than three embeddings.
+    ImportError
+        For t-SNE without scikit-learn.
 
     Example
     -------
@@ -209,7 +182,7 @@ def embedding_picture(embeddings, labels, label_name, method="auto", seed=0):
     >>> figure.axes[0].get_title(loc="left")
     'Embeddings (PCA)'
     """
-    points, used = flatten_embeddings(embeddings, method, seed)
+    points, used = _flatten_embeddings(embeddings, method, seed)
     # From blue to orange through a grey that shows on white and on black.
     colours = LinearSegmentedColormap.from_list(
         "label", (PALETTE[0], "#9aa2b0", PALETTE[1])
@@ -246,9 +219,7 @@ def pretext_report(
 ):
     """Write ``report.html`` of a run that learns to reconstruct signals.
 
-    The command, the hyper-parameters and the environment are taken from
-    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the folder, as
-    far as they are there.
+    How the run was made is read from its folder; see ``Report.add_run``.
 
     Arguments
     ---------
@@ -304,12 +275,10 @@ def pretext_report(
     _add_losses(report, metrics)
     if notes:
         report.add_text(notes)
-    if records:
-        report.add_section("Training")
-        report.add_figures(training_curves(records))
+    report.add_training(records)
     if examples:
         _add_reconstructions(report, examples, fs)
-    add_run(report, folder)
+    report.add_run(folder)
     return report.write(Path(folder) / "report.html")
 
 
@@ -365,7 +334,7 @@ def _add_reconstructions(report, examples, fs):
     report.add_text(
         "Half of the frames of one channel are hidden. The network fills "
         "them in from the other channel and from what the remaining frames "
-        "tell of the room. Upper row: level; lower row: phase between the "
+        "hold of the room. Upper row: level; lower row: phase between the "
         "channels, which only a network that knows the room can get right."
     )
     for example in examples:
@@ -376,17 +345,8 @@ def _add_reconstructions(report, examples, fs):
                 example["masked_frames"],
                 int(example["masked_channel"]),
             ),
-            f"{example['name']}{_conditions(example)}; channel "
+            f"{example['name']}{condition_text(example)}; channel "
             f"{int(example['masked_channel'])} is hidden",
         )
         for name, waveform in example.get("sounds", {}).items():
             report.add_audio(waveform, fs, f"{example['name']}: {name}")
-
-
-def _conditions(row):
-    """Conditions of a signal for a caption."""
-    return "".join(
-        f", {name} {float(row[key]):.{digits}f} {unit}"
-        for key, (name, unit, digits) in CONDITION_LABELS.items()
-        if row.get(key) is not None
-    )

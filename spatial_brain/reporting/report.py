@@ -1,192 +1,40 @@
 """Self-contained HTML reports: tables, pictures and text in one file."""
 
 import base64
-import html
 import io
+import platform
+import re
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import soundfile
+import speechbrain
 import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from spatial_brain import __version__
 from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.audio import resample_audio
-from spatial_brain.reporting.plots import figure_to_svg
-
-CSS = """
-:root {
-  color-scheme: light dark;
-  --paper: #f5f6f8; --card: #fdfdfe; --ink: #1f2430; --faint: #69707d;
-  --rule: #d8dce4; --accent: #2f78c4; --tint: #eaf2fb;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #12151b; --card: #1a1e26; --ink: #e8eaef; --faint: #9aa2b0;
-    --rule: #343b47; --accent: #6aa8ea; --tint: #1d2b3c;
-  }
-}
-* { box-sizing: border-box; }
-html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
-body {
-  margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto,
-    "Helvetica Neue", "Noto Sans", sans-serif;
-}
-main, header { max-width: 1080px; margin: 0 auto; padding: 0 1.25rem; }
-header { padding-top: 3rem; }
-.overline {
-  font-size: .78rem; font-weight: 600; letter-spacing: .09em;
-  text-transform: uppercase; color: var(--accent); margin: 0;
-}
-h1 {
-  font-size: clamp(1.7rem, 5vw, 2.5rem); line-height: 1.15;
-  letter-spacing: -.02em; margin: .35rem 0 .5rem; text-wrap: balance;
-}
-h2 {
-  font-size: 1.3rem; letter-spacing: -.01em; margin: 3rem 0 .75rem;
-  scroll-margin-top: 1rem;
-}
-p { margin: 0 0 1rem; max-width: 44rem; text-wrap: pretty; }
-.subtitle, figcaption, caption, .note, dt { color: var(--faint); }
-nav { display: flex; gap: .5rem; overflow-x: auto; margin: 1.5rem 0 0;
-  padding-bottom: .5rem; }
-nav a {
-  white-space: nowrap; font-size: .85rem; color: var(--ink);
-  text-decoration: none; padding: .25rem .8rem; border-radius: 99px;
-  border: 1px solid var(--rule); background: var(--card);
-}
-nav a:hover, nav a:focus-visible { border-color: var(--accent); }
-.tiles { display: grid; gap: .9rem; margin: 1.75rem 0 0;
-  grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
-.tile, .card {
-  background: var(--card); border: 1px solid var(--rule);
-  border-radius: 12px;
-}
-.tile { padding: .9rem 1.1rem; }
-.tile b { display: block; font-size: 1.75rem; line-height: 1.2;
-  letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
-.tile span { font-size: .85rem; color: var(--faint); display: block;
-  line-height: 1.35; }
-.tile.main { background: var(--tint); border-color: var(--accent); }
-.tile.main b { color: var(--accent); }
-.card { padding: 1rem 1.1rem; margin: 0 0 1rem; }
-.grid { display: grid; gap: 1rem; margin-bottom: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
-.grid.small { grid-template-columns:
-  repeat(auto-fit, minmax(min(100%, 300px), 1fr)); }
-.grid .card { margin: 0; }
-figure { margin: 0; }
-figure svg, figure img { display: block; width: 100%; height: auto; }
-figure audio { display: block; width: 100%; }
-.wide { max-width: 820px; }
-.single { max-width: 560px; }
-figcaption { font-size: .88rem; margin-top: .6rem; line-height: 1.45; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem;
-  font-variant-numeric: tabular-nums; }
-caption { caption-side: bottom; text-align: left; font-size: .88rem;
-  padding-top: .7rem; line-height: 1.45; }
-th, td { padding: .5rem .65rem; text-align: right; white-space: nowrap; }
-th { font-weight: 600; color: var(--faint); font-size: .82rem;
-  white-space: normal; line-height: 1.3;
-  border-bottom: 1px solid var(--rule); vertical-align: bottom; }
-td.text, th.text { text-align: left; }
-tbody tr + tr td { border-top: 1px solid var(--rule); }
-tr.main td { font-weight: 650; background: var(--tint); }
-dl { display: grid; grid-template-columns: max-content 1fr;
-  gap: .3rem 1.2rem; margin: 0; font-size: .92rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-pre { margin: 0; overflow-x: auto; font-size: .85rem; line-height: 1.5;
-  font-family: ui-monospace, "SF Mono", "Cascadia Code", Menlo, monospace; }
-summary { cursor: pointer; font-weight: 600; }
-details pre { margin-top: .8rem; max-height: 30rem; overflow: auto; }
-footer { max-width: 1080px; margin: 3rem auto 0; font-size: .85rem;
-  padding: 1rem 1.25rem 3rem; color: var(--faint); }
-@media (max-width: 480px) {
-  th, td { padding: .45rem .55rem; } dl { grid-template-columns: 1fr; gap: 0; }
-  dd { margin-bottom: .5rem; } header { padding-top: 1.75rem; }
-}
-@media print { nav { display: none; } .card { break-inside: avoid; } }
-"""
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
-<header>
-<p class="overline">SpatialBrain</p>
-<h1>{title}</h1>
-{subtitle}
-{tiles}
-{navigation}
-</header>
-<main>
-{content}
-</main>
-<footer>{footer}</footer>
-</body>
-</html>
-"""
-
+from spatial_brain.reporting.plots import figure_to_svg, training_curves
 
 MAX_RATE = 16000
 PEAK = 0.7
-
-
-def flac_uri(waveform, fs):
-    """A sound as a data URI that browsers play.
-
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        Shape [time], of at least one sample; scaled to a peak of 0.7.
-    fs : int
-        Sampling rate, Hz; reduced to 16 kHz if it is above.
-
-    Returns
-    -------
-    str
-        16-bit FLAC, half the size of a WAV file.
-
-    Raises
-    ------
-    ValueError
-        If the waveform is empty or has channels.
-
-    Example
-    -------
-    >>> flac_uri(torch.randn(8000), 16000)[:26]
-    'data:audio/flac;base64,Zkx'
-    """
-    waveform = torch.as_tensor(waveform).detach().cpu().float()
-    if waveform.ndim != 1 or not len(waveform):
-        raise ValueError(
-            "a player needs a waveform [time] with samples, got shape "
-            f"{tuple(waveform.shape)}"
-        )
-    if fs > MAX_RATE:
-        waveform = resample_audio(waveform[:, None], fs, MAX_RATE)[:, 0]
-        fs = MAX_RATE
-    waveform = PEAK * waveform / waveform.abs().max().clamp(min=1e-8)
-    stream = io.BytesIO()
-    soundfile.write(stream, waveform.numpy(), fs, "PCM_16", format="FLAC")
-    content = base64.b64encode(stream.getvalue()).decode()
-    return f"data:audio/flac;base64,{content}"
-
-
 _PICTURES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".svg": "image/svg+xml",
 }
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
 class Report:
@@ -214,9 +62,7 @@ class Report:
     def __init__(self, title, subtitle=None):
         self.title = title
         self.subtitle = subtitle
-        self._tiles = []
-        self._sections = []
-        self._parts = []
+        self._tiles, self._sections, self._parts = [], [], []
 
     def add_headline(self, value, label, main=False):
         """Add a big number at the top.
@@ -235,11 +81,7 @@ class Report:
         Report
             This report.
         """
-        kind = "tile main" if main else "tile"
-        self._tiles.append(
-            f'<div class="{kind}"><b>{_escape(value)}</b>'
-            f"<span>{_escape(label)}</span></div>"
-        )
+        self._tiles.append({"value": value, "label": label, "main": main})
         return self
 
     def add_section(self, title):
@@ -255,9 +97,9 @@ class Report:
         Report
             This report.
         """
-        name = f"section-{len(self._sections) + 1}"
-        self._sections.append((name, title))
-        return self._add(f'<h2 id="{name}">{_escape(title)}</h2>')
+        self._sections.append(title)
+        number = len(self._sections)
+        return self._add("section", number=number, title=title)
 
     def add_text(self, text):
         """Add paragraphs, parted by empty lines.
@@ -272,9 +114,7 @@ class Report:
         Report
             This report.
         """
-        for paragraph in text.split("\n\n"):
-            self._add(f"<p>{_escape(paragraph)}</p>")
-        return self
+        return self._add("text", paragraphs=text.split("\n\n"))
 
     def add_table(self, header, rows, caption=None, emphasis=None, digits=2):
         """Add a table; it scrolls sideways on a narrow screen.
@@ -313,27 +153,19 @@ class Report:
             any(isinstance(row[column], str) for row in rows)
             for column in range(len(header))
         ]
-        classes = [' class="text"' if text else "" for text in textual]
         if isinstance(digits, int):
             digits = [digits] * len(header)
-        head = "".join(
-            f"<th{kind}>{_escape(name)}</th>"
-            for kind, name in zip(classes, header, strict=True)
-        )
-        body = []
-        for index, row in enumerate(rows):
-            cells = "".join(
-                f"<td{kind}>{_cell(value, places)}</td>"
-                for kind, value, places in zip(
-                    classes, row, digits, strict=True
-                )
-            )
-            main = ' class="main"' if index == emphasis else ""
-            body.append(f"<tr{main}>{cells}</tr>")
-        below = f"<caption>{_escape(caption)}</caption>" if caption else ""
+        cells = [
+            [_cell(*pair) for pair in zip(row, digits, strict=True)]
+            for row in rows
+        ]
         return self._add(
-            f'<div class="card scroll"><table>{below}<thead><tr>{head}</tr>'
-            f"</thead><tbody>{''.join(body)}</tbody></table></div>"
+            "table",
+            header=header,
+            textual=textual,
+            rows=cells,
+            caption=caption,
+            emphasis=emphasis,
         )
 
     def add_figure(self, figure, caption=None):
@@ -359,9 +191,7 @@ class Report:
         """
         wide = not isinstance(figure, Figure) or figure.get_figwidth() > 6
         size = "wide" if wide else "single"
-        return self._add(
-            f'<div class="{size}">{_picture(figure, caption)}</div>'
-        )
+        return self._add("figure", picture=_picture(figure, caption), size=size)
 
     def add_figures(self, figures, captions=None):
         """Add pictures side by side, as many as the screen is wide for.
@@ -379,16 +209,15 @@ class Report:
             This report.
         """
         captions = captions or [None] * len(figures)
-        cards = "".join(
+        pictures = [
             _picture(figure, caption)
             for figure, caption in zip(figures, captions, strict=True)
-        )
+        ]
         small = all(
             isinstance(figure, Figure) and figure.get_figwidth() < 5
             for figure in figures
         )
-        kind = "grid small" if small else "grid"
-        return self._add(f'<div class="{kind}">{cards}</div>')
+        return self._add("figures", pictures=pictures, small=small)
 
     def add_audio(self, waveform, fs, caption=None):
         """Add a player; the sound is inside the page, as 16-bit FLAC.
@@ -396,7 +225,7 @@ class Report:
         Arguments
         ---------
         waveform : torch.Tensor
-            Shape [time]; scaled so that its peak is 0.7.
+            Shape [time], of at least one sample; scaled to a peak of 0.7.
         fs : int
             Sampling rate, Hz; above 16 kHz it is reduced to that.
         caption : str, optional
@@ -406,13 +235,56 @@ class Report:
         -------
         Report
             This report.
+
+        Raises
+        ------
+        ValueError
+            If the waveform is empty or has channels.
         """
-        below = _below(caption)
-        return self._add(
-            f'<figure class="card single"><audio controls preload="metadata" '
-            f'aria-label="{_escape(caption or "")}" '
-            f'src="{flac_uri(waveform, fs)}"></audio>{below}</figure>'
-        )
+        waveform = torch.as_tensor(waveform).detach().cpu().float()
+        if waveform.ndim != 1 or not len(waveform):
+            raise ValueError(
+                "a player needs a waveform [time] with samples, got shape "
+                f"{tuple(waveform.shape)}"
+            )
+        if fs > MAX_RATE:
+            waveform = resample_audio(waveform[:, None], fs, MAX_RATE)[:, 0]
+            fs = MAX_RATE
+        waveform = PEAK * waveform / waveform.abs().max().clamp(min=1e-8)
+        sound = _sound(waveform.numpy(), fs, caption)
+        return self._add("audio", sound=sound)
+
+    def add_players(self, signals, fs):
+        """Add players side by side, with cues and relative levels kept.
+
+        Arguments
+        ---------
+        signals : dict
+            Caption to waveform [time, 2 (left, right)]. One gain for all of
+            them, so that the loudest peak is 0.7.
+        fs : int
+            Sampling rate, Hz.
+
+        Returns
+        -------
+        Report
+            This report.
+
+        Example
+        -------
+        >>> report = Report("Ears")
+        >>> _ = report.add_players({"mixture": np.ones((80, 2))}, 8000)
+        >>> path = report.write(getfixture("tmp_path") / "a.html")
+        >>> path.read_text().count("<audio")
+        1
+        """
+        peak = max(np.abs(signal).max() for signal in signals.values())
+        gain = PEAK / max(float(peak), 1e-8)
+        sounds = [
+            _sound(gain * np.asarray(signal), fs, caption)
+            for caption, signal in signals.items()
+        ]
+        return self._add("players", sounds=sounds)
 
     def add_values(self, values):
         """Add names with their values.
@@ -427,11 +299,8 @@ class Report:
         Report
             This report.
         """
-        pairs = "".join(
-            f"<dt>{_escape(name)}</dt><dd>{_value(value)}</dd>"
-            for name, value in values.items()
-        )
-        return self._add(f'<div class="card"><dl>{pairs}</dl></div>')
+        pairs = [(name, _value(value)) for name, value in values.items()]
+        return self._add("values", pairs=pairs)
 
     def add_code(self, text, summary=None):
         """Add text as it is, such as a command or a configuration.
@@ -448,13 +317,76 @@ class Report:
         Report
             This report.
         """
-        code = f"<pre>{_escape(text.strip())}</pre>"
-        if summary:
-            code = (
-                f"<details><summary>{_escape(summary)}</summary>{code}"
-                "</details>"
-            )
-        return self._add(f'<div class="card">{code}</div>')
+        return self._add("code", text=text.strip(), summary=summary)
+
+    def add_training(self, records):
+        """Add learning curves, if there are any.
+
+        Arguments
+        ---------
+        records : list of dict
+            One an epoch, as ``read_train_log`` gives them.
+
+        Returns
+        -------
+        Report
+            This report.
+        """
+        if records:
+            self.add_section("Training")
+            self.add_figures(training_curves(records))
+        return self
+
+    def add_run(self, folder):
+        """Add how a run was made: command, machine, hyper-parameters.
+
+        Arguments
+        ---------
+        folder : str or Path
+            Output folder with ``command.txt``, ``hyperparams.yaml`` and
+            ``env.log``, as far as there are such files.
+
+        Returns
+        -------
+        Report
+            This report.
+
+        Example
+        -------
+        >>> folder = getfixture("tmp_path")
+        >>> _ = (folder / "hyperparams.yaml").write_text("seed: 7")
+        >>> path = Report("A run").add_run(folder).write(folder / "a.html")
+        >>> "<dt>seed</dt><dd>7</dd>" in path.read_text()
+        True
+        """
+        texts = {}
+        for name in ("command.txt", "hyperparams.yaml", "env.log"):
+            path = Path(folder) / name
+            if path.is_file():
+                texts[name] = path.read_text(encoding="utf-8", errors="replace")
+        seed = re.search(
+            r"^seed: *(\d+)", texts.get("hyperparams.yaml", ""), re.MULTILINE
+        )
+        gpu = torch.cuda.is_available()
+        self.add_section("The run")
+        if "command.txt" in texts:
+            self.add_text("The command that made this run, and makes it again:")
+            self.add_code(texts["command.txt"])
+        self.add_values(
+            {
+                "seed": seed.group(1) if seed else "not recorded",
+                "device": torch.cuda.get_device_name() if gpu else "CPU",
+                "system": platform.platform(),
+                "Python": platform.python_version(),
+                "PyTorch": torch.__version__,
+                "SpeechBrain": speechbrain.__version__,
+            }
+        )
+        if "hyperparams.yaml" in texts:
+            self.add_code(texts["hyperparams.yaml"], "Hyper-parameters")
+        if "env.log" in texts:
+            self.add_code(texts["env.log"], "Installed packages")
+        return self
 
     def write(self, path):
         """Write the page, complete or not at all.
@@ -471,84 +403,122 @@ class Report:
         """
         path = Path(path)
         now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-        links = "".join(
-            f'<a href="#{name}">{_escape(title)}</a>'
-            for name, title in self._sections
-        )
-        page = PAGE.format(
-            title=_escape(self.title),
-            css=CSS,
-            subtitle=(
-                f'<p class="subtitle">{_escape(self.subtitle)}</p>'
-                if self.subtitle
-                else ""
-            ),
-            tiles=(
-                f'<div class="tiles">{"".join(self._tiles)}</div>'
-                if self._tiles
-                else ""
-            ),
-            navigation=f"<nav>{links}</nav>" if links else "",
-            content="\n".join(self._parts),
-            footer=f"Written {now} by SpatialBrain {__version__}",
+        page = _TEMPLATES.get_template("page.html").render(
+            title=self.title,
+            subtitle=self.subtitle,
+            tiles=self._tiles,
+            sections=self._sections,
+            parts=self._parts,
+            written=now,
+            version=__version__,
         )
         with atomic_path(path) as temporary:
             temporary.write_text(page, encoding="utf-8")
         return path
 
-    def _add(self, part):
-        self._parts.append(part)
+    def _add(self, kind, **content):
+        self._parts.append({"kind": kind, **content})
         return self
 
 
-def _escape(text):
-    """Text as HTML."""
-    return html.escape(str(text))
-
-
 def _cell(value, digits):
-    """HTML of a cell or value."""
+    """Text of a cell; None for what was not measured."""
     if value is None or value != value:
-        return '<span class="note">not measured</span>'
+        return None
     if isinstance(value, float):
         # Never "-0.00".
         return f"{round(value, digits) + 0.0:.{digits}f}"
-    return _escape(value)
+    return str(value)
 
 
 def _value(value):
-    """HTML of a value whose size is not known."""
+    """Text of a value whose size is not known."""
     short = isinstance(value, float) and value == value
     return f"{value:.6g}" if short else _cell(value, 0)
 
 
 def _picture(figure, caption):
-    """HTML of one picture in a frame."""
+    """What the template needs of a picture."""
+    caption = caption or ""
     if isinstance(figure, Figure):
-        image = figure_to_svg(figure)
-        # Readers who cannot see it hear the caption.
-        image = image.replace(
-            "<svg", f'<svg role="img" aria-label="{_escape(caption or "")}"', 1
+        # The template starts the element, to describe it by its caption.
+        svg = figure_to_svg(figure).removeprefix("<svg")
+        return {"svg": svg, "caption": caption}
+    path = Path(figure)
+    if path.suffix.lower() not in _PICTURES:
+        raise ValueError(
+            f"{path}: not a picture for a page; use one of "
+            + ", ".join(_PICTURES)
         )
-    else:
-        path = Path(figure)
-        if path.suffix.lower() not in _PICTURES:
-            raise ValueError(
-                f"{path}: not a picture for a page; use one of "
-                + ", ".join(_PICTURES)
-            )
-        content = base64.b64encode(path.read_bytes()).decode()
-        kind = _PICTURES[path.suffix.lower()]
-        image = (
-            f'<img src="data:{kind};base64,{content}" '
-            f'alt="{_escape(caption or "")}">'
-        )
-    return f'<figure class="card">{image}{_below(caption)}</figure>'
+    source = _data_uri(_PICTURES[path.suffix.lower()], path.read_bytes())
+    return {"source": source, "caption": caption}
 
 
-def _below(caption):
-    """HTML of a caption, if there is one."""
-    return f"<figcaption>{_escape(caption)}</figcaption>" if caption else ""
+def _sound(samples, fs, caption):
+    """What the template needs of a sound [time] or [time, channel]."""
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, fs, "PCM_16", format="FLAC")
+    source = _data_uri("audio/flac", stream.getvalue())
+    return {"source": source, "caption": caption or ""}
+
+
+def _data_uri(kind, content):
+    """A file inside the page."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def check_results(metrics, rows):
+    """Check that there is something to report.
+
+    Arguments
+    ---------
+    metrics : dict
+        Method to its numbers.
+    rows : list of dict
+        One an item of the test set.
+
+    Raises
+    ------
+    ValueError
+        If there are no numbers of the network, or no rows.
+
+    Example
+    -------
+    >>> check_results({"network": {"mae": 1.0}}, [{"id": "a"}])
+    """
+    if "network" not in metrics or not rows:
+        raise ValueError(
+            "a report needs metrics of the 'network' and rows of the test "
+            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
+        )
+
+
+def interval_text(values, metric, digits=2):
+    """The 95 % interval of a metric as text.
+
+    Arguments
+    ---------
+    values : dict
+        With ``<metric>_low`` and ``<metric>_high``.
+    metric : str
+        Its name.
+    digits : int
+        Decimal places.
+
+    Returns
+    -------
+    str or None
+        None if there is no interval.
+
+    Example
+    -------
+    >>> interval_text({"mae": 3.0, "mae_low": 2.5, "mae_high": 3.4}, "mae", 1)
+    '2.5 to 3.4'
+    """
+    if f"{metric}_low" not in values:
+        return None
+    low, high = values[f"{metric}_low"], values[f"{metric}_high"]
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def read_train_log(path):

@@ -6,49 +6,40 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from spatial_brain.metrics.room_acoustics import find_quantity
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.plots import (
     CONDITION_LABELS,
     FAINT,
+    MANY_POINTS,
     MARKERS,
     PALETTE,
     RULE,
     finish,
     new_figure,
     style,
-    training_curves,
 )
 from spatial_brain.reporting.pretext import embedding_picture
-from spatial_brain.reporting.report import Report
+from spatial_brain.reporting.report import (
+    Report,
+    check_results,
+    interval_text,
+)
 
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
+METHODS = {
+    "network": "network",
+    "best": "network of the best epoch",
+    "training_mean": "training mean",
+    "gcc_phat": "GCC-PHAT",
+}
+CONDITIONS = {
+    "t60": ("By reverberation time", "T60, s"),
+    "snr": ("By noise", "SNR, dB"),
+    "distance": ("By distance", "distance of the source, m"),
+}
+NUM_TABLE_ROWS = 12
 
 
-def value_scatter(reference, estimate, task, label="network"):
-    """Estimated against true values, with the line of no error.
-
-    Arguments
-    ---------
-    reference : sequence of float
-        Labels, in the unit of the task.
-    estimate : sequence of float
-        Estimates in the same order.
-    task : str
-        Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
-    label : str
-        Method, for the title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture; both axes show the same range.
-
-    Example
-    -------
-    >>> value_scatter([0.4, 0.9], [0.5, 0.8], "T60").axes[0].get_xlabel()
-    'true T60, s'
-    """
+def _value_scatter(reference, estimate, task, label):
+    """Estimated against true values, with the line of no error."""
     reference, estimate = np.asarray(reference), np.asarray(estimate)
     both = np.concatenate((reference, estimate))
     margin = 0.04 * max(np.ptp(both), 1e-6)
@@ -66,10 +57,10 @@ def value_scatter(reference, estimate, task, label="network"):
             linewidths=0,
             rasterized=len(reference) > MANY_POINTS,
         )
-        unit = _with_unit(task)
+        quantity = _with_unit(task, find_quantity(task).unit)
         axes.set(
-            xlabel=f"true {unit}",
-            ylabel=f"estimated {unit}",
+            xlabel=f"true {quantity}",
+            ylabel=f"estimated {quantity}",
             xlim=ends,
             ylim=ends,
             aspect="equal",
@@ -78,33 +69,8 @@ def value_scatter(reference, estimate, task, label="network"):
     return figure
 
 
-def error_by_condition(parts, task, title, x_label):
-    """Mean error in each range of a condition, with intervals.
-
-    Arguments
-    ---------
-    parts : dict
-        Method to: range to statistics, as
-        ``AcousticErrors.summarize()["by"][condition]`` is.
-    task : str
-        Key of ``spatial_brain.metrics.room_acoustics.TASKS``.
-    title : str
-        Short.
-    x_label : str
-        The condition with its unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Points with whiskers (95 % intervals, where there are any).
-
-    Example
-    -------
-    >>> part = {"< 0.4": {"mae": 0.1}, ">= 0.4": {"mae": 0.2}}
-    >>> figure = error_by_condition({"network": part}, "T60", "By T60", "s")
-    >>> figure.axes[0].get_ylabel()
-    'mean error, s'
-    """
+def _error_by_condition(parts, task, title, x_label):
+    """Mean error in each range of a condition, with 95 % intervals."""
     ranges = list(next(iter(parts.values())))
     with style():
         figure = new_figure()
@@ -247,38 +213,21 @@ def tracks_over_time(found, spacing=None):
             for window in np.flatnonzero(one.silent):
                 ends = one.starts[window], one.stops[window]
                 axes.axvspan(*ends, color=RULE, lw=0, zorder=0)
-            unit = f", {track.unit}" if track.unit else ""
-            axes.set_ylabel(track.name + unit)
+            axes.set_ylabel(_with_unit(track.name, track.unit))
         axes.set(xlabel="time, s", xlim=(0, found[0].duration))
         panels[0, 0].set_title("Acoustics over time: median and quartiles")
         figure.align_ylabels(panels)
     return figure
 
 
-def _with_unit(task):
-    """Short name of a task with its unit."""
-    unit = find_quantity(task).unit
-    return f"{task}, {unit}" if unit else task
+def _with_unit(name, unit):
+    """A name with its unit, if it has one."""
+    return f"{name}, {unit}" if unit else name
 
 
 def _error_label(task):
     """Name of an axis of errors."""
-    unit = find_quantity(task).unit
-    return f"mean error, {unit}" if unit else "mean error"
-
-
-METHODS = {
-    "network": "network",
-    "best": "network of the best epoch",
-    "training_mean": "training mean",
-    "gcc_phat": "GCC-PHAT",
-}
-CONDITIONS = {
-    "t60": ("By reverberation time", "T60, s"),
-    "snr": ("By noise", "SNR, dB"),
-    "distance": ("By distance", "distance of the source, m"),
-}
-NUM_TABLE_ROWS = 12
+    return _with_unit("mean error", find_quantity(task).unit)
 
 
 def downstream_report(
@@ -296,9 +245,7 @@ def downstream_report(
 ):
     """Write ``report.html`` of a run that estimates one quantity.
 
-    The command, the hyper-parameters and the environment are taken from
-    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the folder, as
-    far as they are there.
+    How the run was made is read from its folder; see ``Report.add_run``.
 
     Arguments
     ---------
@@ -318,7 +265,7 @@ def downstream_report(
     embeddings : torch.Tensor, optional
         [example, dimension], in the order of the rows.
     embedding_method : str
-        As ``flatten_embeddings`` takes it.
+        As :func:`spatial_brain.reporting.pretext.embedding_picture` takes it.
     title : str, optional
         Heading; default: the quantity.
     subtitle : str, optional
@@ -347,11 +294,7 @@ def downstream_report(
     True
     """
     quantity = find_quantity(task)
-    if "network" not in metrics or not rows:
-        raise ValueError(
-            "a report needs metrics of the 'network' and rows of the test "
-            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
-        )
+    check_results(metrics, rows)
     if embeddings is not None and len(embeddings) != len(rows):
         raise ValueError(f"{len(embeddings)} embeddings for {len(rows)} rows")
     name = quantity.name
@@ -360,13 +303,11 @@ def downstream_report(
     if notes:
         report.add_text(notes)
     _add_accuracy(report, task, metrics, rows)
-    if records:
-        report.add_section("Training")
-        report.add_figures(training_curves(records))
+    report.add_training(records)
     if embeddings is not None:
         _add_embeddings(report, task, embeddings, embedding_method, rows)
     _add_worst(report, quantity, metrics, rows)
-    add_run(report, folder)
+    report.add_run(folder)
     return report.write(Path(folder) / "report.html")
 
 
@@ -381,16 +322,12 @@ def _add_results(report, metrics, quantity, num_examples):
         )
     table = []
     for method, values in metrics.items():
-        interval = None
-        if "mae_low" in values:
-            low, high = values["mae_low"], values["mae_high"]
-            interval = f"{low:.{digits}f} to {high:.{digits}f}"
         correlation = values.get("correlation")
         table.append(
             [
                 METHODS.get(method, method),
                 values["mae"],
-                interval,
+                interval_text(values, "mae", digits),
                 values.get("median"),
                 values.get("rmse"),
                 values.get("bias"),
@@ -398,14 +335,13 @@ def _add_results(report, metrics, quantity, num_examples):
             ]
         )
     heads = ["mean error", "95 % interval", "median", "RMSE", "bias"]
-    if unit:
-        heads = [f"{head}, {unit}" for head in heads]
+    heads = [_with_unit(head, unit) for head in heads]
     report.add_section("Results")
     report.add_table(
         ["method", *heads, "correlation"],
         table,
-        f"All methods heard the same {num_examples} test signals; the "
-        "training mean hears nothing.",
+        f"All methods had the same {num_examples} test signals; the "
+        "training mean ignores them.",
         emphasis=list(metrics).index("network"),
         digits=digits,
     )
@@ -419,7 +355,7 @@ def _add_accuracy(report, task, metrics, rows):
         if all(key in row for row in rows):
             label = METHODS[method]
             estimate = [row[key] for row in rows]
-            figures.append(value_scatter(reference, estimate, task, label))
+            figures.append(_value_scatter(reference, estimate, task, label))
             captions.append("Each dot is a signal of the test set.")
     report.add_section("Accuracy")
     if len(figures) > 1:
@@ -439,7 +375,7 @@ def _add_accuracy(report, task, metrics, rows):
             if len(by.get(condition, ())) > 1
         }
         if shown:
-            figures.append(error_by_condition(shown, task, title, label))
+            figures.append(_error_by_condition(shown, task, title, label))
     if figures:
         report.add_section("Where it is hard")
         report.add_text("Whiskers are 95 % intervals.")
@@ -448,15 +384,14 @@ def _add_accuracy(report, task, metrics, rows):
 
 def _add_embeddings(report, task, embeddings, method, rows):
     """Add embeddings coloured by the label and by conditions."""
-    unit = find_quantity(task).unit
-    labels = {f"{task}, {unit}" if unit else task: "reference"}
+    labels = {_with_unit(task, find_quantity(task).unit): "reference"}
     for key, (name, unit, _) in CONDITION_LABELS.items():
         if name != task and all(row.get(key) is not None for row in rows):
-            labels[f"{name}, {unit}"] = key
+            labels[_with_unit(name, unit)] = key
     report.add_section("Embeddings")
     report.add_text(
-        "What the head hears of each test signal, laid into the plane. "
-        "Colours that run smoothly say that the quantity has been learned."
+        "The features of each test signal that the head gets, laid into the "
+        "plane. Where colours run smoothly, the quantity has been learned."
     )
     report.add_figures(
         [
@@ -491,10 +426,7 @@ def _add_worst(report, quantity, metrics, rows):
             "network",
             *(METHODS.get(key, key) for key in methods),
             "error",
-            *(
-                f"{CONDITION_LABELS[key][0]}, {CONDITION_LABELS[key][1]}"
-                for key in conditions
-            ),
+            *(_with_unit(*CONDITION_LABELS[key][:2]) for key in conditions),
         ],
         [
             [

@@ -12,10 +12,10 @@ from spatial_brain.metrics.seld.matching import (
     group_rows,
     match,
 )
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.plots import (
     FAINT,
     INK,
+    MANY_POINTS,
     MARKERS,
     PALETTE,
     grouped_bars,
@@ -36,46 +36,46 @@ NOTHING_FOUND = 180.0
 ERROR_LIMITS = (20, 40, 60, 120, 180)
 # Dearer than any angle: pairs of one class come first.
 _OTHER_CLASS = 1e4
+# The most frequent classes have a colour and a sign of their own.
+MAX_SHOWN_CLASSES = 12
+OTHERS = "other classes"
+METHODS = {
+    "network": "network",
+    "rotated": "network, mean over rotations",
+    "untrained": "untrained network",
+    "constant": "best constant prediction",
+}
+# Score: heading, factor, decimal places.
+SCORES = {
+    "ER": ("ER", 1, 3),
+    "precision": ("precision, %", 100, 1),
+    "recall": ("recall, %", 100, 1),
+    "F": ("F, %", 100, 1),
+    "LE": ("LE, °", 1, 1),
+    "LR": ("LR, %", 100, 1),
+    "DE": ("DE, m", 1, 2),
+    "RDE": ("RDE, %", 100, 1),
+    "SELD": ("SELD", 1, 3),
+}
+MEANING = (
+    "ER: error rate; F: F-score of what is found in the right direction; LE "
+    "and LR: error of the direction, and share of the events found in any "
+    "direction. F and LR are the better the larger, the rest the smaller."
+)
+# Scores of the log that share a picture.
+SHARED = ("ER", "F", "LR", "SELD")
+CURVES = {
+    "score": "Scores of the validation",
+    "LE": "Direction error (LE) of the validation, degrees",
+}
+CONDITIONS = {"room": "By room", "overlap": "By simultaneous events"}
+FRAMES_PER_SECOND = 10
+AUDIO_SECONDS = 10
+MAX_BARS = 10
 
 
-def class_confusion(reference, estimate, num_classes):
-    """Count which class is taken for which, frame by frame.
-
-    In each frame references and estimates are paired: as many as possible
-    with one of their own class, the rest with one of another, near ones
-    first. Directions decide who is paired, not whether.
-
-    Arguments
-    ---------
-    reference : spatial_brain.dataio.events.EventTable
-        What sounds.
-    estimate : spatial_brain.dataio.events.EventTable
-        What was found.
-    num_classes : int
-        C.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape [C + 1, C + 1], in frames: rows are classes of
-        references, columns of estimates. Last column: references without an
-        estimate; last row: estimates without a reference.
-
-    Raises
-    ------
-    ValueError
-        If there are events of classes beyond.
-
-    Example
-    -------
-    >>> from spatial_brain.dataio.events import EventTable
-    >>> truth = EventTable([0, 0, 1], [0, 1, 1], [0, 90, 90], [0, 0, 0])
-    >>> found = EventTable([0, 1, 1], [0, 0, 1], [0, 0, 80], [0, 0, 0])
-    >>> class_confusion(truth, found, 2)
-    array([[1, 0, 0],
-           [0, 1, 1],
-           [1, 0, 0]])
-    """
+def _class_confusion(reference, estimate, num_classes):
+    """Frames [C + 1, C + 1]: class of the reference, class of the estimate."""
     for name, table in (("reference", reference), ("estimate", estimate)):
         beyond = table.label[(table.label < 0) | (table.label >= num_classes)]
         if len(beyond):
@@ -102,33 +102,14 @@ def class_confusion(reference, estimate, num_classes):
     return confusion
 
 
-def confusion_picture(confusion, class_names):
-    """Matrix of classes, each row as shares of its references.
-
-    Arguments
-    ---------
-    confusion : numpy.ndarray
-        Of ``class_confusion``, or a sum of several, shape [C + 1, C + 1].
-    class_names : sequence of str
-        C names.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        With more than 24 classes, of the most frequent ones.
-
-    Example
-    -------
-    >>> figure = confusion_picture(np.eye(3, dtype=int), ["dog", "bell"])
-    >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
-    ['dog', 'bell', 'missed']
-    """
+def _confusion_picture(confusion, class_names):
+    """Matrix of classes, each row as shares of its references."""
     chosen = _frequent(confusion[:-1].sum(1))
     keep = np.append(chosen, len(confusion) - 1)
     # Before classes are left out, so that rows of all are shares of all.
     share = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     share = share[np.ix_(keep, keep)]
-    names = [short_name(class_names[label]) for label in chosen]
+    names = [_short_name(class_names[label]) for label in chosen]
     number = len(keep)
     # From nothing to blue, so that the page's colour shines through.
     rgb = to_rgb(PALETTE[0])
@@ -167,36 +148,12 @@ def confusion_picture(confusion, class_names):
     return figure
 
 
-def class_scores(per_class, class_names, intervals=None):
-    """F-score and direction error of each class.
-
-    Arguments
-    ---------
-    per_class : dict
-        ``F`` (1 is 100 %), ``LE`` (degrees, NaN or 180 if there is none) and
-        ``references``, each a list of C, as ``SELDScores`` gives them.
-    class_names : sequence of str
-        C names.
-    intervals : dict, optional
-        ``F`` and ``LE`` to C pairs of ends; drawn as whiskers.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Classes that never sound are left out; with more than 24, the most
-        frequent are shown.
-
-    Example
-    -------
-    >>> scores = {"F": [0.5, 0.0], "LE": [9.0, 180.0], "references": [7, 0]}
-    >>> figure = class_scores(scores, ["dog", "bell"])
-    >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    ['dog (7)']
-    """
+def _class_scores(per_class, class_names, intervals=None):
+    """F-score and direction error of each class, with intervals as whiskers."""
     references = np.asarray(per_class["references"])
     chosen = _frequent(references)
     names = [
-        f"{short_name(class_names[label])} ({references[label]})"
+        f"{_short_name(class_names[label])} ({references[label]})"
         for label in chosen
     ]
     error = np.asarray(per_class["LE"], dtype=float)[chosen]
@@ -242,35 +199,12 @@ def _frequent(counts):
     return np.sort(order[np.asarray(counts)[order] > 0])
 
 
-def short_name(name):
-    """Name of a class that fits beside a picture.
-
-    Arguments
-    ---------
-    name : str
-        As the data set has it.
-
-    Returns
-    -------
-    str
-        At most 22 characters.
-
-    Example
-    -------
-    >>> short_name("Female_speech_and_woman_speaking")
-    'Female speech and wom…'
-    """
+def _short_name(name):
+    """Name of a class that fits beside a picture."""
     name = str(name).replace("_", " ")
     if len(name) <= NAME_LENGTH:
         return name
     return name[: NAME_LENGTH - 1].rstrip() + "…"
-
-
-# The most frequent classes have a colour and a sign of their own.
-MAX_SHOWN_CLASSES = 12
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
-OTHERS = "other classes"
 
 
 def event_trajectories(
@@ -299,7 +233,7 @@ def event_trajectories(
     -------
     matplotlib.figure.Figure
         Two pictures above each other; the twelve classes with the most frames
-        are told apart.
+        have looks of their own.
 
     Example
     -------
@@ -443,41 +377,6 @@ def _add_legend(figure, looks, class_names, with_reference):
         )
 
 
-METHODS = {
-    "network": "network",
-    "rotated": "network, mean over rotations",
-    "untrained": "untrained network",
-    "constant": "best constant answer",
-}
-# Score: heading, factor, decimal places.
-SCORES = {
-    "ER": ("ER", 1, 3),
-    "precision": ("precision, %", 100, 1),
-    "recall": ("recall, %", 100, 1),
-    "F": ("F, %", 100, 1),
-    "LE": ("LE, °", 1, 1),
-    "LR": ("LR, %", 100, 1),
-    "DE": ("DE, m", 1, 2),
-    "RDE": ("RDE, %", 100, 1),
-    "SELD": ("SELD", 1, 3),
-}
-MEANING = (
-    "ER: error rate; F: F-score of what is found in the right direction; LE "
-    "and LR: error of the direction, and share of the events found in any "
-    "direction. F and LR are the better the larger, the rest the smaller."
-)
-# Scores of the log that share a picture.
-SHARED = ("ER", "F", "LR", "SELD")
-CURVES = {
-    "score": "Scores of the validation",
-    "LE": "Direction error (LE) of the validation, degrees",
-}
-CONDITIONS = {"room": "By room", "overlap": "By simultaneous events"}
-FRAMES_PER_SECOND = 10
-AUDIO_SECONDS = 10
-MAX_BARS = 10
-
-
 def seld_report(
     folder,
     *,
@@ -496,9 +395,7 @@ def seld_report(
 ):
     """Write ``report.html`` of a run that detects and localises events.
 
-    The command, the hyper-parameters and the environment are taken from
-    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the folder, as
-    far as they are there.
+    How the run was made is read from its folder; see ``Report.add_run``.
 
     Arguments
     ---------
@@ -571,7 +468,7 @@ def seld_report(
         report.add_figures(_curves(train_log))
     if clips:
         _add_clips(report, clips, class_names)
-    add_run(report, folder)
+    report.add_run(folder)
     return report.write(Path(folder) / "report.html")
 
 
@@ -618,7 +515,7 @@ def _add_results(report, methods):
         if key in network and key != main:
             report.add_headline(_text(key, network[key]), f"{label}, network")
     report.add_section("Results")
-    told = [
+    settings = [
         f"{label}{network[key]}"
         for key, label in (
             ("metric", "metric "),
@@ -629,8 +526,8 @@ def _add_results(report, methods):
         if key in network
     ]
     caption = MEANING
-    if told:
-        caption += f" Scored with {', '.join(told)}."
+    if settings:
+        caption += f" Scored with {', '.join(settings)}."
     named = {METHODS.get(key, key): value for key, value in methods.items()}
     place = list(methods).index("network")
     _add_scores(report, "method", named, caption, place)
@@ -673,7 +570,7 @@ def _add_classes(report, network, references, estimates, class_names):
     per_class = network.get("per_class", {})
     if {"F", "LE", "references"} <= set(per_class):
         report.add_figure(
-            class_scores(
+            _class_scores(
                 per_class,
                 class_names,
                 network.get("intervals", {}).get("per_class"),
@@ -684,13 +581,13 @@ def _add_classes(report, network, references, estimates, class_names):
     number = len(class_names)
     confusion = sum(
         (
-            class_confusion(table, estimates[clip], number)
+            _class_confusion(table, estimates[clip], number)
             for clip, table in references.items()
         ),
         np.zeros((number + 1, number + 1), dtype=np.int64),
     )
     report.add_figure(
-        confusion_picture(confusion, class_names),
+        _confusion_picture(confusion, class_names),
         "Of the frames in which a class sounds, how many were taken for which "
         "class, or missed. The last row: what was reported where nothing, or "
         "nothing more, sounded.",

@@ -1,62 +1,81 @@
-"""The report of a run that separates talkers for two ears."""
+"""The report of a run that separates talkers binaurally."""
 
-import base64
-import html
-import io
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from spatial_brain.metrics.separation.signals import (
     best_permutation,
     to_float64,
 )
-from spatial_brain.reporting.localization import add_run
 from spatial_brain.reporting.plots import (
+    DYNAMIC_RANGE,
     FAINT,
+    MANY_POINTS,
     MARKERS,
     PALETTE,
     finish,
     line_plot,
     new_figure,
     style,
-    training_curves,
 )
-from spatial_brain.reporting.report import Report
+from spatial_brain.reporting.report import (
+    Report,
+    check_results,
+    interval_text,
+)
 
-# Levels below the loudest one that a spectrogram shows, dB.
-DYNAMIC_RANGE = 60.0
 WINDOW = 0.032
-# Beyond this many points an SVG gets slow; they are drawn as pixels then.
-MANY_POINTS = 1500
 # Ranges of the angle with equally many mixtures, at most, and the smallest
 # number of mixtures in one.
 MAX_RANGES, MIN_MIXTURES = 8, 5
 FREQUENCY_TICKS = (125, 250, 500, 1000, 2000, 4000, 8000)
+# Metric: heading, decimal places.
+COLUMNS = {
+    "snr_i": ("SNRi, dB", 2),
+    "si_snr_i": ("SI-SNRi, dB", 2),
+    "sdr_i": ("SDRi, dB", 2),
+    "snr": ("SNR, dB", 2),
+    "stoi": ("STOI", 3),
+    "estoi": ("ESTOI", 3),
+    "pesq": ("PESQ", 2),
+    "itd_error": ("ITD error, µs", 1),
+    "ild_error": ("ILD error, dB", 2),
+}
+# Names of the original recipe for the same quantities.
+COMPAT = {
+    "snr_i": "snr_i",
+    "snr": "snr",
+    "itd_error": "delta_ITD",
+    "ild_error": "delta_ILD",
+}
+HEADLINES = {
+    "snr_i": "SNR improvement",
+    "si_snr_i": "SI-SNR improvement",
+    "itd_error": "error of time differences (ITD)",
+    "ild_error": "error of level differences (ILD)",
+}
+CONDITIONS = {
+    "angle": "angle between talkers, °",
+    "t60": "reverberation time T60, s",
+}
+MEANING = (
+    "SNRi, SI-SNRi, SDRi: improvement over the mixture, mean of both ears. "
+    "Errors of cues: per talker, ITD below 1.5 kHz within 1 ms, ILD as mean "
+    "over bands, on active frames. One order of the talkers, that of the best "
+    "SNR, for all of these. Rows 'as the original counts' have SNRi, "
+    "delta-ITD and delta-ILD of the original recipe in these columns: whole "
+    "samples, broad band, an order of its own for each cue."
+)
+# What an example holds, with the number of dimensions.
+_SIGNALS = {"mixture": 2, "reference": 3, "estimate": 3}
+PLAYER_SECONDS = 6
+NUM_WORST = 10
 
 
-def level_spectrogram(signal, fs):
-    """Levels over time and frequency.
-
-    Arguments
-    ---------
-    signal : array
-        Shape [time].
-    fs : float
-        Sampling rate, Hz.
-
-    Returns
-    -------
-    numpy.ndarray
-        Decibels, [bin, frame], of Hann windows of 32 ms, a quarter apart.
-
-    Example
-    -------
-    >>> level_spectrogram(np.random.default_rng(0).random(8000), 8000).shape
-    (129, 122)
-    """
+def _level_spectrogram(signal, fs):
+    """Levels [bin, frame], dB, of Hann windows of 32 ms, a quarter apart."""
     signal = np.asarray(signal, dtype=np.float64)
     frame = round(WINDOW * fs)
     padded = np.pad(signal, (0, max(0, frame - len(signal))))
@@ -65,51 +84,21 @@ def level_spectrogram(signal, fs):
     return 20 * np.log10(np.abs(spectra).T + 1e-12)
 
 
-def separation_spectrograms(mixture, reference, estimate, fs, names=None):
-    """One ear of a mixture, of its talkers, and of what was separated.
-
-    Arguments
-    ---------
-    mixture : array
-        Shape [time].
-    reference : array
-        Shape [time, source].
-    estimate : array
-        Same shape, in the order of the references.
-    fs : float
-        Sampling rate, Hz.
-    names : sequence of str, optional
-        Of the talkers; numbers by default.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Mixture on top; below, a row a talker: as it was, and as separated.
-        One scale of levels for all.
-
-    Example
-    -------
-    >>> noise = np.random.default_rng(0).standard_normal((8000, 2))
-    >>> figure = separation_spectrograms(noise.sum(1), noise, noise, 8000)
-    >>> [axes.get_title("left") for axes in figure.axes[:3]]
-    ['mixture', 'talker 1', 'talker 1, separated']
-    """
-    reference, estimate = np.asarray(reference), np.asarray(estimate)
-    talkers = reference.shape[1]
-    if names is None:
-        names = [f"talker {k + 1}" for k in range(talkers)]
-    panels = [("mixture", np.asarray(mixture))]
+def _separation_spectrograms(mixture, reference, estimate, fs, names):
+    """One ear of a mixture, of its sources, and of what was separated."""
+    sources = len(names)
+    panels = [("mixture", mixture)]
     for k, name in enumerate(names):
         panels.append((name, reference[:, k]))
         panels.append((f"{name}, separated", estimate[:, k]))
-    levels = [level_spectrogram(signal, fs) for _, signal in panels]
+    levels = [_level_spectrogram(signal, fs) for _, signal in panels]
     # What was played sets the scale: a wild estimate must not darken it.
     loudest = max(level.max() for level in levels[:2])
     with style():
-        figure = new_figure(8.2, 2.1 * (talkers + 1))
-        grid = figure.add_gridspec(talkers + 1, 2)
+        figure = new_figure(8.2, 2.1 * (sources + 1))
+        grid = figure.add_gridspec(sources + 1, 2)
         places = [grid[0, :]]
-        places += [grid[1 + k, j] for k in range(talkers) for j in (0, 1)]
+        places += [grid[1 + k, j] for k in range(sources) for j in (0, 1)]
         for index, (place, level) in enumerate(
             zip(places, levels, strict=True)
         ):
@@ -134,34 +123,8 @@ def separation_spectrograms(mixture, reference, estimate, fs, names=None):
     return figure
 
 
-def error_by_angle(angles, values, y_label, title=None):
-    """An error of each mixture against the angle between its talkers.
-
-    Arguments
-    ---------
-    angles : array
-        Degrees, [mixture].
-    values : dict
-        Method to its error, [mixture]; NaN is left out. The first one is
-        drawn as points, too.
-    y_label : str
-        With the unit.
-    title : str, optional
-        Short.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Lines: means over ranges of the angle that hold about
-        equally many mixtures, with their 95 % intervals (1.96 standard errors).
-
-    Example
-    -------
-    >>> angles = np.linspace(5, 90, 40)
-    >>> figure = error_by_angle(angles, {"network": 90 - angles}, "error, µs")
-    >>> len(figure.axes[0].lines)
-    1
-    """
+def _error_by_angle(angles, values, y_label, title):
+    """An error of each mixture against the angle between its sources."""
     angles = np.asarray(angles, dtype=float)
     with style():
         figure = new_figure()
@@ -230,29 +193,8 @@ def _limit(axes, errors):
         axes.set_ylim(0, top if errors.max() > 2 * top else None)
 
 
-def delay_scatter(reference, delays, title="Time differences of the talkers"):
-    """Estimated interaural time differences against the true ones.
-
-    Arguments
-    ---------
-    reference : array
-        Microseconds, positive where the left ear is later, [talker].
-    delays : dict
-        Method to microseconds, [talker]; the last one is drawn on top.
-    title : str
-        Short.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One point a talker and method, and the line of a perfect answer.
-
-    Example
-    -------
-    >>> figure = delay_scatter([100.0, -300.0], {"network": [105.0, -290.0]})
-    >>> figure.axes[0].get_xlabel()
-    'true delay of the left ear, µs'
-    """
+def _delay_scatter(reference, delays):
+    """Estimated interaural time differences against the true ones, µs."""
     with style():
         figure = new_figure(5.2, 4.4)
         axes = figure.add_subplot()
@@ -278,39 +220,24 @@ def delay_scatter(reference, delays, title="Time differences of the talkers"):
             xlabel="true delay of the left ear, µs",
             ylabel="delay after separation, µs",
         )
-        finish(figure, axes, title, len(delays))
+        finish(figure, axes, "Time differences of the talkers", len(delays))
     return figure
 
 
-def level_error_bands(by_band, title="Level differences by frequency"):
-    """Mean error of the interaural level difference in each band.
-
-    Arguments
-    ---------
-    by_band : dict
-        ``frequency`` (Hz) and methods, dB, lists of one a band.
-    title : str
-        Short.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Lines over a logarithmic axis.
-
-    Example
-    -------
-    >>> figure = level_error_bands(
-    ...     {"frequency": [200.0, 900.0], "network": [1.0, 2.0]})
-    >>> figure.axes[0].get_xscale()
-    'log'
-    """
+def _level_error_bands(by_band):
+    """Mean error of the level difference in each band, dB."""
     frequency = by_band["frequency"]
     series = {
         name: (frequency, values)
         for name, values in by_band.items()
         if name != "frequency"
     }
-    figure = line_plot(series, "frequency, Hz", "mean ILD error, dB", title)
+    figure = line_plot(
+        series,
+        "frequency, Hz",
+        "mean ILD error, dB",
+        "Level differences by frequency",
+    )
     axes = figure.axes[0]
     low, high = min(frequency) / 1.15, max(frequency) * 1.15
     axes.set_xscale("log")
@@ -322,65 +249,19 @@ def level_error_bands(by_band, title="Level differences by frequency"):
     return figure
 
 
-# Metric: heading, decimal places.
-COLUMNS = {
-    "snr_i": ("SNRi, dB", 2),
-    "si_snr_i": ("SI-SNRi, dB", 2),
-    "sdr_i": ("SDRi, dB", 2),
-    "snr": ("SNR, dB", 2),
-    "stoi": ("STOI", 3),
-    "estoi": ("ESTOI", 3),
-    "pesq": ("PESQ", 2),
-    "itd_error": ("ITD error, µs", 1),
-    "ild_error": ("ILD error, dB", 2),
-}
-# Of the same quantities, what the original recipe calls them.
-COMPAT = {
-    "snr_i": "snr_i",
-    "snr": "snr",
-    "itd_error": "delta_ITD",
-    "ild_error": "delta_ILD",
-}
-HEADLINES = {
-    "snr_i": "SNR improvement",
-    "si_snr_i": "SI-SNR improvement",
-    "itd_error": "error of time differences (ITD)",
-    "ild_error": "error of level differences (ILD)",
-}
-CONDITIONS = {
-    "angle": "angle between talkers, °",
-    "t60": "reverberation time T60, s",
-}
-MEANING = (
-    "SNRi, SI-SNRi, SDRi: improvement over the mixture, mean of both ears. "
-    "Errors of cues: per talker, ITD below 1.5 kHz within 1 ms, ILD as mean "
-    "over bands, on active frames. One order of the talkers, that of the best "
-    "SNR, for all of these. Rows 'as the original counts' have SNRi, "
-    "delta-ITD and delta-ILD of the original recipe in these columns: whole "
-    "samples, broad band, an order of its own for each cue."
-)
-# What an example holds, with the number of dimensions.
-_SIGNALS = {"mixture": 2, "reference": 3, "estimate": 3}
-PEAK = 0.7
-PLAYER_SECONDS = 6
-NUM_WORST = 10
-
-
 def separation_report(
     output_folder,
     metrics,
     records,
     rows,
     examples=(),
-    title="Talkers separated for two ears",
+    title="Binaural separation of talkers",
     subtitle=None,
     notes=None,
 ):
     """Write ``report.html`` of a separation run.
 
-    The command, the hyper-parameters and the environment are taken from
-    ``command.txt``, ``hyperparams.yaml`` and ``env.log`` of the output
-    folder, as far as they are there.
+    How the run was made is read from its folder; see ``Report.add_run``.
 
     Arguments
     ---------
@@ -394,9 +275,10 @@ def separation_report(
     rows : list of dict
         Of the network, as ``SeparationErrors.rows`` gives them.
     examples : sequence of dict
-        Mixtures to see and hear: ``id``, ``mixture`` [time, 2], ``reference``
-        [time, 2, source], ``estimate`` (same shape, in any order), ``fs``,
-        and, if known, ``azimuths`` (degrees, + left, [source]).
+        Mixtures to show and to play: ``id``, ``mixture`` [time, 2],
+        ``reference`` [time, 2, source], ``estimate`` (same shape, in any
+        order), ``fs``, and, if known, ``azimuths`` (degrees, + left,
+        [source]).
     title : str
         Heading.
     subtitle : str, optional
@@ -417,80 +299,27 @@ def separation_report(
     Example
     -------
     >>> from spatial_brain.metrics.separation.errors import SeparationErrors
-    >>> talkers = np.random.default_rng(0).standard_normal((1, 4000, 2, 2))
+    >>> sources = np.random.default_rng(0).standard_normal((1, 4000, 2, 2))
     >>> errors = SeparationErrors(8000)
-    >>> errors.append(["a"], 0.9 * talkers, talkers, talkers.sum(-1))
+    >>> errors.append(["a"], 0.9 * sources, sources, sources.sum(-1))
     >>> path = separation_report(getfixture("tmp_path"),
     ...     {"network": errors.summarize()}, [], errors.rows())
     >>> "SNR improvement" in path.read_text()
     True
     """
-    if "network" not in metrics or not rows:
-        raise ValueError(
-            "a report needs metrics of the 'network' and rows of the test "
-            f"set, got metrics of {list(metrics)} and {len(rows)} rows"
-        )
-    report = SeparationReport(title, subtitle)
+    check_results(metrics, rows)
+    report = Report(title, subtitle)
     _add_results(report, metrics)
     if notes:
         report.add_text(notes)
     _add_cues(report, metrics["network"], rows)
     _add_conditions(report, metrics["network"], rows)
-    if records:
-        report.add_section("Training")
-        report.add_figures(training_curves(records))
+    report.add_training(records)
     if examples:
         _add_examples(report, examples)
     _add_worst(report, rows)
-    add_run(report, output_folder)
+    report.add_run(output_folder)
     return report.write(Path(output_folder) / "report.html")
-
-
-class SeparationReport(Report):
-    """A report with players for two ears.
-
-    Example
-    -------
-    >>> report = SeparationReport("Ears")
-    >>> _ = report.add_players({"mixture": np.ones((80, 2))}, 8000)
-    >>> path = report.write(getfixture("tmp_path") / "a.html")
-    >>> path.read_text().count("<audio")
-    1
-    """
-
-    def add_players(self, signals, fs):
-        """Add players side by side, with cues and relative levels kept.
-
-        Arguments
-        ---------
-        signals : dict
-            Caption to waveform [time, 2 (left, right)]. One gain for all of
-            them, so that the loudest peak is 0.7.
-        fs : int
-            Sampling rate, Hz.
-
-        Returns
-        -------
-        SeparationReport
-            This report.
-        """
-        peak = max(np.abs(signal).max() for signal in signals.values())
-        gain = PEAK / max(float(peak), 1e-8)
-        cards = []
-        for caption, signal in signals.items():
-            stream = io.BytesIO()
-            soundfile.write(
-                stream, gain * np.asarray(signal), fs, "PCM_16", format="FLAC"
-            )
-            content = base64.b64encode(stream.getvalue()).decode()
-            text = html.escape(caption)
-            cards.append(
-                f'<figure class="card"><audio controls preload="metadata" '
-                f'aria-label="{text}" '
-                f'src="data:audio/flac;base64,{content}"></audio>'
-                f"<figcaption>{text}</figcaption></figure>"
-            )
-        return self._add(f'<div class="grid small">{"".join(cards)}</div>')
 
 
 def _add_results(report, metrics):
@@ -518,7 +347,11 @@ def _add_results(report, metrics):
     report.add_table(
         ["method", *(COLUMNS[name][0] for name in known), "95 % of SNRi"],
         [
-            [method, *(values.get(name) for name in known), _interval(values)]
+            [
+                method,
+                *(values.get(name) for name in known),
+                interval_text(values, "snr_i"),
+            ]
             for method, values in lines
         ],
         f"{network['num_mixtures']} test mixtures, {network['num_talkers']} "
@@ -533,26 +366,19 @@ def _add_results(report, metrics):
     ]
     if missing:
         report.add_text(
-            "Talkers without a value, in the reference or in the answer "
-            f"silent, which the means leave out: {'; '.join(missing)}."
+            "Talkers without a value, silent in the reference or in the "
+            f"estimate, which the means leave out: {'; '.join(missing)}."
         )
 
 
-def _interval(values):
-    """Confidence interval of the SNR improvement as text."""
-    if "snr_i_low" not in values:
-        return None
-    return f"{values['snr_i_low']:.2f} to {values['snr_i_high']:.2f}"
-
-
 def _means(rows, key):
-    """Mean over the talkers of each mixture; NaN if there is none."""
+    """Mean over the sources of each mixture; NaN if there is none."""
     known = [[value for value in row[key] if value == value] for row in rows]
     return np.array([np.mean(values or [np.nan]) for values in known])
 
 
 def _add_cues(report, network, rows):
-    """Add delays of all talkers, and errors of levels by frequency."""
+    """Add delays of all sources, and errors of levels by frequency."""
     report.add_section("Interaural cues")
     bands = dict(network["ild_error_by_band"])
     bands["network"] = bands.pop("estimate")
@@ -563,7 +389,7 @@ def _add_cues(report, network, rows):
     }
     truth = np.concatenate([row["reference_itd"] for row in rows])
     report.add_figures(
-        [delay_scatter(truth, delays), level_error_bands(bands)],
+        [_delay_scatter(truth, delays), _level_error_bands(bands)],
         [
             "Each point is a talker of the test set. The mixture has one "
             "delay, between those of its talkers or that of the louder one.",
@@ -580,10 +406,10 @@ def _add_conditions(report, network, rows):
     if "angle" in network["by"]:
         angles = [row["angle"] for row in rows]
         gains = {"network": _means(rows, "snr_i")}
-        figures = [error_by_angle(angles, gains, "SNRi, dB", "Separation")]
+        figures = [_error_by_angle(angles, gains, "SNRi, dB", "Separation")]
         for name, word in (("itd_error", "Time"), ("ild_error", "Level")):
             figures.append(
-                error_by_angle(
+                _error_by_angle(
                     angles,
                     {
                         "network": _means(rows, name),
@@ -597,7 +423,7 @@ def _add_conditions(report, network, rows):
             figures,
             [
                 "Each point is a mixture; lines are means with 95 % intervals.",
-                *["The mixture: cues of what was heard before separation."] * 2,
+                *["The mixture: cues before separation."] * 2,
             ],
         )
     names = ("snr_i", "si_snr_i", "itd_error", "ild_error")
@@ -637,11 +463,7 @@ def _add_examples(report, examples):
         end = round(PLAYER_SECONDS * fs)
         mixture, reference, estimate = (
             to_float64(example[name], f"{example['id']}: {name}", dims)[:end]
-            for name, dims in (
-                ("mixture", 2),
-                ("reference", 3),
-                ("estimate", 3),
-            )
+            for name, dims in _SIGNALS.items()
         )
         estimate = estimate[..., best_permutation(estimate, reference)]
         azimuths = example.get("azimuths")
@@ -651,7 +473,7 @@ def _add_examples(report, examples):
             for k in range(reference.shape[2])
         ]
         report.add_figure(
-            separation_spectrograms(
+            _separation_spectrograms(
                 *(mixture[:, 0], reference[:, 0], estimate[:, 0]), fs, names
             ),
             str(example["id"]),

@@ -1,12 +1,10 @@
 """Acoustic parameters of rooms and of room impulse responses.
 
-Impulse responses have shape [..., time] with any leading axes; parameters
-have the leading shape. The direct path is a sample index: give it when the
-geometry is known (``direct_sample``), since the largest peak of a response
-is not always the direct path.
-
-Sabine's and Eyring's formulas and what follows from them. Rooms are
-shoeboxes; absorption is the energy absorption coefficient of the walls.
+Rooms are shoeboxes, described by Sabine's and Eyring's formulas; absorption is
+the energy absorption coefficient of the walls. Impulse responses have shape
+[..., time] with any leading axes; parameters have the leading shape. The direct
+path is a sample index: give it when the geometry is known (``direct_sample``),
+since the largest peak of a response is not always the direct path.
 """
 
 import math
@@ -16,6 +14,8 @@ import torch
 from spatial_brain.geometry import SPEED_OF_SOUND
 
 _SABINE = 24 * math.log(10)
+# Level range of the line fit, dB below the start (ISO 3382-1).
+DECAY_RANGES = {"t20": (5.0, 25.0), "t30": (5.0, 35.0), "edt": (0.0, 10.0)}
 
 
 def _float(value):
@@ -237,10 +237,6 @@ def critical_distance(room_size, t60):
     """
     volume, _ = volume_and_surface(room_size)
     return 0.057 * (volume / torch.as_tensor(t60).to(volume)).sqrt()
-
-
-# Level range of the line fit, dB below the start (ISO 3382-1).
-DECAY_RANGES = {"t20": (5.0, 25.0), "t30": (5.0, 35.0), "edt": (0.0, 10.0)}
 
 
 def _response(rir, fs):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy import special
 from scipy.fft import next_fast_len
+from torch.nn.utils.rnn import pad_sequence
 
 from spatial_brain.geometry import (
     SPEED_OF_SOUND,
@@ -26,6 +27,7 @@ SPHERE_RADIUS = 0.042
 # Terms of a series below this share of the wave are left out.
 ORDER_TOLERANCE = 1e-3
 MAX_ORDER = 60
+FORMATS = ("foa", "mic", "mic_open")
 
 
 def radial_response(
@@ -180,9 +182,6 @@ def legendre(order, x):
         following = ((2 * n + 1) * x * current - n * previous) / (n + 1)
         previous, current = current, following
     return current
-
-
-FORMATS = ("foa", "mic", "mic_open")
 
 
 def foa_gains(direction):
@@ -368,12 +367,8 @@ def _rigid_sphere_rir(room_size, sources, center, capsules, radius, **options):
             rir.device, torch.complex64
         )
         response = torch.fft.irfft(spectrum.sum(1), n=nfft)
-        rendered.append(response[:, :num_samples])
-    longest = max(response.shape[-1] for response in rendered)
-    pad = torch.nn.functional.pad
-    return torch.stack(
-        [pad(part, (0, longest - part.shape[-1])) for part in rendered]
-    )
+        rendered.append(response[:, :num_samples].T)
+    return pad_sequence(rendered, batch_first=True).mT.contiguous()
 
 
 def render_array_rir(

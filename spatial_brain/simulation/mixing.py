@@ -19,8 +19,8 @@ SILENCE = 1e-20
 def active_level(waveform, fs=16000):
     """Level of the active parts of signals, dB relative to full scale.
 
-    Pauses do not count, so that a talker who pauses a lot is as loud as one
-    who does not. The rule is the one of ITU-T P.56 (activity threshold
+    Pauses do not count, so that speech with many pauses is as loud as speech
+    with few. The rule is the one of ITU-T P.56 (activity threshold
     15.9 dB below the active level), applied to the powers of 32 ms frames
     instead of a smoothed envelope. For noise without pauses this is the
     ordinary level.
@@ -240,32 +240,3 @@ def add_noise(clean, noise, snr_db, *, fs=16000):
     snr = 10.0 ** (torch.as_tensor(snr_db).to(clean) / 10.0)
     gain = (signal.mean(-1) / (power * snr)).sqrt()
     return clean + noise * gain[..., None, None]
-
-
-def gain_mismatch(waveform, std_db, *, generator=None):
-    """Sensitivities of microphones that differ a little.
-
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        Shape [..., T, M].
-    std_db : float
-        Standard deviation of the sensitivity of each channel, dB.
-    generator : torch.Generator, optional
-        Source of randomness; the global state of torch by default.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [..., T, M]; every batch item and channel has its own gain.
-
-    Example
-    -------
-    >>> generator = torch.Generator().manual_seed(0)
-    >>> gain_mismatch(torch.ones(2, 3, 4), 1.0, generator=generator).shape
-    torch.Size([2, 3, 4])
-    """
-    device = generator.device if generator is not None else waveform.device
-    shape = (*waveform.shape[:-2], 1, waveform.shape[-1])
-    drawn = torch.randn(shape, generator=generator, device=device)
-    return waveform * 10.0 ** (drawn.to(waveform) * std_db / 20.0)

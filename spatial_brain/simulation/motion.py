@@ -9,6 +9,7 @@ less than c / (8 f) from point to point (1 cm at 4 kHz).
 
 import torch
 from scipy.fft import next_fast_len
+from torch.nn.utils.rnn import pad_sequence
 
 from spatial_brain.geometry import SPEED_OF_SOUND, cone_angle, unit_to_azel
 from spatial_brain.simulation.rir import simulate_rir
@@ -17,38 +18,15 @@ from spatial_brain.simulation.rir import simulate_rir
 # read at once.
 TAPS = 32
 READ_AT_ONCE = 2**16
+CROSSFADES = ("raised_cosine", "linear", "none")
+# Longest block filtered at once, in samples, at least; and numbers in the
+# spectra of a batch of blocks, at most.
+MIN_BLOCK = 4096
+MAX_NUMBERS = 2**23
 
 
-def passing_times(num_points, num_samples, timestamps, fs):
-    """Sample at which each point of a trajectory is passed.
-
-    Arguments
-    ---------
-    num_points : int
-        Number of points K.
-    num_samples : int
-        Length of the signal.
-    timestamps : torch.Tensor or None
-        Seconds, shape [K], rising. None spreads the points evenly from the
-        first to the last sample.
-    fs : int
-        Sampling rate, Hz.
-
-    Returns
-    -------
-    torch.Tensor
-        Samples, float64 [K], on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the timestamps are not [K] or do not rise.
-
-    Example
-    -------
-    >>> passing_times(3, 101, None, 16000)
-    tensor([  0.,  50., 100.], dtype=torch.float64)
-    """
+def _passing_times(num_points, num_samples, timestamps, fs):
+    """Sample at which each of K points is passed, float64 [K], on the CPU."""
     if timestamps is None:
         return torch.linspace(0, num_samples - 1, num_points).double()
     knots = torch.as_tensor(timestamps, dtype=torch.float64).cpu() * fs
@@ -98,7 +76,7 @@ def positions_at(points, timestamps, time):
     return torch.lerp(points[index], points[index + 1], share)
 
 
-def doppler_direct(
+def _doppler_direct(
     dry,
     sources,
     microphones,
@@ -108,60 +86,25 @@ def doppler_direct(
     fs=16000,
     sound_speed=SPEED_OF_SOUND,
 ):
-    """Direct sound between moving points with the exact Doppler effect.
-
-    What arrives at time t was emitted at t' with
-    c (t - t') = |s(t') - m(t)|; the signal is read there between its samples
-    and divided by the distance.
-
-    Arguments
-    ---------
-    dry : torch.Tensor
-        Shape [T].
-    sources : torch.Tensor
-        Trajectory of the source, shape [K, 3], metres; K = 1 stands still.
-    microphones : torch.Tensor
-        Trajectories of M microphones, shape [K, M, 3] or [1, M, 3].
-    num_samples : int
-        Length of the result, from the moment of the first sample on.
-    timestamps : torch.Tensor, optional
-        Seconds, shape [K], as for :func:`filter_moving`.
-    fs : int
-        Sampling rate, Hz.
-    sound_speed : float
-        Metres per second; everything must be slower.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [M, num_samples].
-
-    Example
-    -------
-    >>> click = torch.zeros(100)
-    >>> click[10] = 1.0
-    >>> microphone = torch.tensor([[[3.43, 0.0, 0.0]]])
-    >>> heard = doppler_direct(click, torch.zeros(1, 3), microphone, 300)
-    >>> heard[0].argmax(), heard[0, 170].round(decimals=3)
-    (tensor(170), tensor(0.2920))
-    """
+    """Direct sound between moving points, Doppler effect included [M, time]."""
     num_points = max(len(sources), len(microphones))
-    knots = passing_times(num_points, len(dry), timestamps, fs) / fs
+    knots = _passing_times(num_points, len(dry), timestamps, fs) / fs
     knots = knots.to(dry.device)
     output = []
     for start in range(0, num_samples, READ_AT_ONCE):
         stop = min(start + READ_AT_ONCE, num_samples)
         arrival = torch.arange(start, stop, device=dry.device).double() / fs
         # [time, microphone, 3]; emission [time, microphone]
-        ears = positions_at(microphones.to(dry.device), knots, arrival)
-        emission = arrival[:, None].expand(ears.shape[:2])
-        # Every step shrinks the error by speed / sound speed.
+        array = positions_at(microphones.to(dry.device), knots, arrival)
+        emission = arrival[:, None].expand(array.shape[:2])
+        # What arrives at t left at t' with c (t - t') = |s(t') - m(t)|; every
+        # step shrinks the error by speed / sound speed.
         for _ in range(6):
-            mouth = positions_at(sources.to(dry.device), knots, emission)
-            distance = torch.linalg.vector_norm(mouth - ears, dim=-1)
+            source = positions_at(sources.to(dry.device), knots, emission)
+            distance = torch.linalg.vector_norm(source - array, dim=-1)
             emission = arrival[:, None] - distance / sound_speed
-        heard = _read(dry, emission * fs) / distance.to(dry.dtype)
-        output.append(heard.T)
+        arriving = _read(dry, emission * fs) / distance.to(dry.dtype)
+        output.append(arriving.T)
     return torch.cat(output, dim=1)
 
 
@@ -223,7 +166,7 @@ def trajectory_labels(
         microphones), each [F], and "tdoa" (seconds) [F, M], float32. The
         cone angle is that to the axis from the first to the last microphone,
         or to the front of the array where these coincide. The time
-        difference of a microphone is positive where it hears the source
+        difference of a microphone is positive where it receives the sound
         before the first microphone does. The sound itself arrives
         distance / c later.
 
@@ -249,7 +192,7 @@ def trajectory_labels(
             f"{frame_length} s"
         )
     num_points = max(len(sources), len(microphones))
-    knots = passing_times(num_points, num_samples, timestamps, fs) / fs
+    knots = _passing_times(num_points, num_samples, timestamps, fs) / fs
     time = torch.arange(count).double() * hop_length + 0.5 * frame_length
     source = positions_at(sources.cpu(), knots, time)
     array = positions_at(microphones.cpu(), knots, time)
@@ -282,13 +225,6 @@ def _rotations(rotation, knots, time):
     # The rotation nearest to the blend of two.
     left, _, right = torch.linalg.svd(blend)
     return left @ right
-
-
-CROSSFADES = ("raised_cosine", "linear", "none")
-# Longest block filtered at once, in samples, at least; and numbers in the
-# spectra of a batch of blocks, at most.
-MIN_BLOCK = 4096
-MAX_NUMBERS = 2**23
 
 
 def filter_moving(
@@ -336,7 +272,7 @@ def filter_moving(
         )
     num_points, num_mics, taps = rirs.shape
     total = len(dry) + taps - 1
-    knots = passing_times(num_points, len(dry), timestamps, fs)
+    knots = _passing_times(num_points, len(dry), timestamps, fs)
     blocks = _blocks(knots, len(dry), crossfade, max(taps, MIN_BLOCK))
     longest = int((blocks[:, 2] - blocks[:, 1]).max())
     nfft = next_fast_len(longest + taps - 1, real=True)
@@ -363,7 +299,7 @@ def filter_moving(
 
 
 def _blocks(knots, num_samples, crossfade, longest):
-    """Where each point is heard: rows (point, start, stop) of samples.
+    """Where each point counts: rows (point, start, stop) of samples.
 
     Long stretches are cut into several blocks.
     """
@@ -371,7 +307,7 @@ def _blocks(knots, num_samples, crossfade, longest):
         raise ValueError(
             f"crossfade must be one of {CROSSFADES}, got {crossfade!r}"
         )
-    # A point is heard from its predecessor to its successor.
+    # A point counts from its predecessor to its successor.
     first, last = knots[:-1], knots[1:]
     if crossfade == "none":
         first = last = 0.5 * (knots[:-1] + knots[1:])
@@ -480,7 +416,7 @@ def trajectory_rirs(
     seed = int(torch.randint(2**62, (1,), generator=generator))
     # The same noise for the tails of all points: cross-fades between
     # independent ones would make the reverberation swell and fade.
-    return _stack_padded(
+    rirs = [
         simulate_rir(
             room_size,
             sources[point : point + 1],
@@ -491,15 +427,9 @@ def trajectory_rirs(
             **options,
         )[0]
         for point in range(num_points)
-    )
-
-
-def _stack_padded(rirs):
-    """Stack responses [M, N] of different lengths."""
-    rirs = list(rirs)
-    longest = max(rir.shape[-1] for rir in rirs)
-    pad = torch.nn.functional.pad
-    return torch.stack([pad(rir, (0, longest - rir.shape[-1])) for rir in rirs])
+    ]
+    padded = pad_sequence([rir.T for rir in rirs], batch_first=True)
+    return padded.mT.contiguous()
 
 
 def _looking(orientation, rotation, num_mics):
@@ -550,8 +480,9 @@ def simulate_moving(
     crossfade : str
         See :func:`filter_moving`.
     doppler : bool
-        Whether the direct sound has the exact Doppler effect (see
-        :func:`doppler_direct`), for omnidirectional sources and microphones.
+        Whether the direct sound has the exact Doppler effect: the signal is
+        read between its samples, at the time at which it was emitted. For
+        omnidirectional sources and microphones.
     frame_length : float
         Frames of the labels, seconds.
     hop_length : float, optional
@@ -596,7 +527,7 @@ def simulate_moving(
         rirs = rirs - direct.to(dry)
     image = filter_moving(dry, rirs, timestamps, fs=fs, crossfade=crossfade)
     if doppler:
-        image = image + doppler_direct(
+        image = image + _doppler_direct(
             dry,
             sources,
             microphones,

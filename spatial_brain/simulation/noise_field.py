@@ -1,8 +1,5 @@
 """Diffuse noise with the spatial coherence of a sound field.
 
-The factors of the coherence and the mixer are those of
-``spatial_brain.simulation.noise_field``, reachable from here as well.
-
 Independent signals are mixed in the short-time Fourier domain by matrices
 C(f) with C(f)^H C(f) = Gamma(f), the coherence that the field has between
 the microphones (Habets, Cohen and Gannot, JASA 2008; balanced and smooth
@@ -33,29 +30,8 @@ MIN_GAIN = 1e-5
 BLOCK = 2048
 
 
-def array_positions(microphones):
-    """Check the positions of an array.
-
-    Arguments
-    ---------
-    microphones : torch.Tensor or sequence
-        Shape [M, 3], metres.
-
-    Returns
-    -------
-    torch.Tensor
-        The same as float64.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another one.
-
-    Example
-    -------
-    >>> array_positions([[0, 0, 0]]).dtype
-    torch.float64
-    """
+def _array_positions(microphones):
+    """Positions [M, 3] as float64, checked."""
     microphones = torch.as_tensor(microphones, dtype=torch.float64)
     if microphones.ndim != 2 or microphones.shape[-1] != 3:
         raise ValueError(
@@ -113,7 +89,7 @@ def target_coherence(
     >>> target_coherence(positions, [0.0, 1715.0])[:, 0, 1].abs().round()
     tensor([1., 0.], dtype=torch.float64)
     """
-    microphones = array_positions(microphones)
+    microphones = _array_positions(microphones)
     frequencies = torch.as_tensor(
         frequencies, dtype=torch.float64, device=microphones.device
     )
@@ -187,7 +163,7 @@ def mixing_matrices(
     tensor([[1., 1.],
             [1., 1.]], dtype=torch.float64)
     """
-    microphones = array_positions(microphones)
+    microphones = _array_positions(microphones)
     if n_fft < 4 or n_fft % 2:
         raise ValueError(f"n_fft must be even, at least 4, got {n_fft}")
     if not fs > 0:
@@ -392,7 +368,7 @@ def diffuse_noise(
     >>> noise.shape, noise.std().round(decimals=1)
     (torch.Size([2, 16000]), tensor(1.))
     """
-    microphones = array_positions(microphones)
+    microphones = _array_positions(microphones)
     if num_samples < 1:
         raise ValueError(f"num_samples must be positive, got {num_samples}")
     mixing = mixing_matrices(microphones, fs=fs, kind=kind, **field_options)

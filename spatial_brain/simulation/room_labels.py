@@ -191,30 +191,8 @@ def early_to_late(rir, fs, direct):
     return 10 * torch.log10(early / (late + _RATIO_EPS) + _RATIO_EPS)
 
 
-def absorption_from_t60(room_size, t60, half_surface=False):
-    """Mean absorption of the walls by Sabine's formula.
-
-    Arguments
-    ---------
-    room_size : torch.Tensor
-        Metres, [..., 3].
-    t60 : torch.Tensor
-        Seconds, [...].
-    half_surface : bool
-        Divide by xy + xz + yz, half of the area, as the original's simulated
-        data do: twice the mean absorption.
-
-    Returns
-    -------
-    torch.Tensor
-        0.161 V / (S T60), [...].
-
-    Example
-    -------
-    >>> size = torch.tensor([5.0, 4.0, 3.0])
-    >>> absorption_from_t60(size, 0.5).round(decimals=3)
-    tensor(0.2060)
-    """
+def _absorption_from_t60(room_size, t60, half_surface=False):
+    """Mean absorption of the walls by Sabine's formula, [...]."""
     volume, surface = volume_and_surface(room_size)
     if half_surface:
         surface = surface / 2
@@ -256,7 +234,8 @@ def pair_labels(
         Seconds, [...], if known; default: :func:`decay_t60`, averaged over
         the microphones.
     half_surface : bool
-        See :func:`absorption_from_t60`.
+        Take half of the walls' area for "ABS", xy + xz + yz, as the
+        original's simulated data do: twice the mean absorption.
     half_precision : bool
         Round DRR and C50 to half precision.
 
@@ -297,7 +276,7 @@ def pair_labels(
         "T60": t60,
         "DRR": drr,
         "C50": clarity,
-        "ABS": absorption_from_t60(room_size, t60, half_surface),
+        "ABS": _absorption_from_t60(room_size, t60, half_surface),
         "SUR": surface.log10(),
         "VOL": volume.log10(),
     }

@@ -1,21 +1,10 @@
-"""Scenes: dry sources and a room become microphone signals and labels.
-
-The parts, from filtering to noise, are those of
-``spatial_brain.simulation.mixing``, reachable from here as well.
-"""
+"""Scenes: dry sources and a room become microphone signals and labels."""
 
 from dataclasses import dataclass
 
 import torch
 
-from spatial_brain.simulation.mixing import (
-    active_level,
-    add_noise,
-    convolve,
-    gain_mismatch,
-    mix,
-    mix_batch,
-)
+from spatial_brain.simulation.mixing import add_noise, mix
 from spatial_brain.simulation.motion import (
     filter_moving,
     trajectory_labels,
@@ -23,21 +12,10 @@ from spatial_brain.simulation.motion import (
 )
 from spatial_brain.simulation.noise_field import diffuse_noise
 
-__all__ = [
-    "Scene",
-    "active_level",
-    "add_noise",
-    "convolve",
-    "gain_mismatch",
-    "mix",
-    "mix_batch",
-    "simulate_scene",
-]
-
 
 @dataclass
 class Scene:
-    """What microphones hear, and the truth about it.
+    """What microphones record, and the labels of it.
 
     Arguments
     ---------

@@ -11,6 +11,8 @@ LAYERS = {
     "atomic": 0,
     "folders": 0,
     "compilation": 0,
+    "loadable": 0,
+    "suggestions": 0,
     "simulation": 1,
     "dataio": 1,
     "processing": 2,

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from speechbrain.utils.run_opts import RunOptions
+from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted(ROOT.glob("recipes/*/hparams/*.yaml"))
 YAML_IDS = [str(path.relative_to(ROOT)) for path in YAMLS]
+READMES = sorted(ROOT.glob("recipes/*/README.md"))
+KEY = re.compile(r"^([A-Za-z_]\w*):", re.MULTILINE)
 
 
 def table_rows():
@@ -33,7 +35,7 @@ def test_yaml_is_listed_with_files_which_exist(yaml):
 def test_no_key_is_the_beginning_of_a_run_option(yaml):
     # argparse would take "--test 6" for "--test_only" and swallow it.
     options = {field.name for field in dataclasses.fields(RunOptions)}
-    keys = re.findall(r"^([A-Za-z_]\w*):", yaml.read_text(), re.MULTILINE)
+    keys = KEY.findall(yaml.read_text("utf-8"))
     traps = {
         (key, option)
         for key in keys
@@ -61,8 +63,59 @@ def test_scripts_use_wrapped_modules(script):
     assert len(text.splitlines()) <= 300
 
 
+@pytest.mark.parametrize("yaml", YAMLS, ids=YAML_IDS)
+def test_loss_is_exchanged_in_the_yaml(yaml):
+    text = yaml.read_text(encoding="utf-8")
+    assert re.search(
+        r"^# Called with [^\n]*\n(#[^\n]*\n)*loss: !n", text, re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "Binaural-WSJ0Mix/hparams/convtasnet-*.yaml",
+        "*/hparams/maccdoa_htsat.yaml",
+    ],
+)
+def test_what_differs_stands_in_one_block(pattern):
+    rests, keys = set(), []
+    for path in ROOT.glob(f"recipes/{pattern}"):
+        head, rest = path.read_text("utf-8").split("\n# The rest is the same")
+        rests.add(rest)
+        keys.append(KEY.findall(head))
+    assert len(keys) > 2 and len(rests) == 1
+    # Those of all files, in the order of each: the same order.
+    shared = set.intersection(*map(set, keys))
+    orders = {tuple(k for k in names if k in shared) for names in keys}
+    assert shared and len(orders) == 1
+
+
+def options_of(recipe):
+    """Options that the commands of a recipe have."""
+    options = {*HELP_TEXTS, "standalone", "nproc_per_node"}
+    for path in recipe.glob("hparams/*.yaml"):
+        options |= {*KEY.findall(path.read_text("utf-8"))}
+    for path in recipe.glob("*.py"):
+        options |= {*re.findall(r'add\w*\(\s*"--(\w+)"', path.read_text())}
+    return options
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.parts[-2])
+def test_options_of_the_readme_exist(readme):
+    text = readme.read_text("utf-8").replace("\\\n", " ")
+    # A table of another project's commands names its options, too.
+    text = re.sub(r"(?s)### The commands of the original.*?\n### ", "", text)
+    blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    commands = [x for x in lines if ".py " in x and "benchmarks/" not in x]
+    commands += re.findall(r"`(--[^`]*)`", text)
+    named = re.findall(r"(?<!\S)--([\w-]+)", "\n".join(commands))
+    assert named and {*named} <= options_of(readme.parent)
+
+
 def markdown_links():
-    for page in [ROOT / "README.md", *sorted(ROOT.glob("recipes/*/README.md"))]:
+    for page in [ROOT / "README.md", *READMES]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
             if "://" not in target:
                 yield page, target
@@ -86,11 +139,3 @@ def test_torch_load_is_safe_everywhere():
         if "torch.load(" in line and "weights_only=True" not in line
     ]
     assert not unsafe
-
-
-def test_python_of_the_readme_runs():
-    text = (ROOT / "README.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})

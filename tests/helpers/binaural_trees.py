@@ -116,11 +116,11 @@ def _write_csv(path, header, rows):
 
 
 def _places(split, count):
-    """Names, and lateral angle, elevation and index of each talker."""
+    """Names, and lateral angle, elevation and index of each source."""
     stems = SPLITS[split]
     levels = ("1.5", "-1.5", "0")
     for row in range(2):
-        # The second mixture has the talkers the other way round.
+        # The second mixture has the sources the other way round.
         chosen = stems[:count] if row == 0 else stems[:count][::-1]
         name = "_".join(
             part

@@ -17,7 +17,7 @@ def write_clip(path, fs=24000, channels=4, seconds=SECONDS, seed=0):
 
 
 def write_silence(path, seconds, fs=24000, channels=4):
-    """Write a long file that takes little room."""
+    """Write a long file that takes little space on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     zeros = np.zeros((round(seconds * fs), channels), dtype=np.int16)
     soundfile.write(path, zeros, fs, subtype="PCM_16")

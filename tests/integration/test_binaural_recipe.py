@@ -77,9 +77,9 @@ def resumable(top):
 
 def run_all(*runs, refused=0):
     line = [sys.executable, "-c", DRIVER, json.dumps(runs, default=str)]
-    told = check(running.run(line, RECIPE))
-    assert told.count("refused:") == refused, told
-    return told
+    printed = check(running.run(line, RECIPE))
+    assert printed.count("refused:") == refused, printed
+    return printed
 
 
 def network_of(output):
@@ -167,7 +167,7 @@ def test_sounds_keep_levels_and_cues(runs):
     assert peak == pytest.approx(0.9, abs=1e-3)
 
 
-def test_variants_hear_what_they_say(runs):
+def test_variants_differ_in_mixtures_and_tables(runs):
     """Noise and rooms are in the mixtures and in the tables."""
     talkers = network_of(runs / "three")
     assert talkers["num_talkers"] == 9
@@ -241,17 +241,17 @@ def test_test_only_repeats_the_test_and_mistakes_are_named(runs, tmp_path):
         ({"lr": 1e30}, "the weights are lost. Lower lr"),
     )
     again = {**flags, "num_spks": 3, "eval_batch_size": 1}
-    told = run_all(
+    printed = run_all(
         arguments(runs / "three", "--test_only", **again),
         *(arguments(tmp_path, **{**flags, **o}) for o, _ in cases),
         arguments(tmp_path / "new", "--test_only", **flags),
         refused=len(cases) + 1,
     )
     for _, words in cases:
-        assert words in told
-    assert "--test_only needs a trained model" in told
-    assert "loss not finite or above 999999; 1 steps skipped so far" in told
-    # Padded in a batch, or alone: the same answers.
+        assert words in printed
+    assert "--test_only needs a trained model" in printed
+    assert "loss not finite or above 999999; 1 steps skipped so far" in printed
+    # Padded in a batch, or alone: the same output.
     after = network_of(runs / "three")
     for key in ("snr", "si_snr", "itd_error", "ild_error"):
         assert after[key] == pytest.approx(before[key], rel=1e-3, abs=1e-3)

@@ -128,7 +128,7 @@ def test_half_precision(unbroken, tmp_path):
     )
     check(done)
     half, full = errors_of(tmp_path), errors_of(unbroken)
-    # The baselines hear the same mixtures, in full precision.
+    # The baselines get the same mixtures, in full precision.
     for name in ("gcc_phat", "srp_phat"):
         assert half[name] == pytest.approx(full[name], rel=1e-3)
 
@@ -143,10 +143,22 @@ def test_missing_data_are_named(tmp_path):
     line = [sys.executable, "train.py", "hparams/conformer.yaml"]
     line += ["--data_folder", str(tmp_path / "nowhere")]
     done = run([*line, "--output_folder", str(tmp_path / "out")])
-    assert done.returncode != 0
-    printed = done.stdout + done.stderr
-    assert f"{tmp_path / 'nowhere'}: no such folder" in printed
-    assert "--download True" in printed
+    assert done.returncode == 2
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith(f"{tmp_path / 'nowhere'}: no such folder")
+    assert "--download True" in message
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback" in (tmp_path / "out/log.txt").read_text()
+
+
+def test_misspelt_options_are_named(tmp_path):
+    done = run(command(tmp_path / "out", "--nubmer_of_epochs", "3"))
+    assert done.returncode == 2
+    assert done.stderr == (
+        "no option --nubmer_of_epochs in hparams/mini.yaml; did you mean "
+        "--number_of_epochs?\n"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_trained_run_locates_a_recording(unbroken, tmp_path):

@@ -60,7 +60,7 @@ def test_recipe_runs(row, tmp_path):
     metrics = running.metrics_of(tmp_path)
     assert metrics
     if row["Dataset"] in ("L3DAS22", "STARSS23"):
-        # The files say what the network said, but for whole degrees.
+        # The files hold the network's events, but for whole degrees.
         ours, theirs = metrics["methods"]["network"], metrics["challenge"]
         assert theirs["F"] == pytest.approx(ours["F"], abs=0.02)
         assert theirs["LR"] == pytest.approx(ours["LR"], abs=0.02)

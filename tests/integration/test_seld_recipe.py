@@ -116,7 +116,8 @@ def test_cached_features(unbroken, tmp_path):
         assert cached["train loss"] == pytest.approx(
             full["train loss"], rel=0.02
         )
-    done = run([*line, "--augmentation_name", "augment"])
+    other = ["--augmentation_name", "augment", "--resume_anyway"]
+    done = run([*line, *other])
     assert done.returncode != 0
     assert "FOARotation" in done.stdout + done.stderr
 

@@ -83,7 +83,7 @@ def runs(tmp_path_factory):
     pretext = top / "pretext"
     data = {"manifest_folder": top / "data", "pretext": pretext}
     live = {"mode": "lineareval", "compat": "True"}
-    told = run_all(
+    printed = run_all(
         arguments("mini", pretext),
         arguments("mini_downstream", top / "finetune", **data),
         arguments("mini_downstream", top / "frozen", mode="lineareval", **data),
@@ -96,7 +96,7 @@ def runs(tmp_path_factory):
             spec_input="hidden",
         ),
     )
-    (top / "told.txt").write_text(told)
+    (top / "printed.txt").write_text(printed)
     return top
 
 
@@ -154,7 +154,7 @@ def test_best_epochs_are_averaged_and_baselines_stand_beside(runs):
     metrics = metrics_of(output)
     assert metrics["averaged_epochs"] == [*range(1, metrics["best_epoch"] + 1)]
     saved = {}
-    for folder in (output / "save").iterdir():
+    for folder in (output / "save").glob("CKPT*"):
         epoch = int((folder / "counter.ckpt").read_text().split()[1][:-1])
         saved[epoch] = torch.load(folder / "model.ckpt", weights_only=True)
     mean = averaged_state(saved[e] for e in metrics["averaged_epochs"])
@@ -170,10 +170,20 @@ def test_best_epochs_are_averaged_and_baselines_stand_beside(runs):
         assert 0.03 <= row["spacing"] <= 0.2
     by_hand = sum(abs(row["network"] - row["reference"]) for row in rows) / 6
     assert metrics["methods"]["network"]["mae"] == pytest.approx(by_hand)
-    told = (runs / "told.txt").read_text()
+    printed = (runs / "printed.txt").read_text()
     for name in ("network of the best epoch", "training mean", "GCC-PHAT"):
-        assert name in told
+        assert name in printed
     assert "gcc_phat" not in metrics_of(runs / "live")["methods"]
+
+
+def test_loss_is_exchanged_on_the_command_line(runs, tmp_path):
+    options = {"manifest_folder": runs / "data", "pretext": runs / "pretext"}
+    options["loss"] = "!name:torch.nn.functional.l1_loss"
+    run_all(arguments("mini_downstream", tmp_path, **options))
+    squared = log_of(runs / "finetune", "train loss")
+    absolute = log_of(tmp_path, "train loss")
+    assert absolute[0] < squared[0]
+    assert not same(weights_of(tmp_path), weights_of(runs / "finetune"))
 
 
 def test_run_is_used_by_the_estimator(runs):
@@ -202,7 +212,7 @@ def test_compat_and_simulation_in_the_step(runs, tmp_path):
     assert len(losses[0]) == 3
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     moments = torch.load(
-        next((tmp_path / "workers/save").iterdir()) / "optimizer.ckpt",
+        next((tmp_path / "workers/save").glob("CKPT*")) / "optimizer.ckpt",
         weights_only=True,
     )
     assert {int(state["step"]) for state in moments["state"].values()} == {3}
@@ -210,7 +220,7 @@ def test_compat_and_simulation_in_the_step(runs, tmp_path):
 
 def test_kept_embeddings_do_not_change_the_result(runs, tmp_path):
     options = {"manifest_folder": runs / "data", "pretext": runs / "pretext"}
-    # A signal that may change is heard anew in each epoch.
+    # A signal that may change is embedded anew in each epoch.
     run_all(
         arguments(
             "mini_downstream",
@@ -248,8 +258,8 @@ def test_evaluation_with_measured_responses(runs, tmp_path):
     line += ["--rirs", str(tmp_path / "rirs.csv")]
     line += ["--array", str(tmp_path / "array.csv"), "--pairs"]
     output = ["--output", str(tmp_path / "errors.json")]
-    told = check(running.run([*line, "0,1", "2,0", *output], RECIPE))
-    assert "12 signals, mean absolute error" in told
+    printed = check(running.run([*line, "0,1", "2,0", *output], RECIPE))
+    assert "12 signals, mean absolute error" in printed
     errors = json.loads((tmp_path / "errors.json").read_text())
     # Signs and geometry agree: a classical method finds the delays.
     assert errors["GCC-PHAT"]["median"] < 0.3
@@ -285,8 +295,8 @@ def test_two_processes_share_a_training(runs, tmp_path):
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     line += ["--nproc_per_node=2", "train_downstream.py", *argv]
     line += ["--distributed_backend=gloo", "--device=cpu"]
-    told = check(running.run(line, RECIPE))
-    assert told.count("GCC-PHAT") == 1
+    printed = check(running.run(line, RECIPE))
+    assert printed.count("GCC-PHAT") == 1
     one, two = (metrics_of(f)["methods"] for f in (runs / "finetune", tmp_path))
     for method in ("training_mean", "gcc_phat"):
         assert two[method]["mae"] == pytest.approx(one[method]["mae"])
@@ -320,20 +330,20 @@ def test_grid_resumes_selects_and_prints(runs, tmp_path):
     del options["num_rooms"]
     options |= {"number_of_epochs": "1"}
     line += [part for k, v in options.items() for part in (f"--{k}", v)]
-    told = check(running.run([*line, "--jobs", "2"], RECIPE))
-    assert "2 runs, 2 to do" in told and "| from scratch |" in told
+    printed = check(running.run([*line, "--jobs", "2"], RECIPE))
+    assert "2 runs, 2 to do" in printed and "| from scratch |" in printed
     found = {
         lr: metrics_of(tmp_path / f"T60/scratch/R2_trial0/lr{lr}")
         for lr in ("0.001", "0.0001")
     }
     best = min(found, key=lambda lr: found[lr]["valid"]["loss"])
     error = found[best]["methods"]["network"]["mae"]
-    assert f"{error:.3f}" in told
+    assert f"{error:.3f}" in printed
     kept = [p.parent.name for p in tmp_path.rglob("pretrained")]
     assert kept == [f"lr{best}"] and not [*tmp_path.rglob("save")]
     again = check(running.run(line, RECIPE))
     assert "2 runs, 0 to do" in again
-    assert again[again.index("T60") :] == told[told.index("T60 (") :]
+    assert again[again.index("T60") :] == printed[printed.index("T60 (") :]
     other = running.run([*line, "--seed", "2"], RECIPE)
     assert other.returncode and "made with other options" in other.stderr
     assert "best_epoch_mae" in (tmp_path / "runs.csv").read_text()

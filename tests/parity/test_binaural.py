@@ -11,7 +11,7 @@ from golden import recorded, signal, weight
 
 from spatial_brain.models.binaural_tasnet import (
     BinauralTasNet,
-    level_difference,
+    _level_difference,
 )
 from spatial_brain.nnet.losses.separation import snr_loss
 
@@ -152,7 +152,7 @@ def test_vectors_of_the_specification(name):
         values = found[0, 3990].flatten().tolist()
         assert values == pytest.approx(wanted["at_3990"], abs=1e-7)
     if "mean_ild" in wanted:
-        ild = level_difference(waveform.mT)
+        ild = _level_difference(waveform.mT)
         assert ild.shape == (1, 129, 32)
         assert ild.mean().item() == pytest.approx(wanted["mean_ild"], abs=6e-7)
 

@@ -1,11 +1,14 @@
 """Guards of the common training loop."""
 
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import running
 import torch
 
 from spatial_brain.experiment import (
@@ -92,9 +95,10 @@ def test_learning_rate_follows_the_schedule():
 
 LEAVING = """
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
-from spatial_brain.experiment import leave_process_group
+from spatial_brain.experiment import _leave_process_group
 import torch
 
 def threads():
@@ -108,7 +112,7 @@ brain = SimpleNamespace(modules=torch.nn.ModuleDict(wrapped))
 del wrapped
 brain.modules["model"](torch.ones(1, 2)).sum().backward()
 before = threads()
-leave_process_group(brain)
+_leave_process_group(brain)
 assert brain.modules["model"] is network
 print(before, threads())
 """
@@ -136,6 +140,70 @@ def test_missing_yaml_is_named(tmp_path):
         parse_arguments([str(tmp_path / "nowhere.yaml")])
 
 
+@pytest.fixture
+def yaml(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text("number_of_epochs: 2\ndata_folder: !PLACEHOLDER\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nubmer_of_epochs", "3"], "did you mean --number_of_epochs?"),
+        (["--number-of-epochs=3"], "did you mean --number_of_epochs?"),
+        (["--devcie", "cpu"], "no option --devcie in .*; did you mean --devi"),
+        (["--xyz", "3"], "no option --xyz in .*small.yaml; options are its"),
+        (["--number_of_epochs", "3"], "small.yaml needs --data_folder"),
+        (["number_of_epochs=3"], "cannot read: number_of_epochs=3"),
+        (["--data_folder=a", "--data_folder=b"], "each once, the value in"),
+        (["--data_folder", "{a: b"], "cannot read: data_folder: {a: b"),
+    ],
+)
+def test_wrong_options_are_named(yaml, options, message):
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        parse_arguments([yaml, *options])
+
+
+def test_equals_signs_in_values_stay(yaml):
+    for options in (["--data_folder", "a=b.pth"], ["--data_folder=a=b.pth"]):
+        overrides = parse_arguments([yaml, *options])[2]
+        assert overrides == "data_folder: a=b.pth"
+
+
+SCRIPT = """
+from spatial_brain.experiment import SpatialBrain, run_experiment
+
+def prepare(hparams):
+    if hparams["broken"]:
+        int("x")
+    raise ValueError("no clips:\\n  give another --seed")
+
+if __name__ == "__main__":
+    run_experiment(SpatialBrain, prepare, dict)
+"""
+
+
+def test_scripts_end_in_one_line(tmp_path):
+    """Bad input: one line, code 2, traceback in the log; bugs: traceback."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    keys = "seed: 1\nbroken: False\noutput_folder: out"
+    (tmp_path / "a.yaml").write_text(keys)
+    line = [sys.executable, "train.py", "a.yaml"]
+    done = running.run([*line, "--sede", "2"], tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "no option --sede in a.yaml; did you mean --seed?\n"
+    assert not (tmp_path / "out").exists()
+    done = running.run(line, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "no clips: give another --seed\n"
+    assert "Traceback" not in done.stdout
+    log = (tmp_path / "out/log.txt").read_text()
+    assert "Traceback" in log and "in prepare" in log
+    done = running.run([*line, "--broken", "True"], tmp_path)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
 def test_launch_flags_of_old_are_understood(tmp_path, monkeypatch):
     path = tmp_path / "a.yaml"
     path.write_text("seed: 1\n")
@@ -143,3 +211,127 @@ def test_launch_flags_of_old_are_understood(tmp_path, monkeypatch):
     flags = ["--distributed_launch", "--local-rank=0", "--seed", "2"]
     name, _, overrides = parse_arguments([str(path), *flags])
     assert name == str(path) and overrides == "seed: 2"
+
+
+TOY = """
+import sys, time
+import torch
+from spatial_brain.experiment import SpatialBrain, run_experiment
+
+class Brain(SpatialBrain):
+    def compute_forward(self, batch, stage):
+        return self.modules.model(batch)
+
+    def compute_objectives(self, predictions, batch, stage):
+        return predictions.square().mean()
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        if stage.name == "VALID":
+            print("epoch", epoch)
+            self.checkpointer.save_checkpoint({"loss": stage_loss})
+
+def prepare(hparams):
+    time.sleep(hparams["pause"])
+
+def datasets(hparams):
+    data = torch.ones(2, 1)
+    return {"train": data, "valid": data, "test": data}
+
+if __name__ == "__main__":
+    run_experiment(Brain, prepare, datasets)
+"""
+TOY_YAML = """
+seed: 1
+output_folder: out
+save_folder: !ref <output_folder>/save
+pause: 0
+lr: 0.1
+number_of_epochs: 1
+num_workers: 0
+shape: {inputs: 1, outputs: 1}
+model: !new:torch.nn.Linear
+    in_features: !ref <shape[inputs]>
+    out_features: !ref <shape[outputs]>
+modules: {model: !ref <model>}
+learning_rate_schedule: null
+opt_class: !name:torch.optim.SGD
+    lr: !ref <lr>
+train_dataloader_opts: {num_workers: !ref <num_workers>}
+valid_dataloader_opts: {num_workers: !ref <num_workers>}
+test_dataloader_opts: {num_workers: !ref <num_workers>}
+epoch_counter: !new:speechbrain.utils.epoch_loop.EpochCounter
+    limit: !ref <number_of_epochs>
+selection_metric: loss
+checkpointer: !new:spatial_brain.dataio.checkpoints.AtomicCheckpointer
+    checkpoints_dir: !ref <save_folder>
+    recoverables: {model: !ref <model>, counter: !ref <epoch_counter>}
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    (tmp_path / "train.py").write_text(TOY)
+    (tmp_path / "toy.yaml").write_text(TOY_YAML)
+    line = [sys.executable, "train.py", "toy.yaml", "--device=cpu"]
+
+    def start(*options):
+        return running.run([*line, "--noprogressbar", *options], tmp_path)
+
+    assert start().returncode == 0
+    start.line, start.folder = line, tmp_path
+    return start
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        (["--lr", "0.2"], "lr 0.1 -> 0.2"),
+        (["--shape", "{outputs: 2}"], "shape .*outputs"),
+        (["--opt_class", "!name:torch.optim.Adam"], "opt_class .*Adam"),
+        (["--seed", "2", "--number_of_epochs", "3"], "seed 1 -> 2.$"),
+    ],
+)
+def test_a_folder_of_another_experiment_is_refused(toy, options, changed):
+    kept = (toy.folder / "out/hyperparams.yaml").read_text()
+    done = toy(*options)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    message, _, remedy = done.stderr.partition(" Choose another")
+    assert re.search(changed, message) and "--resume_anyway" in remedy
+    # What lies there is still labelled as what it is.
+    assert (toy.folder / "out/hyperparams.yaml").read_text() == kept
+
+
+def test_what_does_not_change_the_experiment_may_differ(toy):
+    done = toy("--number_of_epochs", "3")
+    assert done.returncode == 0 and "epoch 3" in done.stdout
+    assert "epoch 1" not in done.stdout
+    log = (toy.folder / "out/log.txt").read_text()
+    assert "number_of_epochs 1 -> 3" in done.stderr + log
+    done = toy("--lr", "0.3", "--number_of_epochs=4", "--resume_anyway")
+    assert done.returncode == 0 and "epoch 4" in done.stdout
+    # From here on these are the options of the folder.
+    assert toy("--lr", "0.3", "--number_of_epochs=4").returncode == 0
+    assert toy().returncode == 2
+    assert toy("--test_only").returncode == 0
+
+
+def test_a_folder_in_use_is_refused_until_its_process_ends(toy):
+    first = subprocess.Popen(
+        [*toy.line, "--pause", "60", "--resume_anyway"],
+        cwd=toy.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        options = toy.folder / "out/save/options.json"
+        limit = time.monotonic() + 60
+        while '"pause": "60"' not in options.read_text():
+            assert time.monotonic() < limit and first.poll() is None
+            time.sleep(0.05)
+        done = toy("--pause", "60")
+        assert done.returncode == 2
+        assert "another process is running in this folder" in done.stderr
+    finally:
+        first.kill()
+        first.wait()
+    assert toy("--resume_anyway").returncode == 0

@@ -1,1 +1,1 @@
-"""Binaural-WSJ0Mix: talkers at two ears."""
+"""Binaural-WSJ0Mix: mixtures of speech at both ears of a listener."""

@@ -1,4 +1,4 @@
-"""Two-ear room responses (BRIRs) that mixtures are heard through.
+"""Binaural room impulse responses (BRIRs) of the reverberant mixtures.
 
 Read are the folders of the "BRIR Sim Set" of the IoSR, Surrey
 (``CATT_RIRs/Binaural/16k/0_4s/CATT_0_4s_-45.wav``: a room each reverberation
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 _CATT_FILE = re.compile(r"CATT_(\d+_\d+s)_(-?\d+)\.wav", re.I)
 _SUFFIXES = (".sofa", ".wav")
-# A talker is heard from the nearest measured direction, but not from further
-# away than this, degrees.
+# A source takes the nearest measured direction, which must not be further away
+# than this, degrees.
 _MAX_GAP = 6.0
 
 
@@ -40,7 +40,7 @@ class MeasuredRoom:
 
     Arguments
     ---------
-    responses : numpy.ndarray
+    rirs : numpy.ndarray
         Shape [M, 2, L], float64, ear 0 left.
     directions : torch.Tensor
         Unit vectors towards the sources, [M, 3], float64: x front, y left.
@@ -54,7 +54,7 @@ class MeasuredRoom:
     [0.0]
     """
 
-    responses: np.ndarray
+    rirs: np.ndarray
     directions: torch.Tensor
     t60: float
 
@@ -66,7 +66,7 @@ class MeasuredRoom:
 
 
 class RoomResponses:
-    """Rooms for a ``MixtureRenderer``.
+    """Rooms for a ``MixtureRenderer``, from ``load_rooms``.
 
     Arguments
     ---------
@@ -95,13 +95,13 @@ class RoomResponses:
     def fingerprint(self):
         """Checksum of names and responses."""
         parts = [
-            fingerprint(room.responses, [name], self.fs)
+            fingerprint(room.rirs, [name], self.fs)
             for name, room in self.rooms.items()
         ]
         return fingerprint(np.zeros(0), parts, self.fs)
 
     def responses(self, mixture):
-        """Responses of the talkers of a mixture.
+        """Responses of the sources of a mixture.
 
         Arguments
         ---------
@@ -139,7 +139,50 @@ class RoomResponses:
                 f"{gaps[worst]:.0f} degrees away); it has the lateral angles "
                 f"{sorted(set(room.laterals))}"
             )
-        return room.responses[nearest.numpy()]
+        return room.rirs[nearest.numpy()]
+
+
+def room_name(t60):
+    """Name of a room of the BRIR Sim Set, by its reverberation time.
+
+    Arguments
+    ---------
+    t60 : float
+        Seconds.
+
+    Returns
+    -------
+    str
+        Such as "0_4s".
+
+    Example
+    -------
+    >>> room_name(0.4)
+    '0_4s'
+    """
+    whole, _, part = f"{t60:g}".partition(".")
+    return f"{whole}_{part or 0}s"
+
+
+def room_t60(name):
+    """Reverberation time of a room of the BRIR Sim Set, by its name.
+
+    Arguments
+    ---------
+    name : str
+        Such as "0_4s".
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Example
+    -------
+    >>> room_t60("0_4s")
+    0.4
+    """
+    return float(name.strip("s").replace("_", "."))
 
 
 def load_rooms(source, fs, *, rooms=None, compat=False):
@@ -185,7 +228,7 @@ def load_rooms(source, fs, *, rooms=None, compat=False):
         raise FileNotFoundError(
             f"{source}: no such room responses. Give the folder CATT_RIRs (the "
             "BRIR Sim Set of the IoSR, https://iosr.uk/software), or a SOFA "
-            "file of two-ear room responses, or a folder of them"
+            "file of binaural room responses, or a folder of them"
         )
     found = {}
     paths = [source] if source.is_file() else find_files(source, _SUFFIXES)
@@ -221,9 +264,9 @@ def _read_room(source, name, files, fs, compat):
     """One room, at the wanted rate."""
     if files[0][1] is None:
         measured = read_sofa(files[0][0])
-        responses, rate = measured.responses, measured.fs
+        rirs, rate = measured.responses, measured.fs
         directions = measured.directions.double()
-        ear = responses[len(responses) // 2].float()
+        ear = rirs[len(rirs) // 2].float()
         t60 = float(measure_t60(ear, rate).median())
     else:
         files = sorted(files, key=lambda item: item[1])
@@ -234,32 +277,30 @@ def _read_room(source, name, files, fs, compat):
                 f"{len({path.parent for path, _ in files})} folders; give the "
                 "folder of one of them"
             )
-        responses, rate = _read_waves([path for path, _ in files])
+        rirs, rate = _read_waves([path for path, _ in files])
         directions = interaural_to_unit(laterals.double(), 0.0)
-        _check_sides(source, name, laterals, responses)
-        t60 = float(name.rstrip("s").replace("_", "."))
-    responses = resample_responses(responses, rate, fs, compat)
-    return MeasuredRoom(responses.numpy(), directions, round(t60, 3))
+        _check_sides(source, name, laterals, rirs)
+        t60 = room_t60(name)
+    rirs = resample_responses(rirs, rate, fs, compat)
+    return MeasuredRoom(rirs.numpy(), directions, round(t60, 3))
 
 
 def _read_waves(paths):
     """Responses [M, 2, L] of stereo files, and their rate."""
-    responses, rate = [], None
+    rirs, rate = [], None
     for path in paths:
         samples, rate = read_audio(path, fs=rate, num_channels=2)
-        responses.append(samples.T.double())
-    longest = max(response.shape[-1] for response in responses)
+        rirs.append(samples.T.double())
+    longest = max(rir.shape[-1] for rir in rirs)
+    pad = torch.nn.functional.pad
     return torch.stack(
-        [
-            torch.nn.functional.pad(response, (0, longest - response.shape[-1]))
-            for response in responses
-        ]
+        [pad(rir, (0, longest - rir.shape[-1])) for rir in rirs]
     ), rate
 
 
-def _check_sides(source, name, laterals, responses):
+def _check_sides(source, name, laterals, rirs):
     """Warn where the ear towards a source is not the louder one."""
-    energy = responses.square().sum(-1)
+    energy = rirs.square().sum(-1)
     for side, ear in ((laterals > 30, 1), (laterals < -30, 0)):
         level = energy[side].sum(0)
         if side.any() and level[ear] < level[1 - ear]:

@@ -1,4 +1,4 @@
-"""The training, validation and test set of an experiment with two ears.
+"""The training, validation and test set of binaural mixtures.
 
 A manifest entry describes a mixture (``mixture``), says how long it lasts
 (``duration``, seconds) and, if it lies on disk, in which files (``mix_wav``,
@@ -32,220 +32,18 @@ from spatial_brain.datasets.binaural_wsj0mix.noise import (
 from spatial_brain.datasets.binaural_wsj0mix.published import SPLIT_FOLDERS
 from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     BinauralMixture,
-    SpeechRenderer,
+    MixtureRenderer,
     compat_behaviours,
     read_mixtures,
 )
 from spatial_brain.datasets.binaural_wsj0mix.sampling import SPLITS
 from spatial_brain.simulation.hrtf import load_hrtfs
 
-ORDERS = ("original", "ascending", "descending")
+_ORDERS = ("original", "ascending", "descending")
 _KEYS = (
     *("mix", "sources", "noise"),
     *("azimuths", "elevations", "t60", "speakers", "head"),
 )
-
-
-class BinauralMixtureReader:
-    """Reads or renders the mixture of a manifest entry.
-
-    Arguments
-    ---------
-    fs : int
-        Rate which files must have, Hz.
-    renderer : MixtureRenderer, optional
-        For mixtures that do not lie on disk.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
-    ...     mixture_entry,
-    ... )
-    >>> from spatial_brain.dataio.audio import write_audio
-    >>> mix, talker = (f"{getfixture('tmp_path')}/{x}.wav" for x in "ms")
-    >>> for path in (mix, talker):
-    ...     write_audio(path, torch.zeros(9, 2), 8000)
-    >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (0.0,))
-    >>> entry = mixture_entry(mixture, 1.0, mix_wav=mix, sources_wav=[talker])
-    >>> BinauralMixtureReader(8000)(entry)["sources"].shape
-    torch.Size([9, 2, 1])
-    """
-
-    def __init__(self, fs, renderer=None):
-        self.fs, self.renderer = fs, renderer
-
-    def __call__(self, entry, rng=None):
-        """Signals of a mixture.
-
-        Arguments
-        ---------
-        entry : dict
-            From ``mixture_entry``.
-        rng : numpy.random.Generator
-            Not used: the mixture is fixed.
-
-        Returns
-        -------
-        dict
-            ``mix``, ``sources``, ``noise`` (or None), ``mixture``.
-
-        Raises
-        ------
-        FileNotFoundError
-            If a file is missing.
-        ValueError
-            If one is damaged, or has another rate, length or number of
-            channels.
-        """
-        mixture = BinauralMixture.from_dict(entry["mixture"])
-        if "mix_wav" in entry:
-            return self._from_disk(entry) | {"mixture": mixture}
-        if self.renderer is None:
-            raise ValueError(
-                f"mixture {mixture.name} does not lie on disk, and there is no "
-                "renderer to make it"
-            )
-        return self.renderer.render(mixture) | {"mixture": mixture}
-
-    def _from_disk(self, entry):
-        """Signals that lie on disk."""
-        paths = [entry["mix_wav"], *entry["sources_wav"]]
-        if "noise_wav" in entry:
-            paths.append(entry["noise_wav"])
-        signals = [
-            read_audio(path, fs=self.fs, num_channels=2)[0] for path in paths
-        ]
-        for path, signal in zip(paths, signals, strict=True):
-            if len(signal) != len(signals[0]):
-                raise AudioFileError(
-                    f"{path}: has {len(signal)} samples, {paths[0]} has "
-                    f"{len(signals[0])}; generate the mixture again"
-                )
-        count = len(entry["sources_wav"])
-        return {
-            "mix": signals[0],
-            "sources": torch.stack(signals[1 : count + 1], dim=-1),
-            "noise": signals[-1] if "noise_wav" in entry else None,
-        }
-
-
-def mixture_dataset(entries, read, *, seed, augment=None, sorting="original"):
-    """Data set of mixtures.
-
-    Arguments
-    ---------
-    entries : dict
-        Manifest of ``mixture_entry``s; for mixtures that are drawn anew the
-        ids and what ``read`` needs.
-    read : callable
-        ``BinauralMixtureReader`` or ``DynamicMixer``: from an entry and a
-        generator to signals and description.
-    seed : int
-        Of all random choices; item ``i`` in an epoch depends on
-        ``(seed, epoch, i)`` alone, whatever the number of workers or ranks.
-    augment : callable, optional
-        From signals and a generator to signals.
-    sorting : str
-        "original", "ascending" or "descending" in duration.
-
-    Returns
-    -------
-    SeededDataset
-        Its items are listed in the module. The training loop sets its epoch.
-
-    Raises
-    ------
-    ValueError
-        If the sorting is unknown.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
-    ...     mixture_entry,
-    ... )
-    >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (-30.0,))
-    >>> def read(entry, rng):
-    ...     sources = torch.ones(9, 2, 1)
-    ...     return {"mix": sources.sum(-1), "sources": sources, "noise": None,
-    ...             "mixture": BinauralMixture.from_dict(entry["mixture"])}
-    >>> data = mixture_dataset({"x": mixture_entry(mixture, 1)}, read, seed=1)
-    >>> data[0]["mix"].shape, data[0]["azimuths"]
-    (torch.Size([9, 2]), tensor([30.]))
-    """
-    if sorting not in ORDERS:
-        raise ValueError(f"sorting must be one of {ORDERS}, got {sorting!r}")
-    if sorting != "original":
-        keys = sorted(
-            entries,
-            key=lambda key: entries[key]["duration"],
-            reverse=sorting == "descending",
-        )
-        entries = {key: entries[key] for key in keys}
-
-    def item(entry, rng):
-        signals = read(entry, rng)
-        if augment is not None:
-            signals = augment(signals, rng)
-        if signals["noise"] is None:
-            signals["noise"] = torch.zeros_like(signals["mix"])
-        return signals | _conditions(signals["mixture"])
-
-    dataset = SeededDataset(
-        {
-            key: {"entry": entry, "duration": entry["duration"]}
-            for key, entry in entries.items()
-        },
-        seed,
-    )
-    dataset.add_dynamic_item(item, ["entry", "rng"], "item")
-    # Not a generator: its state would outlive an error.
-    for key in _KEYS:
-        dataset.add_dynamic_item(itemgetter(key), "item", key)
-    dataset.set_output_keys(["id", *_KEYS])
-    return dataset
-
-
-def _conditions(mixture):
-    """Who speaks from where, heard by whom."""
-    azimuths, elevations = mixture.directions
-    return {
-        "azimuths": torch.tensor(azimuths),
-        "elevations": torch.tensor(elevations),
-        "t60": torch.tensor([mixture.t60 or 0.0]),
-        "speakers": list(mixture.speakers),
-        "head": mixture.head,
-    }
-
-
-def speech_of(entries):
-    """Files of speech which the mixtures of a manifest are made of.
-
-    Arguments
-    ---------
-    entries : dict
-        Manifest of ``mixture_entry``s.
-
-    Returns
-    -------
-    list of str
-        Each once.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
-    ...     mixture_entry,
-    ... )
-    >>> mixture = BinauralMixture("x", ("a.wav",), ("a",), (1.0,), (0.0,))
-    >>> speech_of({"x": mixture_entry(mixture, 1.0)})
-    ['a.wav']
-    """
-    return sorted(
-        {
-            name
-            for entry in entries.values()
-            for name in entry["mixture"]["utterances"]
-        }
-    )
 
 
 def binaural_sets(
@@ -277,7 +75,7 @@ def binaural_sets(
         Sampling rate of the mixtures, Hz.
     hrtfs : str, Path, HrtfSet, object or None
         Heads for mixtures made on the fly: as for ``load_hrtfs``, or what a
-        ``MixtureRenderer`` takes as ``heads``. Drawn mixtures in rooms find
+        ``MixtureRenderer`` takes as ``hrtfs``. Drawn mixtures in rooms find
         these themselves.
     speech_root : str or Path
         Where relative paths of utterances begin.
@@ -303,15 +101,17 @@ def binaural_sets(
     speech_in_memory : bool
         Read the training speech once and keep it.
     sorting : str
-        Of the training set, see ``mixture_dataset``.
+        Of the training set: "original", "ascending" or "descending" in
+        duration.
     seed : int
-        Of all random choices.
+        Of all random choices; item ``i`` in an epoch depends on
+        ``(seed, epoch, i)`` alone, whatever the number of workers or ranks.
 
     Returns
     -------
     dict
-        "train", "valid", "test" (those prepared) to a ``SeededDataset``, see
-        ``binaural_reader`` for its items.
+        "train", "valid", "test" (those prepared) to a ``SeededDataset``. Its
+        items are listed in the module; the training loop sets its epoch.
 
     Raises
     ------
@@ -343,11 +143,13 @@ def binaural_sets(
     renderer = None
     if dynamic_mixing or not _on_disk(entries):
         plan = read_plan(manifest_folder, entries)
-        hrtfs, noise = _what_is_heard(plan, fs, hrtfs, noise, compat)
-        renderer = SpeechRenderer(speech_root, hrtfs, fs, mode, compat, noise)
-    reader = BinauralMixtureReader(fs, renderer)
+        hrtfs, noise = _responses_and_noise(plan, fs, hrtfs, noise, compat)
+        renderer = MixtureRenderer(
+            speech_root, hrtfs, fs, mode, compat, noise, dtype="float32"
+        )
+    reader = _BinauralMixtureReader(fs, renderer)
     sets = {
-        split: mixture_dataset(these, reader, seed=seed)
+        split: _mixture_dataset(these, reader, seed=seed)
         for split, these in entries.items()
         if split != "train"
     }
@@ -366,11 +168,11 @@ def binaural_sets(
             manifest_folder, items_per_epoch or len(training)
         )
     else:
-        names = speech_of(training) if renderer is not None else []
+        names = _speech_of(training) if renderer is not None else []
     if speech_in_memory and renderer is not None:
         renderer.speech.keep_in_memory(names)
     if training:
-        train = mixture_dataset(
+        train = _mixture_dataset(
             training, reader, seed=seed, augment=augment, sorting=sorting
         )
         sets = {"train": train, **sets}
@@ -431,8 +233,10 @@ def store_mixtures(
             f"{manifest_folder}: its mixtures were not drawn; those of the "
             "published lists are generated by their own preparation"
         )
-    responses, noise = _what_is_heard(plan, fs, hrtfs, None, compat)
-    renderer = SpeechRenderer("", responses, fs, mode, compat, noise)
+    responses, noise = _responses_and_noise(plan, fs, hrtfs, None, compat)
+    renderer = MixtureRenderer(
+        "", responses, fs, mode, compat, noise, dtype="float32"
+    )
     root = Path(data_folder, f"wav{fs // 1000}k", mode)
     for split, these in entries.items():
         stored = generate_mixtures(
@@ -443,6 +247,99 @@ def store_mixtures(
         )
         if stored != these:
             write_manifest(Path(manifest_folder, f"{split}.json"), stored)
+
+
+class _BinauralMixtureReader:
+    """Reads the mixture of a manifest entry from disk, or renders it."""
+
+    def __init__(self, fs, renderer):
+        self.fs, self.renderer = fs, renderer
+
+    def __call__(self, entry, rng):
+        """Signals and ``mixture``; nothing is random."""
+        mixture = BinauralMixture.from_dict(entry["mixture"])
+        if "mix_wav" in entry:
+            return self._from_disk(entry) | {"mixture": mixture}
+        return self.renderer.render(mixture) | {"mixture": mixture}
+
+    def _from_disk(self, entry):
+        """Signals that lie on disk."""
+        paths = [entry["mix_wav"], *entry["sources_wav"]]
+        if "noise_wav" in entry:
+            paths.append(entry["noise_wav"])
+        signals = [
+            read_audio(path, fs=self.fs, num_channels=2)[0] for path in paths
+        ]
+        for path, signal in zip(paths, signals, strict=True):
+            if len(signal) != len(signals[0]):
+                raise AudioFileError(
+                    f"{path}: has {len(signal)} samples, {paths[0]} has "
+                    f"{len(signals[0])}; generate the mixture again"
+                )
+        count = len(entry["sources_wav"])
+        return {
+            "mix": signals[0],
+            "sources": torch.stack(signals[1 : count + 1], dim=-1),
+            "noise": signals[-1] if "noise_wav" in entry else None,
+        }
+
+
+def _mixture_dataset(entries, read, *, seed, augment=None, sorting="original"):
+    """Data set of what ``read`` makes of entries and a generator."""
+    if sorting not in _ORDERS:
+        raise ValueError(f"sorting must be one of {_ORDERS}, got {sorting!r}")
+    if sorting != "original":
+        keys = sorted(
+            entries,
+            key=lambda key: entries[key]["duration"],
+            reverse=sorting == "descending",
+        )
+        entries = {key: entries[key] for key in keys}
+
+    def item(entry, rng):
+        signals = read(entry, rng)
+        if augment is not None:
+            signals = augment(signals, rng)
+        if signals["noise"] is None:
+            signals["noise"] = torch.zeros_like(signals["mix"])
+        return signals | _conditions(signals["mixture"])
+
+    dataset = SeededDataset(
+        {
+            key: {"entry": entry, "duration": entry["duration"]}
+            for key, entry in entries.items()
+        },
+        seed,
+    )
+    dataset.add_dynamic_item(item, ["entry", "rng"], "item")
+    # Not a generator: its state would outlive an error.
+    for key in _KEYS:
+        dataset.add_dynamic_item(itemgetter(key), "item", key)
+    dataset.set_output_keys(["id", *_KEYS])
+    return dataset
+
+
+def _conditions(mixture):
+    """Who speaks from where, and whose ears these are."""
+    azimuths, elevations = mixture.directions
+    return {
+        "azimuths": torch.tensor(azimuths),
+        "elevations": torch.tensor(elevations),
+        "t60": torch.tensor([mixture.t60 or 0.0]),
+        "speakers": list(mixture.speakers),
+        "head": mixture.head,
+    }
+
+
+def _speech_of(entries):
+    """Files of speech which the mixtures of a manifest are made of."""
+    return sorted(
+        {
+            name
+            for entry in entries.values()
+            for name in entry["mixture"]["utterances"]
+        }
+    )
 
 
 def _read_all(manifest_folder):
@@ -460,8 +357,8 @@ def _read_all(manifest_folder):
     return entries
 
 
-def _what_is_heard(plan, fs, hrtfs, noise, compat):
-    """Responses and noise of mixtures."""
+def _responses_and_noise(plan, fs, hrtfs, noise, compat):
+    """Responses of heads or rooms, and noise, of mixtures made on the fly."""
     resampling = "scipy_resampling" in compat_behaviours(compat)
     if hrtfs is None or isinstance(hrtfs, (str, Path)):
         if plan is None or plan["rooms"] is None:

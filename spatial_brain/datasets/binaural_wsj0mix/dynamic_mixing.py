@@ -1,9 +1,11 @@
 """Dynamic mixing: every training mixture is drawn anew.
 
-The levels are those of dynamic mixing in BinauralWSJ0Mix of SpeechBrain. Of
-what its code does otherwise here: one head hears the whole scene, one
-direction is a talker's at both ears, talkers stand in different directions,
-only the talkers and heads of the training set are drawn, and a mixture
+The levels are those of dynamic mixing in BinauralWSJ0Mix of SpeechBrain: the
+first source's level is normally distributed around a mean absolute amplitude
+of -27.43 dB, those of the others around 2.51 dB less; in the end the largest
+sample of mixture and sources is 0.9. Otherwise than there, a scene has one
+head, a source one direction at both ears, sources have different directions,
+only the speakers and heads of the training set are drawn, and a mixture
 depends on seed, epoch and number alone.
 """
 
@@ -41,148 +43,6 @@ from spatial_brain.datasets.speech.corpora import (
 PLAN = "drawing.json"
 # Stretches of speech to draw before silence is an error.
 _TRIES = 20
-
-
-class DynamicMixer:
-    """Draws a mixture and renders it.
-
-    Talkers, head and directions are those of a ``SceneDrawer``. Of each
-    utterance a window is taken as long as the shortest one, at most
-    ``max_length``. The first talker's level is normally distributed around
-    a mean absolute amplitude of -27.43 dB, those of the others around 2.51 dB
-    less; in the end the largest sample of mixture and sources is 0.9.
-
-    Arguments
-    ---------
-    drawer : SceneDrawer
-        Of the training set's talkers and listeners.
-    speech : dict
-        Id of an utterance to ``wav``, ``speaker`` and ``num_samples``.
-    renderer : SpeechRenderer
-        Makes the mixtures.
-    max_length : int
-        Longest mixture, samples at the renderer's rate; None: no limit.
-    rooms : dict, optional
-        Where listeners are rooms: their names to their T60 in seconds.
-    noise : NoiseDrawer, optional
-        Noise of the training set; the renderer has to know where it is.
-
-    Example
-    -------
-    >>> import numpy as np
-    >>> from spatial_brain.dataio.audio import write_audio
-    >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
-    ...     SpeechRenderer,
-    ... )
-    >>> from spatial_brain.simulation.hrtf import load_hrtfs
-    >>> folder = getfixture("tmp_path")
-    >>> speech = {}
-    >>> for name in "ab":
-    ...     write_audio(folder / f"{name}.wav", torch.rand(4000), 16000)
-    ...     speech[name] = {
-    ...         "wav": f"{folder}/{name}.wav", "speaker": name,
-    ...         "num_samples": 4000}
-    >>> heads = load_hrtfs("sphere", 8000, subjects=["subject08"])
-    >>> drawer = SceneDrawer(speech, heads.subjects)
-    >>> renderer = SpeechRenderer("", heads, 8000)
-    >>> mixer = DynamicMixer(drawer, speech, renderer, max_length=1500)
-    >>> signals = mixer(None, np.random.default_rng(0))
-    >>> signals["mix"].shape, signals["mixture"].head
-    (torch.Size([1500, 2]), 'subject08')
-    """
-
-    def __init__(
-        self,
-        drawer,
-        speech,
-        renderer,
-        *,
-        max_length=None,
-        rooms=None,
-        noise=None,
-    ):
-        self.drawer, self.speech, self.renderer = drawer, speech, renderer
-        self.max_samples = None
-        if max_length is not None:
-            self.max_samples = max_length * METADATA_FS // renderer.fs
-        self.rooms, self.noise = rooms, noise
-
-    def __call__(self, entry, rng):
-        """Draw and render a mixture.
-
-        Arguments
-        ---------
-        entry : Any
-            Not used: nothing is fixed.
-        rng : numpy.random.Generator
-            Source of all choices.
-
-        Returns
-        -------
-        dict
-            ``mix`` [T, 2], ``sources`` [T, 2, C], ``noise`` [T, 2] or None,
-            ``mixture``.
-
-        Raises
-        ------
-        FileNotFoundError
-            If a file is missing.
-        ValueError
-            If a file is damaged, or all that is drawn is silent.
-        """
-        for _ in range(_TRIES):
-            mixture = self._draw(rng)
-            dry = [
-                torch.from_numpy(signal)
-                for signal in self.renderer.dry(mixture)
-            ]
-            levels = draw_levels(rng, len(dry))
-            if all(bool(signal.any()) for signal in dry):
-                break
-        else:
-            raise ValueError(
-                f"{_TRIES} stretches of speech in a row are silent, at last in "
-                f"{' or '.join(mixture.utterances)}; check the corpus"
-            )
-        mixture = replace(mixture, gains=level_gains(dry, levels))
-        sources, noise = self.renderer.render(mixture)["sources"], None
-        if self.noise is not None:
-            heard, snr = self.noise.draw(rng, mixture.num_samples)
-            mixture = replace(mixture, **heard)
-            noise = self.renderer.noise.excerpt(
-                mixture, self.renderer.fs, len(sources)
-            )
-            power = float(sources[..., 0].square().mean())
-            gain = noise_gain(power, noise, snr)
-            noise = torch.from_numpy(noise * gain).float()
-        return _at_peak(sources, noise) | {"mixture": mixture}
-
-    def _draw(self, rng):
-        """Describe a mixture, all gains being 1."""
-        scene = self.drawer.draw(rng)
-        lengths = [self.speech[key]["num_samples"] for key in scene.utterances]
-        length = min(lengths)
-        if self.max_samples is not None:
-            length = min(length, self.max_samples)
-        starts = [int(rng.integers(total - length + 1)) for total in lengths]
-        return scene_mixture(
-            scene,
-            self.speech,
-            "dynamic",
-            rng,
-            self.rooms,
-            starts=starts,
-            num_samples=length,
-        )
-
-
-def _at_peak(sources, noise):
-    """Signals scaled so that their largest sample is 0.9."""
-    mix = summed(sources, noise)
-    gain = PEAK / max(float(mix.abs().max()), float(sources.abs().max()))
-    sources = sources * gain
-    noise = None if noise is None else noise * gain
-    return {"mix": summed(sources, noise), "sources": sources, "noise": noise}
 
 
 def read_plan(manifest_folder, entries):
@@ -224,7 +84,7 @@ def dynamic_mixer(
     scenes=None,
     max_length=None,
 ):
-    """Mixer that draws from what the training set may hear, and no other.
+    """Mixer that draws from what the training set may have, and nothing else.
 
     Arguments
     ---------
@@ -235,7 +95,7 @@ def dynamic_mixer(
         their training mixtures.
     entries : dict
         "train", "valid" and "test" (those there are) to their manifests.
-    renderer : SpeechRenderer
+    renderer : MixtureRenderer
         Makes the mixtures.
     speech_folder : str or Path, optional
         Corpus of speech to draw from instead, such as ``wsj0/si_tr_s``; see
@@ -248,8 +108,11 @@ def dynamic_mixer(
 
     Returns
     -------
-    DynamicMixer
-        The mixer.
+    callable
+        From anything and a ``numpy.random.Generator`` to a dict of ``mix``
+        [T, 2], ``sources`` [T, 2, C], ``noise`` [T, 2] or None, and their
+        ``mixture``. Of each utterance a window is taken as long as the
+        shortest one. ``speech`` is what is drawn from, by utterance.
 
     Raises
     ------
@@ -272,7 +135,7 @@ def dynamic_mixer(
             keys=("wav", "speaker", "num_samples"),
         )
     elif entries.get("train"):
-        plan, speakers = _published(entries["train"], renderer)
+        plan, speakers = _plan_of_list(entries["train"], renderer)
         if speech_folder is None:
             speech = _with_lengths(speakers, renderer.speech_root)
     else:
@@ -290,7 +153,7 @@ def dynamic_mixer(
     noise = plan["noise"]
     if noise is not None:
         noise = NoiseDrawer(noise["files"]["train"], noise["snr_range"])
-    return DynamicMixer(
+    return _DynamicMixer(
         drawer,
         speech,
         renderer,
@@ -300,8 +163,84 @@ def dynamic_mixer(
     )
 
 
+class _DynamicMixer:
+    """Draws a mixture and renders it."""
+
+    def __init__(
+        self,
+        drawer,
+        speech,
+        renderer,
+        *,
+        max_length=None,
+        rooms=None,
+        noise=None,
+    ):
+        self.drawer, self.speech, self.renderer = drawer, speech, renderer
+        self.max_samples = None
+        if max_length is not None:
+            self.max_samples = max_length * METADATA_FS // renderer.fs
+        self.rooms, self.noise = rooms, noise
+
+    def __call__(self, entry, rng):
+        """Signals and ``mixture`` drawn by a generator; no entry is needed."""
+        for _ in range(_TRIES):
+            mixture = self._draw(rng)
+            dry = [
+                torch.from_numpy(signal)
+                for signal in self.renderer.dry(mixture)
+            ]
+            levels = draw_levels(rng, len(dry))
+            if all(bool(signal.any()) for signal in dry):
+                break
+        else:
+            raise ValueError(
+                f"{_TRIES} stretches of speech in a row are silent, at last in "
+                f"{' or '.join(mixture.utterances)}; check the corpus"
+            )
+        mixture = replace(mixture, gains=level_gains(dry, levels))
+        sources, noise = self.renderer.render(mixture)["sources"], None
+        if self.noise is not None:
+            values, snr = self.noise.draw(rng, mixture.num_samples)
+            mixture = replace(mixture, **values)
+            noise = self.renderer.noise.excerpt(
+                mixture, self.renderer.fs, len(sources)
+            )
+            power = float(sources[..., 0].square().mean())
+            gain = noise_gain(power, noise, snr)
+            noise = torch.from_numpy(noise * gain).float()
+        return _at_peak(sources, noise) | {"mixture": mixture}
+
+    def _draw(self, rng):
+        """Describe a mixture, all gains being 1."""
+        scene = self.drawer.draw(rng)
+        lengths = [self.speech[key]["num_samples"] for key in scene.utterances]
+        length = min(lengths)
+        if self.max_samples is not None:
+            length = min(length, self.max_samples)
+        starts = [int(rng.integers(total - length + 1)) for total in lengths]
+        return scene_mixture(
+            scene,
+            self.speech,
+            "dynamic",
+            rng,
+            self.rooms,
+            starts=starts,
+            num_samples=length,
+        )
+
+
+def _at_peak(sources, noise):
+    """Signals scaled so that their largest sample is 0.9."""
+    mix = summed(sources, noise)
+    gain = PEAK / max(float(mix.abs().max()), float(sources.abs().max()))
+    sources = sources * gain
+    noise = None if noise is None else noise * gain
+    return {"mix": summed(sources, noise), "sources": sources, "noise": noise}
+
+
 def _other_speech(folder, entries, speech_root):
-    """Speech of a corpus, without what validation and test hear."""
+    """Speech of a corpus without that of validation and test."""
     files, speakers = set(), set()
     for split in ("valid", "test"):
         for entry in entries.get(split, {}).values():
@@ -332,8 +271,8 @@ def _other_speech(folder, entries, speech_root):
     }
 
 
-def _published(entries, renderer):
-    """Plan of the training mixtures of a list, and who speaks each file."""
+def _plan_of_list(entries, renderer):
+    """Plan of the training mixtures of a list, and the speaker of each file."""
     speakers, laterals, polars, heads = {}, set(), set(), set()
     rooms, noise = {}, {}
     for entry in entries.values():

@@ -1,13 +1,11 @@
-"""Two-ear mixtures to files: in parallel, resumable, checked.
+"""Binaural mixtures on disk: generated in parallel, found, checked.
 
 The folders are those of Binaural-WSJ0Mix: ``mix``, ``s1``, ``s2`` and so on,
 a file of the same name in each; with noise ``mix_both``, ``s1``, ``s2``,
-``noise``. ``generation.json`` beside them says what they were made of, and
-``mixtures.json`` describes each.
-
-Trees that ``generate_mixtures`` made describe themselves. Those of the
-original generator of Binaural-WSJ0Mix say in the file names who speaks from
-where; they are checked before they are used, since a generation that was
+``noise``. Trees that ``generate_mixtures`` made describe themselves:
+``generation.json`` says what they were made of, ``mixtures.json`` describes
+each mixture. Those of the original generator say in the file names who speaks
+from where. They are checked before they are used, since a generation that was
 broken off looks like a finished one.
 """
 
@@ -30,6 +28,7 @@ from spatial_brain.dataio.archives import check_free_space
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.manifest import read_manifest, write_manifest
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.binaural_wsj0mix.brirs import room_t60
 from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     BinauralMixture,
     mixture_entry,
@@ -38,53 +37,23 @@ from spatial_brain.datasets.speech.corpora import Utterance, read_headers
 from spatial_brain.folders import find_files
 from spatial_brain.simulation.hrtf.grid import CIPIC_POLARS
 
-logger = logging.getLogger(__name__)
-
-RECORD = "generation.json"
-DESCRIPTIONS = "mixtures.json"
+_RECORD = "generation.json"
+_DESCRIPTIONS = "mixtures.json"
 # Mixtures in a job: each gets its own copy of the responses.
 _JOB = 50
 # A process takes as long to start as it would for some 300 mixtures.
 _WORTH_A_PROCESS = 500
 # Bytes in front of the samples: 44 of integers, more of floats.
 _HEADER, _LONGEST_HEADER = 44, 256
+# Missing files that an error names.
+_FIRST_NAMES = 5
+# Mixtures whose samples are compared with the sum of their parts.
+_SAMPLE = 20
+# Floats are rounded in each file on its own.
+_FLOAT_TOLERANCE = 1e-5
+_ROOM = re.compile(r"\d+_\d+s")
 
-
-def mixture_files(folder, name, num_sources, noise=False):
-    """Where the signals of a mixture lie.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Folder of the split, such as ``2speakers/wav8k/min/tr``.
-    name : str
-        Of the mixture.
-    num_sources : int
-        Talkers.
-    noise : bool
-        Whether there is noise.
-
-    Returns
-    -------
-    dict
-        ``mix_wav``, ``sources_wav`` (a list) and maybe ``noise_wav``.
-
-    Example
-    -------
-    >>> mixture_files("tr", "x", 1)
-    {'mix_wav': 'tr/mix/x.wav', 'sources_wav': ['tr/s1/x.wav']}
-    """
-    folder = os.fspath(folder)
-    files = {
-        "mix_wav": f"{folder}/{'mix_both' if noise else 'mix'}/{name}.wav",
-        "sources_wav": [
-            f"{folder}/s{number + 1}/{name}.wav"
-            for number in range(num_sources)
-        ],
-    }
-    if noise:
-        files["noise_wav"] = f"{folder}/noise/{name}.wav"
-    return files
+logger = logging.getLogger(__name__)
 
 
 def generate_mixtures(folder, entries, renderer, *, num_workers=1):
@@ -126,17 +95,16 @@ def generate_mixtures(folder, entries, renderer, *, num_workers=1):
     >>> from spatial_brain.dataio.audio import write_audio
     >>> from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     ...     MixtureRenderer,
-    ...     mixture_entry,
     ... )
     >>> from spatial_brain.simulation.hrtf import spherical_head_hrtfs
     >>> folder = getfixture("tmp_path")
     >>> write_audio(folder / "a.wav", 0.1 * torch.rand(4000), 16000)
-    >>> heads = spherical_head_hrtfs(8000, ["subject03"])
+    >>> hrtfs = spherical_head_hrtfs(8000, ["subject03"])
     >>> mixture = BinauralMixture(
     ...     "x", ("a.wav",), ("a",), (1.0,), (-45.0,), head="subject03"
     ... )
     >>> entries = {"x": mixture_entry(mixture, 0.25)}
-    >>> renderer = MixtureRenderer(folder, heads, 8000)
+    >>> renderer = MixtureRenderer(folder, hrtfs, 8000)
     >>> entries = generate_mixtures(folder / "tr", entries, renderer)
     >>> wavfile.read(entries["x"]["mix_wav"])[1].shape
     (2000, 2)
@@ -146,7 +114,7 @@ def generate_mixtures(folder, entries, renderer, *, num_workers=1):
     entries = {name: dict(entry) for name, entry in entries.items()}
     for name, entry in entries.items():
         content = entry["mixture"]
-        entry |= mixture_files(
+        entry |= _mixture_files(
             folder, name, len(content["gains"]), bool(content.get("noise"))
         )
     with FileLock(folder / ".generation.lock"):
@@ -155,9 +123,138 @@ def generate_mixtures(folder, entries, renderer, *, num_workers=1):
         if todo:
             _write_all(folder, todo, len(entries), renderer, num_workers)
         if todo or not record["complete"]:
-            write_manifest(folder / DESCRIPTIONS, _descriptions(entries))
-            write_json(folder / RECORD, record | {"complete": True})
+            write_manifest(folder / _DESCRIPTIONS, _descriptions(entries))
+            write_json(folder / _RECORD, record | {"complete": True})
     return entries
+
+
+def has_mixtures(folder):
+    """Whether there are mixtures below the folder of a split.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Such as ``2speakers/wav8k/min/tr``.
+
+    Returns
+    -------
+    bool
+        True also for an unfinished set.
+
+    Example
+    -------
+    >>> has_mixtures("nowhere")
+    False
+    """
+    return any(
+        next(Path(folder, name).glob("*.wav"), None) is not None
+        for name in ("mix", "mix_both")
+    )
+
+
+def is_generated(folder):
+    """Whether the folder of a split was filled by ``generate_mixtures``.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Folder of the split.
+
+    Returns
+    -------
+    bool
+        True also for an unfinished set.
+
+    Example
+    -------
+    >>> is_generated("nowhere")
+    False
+    """
+    return Path(folder, _RECORD).is_file()
+
+
+def read_tree(folder, num_sources, fs, *, noise=False, count=None):
+    """Entries of a finished split on disk, after checking it.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Folder of the split, such as ``2speakers/wav8k/min/tr``.
+    num_sources : int
+        Sources in a mixture.
+    fs : int
+        Rate the files must have, Hz.
+    noise : bool
+        Whether there is noise: ``mix_both`` and ``noise``.
+    count : int, optional
+        How many mixtures there must be.
+
+    Returns
+    -------
+    dict
+        Name to ``mixture_entry``, in the order of the list they were
+        generated from, else by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no mixtures, or files of some are missing.
+    ValueError
+        If the number differs, a file has another rate, length or number of
+        channels, a name is none of Binaural-WSJ0Mix, or a mixture is not the
+        sum of its parts.
+
+    Example
+    -------
+    >>> read_tree("nowhere", 2, 8000)
+    Traceback (most recent call last):
+    FileNotFoundError: ...nowhere/mix: no mixtures; ...
+    """
+    folder = Path(os.path.abspath(folder))
+    *parts, mix = _paths(_mixture_files(folder, "x", num_sources, noise))
+    folders = [Path(path).parent for path in (mix, *parts)]
+    names = _paired_names(folders)
+    described = _folder_descriptions(folder)
+    if described is not None:
+        count, names = len(described), _in_order(folder, names, described)
+    if count is not None and len(names) != count:
+        raise ValueError(
+            f"{folder}: has {len(names)} mixtures, {count} were expected. The "
+            "generation was not finished: run it again with the corpus of "
+            "speech, or pass check_counts=False to use a part"
+        )
+    mixtures = {
+        name: described[name]["mixture"]
+        if described is not None
+        else _parse_name(name, num_sources).to_dict()
+        for name in names
+    }
+    lengths = _lengths(folders, names, fs)
+    for name in names[:: math.ceil(len(names) / _SAMPLE)]:
+        _check_sum(folders, name)
+    return {
+        name: mixture_entry(
+            BinauralMixture.from_dict(mixtures[name]),
+            lengths[name] / fs,
+            **_mixture_files(folder, name, num_sources, noise),
+        )
+        for name in names
+    }
+
+
+def _mixture_files(folder, name, num_sources, noise=False):
+    """``mix_wav``, ``sources_wav`` and maybe ``noise_wav`` of a mixture."""
+    folder = os.fspath(folder)
+    files = {
+        "mix_wav": f"{folder}/{'mix_both' if noise else 'mix'}/{name}.wav",
+        "sources_wav": [
+            f"{folder}/s{number + 1}/{name}.wav"
+            for number in range(num_sources)
+        ],
+    }
+    if noise:
+        files["noise_wav"] = f"{folder}/noise/{name}.wav"
+    return files
 
 
 def _descriptions(entries):
@@ -175,10 +272,10 @@ def _claim(folder, entries, renderer):
         "mode": renderer.mode,
         "compat": sorted(renderer.compat),
         "num_mixtures": len(entries),
-        "responses": getattr(renderer.heads, "fingerprint", None),
+        "responses": getattr(renderer.hrtfs, "fingerprint", None),
         "mixtures": _digest(entries),
     }
-    path = folder / RECORD
+    path = folder / _RECORD
     if path.is_file():
         record = read_json(path)
         others = [key for key in wanted if record.get(key) != wanted[key]]
@@ -192,7 +289,7 @@ def _claim(folder, entries, renderer):
     if any(folder.glob("*/*.wav")):
         raise ValueError(
             f"{folder}: holds audio files that were not generated here (no "
-            f"{RECORD}); choose another data_folder, or leave out the corpus "
+            f"{_RECORD}); choose another data_folder, or leave out the corpus "
             "of speech to use what is there"
         )
     record = wanted | {"complete": False}
@@ -211,26 +308,8 @@ def _digest(entries):
     return checksum.hexdigest()
 
 
-def num_samples(entry, fs):
-    """Length of a mixture in samples, by its entry.
-
-    Arguments
-    ---------
-    entry : dict
-        With ``duration`` in seconds.
-    fs : int
-        Sampling rate, Hz.
-
-    Returns
-    -------
-    int
-        A begun sample counts.
-
-    Example
-    -------
-    >>> num_samples({"duration": 4001 / 16000}, 8000)
-    2001
-    """
+def _num_samples(entry, fs):
+    """Length of a mixture in samples, by its entry; a begun sample counts."""
     return math.ceil(round(entry["duration"] * fs, 6))
 
 
@@ -246,18 +325,21 @@ def _paths(entry):
     return [*entry["sources_wav"], *noise, entry["mix_wav"]]
 
 
+def _folders(entries):
+    """Folders of the files of mixtures, as text."""
+    return {os.path.dirname(p) for e in entries.values() for p in _paths(e)}
+
+
 def _missing(entries, renderer):
     """Mixtures of which a file is missing or has another size."""
     sizes = {}
-    for parent in {
-        os.path.dirname(p) for e in entries.values() for p in _paths(e)
-    }:
+    for parent in _folders(entries):
         if os.path.isdir(parent):
             with os.scandir(parent) as files:
                 sizes |= {file.path: file.stat().st_size for file in files}
     todo = {}
     for name, entry in entries.items():
-        least = _HEADER + num_samples(entry, renderer.fs) * _bytes_per_sample(
+        least = _HEADER + _num_samples(entry, renderer.fs) * _bytes_per_sample(
             entry, renderer
         )
         if not all(
@@ -272,7 +354,7 @@ def _write_all(folder, todo, total, renderer, num_workers):
     """Generate mixtures, with a look at the disk before."""
     size = sum(
         len(_paths(entry))
-        * (_HEADER + num_samples(entry, renderer.fs))
+        * (_HEADER + _num_samples(entry, renderer.fs))
         * _bytes_per_sample(entry, renderer)
         for entry in todo.values()
     )
@@ -284,9 +366,7 @@ def _write_all(folder, todo, total, renderer, num_workers):
         size / 1e9,
     )
     check_free_space(folder, size, f"generating {folder}")
-    for parent in {
-        os.path.dirname(p) for e in todo.values() for p in _paths(e)
-    }:
+    for parent in _folders(todo):
         Path(parent).mkdir(exist_ok=True)
         for leftover in Path(parent).glob(".*.tmp"):
             leftover.unlink()
@@ -312,7 +392,7 @@ def _write_mixtures(renderer, entries):
     """Render and write the mixtures of one job."""
     for entry in entries:
         signals = renderer.render(BinauralMixture.from_dict(entry["mixture"]))
-        expected = num_samples(entry, renderer.fs)
+        expected = _num_samples(entry, renderer.fs)
         if len(signals["mix"]) != expected:
             raise ValueError(
                 f"mixture {entry['mixture']['name']}: has "
@@ -373,87 +453,8 @@ def _write_wav(path, samples, fs):
         wavfile.write(temporary, fs, samples)
 
 
-_FIRST_NAMES = 5
-# Mixtures whose samples are compared with the sum of their parts.
-_SAMPLE = 20
-_ROOM = re.compile(r"\d+_\d+s")
-# Floats are rounded in each file on its own.
-_FLOAT_TOLERANCE = 1e-5
-
-
-def has_mixtures(folder):
-    """Whether there are mixtures below the folder of a split.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Such as ``2speakers/wav8k/min/tr``.
-
-    Returns
-    -------
-    bool
-        True also for an unfinished set.
-
-    Example
-    -------
-    >>> has_mixtures("nowhere")
-    False
-    """
-    return any(
-        next(Path(folder, name).glob("*.wav"), None) is not None
-        for name in ("mix", "mix_both")
-    )
-
-
-def is_generated(folder):
-    """Whether the folder of a split was filled by ``generate_mixtures``.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Folder of the split.
-
-    Returns
-    -------
-    bool
-        True also for an unfinished set.
-
-    Example
-    -------
-    >>> is_generated("nowhere")
-    False
-    """
-    return Path(folder, RECORD).is_file()
-
-
-def parse_name(name, num_sources):
-    """What the name of a mixture tells.
-
-    Arguments
-    ---------
-    name : str
-        ``<subject>_<utterance>_<azimuth>_<elevation>_...``, or in rooms
-        ``<time>_<utterance>_<azimuth>_...``, without suffix.
-    num_sources : int
-        Talkers.
-
-    Returns
-    -------
-    BinauralMixture
-        Its gains are 1, which they were not.
-
-    Raises
-    ------
-    ValueError
-        If it is no such name.
-
-    Example
-    -------
-    >>> parse_name("subject08_01aa0101_-80_0_02bb0202_65_62", 2).azimuths
-    [80.0, -77.603]
-    >>> parse_name("0_4s_01aa0101_-80_02bb0202_65", 2).t60
-    0.4
-    """
+def _parse_name(name, num_sources):
+    """Mixture of the name of a file; its gains are 1, which they were not."""
     room = _ROOM.match(name)
     angles = r"_(-?\d+)" if room else r"_(-?\d+)_(-?\d+)"
     match = re.fullmatch(
@@ -470,8 +471,7 @@ def parse_name(name, num_sources):
     values = {"head": place}
     polars = [0.0] * num_sources
     if room:
-        t60 = float(place.strip("s").replace("_", "."))
-        values = {"room": place, "t60": t60}
+        values = {"room": place, "t60": room_t60(place)}
     else:
         polars = [
             min(CIPIC_POLARS, key=lambda p, text=text: abs(p - int(text)))
@@ -486,82 +486,6 @@ def parse_name(name, num_sources):
         polars=polars,
         **values,
     )
-
-
-def read_tree(folder, num_sources, fs, *, noise=False, count=None):
-    """Entries of a finished split on disk, after checking it.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Folder of the split, such as ``2speakers/wav8k/min/tr``.
-    num_sources : int
-        Talkers.
-    fs : int
-        Rate the files must have, Hz.
-    noise : bool
-        Whether there is noise: ``mix_both`` and ``noise``.
-    count : int, optional
-        How many mixtures there must be.
-
-    Returns
-    -------
-    dict
-        Name to ``mixture_entry``, in the order of the list they were
-        generated from, else by name.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are no mixtures, or files of some are missing.
-    ValueError
-        If the number differs, a file has another rate, length or number of
-        channels, a name tells nothing, or a mixture is not the sum of its
-        parts.
-
-    Example
-    -------
-    >>> read_tree("nowhere", 2, 8000)
-    Traceback (most recent call last):
-    FileNotFoundError: ...nowhere/mix: no mixtures; ...
-    """
-    folder = Path(os.path.abspath(folder))
-    template = mixture_files(folder, "x", num_sources, noise)
-    folders = [
-        Path(path).parent
-        for path in (
-            template["mix_wav"],
-            *template["sources_wav"],
-            *([template["noise_wav"]] if noise else []),
-        )
-    ]
-    names = _paired_names(folders)
-    described = _folder_descriptions(folder)
-    if described is not None:
-        count, names = len(described), _in_order(folder, names, described)
-    if count is not None and len(names) != count:
-        raise ValueError(
-            f"{folder}: has {len(names)} mixtures, {count} were expected. The "
-            "generation was not finished: run it again with the corpus of "
-            "speech, or pass check_counts=False to use a part"
-        )
-    mixtures = {
-        name: described[name]["mixture"]
-        if described is not None
-        else parse_name(name, num_sources).to_dict()
-        for name in names
-    }
-    lengths = _lengths(folders, names, fs)
-    for name in names[:: math.ceil(len(names) / _SAMPLE)]:
-        _check_sum(folders, name)
-    return {
-        name: mixture_entry(
-            BinauralMixture.from_dict(mixtures[name]),
-            lengths[name] / fs,
-            **mixture_files(folder, name, num_sources, noise),
-        )
-        for name in names
-    }
 
 
 def _paired_names(folders):
@@ -597,12 +521,12 @@ def _folder_descriptions(folder):
     """What a tree of ``generate_mixtures`` says of itself, or None."""
     if not is_generated(folder):
         return None
-    if not read_json(folder / RECORD)["complete"]:
+    if not read_json(folder / _RECORD)["complete"]:
         raise ValueError(
             f"{folder}: the generation was not finished; run it again with the "
             "corpus of speech"
         )
-    return read_manifest(folder / DESCRIPTIONS, keys=["mixture"])
+    return read_manifest(folder / _DESCRIPTIONS, keys=["mixture"])
 
 
 def _in_order(folder, names, described):
@@ -611,7 +535,7 @@ def _in_order(folder, names, described):
         odd = sorted(set(names) ^ set(described))
         raise ValueError(
             f"{folder}: {len(odd)} mixtures are there but not in "
-            f"{DESCRIPTIONS}, or the other way round; the first is {odd[0]}. "
+            f"{_DESCRIPTIONS}, or the other way round; the first is {odd[0]}. "
             "Remove the folder and generate it again"
         )
     return list(described)

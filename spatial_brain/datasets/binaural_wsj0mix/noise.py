@@ -1,9 +1,10 @@
-"""Noise of drawn two-ear mixtures: recordings made diffuse, and which of them.
+"""Noise of binaural mixtures: which recordings, and what is at the ears.
 
-A recording has one channel, or channels of microphones which are no ears. Two
-stretches of it that do not overlap are as good as independent; they become
-what the ears of the mixture's head hear of noise from everywhere. The noise of
-the published lists is the same at both ears instead, see ``FolderNoise``.
+The noise of the published lists is the same at both ears, see ``FolderNoise``.
+That of drawn mixtures is diffuse, see ``DiffuseNoise``: a recording has one
+channel, or channels of microphones which are no ears; two stretches of it
+that do not overlap are as good as independent, and become what noise from
+everywhere is at the ears of the mixture's head.
 """
 
 import math
@@ -24,6 +25,17 @@ from spatial_brain.simulation.hrtf.sphere import spherical_head_hrtfs
 
 # Rate at which positions in a ``BinauralMixture`` are counted, Hz.
 METADATA_FS = 16000
+# Level of the first source over the noise, as in Binaural-WSJ0Mix, dB.
+SNR_RANGE = (-2.5, 15.0)
+# Environments of DEMAND in each set, as published.
+DEMAND_SPLITS = {
+    "train": "DWASHING DKITCHEN NFIELD NPARK OOFFICE OMEETING".split(),
+    "valid": "DLIVING NRIVER OHALLWAY PCAFETER SPSQUARE TBUS".split(),
+    "test": "PSTATION PRESTO STRAFFIC SCAFE TMETRO TCAR".split(),
+}
+_SUFFIXES = (".wav", ".flac")
+# Share of the files of any other folder for validation, and for the test.
+_SHARE = 0.2
 
 
 class FolderNoise:
@@ -67,7 +79,7 @@ class FolderNoise:
             )
 
     def excerpt(self, mixture, fs, num_samples):
-        """Noise of a mixture, before its gain.
+        """Noise of a mixture at both ears, before its gain.
 
         Arguments
         ---------
@@ -103,11 +115,8 @@ class FolderNoise:
         )
         if length is None:
             length = lead + math.ceil(num_samples * rate / fs)
-        samples = read_audio(path, start, length)[0][:, 0].numpy()
-        if rate != fs:
-            divisor = math.gcd(rate, fs)
-            # In 32 bits, as the original does.
-            samples = resample_poly(samples, fs // divisor, rate // divisor)
+        # Resampled in 32 bits, as the original does.
+        samples = resample_poly(_first_channel(path, start, length), fs, rate)
         return np.stack((samples, samples), 1).astype(np.float64)
 
     def path(self, name):
@@ -130,29 +139,16 @@ class FolderNoise:
         return path
 
 
-# Level of the first talker over the noise, as in Binaural-WSJ0Mix, dB.
-SNR_RANGE = (-2.5, 15.0)
-# Environments of DEMAND in each set, as published.
-DEMAND_SPLITS = {
-    "train": "DWASHING DKITCHEN NFIELD NPARK OOFFICE OMEETING".split(),
-    "valid": "DLIVING NRIVER OHALLWAY PCAFETER SPSQUARE TBUS".split(),
-    "test": "PSTATION PRESTO STRAFFIC SCAFE TMETRO TCAR".split(),
-}
-_SUFFIXES = (".wav", ".flac")
-# Share of the files of any other folder for validation, and for the test.
-_SHARE = 0.2
-
-
 class DiffuseNoise(FolderNoise):
-    """Excerpts of noise files, as a head in a diffuse field hears them.
+    """Excerpts of noise files, as at the ears of a head in a diffuse field.
 
     Arguments
     ---------
     folder : str or Path
         Where relative paths of noise files begin.
-    heads : HrtfSet, optional
-        Of the mixtures. For mixtures in rooms, and without it, the noise is
-        that at the ears of a mean spherical head.
+    hrtfs : HrtfSet, optional
+        Heads of the mixtures. For mixtures in rooms, and without it, the
+        noise is that at the ears of a mean spherical head.
 
     Raises
     ------
@@ -175,18 +171,17 @@ class DiffuseNoise(FolderNoise):
     ((2000, 2), False)
     """
 
-    def __init__(self, folder, heads=None):
+    def __init__(self, folder, hrtfs=None):
         super().__init__(folder)
-        self.heads, self._mixing = heads, {}
+        self.hrtfs, self._mixing = hrtfs, {}
 
     def excerpt(self, mixture, fs, num_samples):
-        """Noise of a mixture, before its gain.
+        """Noise of a mixture at both ears, before its gain.
 
         Arguments
         ---------
         mixture : BinauralMixture
-            Its ``noise``, ``noise_start``, ``noise_length``,
-            ``speech_start`` and ``head`` are looked at.
+            Its ``head`` is looked at, and what ``FolderNoise`` looks at.
         fs : int
             Wanted rate, Hz.
         num_samples : int
@@ -238,24 +233,21 @@ class DiffuseNoise(FolderNoise):
     def _part(path, info, start, count, fs, length):
         """Stretch of a file, which goes on at its beginning."""
         first = min(count, info.num_samples - start)
-        parts = [read_audio(path, start, first)[0][:, 0].numpy()]
+        parts = [_first_channel(path, start, first)]
         if first < count:
-            parts.append(read_audio(path, 0, count - first)[0][:, 0].numpy())
+            parts.append(_first_channel(path, 0, count - first))
         signal = np.concatenate(parts).astype(np.float64)
-        if info.fs != fs:
-            divisor = math.gcd(info.fs, fs)
-            signal = resample_poly(signal, fs // divisor, info.fs // divisor)
-        return signal[:length]
+        return resample_poly(signal, fs, info.fs)[:length]
 
     def _mixing_of(self, head, fs):
         """Mixing of a head, made once."""
         if (head, fs) not in self._mixing:
-            heads, subject = self.heads, head
-            if heads is None or not head:
-                heads, subject = spherical_head_hrtfs(fs, ["mean"]), "mean"
+            hrtfs, subject = self.hrtfs, head
+            if hrtfs is None or not head:
+                hrtfs, subject = spherical_head_hrtfs(fs, ["mean"]), "mean"
             self._mixing[head, fs] = ear_mixing(
-                heads.responses[heads.index(subject)].flatten(0, 1),
-                direction_weights(heads).flatten(),
+                hrtfs.responses[hrtfs.index(subject)].flatten(0, 1),
+                direction_weights(hrtfs).flatten(),
             )
         return self._mixing[head, fs]
 
@@ -318,39 +310,6 @@ def split_noise(folder, seed=0):
     }
 
 
-def _demand(files):
-    """First channels of DEMAND's environments by set, None elsewhere."""
-    names = {name for part in DEMAND_SPLITS.values() for name in part}
-    first = [
-        path
-        for path in files
-        if path.parent.name in names and path.stem == "ch01"
-    ]
-    if not first:
-        return None
-    return {
-        split: [path for path in first if path.parent.name in environments]
-        for split, environments in DEMAND_SPLITS.items()
-    }
-
-
-def _by_chance(files, rng):
-    """A fifth of the files each for validation and test."""
-    count = max(1, round(_SHARE * len(files)))
-    order = [files[index] for index in rng.permutation(len(files))]
-    return {
-        "train": sorted(order[2 * count :]),
-        "valid": sorted(order[:count]),
-        "test": sorted(order[count : 2 * count]),
-    }
-
-
-def _length(path):
-    """Samples of a file at ``METADATA_FS``."""
-    info = audio_info(path)
-    return info.num_samples * METADATA_FS // info.fs
-
-
 class NoiseDrawer:
     """Draws which noise a mixture has, and how loud it is.
 
@@ -362,7 +321,7 @@ class NoiseDrawer:
     files : dict
         Of one set, from ``split_noise``.
     snr_range : tuple of float
-        Level of the first talker over the noise, dB.
+        Level of the first source over the noise, dB.
 
     Example
     -------
@@ -410,3 +369,41 @@ class NoiseDrawer:
         start = int(rng.integers(spare + 1))
         snr = round(float(rng.uniform(*self.snr_range)), 4)
         return {"noise": self.names[choice], "noise_start": start}, snr
+
+
+def _first_channel(path, start, num_samples):
+    """Samples of the first channel of a file, float32."""
+    return read_audio(path, start, num_samples)[0][:, 0].numpy()
+
+
+def _demand(files):
+    """First channels of DEMAND's environments by set, None elsewhere."""
+    names = {name for part in DEMAND_SPLITS.values() for name in part}
+    first = [
+        path
+        for path in files
+        if path.parent.name in names and path.stem == "ch01"
+    ]
+    if not first:
+        return None
+    return {
+        split: [path for path in first if path.parent.name in environments]
+        for split, environments in DEMAND_SPLITS.items()
+    }
+
+
+def _by_chance(files, rng):
+    """A fifth of the files each for validation and test."""
+    count = max(1, round(_SHARE * len(files)))
+    order = [files[index] for index in rng.permutation(len(files))]
+    return {
+        "train": sorted(order[2 * count :]),
+        "valid": sorted(order[:count]),
+        "test": sorted(order[count : 2 * count]),
+    }
+
+
+def _length(path):
+    """Samples of a file at ``METADATA_FS``."""
+    info = audio_info(path)
+    return info.num_samples * METADATA_FS // info.fs

@@ -1,12 +1,14 @@
-"""Binaural-WSJ0Mix: from the user's WSJ0, by the published lists.
+"""Preparation of Binaural-WSJ0Mix: published lists, or mixtures drawn.
 
-Two or three talkers in the free field, two with noise (DEMAND) or in rooms
-(BRIRs), at 8 or 16 kHz, cut to the shortest talker or padded to the longest.
-Mixtures are generated to disk or described to be made on the fly; a tree that
-the original generator made is used as it is. Source:
-https://github.com/huangzj421/Binaural-WSJ0Mix.
+``prepare_binaural_wsj0mix`` makes the set from the user's WSJ0 by the
+published lists (https://github.com/huangzj421/Binaural-WSJ0Mix): two or three
+sources in the free field, two with noise (DEMAND) or in rooms (BRIRs), at 8 or
+16 kHz, cut to the shortest source or padded to the longest. Mixtures are
+generated to disk or described to be made on the fly; a tree that the original
+generator made is used as it is.
 
-Speech: WSJ0 without its metadata, LibriSpeech, any other corpus (see
+``prepare_drawn_mixtures`` draws mixtures of that kind from any speech: WSJ0
+without its metadata, LibriSpeech, any other corpus (see
 ``spatial_brain.datasets.speech.pool``), or synthetic voices. Heads: the
 built-in spherical ones, CIPIC, any SOFA files. Noise: DEMAND, any recordings,
 or synthetic noise. Rooms: the BRIR Sim Set, SOFA files, or simulated ones.
@@ -72,11 +74,15 @@ from spatial_brain.datasets.binaural_wsj0mix.synthetic import (
 from spatial_brain.datasets.speech.pool import prepare_speech
 from spatial_brain.simulation.hrtf import load_hrtfs
 
+VARIANTS = ("clean", "noise", "reverb")
+_RATES = (8000, 16000)
+_STORAGES = ("disk", "on_the_fly")
+# Part of the speech that each set is drawn from.
+_PARTS = {"train": "tr", "valid": "dt", "test": "et"}
+# Mixtures of Binaural-WSJ0Mix.
+_NUM_MIXTURES = {"train": 20000, "valid": 5000, "test": 3000}
+
 logger = logging.getLogger(__name__)
-
-
-RATES = (8000, 16000)
-STORAGES = ("disk", "on_the_fly")
 
 
 def prepare_binaural_wsj0mix(
@@ -94,14 +100,14 @@ def prepare_binaural_wsj0mix(
     rooms=None,
     noise_folder=None,
     compat=False,
-    splits=("train", "valid", "test"),
+    splits=SPLITS,
     check_counts=True,
     num_workers=1,
     skip_prep=False,
 ):
     """Write ``train.json``, ``valid.json`` and ``test.json``.
 
-    Entries are those of ``binaural_reader.mixture_entry``. Nothing is done
+    Entries are those of ``rendering.mixture_entry``. Nothing is done
     when the manifests are there and were made with the same arguments. With
     ``storage="disk"`` the audio files are generated first, those of a run
     that was interrupted are kept; another rate or mode later generates
@@ -121,7 +127,7 @@ def prepare_binaural_wsj0mix(
     fs : int
         8000 or 16000 Hz.
     mode : str
-        "min": mixtures end with the shortest talker; "max": with the longest.
+        "min": mixtures end with the shortest source; "max": with the longest.
     storage : str
         "disk", or "on_the_fly": no audio files, the mixtures are made when
         they are read (see ``load_responses``).
@@ -143,7 +149,7 @@ def prepare_binaural_wsj0mix(
         the set.
     compat : bool or sequence of str
         True generates the files of the original to the last bit; see
-        ``binaural_rendering.COMPAT``.
+        ``rendering.COMPAT``.
     splits : sequence of str
         Which of "train", "valid", "test".
     check_counts : bool
@@ -207,11 +213,11 @@ def prepare_binaural_wsj0mix(
         entries = PublishedLists(
             metadata_folder, variant, fs, mode, check_counts
         ).entries(splits, wsj0_folder, root / "speech", noise, num_workers)
-        heads = load_responses(
+        responses = load_responses(
             entries, fs, hrtfs=hrtfs, rooms=rooms, compat=compat
         )
         if on_disk:
-            renderer = MixtureRenderer("/", heads, fs, mode, compat, noise)
+            renderer = MixtureRenderer("/", responses, fs, mode, compat, noise)
             entries = tree.generate(entries, renderer, num_workers)
     for name, path in paths.items():
         write_manifest(path, entries[name])
@@ -219,120 +225,151 @@ def prepare_binaural_wsj0mix(
     return paths
 
 
-def _identity(place):
-    """What an argument is recorded as: a full path, or a checksum."""
-    if isinstance(place, str | Path):
-        return os.path.abspath(place)
-    return getattr(place, "fingerprint", place and str(place))
+def prepare_drawn_mixtures(
+    data_folder,
+    manifest_folder,
+    *,
+    variant="clean",
+    hrtfs=None,
+    noise_folder=None,
+    rooms_folder=None,
+    fs=8000,
+    mode="min",
+    num_speakers=2,
+    num_mixtures=None,
+    scenes=None,
+    snr_range=SNR_RANGE,
+    min_duration=1.0,
+    voices=None,
+    on_corrupt="raise",
+    seed=0,
+    num_workers=1,
+):
+    """Write ``train.json``, ``valid.json`` and ``test.json``.
 
-
-def _check_arguments(variant, fs, mode, storage, splits):
-    """Raise ValueError for values out of range."""
-    check_variant(variant)
-    for name, value, known in (
-        ("fs", fs, RATES),
-        ("mode", mode, MODES),
-        ("storage", storage, STORAGES),
-        *(("splits", split, tuple(SPLIT_FOLDERS)) for split in splits),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {known}, got {value!r}")
-
-
-def set_folder(data_folder, variant):
-    """Folder of a set: the one given, or the one of its name below it.
+    Also ``speech_tr.json`` (``dt``, ``et``), the utterances of each set, and
+    ``drawing.json``, its heads, rooms, directions and noise: what dynamic
+    mixing draws from. Nothing is done when all are there and were made with
+    the same arguments; a set that is finished is not drawn again.
 
     Arguments
     ---------
-    data_folder : str or Path
-        With or without the folder of the set at its end.
+    data_folder : str, Path or None
+        Corpus of speech at 16 kHz; None: synthetic voices, as a small
+        WSJ0 in ``manifest_folder``.
+    manifest_folder : str or Path
+        Where all goes.
     variant : str
-        One of ``PUBLISHED_VARIANTS``.
+        "clean", "noise" or "reverb".
+    hrtfs : str, Path or None
+        Heads, as for ``load_hrtfs``.
+    noise_folder : str, Path or None
+        DEMAND or other recordings for "noise"; None: synthetic noise.
+    rooms_folder : str, Path or None
+        Room responses for "reverb", as for ``load_rooms``; None: simulated.
+    fs : int
+        Rate of the mixtures, Hz; their levels are set at this rate.
+    mode : str
+        "min" or "max", see ``MixtureRenderer``.
+    num_speakers : int
+        Sources in a mixture, each another speaker.
+    num_mixtures : dict, optional
+        Of "train", "valid" and "test"; default 20000, 5000, 3000. None or 0
+        for "train": no fixed list, for dynamic mixing.
+    scenes : dict, optional
+        More arguments of ``SceneDrawer``: ``min_gap``, ``laterals``,
+        ``polars``.
+    snr_range : tuple of float
+        Level of the first source over the noise, dB.
+    min_duration : float
+        Shorter utterances are left out, seconds.
+    voices : dict, optional
+        Arguments of ``write_synthetic_wsj0``: ``num_talkers``,
+        ``utterances_per_talker``, ``duration``, ``seed``.
+    on_corrupt : str
+        "raise", or "report" to go on without unusable files of speech.
+    seed : int
+        Not negative.
+    num_workers : int
+        Processes.
 
     Returns
     -------
-    Path
-        It need not exist.
+    dict
+        "train", "valid", "test" (those asked for) to the path of the
+        manifest.
 
     Raises
     ------
+    FileNotFoundError
+        If speech, heads, noise or rooms are missing.
     ValueError
-        If it is the folder of another variant.
+        If a set has too few speakers, files are damaged, or an argument is
+        unknown.
 
     Example
     -------
-    >>> set_folder("data", "clean3") == set_folder("data/3speakers", "clean3")
-    True
+    >>> paths = prepare_drawn_mixtures(
+    ...     None,
+    ...     getfixture("tmp_path"),
+    ...     num_mixtures={"train": 3, "valid": 2, "test": 2},
+    ...     voices={
+    ...         "num_talkers": {"train": 2, "valid": 2, "test": 2},
+    ...         "utterances_per_talker": 1,
+    ...     },
+    ... )
+    >>> {split: len(read_manifest(path)) for split, path in paths.items()}
+    {'train': 3, 'valid': 2, 'test': 2}
     """
-    data_folder = Path(os.path.abspath(data_folder))
-    own = VARIANT_FOLDERS[variant]
-    if data_folder.name == own:
-        return data_folder
-    has_waves = any(
-        (data_folder / f"wav{rate // 1000}k").is_dir() for rate in RATES
-    )
-    if has_waves and data_folder.name in VARIANT_FOLDERS.values():
-        raise ValueError(
-            f"{data_folder}: is the folder of another variant, not of "
-            f"{variant!r}; give the folder above it"
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
+    folder = Path(manifest_folder)
+    scenes = {
+        "num_speakers": num_speakers,
+        "min_samples": round(min_duration * METADATA_FS),
+        **(scenes or {}),
+    }
+    plan = {"variant": variant, "rooms": None, "noise": None, "scenes": scenes}
+    if variant == "reverb":
+        rooms_folder = rooms_folder or write_synthetic_rooms(
+            folder / "rooms", seed=seed, num_workers=num_workers
         )
-    return data_folder if has_waves else data_folder / own
-
-
-class _Tree:
-    """Audio files of a set at one rate, in one mode."""
-
-    def __init__(self, root, variant, fs, mode, splits):
-        self.variant, self.fs = variant, fs
-        self.folders = {
-            name: root / f"wav{fs // 1000}k" / mode / SPLIT_FOLDERS[name]
-            for name in splits
-        }
-
-    def is_there(self):
-        """Whether every split has mixtures, be it all or not."""
-        return all(has_mixtures(folder) for folder in self.folders.values())
-
-    def is_to_be_used(self, wsj0_folder):
-        """Whether what is there is to be used as it is."""
-        there = [f for f in self.folders.values() if has_mixtures(f)]
-        foreign = [folder for folder in there if not is_generated(folder)]
-        if wsj0_folder is None and not there:
-            raise FileNotFoundError(
-                f"{next(iter(self.folders.values()))}: no mixtures, and no "
-                "WSJ0 to make them. Give the folder of WSJ0 (LDC93S6A, by "
-                "licence of the LDC) as wsj0_folder, or a tree of the original "
-                "generator as data_folder; or draw mixtures from another corpus"
-            )
-        if foreign and wsj0_folder is not None:
-            logger.info("%s: files are there and will be used", foreign[0])
-        return wsj0_folder is None or bool(foreign)
-
-    def read(self, check_counts):
-        """Entries of a tree that is there already, checked."""
-        return {
-            name: read_tree(
-                folder,
-                3 if self.variant == "clean3" else 2,
-                self.fs,
-                noise=self.variant == "noise",
-                count=COUNTS[SPLIT_FOLDERS[name]] if check_counts else None,
-            )
-            for name, folder in self.folders.items()
-        }
-
-    def generate(self, entries, renderer, num_workers):
-        """Entries with their files, which are written where missing."""
-        return {
-            name: generate_mixtures(
-                folder, entries[name], renderer, num_workers=num_workers
-            )
-            for name, folder in self.folders.items()
-        }
+        plan |= _plan_rooms(rooms_folder, fs, scenes, seed)
+    else:
+        plan["listeners"] = split_listeners(listener_names(hrtfs), seed)
+    if variant == "noise":
+        noise_folder = noise_folder or write_synthetic_noise(
+            folder / "noise", seed=seed
+        )
+        plan["noise"] = _plan_noise(noise_folder, snr_range, seed)
+    if data_folder is None:
+        data_folder = write_synthetic_wsj0(folder / "speech", **(voices or {}))
+    manifests = prepare_speech(
+        data_folder,
+        folder,
+        fs=METADATA_FS,
+        # Recorded only: other voices in the same folder are other speech.
+        num_talkers=voices,
+        on_corrupt=on_corrupt,
+        seed=seed,
+    )
+    write_json(folder / PLAN, plan)
+    options = {
+        "data_folder": os.path.abspath(data_folder),
+        "voices": voices,
+        "on_corrupt": on_corrupt,
+        "hrtfs": hrtfs,
+        "fs": fs,
+        "mode": mode,
+        "seed": seed,
+        **plan,
+    }
+    numbers = num_mixtures or _NUM_MIXTURES
+    return _write_sets(folder, numbers, manifests, options, num_workers)
 
 
 def load_responses(entries, fs, *, hrtfs=None, rooms=None, compat=False):
-    """Responses that prepared mixtures are heard through.
+    """Responses of the heads or rooms of prepared mixtures.
 
     Arguments
     ---------
@@ -391,154 +428,116 @@ def load_responses(entries, fs, *, hrtfs=None, rooms=None, compat=False):
     )
 
 
-VARIANTS = ("clean", "noise", "reverb")
-# Part of the speech that each set hears.
-_PARTS = {"train": "tr", "valid": "dt", "test": "et"}
-# Mixtures of Binaural-WSJ0Mix.
-NUM_MIXTURES = {"train": 20000, "valid": 5000, "test": 3000}
-
-
-def prepare_drawn_mixtures(
-    data_folder,
-    manifest_folder,
-    *,
-    variant="clean",
-    hrtfs=None,
-    noise_folder=None,
-    rooms_folder=None,
-    fs=8000,
-    mode="min",
-    num_speakers=2,
-    num_mixtures=None,
-    scenes=None,
-    snr_range=SNR_RANGE,
-    min_duration=1.0,
-    voices=None,
-    on_corrupt="raise",
-    seed=0,
-    num_workers=1,
-):
-    """Write ``train.json``, ``valid.json`` and ``test.json``.
-
-    Also ``speech_tr.json`` (``dt``, ``et``), the utterances of each set, and
-    ``drawing.json``, its heads, rooms, directions and noise: what dynamic
-    mixing draws from. Nothing is done when all are there and were made with
-    the same arguments; a set that is finished is not drawn again.
+def set_folder(data_folder, variant):
+    """Folder of a set: the one given, or the one of its name below it.
 
     Arguments
     ---------
-    data_folder : str, Path or None
-        Corpus of speech at 16 kHz; None: synthetic voices, as a small
-        WSJ0 in ``manifest_folder``.
-    manifest_folder : str or Path
-        Where all goes.
+    data_folder : str or Path
+        With or without the folder of the set at its end.
     variant : str
-        "clean", "noise" or "reverb".
-    hrtfs : str, Path or None
-        Heads, as for ``load_hrtfs``.
-    noise_folder : str, Path or None
-        DEMAND or other recordings for "noise"; None: synthetic noise.
-    rooms_folder : str, Path or None
-        Room responses for "reverb", as for ``load_rooms``; None: simulated.
-    fs : int
-        Rate of the mixtures, Hz; their levels are set at this rate.
-    mode : str
-        "min" or "max", see ``MixtureRenderer``.
-    num_speakers : int
-        Talkers in a mixture.
-    num_mixtures : dict, optional
-        Of "train", "valid" and "test"; default 20000, 5000, 3000. None or 0
-        for "train": no fixed list, for dynamic mixing.
-    scenes : dict, optional
-        More arguments of ``SceneDrawer``: ``min_gap``, ``laterals``,
-        ``polars``.
-    snr_range : tuple of float
-        Level of the first talker over the noise, dB.
-    min_duration : float
-        Shorter utterances are left out, seconds.
-    voices : dict, optional
-        Arguments of ``write_synthetic_wsj0``: ``num_talkers``,
-        ``utterances_per_talker``, ``duration``, ``seed``.
-    on_corrupt : str
-        "raise", or "report" to go on without unusable files of speech.
-    seed : int
-        Not negative.
-    num_workers : int
-        Processes.
+        One of ``PUBLISHED_VARIANTS``.
 
     Returns
     -------
-    dict
-        "train", "valid", "test" (those asked for) to the path of the
-        manifest.
+    Path
+        It need not exist.
 
     Raises
     ------
-    FileNotFoundError
-        If speech, heads, noise or rooms are missing.
     ValueError
-        If a set has too few speakers, files are damaged, or an argument is
-        unknown.
+        If it is the folder of another variant.
 
     Example
     -------
-    >>> paths = prepare_drawn_mixtures(
-    ...     None,
-    ...     getfixture("tmp_path"),
-    ...     num_mixtures={"train": 3, "valid": 2, "test": 2},
-    ...     voices={
-    ...         "num_talkers": {"train": 2, "valid": 2, "test": 2},
-    ...         "utterances_per_talker": 1,
-    ...     },
-    ... )
-    >>> {split: len(read_manifest(path)) for split, path in paths.items()}
-    {'train': 3, 'valid': 2, 'test': 2}
+    >>> set_folder("data", "clean3") == set_folder("data/3speakers", "clean3")
+    True
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
-    folder = Path(manifest_folder)
-    scenes = {
-        "num_speakers": num_speakers,
-        "min_samples": round(min_duration * METADATA_FS),
-        **(scenes or {}),
-    }
-    plan = {"variant": variant, "rooms": None, "noise": None, "scenes": scenes}
-    if variant == "reverb":
-        rooms_folder = rooms_folder or write_synthetic_rooms(
-            folder / "rooms", seed=seed, num_workers=num_workers
-        )
-        plan |= _rooms(rooms_folder, fs, scenes, seed)
-    else:
-        plan["listeners"] = split_listeners(listener_names(hrtfs), seed)
-    if variant == "noise":
-        noise_folder = noise_folder or write_synthetic_noise(
-            folder / "noise", seed=seed
-        )
-        plan["noise"] = _noise(noise_folder, snr_range, seed)
-    if data_folder is None:
-        data_folder = write_synthetic_wsj0(folder / "speech", **(voices or {}))
-    manifests = prepare_speech(
-        data_folder,
-        folder,
-        fs=METADATA_FS,
-        # Recorded only: other voices in the same folder are other speech.
-        num_talkers=voices,
-        on_corrupt=on_corrupt,
-        seed=seed,
+    data_folder = Path(os.path.abspath(data_folder))
+    own = VARIANT_FOLDERS[variant]
+    if data_folder.name == own:
+        return data_folder
+    has_waves = any(
+        (data_folder / f"wav{rate // 1000}k").is_dir() for rate in _RATES
     )
-    write_json(folder / PLAN, plan)
-    options = {
-        "data_folder": os.path.abspath(data_folder),
-        "voices": voices,
-        "on_corrupt": on_corrupt,
-        "hrtfs": hrtfs,
-        "fs": fs,
-        "mode": mode,
-        "seed": seed,
-        **plan,
-    }
-    numbers = num_mixtures or NUM_MIXTURES
-    return _write_sets(folder, numbers, manifests, options, num_workers)
+    if has_waves and data_folder.name in VARIANT_FOLDERS.values():
+        raise ValueError(
+            f"{data_folder}: is the folder of another variant, not of "
+            f"{variant!r}; give the folder above it"
+        )
+    return data_folder if has_waves else data_folder / own
+
+
+def _check_arguments(variant, fs, mode, storage, splits):
+    """Raise ValueError for values out of range."""
+    check_variant(variant)
+    for name, value, known in (
+        ("fs", fs, _RATES),
+        ("mode", mode, MODES),
+        ("storage", storage, _STORAGES),
+        *(("splits", split, tuple(SPLIT_FOLDERS)) for split in splits),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {known}, got {value!r}")
+
+
+def _identity(place):
+    """What an argument is recorded as: a full path, or a checksum."""
+    if isinstance(place, str | Path):
+        return os.path.abspath(place)
+    return getattr(place, "fingerprint", place and str(place))
+
+
+class _Tree:
+    """Audio files of a set at one rate, in one mode."""
+
+    def __init__(self, root, variant, fs, mode, splits):
+        self.variant, self.fs = variant, fs
+        self.folders = {
+            name: root / f"wav{fs // 1000}k" / mode / SPLIT_FOLDERS[name]
+            for name in splits
+        }
+
+    def is_there(self):
+        """Whether every split has mixtures, be it all or not."""
+        return all(has_mixtures(folder) for folder in self.folders.values())
+
+    def is_to_be_used(self, wsj0_folder):
+        """Whether what is there is to be used as it is."""
+        there = [f for f in self.folders.values() if has_mixtures(f)]
+        foreign = [folder for folder in there if not is_generated(folder)]
+        if wsj0_folder is None and not there:
+            raise FileNotFoundError(
+                f"{next(iter(self.folders.values()))}: no mixtures, and no "
+                "WSJ0 to make them. Give the folder of WSJ0 (LDC93S6A, by "
+                "licence of the LDC) as wsj0_folder, or a tree of the original "
+                "generator as data_folder; or draw mixtures from another corpus"
+            )
+        if foreign and wsj0_folder is not None:
+            logger.info("%s: files are there and will be used", foreign[0])
+        return wsj0_folder is None or bool(foreign)
+
+    def read(self, check_counts):
+        """Entries of a tree that is there already, checked."""
+        return {
+            name: read_tree(
+                folder,
+                3 if self.variant == "clean3" else 2,
+                self.fs,
+                noise=self.variant == "noise",
+                count=COUNTS[SPLIT_FOLDERS[name]] if check_counts else None,
+            )
+            for name, folder in self.folders.items()
+        }
+
+    def generate(self, entries, renderer, num_workers):
+        """Entries with their files, which are written where missing."""
+        return {
+            name: generate_mixtures(
+                folder, entries[name], renderer, num_workers=num_workers
+            )
+            for name, folder in self.folders.items()
+        }
 
 
 def _write_sets(folder, numbers, speech, options, num_workers):
@@ -560,7 +559,7 @@ def _write_sets(folder, numbers, speech, options, num_workers):
     return paths
 
 
-def _noise(noise_folder, snr_range, seed):
+def _plan_noise(noise_folder, snr_range, seed):
     """What the plan says about noise."""
     return {
         "folder": os.path.abspath(noise_folder),
@@ -569,11 +568,11 @@ def _noise(noise_folder, snr_range, seed):
     }
 
 
-def _rooms(rooms_folder, fs, scenes, seed):
+def _plan_rooms(rooms_folder, fs, scenes, seed):
     """What the plan says about rooms."""
-    rooms = load_rooms(rooms_folder, fs)
+    rirs = load_rooms(rooms_folder, fs)
     common = set.intersection(
-        *(set(room.laterals) for room in rooms.rooms.values())
+        *(set(room.laterals) for room in rirs.rooms.values())
     )
     if not common:
         raise ValueError(
@@ -581,8 +580,8 @@ def _rooms(rooms_folder, fs, scenes, seed):
             "folder of rooms that have"
         )
     return {
-        "listeners": split_listeners(list(rooms.rooms), seed),
-        "rooms": rooms.t60s,
+        "listeners": split_listeners(list(rirs.rooms), seed),
+        "rooms": rirs.t60s,
         "rooms_folder": os.path.abspath(rooms_folder),
         "scenes": {"laterals": sorted(common), "polars": [0.0], **scenes},
     }
@@ -600,12 +599,12 @@ def _draw_set(split, manifest, options, num_workers):
     noise, noise_drawer = None, None
     if options["noise"] is not None:
         facts = options["noise"]
-        heads = load_hrtfs(
+        hrtfs = load_hrtfs(
             options["hrtfs"],
             options["fs"],
             subjects=options["listeners"][split],
         )
-        noise = DiffuseNoise(facts["folder"], heads)
+        noise = DiffuseNoise(facts["folder"], hrtfs)
         noise_drawer = NoiseDrawer(facts["files"][split], facts["snr_range"])
     mixtures, levels, snrs = draw_mixtures(
         drawer,

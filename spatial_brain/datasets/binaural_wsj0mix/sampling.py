@@ -1,21 +1,18 @@
-"""Two-ear mixtures drawn from any speech: fixed lists for each set.
+"""Binaural mixtures drawn from any speech: fixed lists, or anew in training.
 
-The construction of Binaural-WSJ0Mix without its metadata: the talkers and the
-listeners of a set are in no other, levels are those of wsj0-mix, directions
-uniform on the grid of CIPIC. A mixture depends on the seed, the set and its
-number alone.
+The construction of Binaural-WSJ0Mix without its metadata: different speakers
+in each mixture, one head or room for all of them, and each of them at another
+azimuth, uniform on the grid of CIPIC. A mixture depends on the seed, the set
+and its number alone.
 
-As in Binaural-WSJ0Mix: different talkers, one head for all of them, and each
-of them at another azimuth.
+Levels of fixed lists are those of wsj0-mix (Hershey et al., "Deep
+clustering", ICASSP 2016): active levels that differ by up to 5 dB. Those of
+dynamic mixing are those of the recipe BinauralWSJ0Mix of SpeechBrain: normal
+deviates around the mean absolute amplitude.
 
-Fixed sets follow wsj0-mix (Hershey et al., "Deep clustering", ICASSP 2016):
-active levels that differ by up to 5 dB. Dynamic mixing follows the recipe
-BinauralWSJ0Mix of SpeechBrain: normal deviates around the mean absolute
-amplitude.
-
-No head of the validation or test set is heard in training. Of CIPIC it is the
-division of Binaural-WSJ0Mix (github.com/huangzj421/Binaural-WSJ0Mix), which
-the built-in spherical heads share, as they bear the same names.
+The speakers and the listeners of a set are in no other. The heads of CIPIC
+are divided as by Binaural-WSJ0Mix (github.com/huangzj421/Binaural-WSJ0Mix),
+and so are the built-in spherical heads, which bear the same names.
 """
 
 import logging
@@ -29,11 +26,10 @@ import numpy as np
 import torch
 
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.binaural_wsj0mix.brirs import room_name
 from spatial_brain.datasets.binaural_wsj0mix.noise import METADATA_FS
-from spatial_brain.datasets.binaural_wsj0mix.rendering import (
-    BinauralMixture,
-    SpeechReader,
-)
+from spatial_brain.datasets.binaural_wsj0mix.rendering import BinauralMixture
+from spatial_brain.datasets.speech.reader import SpeechReader
 from spatial_brain.simulation.hrtf.grid import (
     CIPIC_LATERALS,
     CIPIC_POLARS,
@@ -43,8 +39,35 @@ from spatial_brain.simulation.hrtf.grid import (
 from spatial_brain.simulation.hrtf.readers import find_heads
 from spatial_brain.simulation.mixing import active_level
 
-# Tries to place all talkers before it is given up.
+SPLITS = ("train", "valid", "test")
+# Reverberation times of the reverberant Binaural-WSJ0Mix, seconds.
+ROOM_T60S = {
+    "train": (0.1, 0.2, 0.4, 0.7, 0.8),
+    "valid": (0.5,),
+    "test": (0.3, 0.6, 0.9),
+}
+# Largest sample of a mixture and its sources.
+PEAK = 0.9
+# Half the largest level difference of wsj0-mix, dB.
+_HALF_RANGE = 2.5
+# Dynamic mixing, dB: mean and deviation of the first source's level, and of
+# that of each other source relative to the first; bounds of both.
+_FIRST, _OTHER, _BOUNDS = (-27.43, 2.57), (-2.51, 2.66), (-45.0, 0.0)
+# Tries to place all sources before it is given up.
 _TRIES = 10000
+# Mixtures whose gains are found in one job, and utterances it remembers.
+_JOB, _REMEMBERED = 250, 500
+# Numbers of CIPIC's subjects; all others are for training.
+_VALID = (3, 12, 17, 40, 126, 147, 155, 158, 165)
+_TEST = (18, 21, 33, 51, 61, 124, 133, 134, 148)
+_PUBLISHED = {
+    "valid": {f"subject{number:02d}" for number in _VALID},
+    "test": {f"subject{number:02d}" for number in _TEST},
+}
+# Share of the heads of any other set for validation, and for the test.
+_SHARE = 0.2
+
+logger = logging.getLogger(__name__)
 
 
 class BinauralScene(NamedTuple):
@@ -71,7 +94,7 @@ class BinauralScene(NamedTuple):
 class SceneDrawer:
     """Draws scenes from the speech and the listeners of one set.
 
-    A talker is as likely as the share of his or her utterances. Listeners
+    A speaker is as likely as the share of his or her utterances. Listeners
     are uniform; so are azimuths, within what ``min_gap`` allows, and
     elevations, which do not depend on each other.
 
@@ -82,9 +105,9 @@ class SceneDrawer:
     listeners : sequence of str
         Names of heads or rooms.
     num_speakers : int
-        Talkers in a scene.
+        Sources in a scene, each another speaker.
     min_gap : float
-        Least difference of the azimuths of two talkers, degrees; azimuths
+        Least difference of the azimuths of two sources, degrees; azimuths
         differ in any case.
     laterals : sequence of float
         Azimuths to choose from, degrees to the right.
@@ -97,7 +120,7 @@ class SceneDrawer:
     ------
     ValueError
         If there are too few speakers, no listener, or no place for all
-        talkers.
+        sources.
 
     Example
     -------
@@ -144,7 +167,7 @@ class SceneDrawer:
         self._check_places()
 
     def _check_places(self):
-        """Put talkers as close as allowed: do all find a place."""
+        """Put sources as close as allowed: do all find a place."""
         placed, last = 0, -np.inf
         for lateral in self.laterals:
             if lateral - last >= self.min_gap and lateral > last:
@@ -201,193 +224,6 @@ class SceneDrawer:
         )
 
 
-# Largest sample of a mixture and its sources.
-PEAK = 0.9
-# Half the largest level difference of wsj0-mix, dB.
-HALF_RANGE = 2.5
-# Dynamic mixing, dB: mean and deviation of the first talker's level, and of
-# that of each other talker relative to the first; bounds of both.
-FIRST, OTHER, BOUNDS = (-27.43, 2.57), (-2.51, 2.66), (-45.0, 0.0)
-
-
-def draw_snrs(rng, num_speakers):
-    """Levels of the talkers of a fixed mixture, as in wsj0-mix.
-
-    Arguments
-    ---------
-    rng : numpy.random.Generator
-        Source of one number.
-    num_speakers : int
-        At least 1.
-
-    Returns
-    -------
-    list of float
-        dB: the first in [0, 2.5], the second its opposite, others 0.
-
-    Example
-    -------
-    >>> import numpy as np
-    >>> first, second, third = draw_snrs(np.random.default_rng(0), 3)
-    >>> first == -second, 0 <= first <= 2.5, third
-    (True, True, 0.0)
-    """
-    level = round(float(rng.uniform(0.0, HALF_RANGE)), 4)
-    return [level, -level, *[0.0] * num_speakers][:num_speakers]
-
-
-def mixture_gains(signals, snrs, fs, mode="min"):
-    """Gains of the talkers of a fixed mixture, as in wsj0-mix.
-
-    Each talker's active level is brought to its SNR; then the largest sample
-    of the mixture and of its sources, before they get a direction, is 0.9.
-
-    Arguments
-    ---------
-    signals : list of torch.Tensor
-        Dry speech, [time], of any lengths.
-    snrs : list of float
-        dB, one a talker.
-    fs : int
-        Sampling rate, Hz.
-    mode : str
-        "min": the peak is that of the shortest talker's time; "max": of all.
-
-    Returns
-    -------
-    list of float
-        Factors.
-
-    Raises
-    ------
-    ValueError
-        If a signal is silent in that time.
-
-    Example
-    -------
-    >>> loud = torch.sin(torch.arange(8000.0))
-    >>> mixture_gains([loud, 0.1 * loud], [0.0, 0.0], 8000)
-    [0.450..., 4.50...]
-    """
-    shortest = min(len(signal) for signal in signals)
-    longest = max(len(signal) for signal in signals)
-    gains, parts = [], []
-    for signal, snr in zip(signals, snrs, strict=True):
-        part = signal[:shortest] if mode == "min" else signal
-        if not bool(part.any()):
-            raise ValueError(f"silent for {len(part)} samples")
-        gain = 10.0 ** ((snr - float(active_level(signal, fs))) / 20.0)
-        part = torch.nn.functional.pad(part, (0, longest - len(part)))
-        gains.append(gain)
-        parts.append(gain * part)
-    parts = torch.stack(parts)
-    peak = max(float(parts.abs().max()), float(parts.sum(0).abs().max()))
-    return [gain * PEAK / peak for gain in gains]
-
-
-def draw_levels(rng, num_speakers):
-    """Levels of the talkers of a mixture that is drawn anew.
-
-    Arguments
-    ---------
-    rng : numpy.random.Generator
-        Source of one number a talker.
-    num_speakers : int
-        At least 1.
-
-    Returns
-    -------
-    list of float
-        dB relative to a mean absolute amplitude of 1, in [-45, 0].
-
-    Example
-    -------
-    >>> import numpy as np
-    >>> len(draw_levels(np.random.default_rng(0), 3))
-    3
-    """
-    low, high = BOUNDS
-    first = min(max(float(rng.normal(*FIRST)), low), high)
-    others = [
-        min(max(first + float(rng.normal(*OTHER)), low), high)
-        for _ in range(num_speakers - 1)
-    ]
-    return [first, *others]
-
-
-def level_gains(signals, levels):
-    """Gains that give talkers their mean absolute amplitude.
-
-    Arguments
-    ---------
-    signals : list of torch.Tensor
-        [time].
-    levels : list of float
-        dB, from ``draw_levels``.
-
-    Returns
-    -------
-    list of float
-        Factors.
-
-    Raises
-    ------
-    ValueError
-        If a signal is silent.
-
-    Example
-    -------
-    >>> level_gains([torch.full((4,), 0.5)], [-20.0])
-    [0.2]
-    """
-    gains = []
-    for signal, level in zip(signals, levels, strict=True):
-        mean = float(signal.abs().mean())
-        if mean == 0.0:
-            raise ValueError(f"silent for {len(signal)} samples")
-        gains.append(10.0 ** (level / 20.0) / mean)
-    return gains
-
-
-def noise_gain(power, noise, snr):
-    """Gain of noise for a level of the first talker over it.
-
-    Arguments
-    ---------
-    power : float
-        Of the first talker, mean over time and ears.
-    noise : numpy.ndarray or torch.Tensor
-        Shape [T, 2].
-    snr : float
-        dB.
-
-    Returns
-    -------
-    float
-        Factor.
-
-    Raises
-    ------
-    ValueError
-        If the noise is silent.
-
-    Example
-    -------
-    >>> noise_gain(1.0, torch.full((4, 2), 0.5), 0.0)
-    2.0
-    """
-    there = float((noise**2).mean())
-    if there == 0.0:
-        raise ValueError("noise is silent")
-    return math.sqrt(float(power) / there) * 10.0 ** (-snr / 20.0)
-
-
-# Mixtures whose gains are found in one job.
-_JOB = 250
-# Utterances that a job remembers.
-_REMEMBERED = 500
-
-
 def draw_mixtures(
     drawer, speech, num_mixtures, seed, *, rooms=None, noise=None
 ):
@@ -396,7 +232,7 @@ def draw_mixtures(
     Arguments
     ---------
     drawer : SceneDrawer
-        Of the talkers and listeners of the set.
+        Of the speakers and listeners of the set.
     speech : dict
         Id of an utterance to ``wav``, ``speaker`` and ``num_samples``.
     num_mixtures : int
@@ -411,8 +247,8 @@ def draw_mixtures(
     Returns
     -------
     tuple
-        List of BinauralMixture; list of the levels of their talkers, dB; and
-        list of the level of the first talker over the noise, dB, None
+        List of BinauralMixture; list of the levels of their sources, dB; and
+        list of the level of the first source over the noise, dB, None
         without noise.
 
     Raises
@@ -422,7 +258,6 @@ def draw_mixtures(
 
     Example
     -------
-    >>> from spatial_brain.datasets.binaural_wsj0mix.sampling import SceneDrawer
     >>> speech = {
     ...     s: {"wav": f"{s}.wav", "speaker": s, "num_samples": 9} for s in "ab"
     ... }
@@ -437,44 +272,20 @@ def draw_mixtures(
     for number in range(num_mixtures):
         rng = np.random.default_rng([*np.atleast_1d(seed), number])
         scene = drawer.draw(rng)
-        levels.append(draw_snrs(rng, drawer.num_speakers))
-        name = scene_name(scene)
+        levels.append(_draw_snrs(rng, drawer.num_speakers))
+        name = _scene_name(scene)
         if name in names:
             name = f"{name}_{number}"
         names.add(name)
-        heard, snr = {}, None
+        noise_values, snr = {}, None
         if noise is not None:
             longest = max(speech[u]["num_samples"] for u in scene.utterances)
-            heard, snr = noise.draw(rng, longest)
+            noise_values, snr = noise.draw(rng, longest)
         snrs.append(snr)
-        mixtures.append(scene_mixture(scene, speech, name, rng, rooms, **heard))
+        mixtures.append(
+            scene_mixture(scene, speech, name, rng, rooms, **noise_values)
+        )
     return mixtures, levels, snrs
-
-
-def scene_name(scene):
-    """Name of a scene, as Binaural-WSJ0Mix names its files.
-
-    Arguments
-    ---------
-    scene : BinauralScene
-        From ``SceneDrawer``.
-
-    Returns
-    -------
-    str
-        ``<listener>_<utterance>_<azimuth>_<elevation>_...``, whole degrees.
-
-    Example
-    -------
-    >>> scene_name(BinauralScene(["a", "b"], "x", [5.0, -80.0], [-39.4, 0.0]))
-    'x_a_5_-39_b_-80_0'
-    """
-    parts = [scene.listener]
-    for utterance, lateral, polar in zip(
-        scene.utterances, scene.laterals, scene.polars, strict=True
-    ):
-        parts += [Path(utterance).name, f"{lateral:.0f}", f"{polar:.0f}"]
-    return "_".join(parts)
 
 
 def scene_mixture(scene, speech, name, rng, rooms=None, **values):
@@ -528,14 +339,14 @@ def scene_mixture(scene, speech, name, rng, rooms=None, **values):
 def set_gains(
     mixtures, levels, fs, mode="min", num_workers=1, *, snrs=None, noise=None
 ):
-    """Give the talkers of fixed mixtures their gains, as in wsj0-mix.
+    """Give the sources of fixed mixtures their gains, as in wsj0-mix.
 
     Arguments
     ---------
     mixtures : list of BinauralMixture
         Their gains are of no account; paths are absolute.
     levels : list of list of float
-        Levels of their talkers, dB.
+        Levels of their sources, dB.
     fs : int
         Rate at which peaks are looked for, Hz.
     mode : str
@@ -543,7 +354,7 @@ def set_gains(
     num_workers : int
         Processes.
     snrs : list of float, optional
-        Level of the first talker over the noise of each mixture, dB.
+        Level of the first source over the noise of each mixture, dB.
     noise : object, optional
         Where the noise is from, as for ``MixtureRenderer``; with ``snrs``.
 
@@ -583,34 +394,6 @@ def set_gains(
     return [mixture for part in found for mixture in part]
 
 
-def _with_gains(job, fs, mode, noise):
-    """Mixtures of one job with their gains."""
-    reader = SpeechReader(fs, remember=_REMEMBERED)
-    result = []
-    for mixture, levels, snr in job:
-        signals = [
-            torch.from_numpy(reader.read(name)) for name in mixture.utterances
-        ]
-        try:
-            gains = mixture_gains(signals, levels, fs, mode)
-        except ValueError as error:
-            raise ValueError(
-                f"mixture of {' and '.join(mixture.utterances)}: a talker is "
-                f"{error}; remove the file"
-            ) from error
-        mixture = replace(mixture, gains=gains)
-        if snr is not None:
-            lengths = [len(signal) for signal in signals]
-            length = (min if mode == "min" else max)(lengths)
-            # What a direction does to a talker keeps the mean power.
-            first = signals[0][:length] * gains[0]
-            power = float(first.square().sum()) / length
-            heard = noise.excerpt(mixture, fs, length)
-            mixture = replace(mixture, noise_gain=noise_gain(power, heard, snr))
-        result.append(mixture)
-    return result
-
-
 def mixture_seconds(mixture, speech_lengths, mode="min"):
     """Duration of a mixture.
 
@@ -621,7 +404,8 @@ def mixture_seconds(mixture, speech_lengths, mode="min"):
     speech_lengths : dict
         File of an utterance to its samples at ``METADATA_FS``.
     mode : str
-        "min" or "max".
+        "min": that of the shortest utterance; "max": that of the noise if it
+        is given, else of the longest utterance.
 
     Returns
     -------
@@ -637,49 +421,106 @@ def mixture_seconds(mixture, speech_lengths, mode="min"):
     0.5
     """
     lengths = [speech_lengths[name] for name in mixture.utterances]
-    return (min if mode == "min" else max)(lengths) / METADATA_FS
+    if mode == "min":
+        return min(lengths) / METADATA_FS
+    return (mixture.noise_length or max(lengths)) / METADATA_FS
 
 
-logger = logging.getLogger(__name__)
-
-SPLITS = ("train", "valid", "test")
-# Numbers of CIPIC's subjects; all others are for training.
-_VALID = (3, 12, 17, 40, 126, 147, 155, 158, 165)
-_TEST = (18, 21, 33, 51, 61, 124, 133, 134, 148)
-_PUBLISHED = {
-    "valid": {f"subject{number:02d}" for number in _VALID},
-    "test": {f"subject{number:02d}" for number in _TEST},
-}
-# Share of the heads of any other set for validation, and for the test.
-_SHARE = 0.2
-# Reverberation times of the reverberant Binaural-WSJ0Mix, seconds.
-ROOM_T60S = {
-    "train": (0.1, 0.2, 0.4, 0.7, 0.8),
-    "valid": (0.5,),
-    "test": (0.3, 0.6, 0.9),
-}
-
-
-def room_name(t60):
-    """Name of a room of the BRIR Sim Set, by its reverberation time.
+def draw_levels(rng, num_speakers):
+    """Levels of the sources of a mixture that is drawn anew.
 
     Arguments
     ---------
-    t60 : float
-        Seconds.
+    rng : numpy.random.Generator
+        Source of one number a speaker.
+    num_speakers : int
+        At least 1.
 
     Returns
     -------
-    str
-        Such as "0_4s".
+    list of float
+        dB relative to a mean absolute amplitude of 1, in [-45, 0].
 
     Example
     -------
-    >>> room_name(0.4)
-    '0_4s'
+    >>> import numpy as np
+    >>> len(draw_levels(np.random.default_rng(0), 3))
+    3
     """
-    whole, _, part = f"{t60:g}".partition(".")
-    return f"{whole}_{part or 0}s"
+    low, high = _BOUNDS
+    first = min(max(float(rng.normal(*_FIRST)), low), high)
+    others = [
+        min(max(first + float(rng.normal(*_OTHER)), low), high)
+        for _ in range(num_speakers - 1)
+    ]
+    return [first, *others]
+
+
+def level_gains(signals, levels):
+    """Gains that give sources their mean absolute amplitude.
+
+    Arguments
+    ---------
+    signals : list of torch.Tensor
+        [time].
+    levels : list of float
+        dB, from ``draw_levels``.
+
+    Returns
+    -------
+    list of float
+        Factors.
+
+    Raises
+    ------
+    ValueError
+        If a signal is silent.
+
+    Example
+    -------
+    >>> level_gains([torch.full((4,), 0.5)], [-20.0])
+    [0.2]
+    """
+    gains = []
+    for signal, level in zip(signals, levels, strict=True):
+        mean = float(signal.abs().mean())
+        if mean == 0.0:
+            raise ValueError(f"silent for {len(signal)} samples")
+        gains.append(10.0 ** (level / 20.0) / mean)
+    return gains
+
+
+def noise_gain(power, noise, snr):
+    """Gain of noise for a level of the first source over it.
+
+    Arguments
+    ---------
+    power : float
+        Of the first source, mean over time and ears.
+    noise : numpy.ndarray or torch.Tensor
+        Shape [T, 2].
+    snr : float
+        dB.
+
+    Returns
+    -------
+    float
+        Factor.
+
+    Raises
+    ------
+    ValueError
+        If the noise is silent.
+
+    Example
+    -------
+    >>> noise_gain(1.0, torch.full((4, 2), 0.5), 0.0)
+    2.0
+    """
+    there = float((noise**2).mean())
+    if there == 0.0:
+        raise ValueError("noise is silent")
+    return math.sqrt(float(power) / there) * 10.0 ** (-snr / 20.0)
 
 
 def split_listeners(subjects, seed=0):
@@ -698,8 +539,8 @@ def split_listeners(subjects, seed=0):
     -------
     dict
         "train", "valid", "test" to a list of names. Of two, one is for
-        training and one for the rest, a single one is heard in all sets;
-        both are logged as a warning.
+        training and one for the rest, a single one is in all sets; both are
+        logged as a warning.
 
     Raises
     ------
@@ -718,56 +559,17 @@ def split_listeners(subjects, seed=0):
         raise ValueError(
             f"heads and rooms need different names, got {subjects}"
         )
-    parts = _published(subjects) or _published_rooms(subjects)
+    parts = _published_heads(subjects) or _published_rooms(subjects)
     if parts is None:
-        parts = _drawn(sorted(subjects), np.random.default_rng(seed))
+        parts = _divided(sorted(subjects), np.random.default_rng(seed))
     if len(subjects) < len(SPLITS):
         logger.warning(
             "only %d head or room for training, validation and test: %s. "
-            "Results tell little about others; give more for that",
+            "Results say little about others; give more for that",
             len(subjects),
             "; ".join(f"{part}: {', '.join(parts[part])}" for part in SPLITS),
         )
     return parts
-
-
-def _published(subjects):
-    """Division of Binaural-WSJ0Mix, None where it does not apply."""
-    if not all(name.startswith("subject") for name in subjects):
-        return None
-    parts = {
-        part: [name for name in subjects if name in _PUBLISHED[part]]
-        for part in ("valid", "test")
-    }
-    taken = {*parts["valid"], *parts["test"]}
-    rest = [name for name in subjects if name not in taken]
-    parts = {"train": rest, **parts}
-    return parts if all(parts.values()) else None
-
-
-def _published_rooms(names):
-    """Division of the reverberant set, None where it does not apply."""
-    parts = {
-        part: [room_name(t60) for t60 in t60s if room_name(t60) in names]
-        for part, t60s in ROOM_T60S.items()
-    }
-    known = sum(map(len, parts.values())) == len(names)
-    return parts if known and all(parts.values()) else None
-
-
-def _drawn(subjects, rng):
-    """Division by chance."""
-    if len(subjects) == 1:
-        return {part: list(subjects) for part in SPLITS}
-    order = [subjects[index] for index in rng.permutation(len(subjects))]
-    if len(order) == 2:
-        return {"train": order[:1], "valid": order[1:], "test": order[1:]}
-    count = max(1, round(_SHARE * len(order)))
-    return {
-        "train": sorted(order[2 * count :]),
-        "valid": sorted(order[:count]),
-        "test": sorted(order[count : 2 * count]),
-    }
 
 
 def listener_names(source):
@@ -801,3 +603,108 @@ def listener_names(source):
     if Path(source).suffix == ".safetensors":
         return list(HrtfSet.load(source).subjects)
     return list(find_heads(source))
+
+
+def _scene_name(scene):
+    """Name of a scene, as Binaural-WSJ0Mix names its files."""
+    parts = [scene.listener]
+    for utterance, lateral, polar in zip(
+        scene.utterances, scene.laterals, scene.polars, strict=True
+    ):
+        parts += [Path(utterance).name, f"{lateral:.0f}", f"{polar:.0f}"]
+    return "_".join(parts)
+
+
+def _draw_snrs(rng, num_speakers):
+    """Levels of the sources of a fixed mixture in dB, as in wsj0-mix."""
+    level = round(float(rng.uniform(0.0, _HALF_RANGE)), 4)
+    return [level, -level, *[0.0] * num_speakers][:num_speakers]
+
+
+def _with_gains(job, fs, mode, noise):
+    """Mixtures of one job with their gains."""
+    reader = SpeechReader(fs, remember=_REMEMBERED)
+    result = []
+    for mixture, levels, snr in job:
+        signals = [
+            torch.from_numpy(reader.read(name)) for name in mixture.utterances
+        ]
+        try:
+            gains = _mixture_gains(signals, levels, fs, mode)
+        except ValueError as error:
+            raise ValueError(
+                f"mixture of {' and '.join(mixture.utterances)}: a talker is "
+                f"{error}; remove the file"
+            ) from error
+        mixture = replace(mixture, gains=gains)
+        if snr is not None:
+            lengths = [len(signal) for signal in signals]
+            length = (min if mode == "min" else max)(lengths)
+            # What a direction does to a source keeps the mean power.
+            first = signals[0][:length] * gains[0]
+            power = float(first.square().sum()) / length
+            gain = noise_gain(power, noise.excerpt(mixture, fs, length), snr)
+            mixture = replace(mixture, noise_gain=gain)
+        result.append(mixture)
+    return result
+
+
+def _mixture_gains(signals, snrs, fs, mode="min"):
+    """Gains of the sources of a fixed mixture, as in wsj0-mix.
+
+    Each source's active level is brought to its SNR; then the largest sample
+    of the mixture and of its sources, before they get a direction, is 0.9.
+    """
+    shortest = min(len(signal) for signal in signals)
+    longest = max(len(signal) for signal in signals)
+    gains, parts = [], []
+    for signal, snr in zip(signals, snrs, strict=True):
+        part = signal[:shortest] if mode == "min" else signal
+        if not bool(part.any()):
+            raise ValueError(f"silent for {len(part)} samples")
+        gain = 10.0 ** ((snr - float(active_level(signal, fs))) / 20.0)
+        part = torch.nn.functional.pad(part, (0, longest - len(part)))
+        gains.append(gain)
+        parts.append(gain * part)
+    parts = torch.stack(parts)
+    peak = max(float(parts.abs().max()), float(parts.sum(0).abs().max()))
+    return [gain * PEAK / peak for gain in gains]
+
+
+def _published_heads(subjects):
+    """Division of Binaural-WSJ0Mix, None where it does not apply."""
+    if not all(name.startswith("subject") for name in subjects):
+        return None
+    parts = {
+        part: [name for name in subjects if name in _PUBLISHED[part]]
+        for part in ("valid", "test")
+    }
+    taken = {*parts["valid"], *parts["test"]}
+    rest = [name for name in subjects if name not in taken]
+    parts = {"train": rest, **parts}
+    return parts if all(parts.values()) else None
+
+
+def _published_rooms(names):
+    """Division of the reverberant set, None where it does not apply."""
+    parts = {
+        part: [room_name(t60) for t60 in t60s if room_name(t60) in names]
+        for part, t60s in ROOM_T60S.items()
+    }
+    known = sum(map(len, parts.values())) == len(names)
+    return parts if known and all(parts.values()) else None
+
+
+def _divided(subjects, rng):
+    """Division by seed."""
+    if len(subjects) == 1:
+        return {part: list(subjects) for part in SPLITS}
+    order = [subjects[index] for index in rng.permutation(len(subjects))]
+    if len(order) == 2:
+        return {"train": order[:1], "valid": order[1:], "test": order[1:]}
+    count = max(1, round(_SHARE * len(order)))
+    return {
+        "train": sorted(order[2 * count :]),
+        "valid": sorted(order[:count]),
+        "test": sorted(order[count : 2 * count]),
+    }

@@ -1,13 +1,13 @@
-"""Stand-ins for WSJ0, DEMAND and room responses, for runs that need no data.
+"""Synthetic WSJ0, DEMAND and room responses, for runs that need no data.
 
 Same folders, names and formats as the real ones, so that they are prepared in
-the same way; content is synthetic. Interrupted, each goes on where it stopped;
-with other arguments it is made again; real data are never touched.
+the same way. Interrupted, each goes on where it stopped; with other arguments
+it is made again; real data are never touched.
 
-Same folders, names and formats as the "BRIR Sim Set" of the IoSR, Surrey:
-``CATT_RIRs/Binaural/16k/0_4s/CATT_0_4s_-45.wav``. As there, a room each
-reverberation time, and sources in front of the head 1.5 m away; unlike there,
-every room has its own size and head.
+Rooms are those of the "BRIR Sim Set" of the IoSR, Surrey
+(``CATT_RIRs/Binaural/16k/0_4s/CATT_0_4s_-45.wav``): a room each reverberation
+time, and sources in front of the head 1.5 m away. Unlike there, every room has
+its own size and head.
 """
 
 import math
@@ -19,11 +19,9 @@ import torch
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.binaural_wsj0mix.brirs import room_name
 from spatial_brain.datasets.binaural_wsj0mix.noise import DEMAND_SPLITS
-from spatial_brain.datasets.binaural_wsj0mix.sampling import (
-    ROOM_T60S,
-    room_name,
-)
+from spatial_brain.datasets.binaural_wsj0mix.sampling import ROOM_T60S
 from spatial_brain.datasets.synthetic_data import claim
 from spatial_brain.geometry import azel_to_unit
 from spatial_brain.simulation.acoustics import minimal_t60
@@ -38,13 +36,21 @@ from spatial_brain.simulation.synthesis.speech import (
     synthetic_speech,
 )
 
-WSJ0_SUBSETS = {"train": "si_tr_s", "valid": "si_dt_05", "test": "si_et_05"}
+_WSJ0_SUBSETS = {"train": "si_tr_s", "valid": "si_dt_05", "test": "si_et_05"}
 _FS = 16000
-_NUM_TALKERS = {"train": 24, "valid": 8, "test": 8}
+_NUM_SPEAKERS = {"train": 24, "valid": 8, "test": 8}
 # Environments of DEMAND in which people talk.
 _TALKING = {"OMEETING", "OHALLWAY", "PCAFETER", "PRESTO", "SCAFE"}
 # Share of the voices in their power, and level of recordings, RMS.
 _VOICES, _LEVEL = 0.7, 0.05
+# Azimuths of the sources, degrees, positive to the right.
+_ROOM_AZIMUTHS = tuple(range(-90, 91, 5))
+_DISTANCE = 1.5  # m
+# Smallest and largest room, metres, and what is kept from the walls.
+_SMALLEST, _LARGEST, _MARGIN = (3.2, 3.8, 2.4), (9.0, 8.0, 3.5), 0.3
+_EAR_HEIGHT = 1.5
+# Loudest sample of a room's responses.
+_PEAK = 0.9
 
 
 def write_synthetic_wsj0(
@@ -55,10 +61,10 @@ def write_synthetic_wsj0(
     duration=(3.0, 6.0),
     seed=0,
 ):
-    """Write a small WSJ0 of synthetic talkers.
+    """Write a small WSJ0 of synthetic voices.
 
     Files ``wsj0/si_tr_s/001/001a0001.wav``, 16 kHz, 16 bits; of validation and
-    test in ``si_dt_05`` and ``si_et_05``. No talker is in two of them.
+    test in ``si_dt_05`` and ``si_et_05``. No speaker is in two of them.
 
     Arguments
     ---------
@@ -90,14 +96,14 @@ def write_synthetic_wsj0(
     >>> sorted(path.name for path in root.rglob("*.wav"))
     ['001a0001.wav', '002a0001.wav', '003a0001.wav']
     """
-    num_talkers = dict(num_talkers or _NUM_TALKERS)
+    num_talkers = dict(num_talkers or _NUM_SPEAKERS)
     if (
-        set(num_talkers) != set(WSJ0_SUBSETS)
+        set(num_talkers) != set(_WSJ0_SUBSETS)
         or min(num_talkers.values()) < 1
         or utterances_per_talker < 1
     ):
         raise ValueError(
-            f"num_talkers needs positive numbers for {list(WSJ0_SUBSETS)}, "
+            f"num_talkers needs positive numbers for {list(_WSJ0_SUBSETS)}, "
             "and utterances_per_talker must be positive, got "
             f"{num_talkers} and {utterances_per_talker}"
         )
@@ -112,20 +118,20 @@ def write_synthetic_wsj0(
         },
     )
     subsets = [
-        WSJ0_SUBSETS[split]
-        for split in WSJ0_SUBSETS
+        _WSJ0_SUBSETS[split]
+        for split in _WSJ0_SUBSETS
         for _ in range(num_talkers[split])
     ]
-    for talker, subset in enumerate(
-        progress(subsets, description="writing voices", unit="talker"), 1
+    for speaker, subset in enumerate(
+        progress(subsets, description="writing voices", unit="speaker"), 1
     ):
-        voice = SyntheticTalker(seed * 1_000_003 + talker)
+        voice = SyntheticTalker(seed * 1_000_003 + speaker)
         for number in range(1, utterances_per_talker + 1):
-            name = f"{talker:03d}a{number:04d}.wav"
-            path = root / subset / f"{talker:03d}" / name
+            name = f"{speaker:03d}a{number:04d}.wav"
+            path = root / subset / f"{speaker:03d}" / name
             if path.is_file():
                 continue
-            rng = np.random.default_rng([seed, talker, number])
+            rng = np.random.default_rng([seed, speaker, number])
             length = int(rng.uniform(*duration) * _FS)
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             speech = synthetic_speech(length, _FS, voice, generator)
@@ -182,46 +188,8 @@ def write_synthetic_noise(folder, seconds=20.0, seed=0):
     return Path(folder)
 
 
-def _environment(length, rng, talking):
-    """Noise of one environment, [length]."""
-    frequency = np.fft.rfftfreq(length, 1.0 / _FS)
-    # Falls by 0 to 6 dB an octave from a corner on, with a hum somewhere.
-    corner = 2.0 ** rng.uniform(6.0, 9.5)
-    shape = (1.0 + (frequency / corner) ** 2) ** (-0.5 * rng.uniform(0.3, 1.0))
-    center = 2.0 ** rng.uniform(7.0, 11.0)
-    octaves = np.log2(np.maximum(frequency, 1.0) / center)
-    shape *= 1.0 + rng.uniform(0.0, 3.0) * np.exp(-0.5 * (octaves / 0.3) ** 2)
-    noise = np.fft.irfft(
-        np.fft.rfft(rng.standard_normal(length)) * shape, length
-    )
-    knots = rng.normal(0.0, 2.0, max(2, math.ceil(length / _FS)) + 1)
-    level = np.interp(
-        np.linspace(0.0, len(knots) - 1, length), np.arange(len(knots)), knots
-    )
-    noise = noise * 10.0 ** (level / 20.0)
-    noise /= np.sqrt(np.mean(noise**2))
-    if talking:
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        voices = synthetic_babble(
-            length, _FS, num_talkers=5, generator=generator
-        )[0].numpy()
-        voices = voices / np.sqrt(np.mean(voices**2))
-        noise = noise * (1.0 - _VOICES) ** 0.5 + voices * _VOICES**0.5
-    return torch.from_numpy((_LEVEL * noise).astype(np.float32))
-
-
-# Azimuths of the sources, degrees, positive to the right.
-ROOM_AZIMUTHS = tuple(range(-90, 91, 5))
-_DISTANCE = 1.5  # m
-# Smallest and largest room, metres, and what is kept from the walls.
-_SMALLEST, _LARGEST, _MARGIN = (3.2, 3.8, 2.4), (9.0, 8.0, 3.5), 0.3
-_EAR_HEIGHT = 1.5
-# Loudest sample of a room's responses.
-_PEAK = 0.9
-
-
 def write_synthetic_rooms(
-    folder, t60s=None, azimuths=ROOM_AZIMUTHS, *, seed=0, num_workers=1
+    folder, t60s=None, azimuths=_ROOM_AZIMUTHS, *, seed=0, num_workers=1
 ):
     """Simulate the room responses of all sets.
 
@@ -283,6 +251,34 @@ def write_synthetic_rooms(
         ):
             write_audio(path, response.T, _FS, subtype="PCM_24")
     return root
+
+
+def _environment(length, rng, talking):
+    """Noise of one environment, [length]."""
+    frequency = np.fft.rfftfreq(length, 1.0 / _FS)
+    # Falls by 0 to 6 dB an octave from a corner on, with a hum somewhere.
+    corner = 2.0 ** rng.uniform(6.0, 9.5)
+    shape = (1.0 + (frequency / corner) ** 2) ** (-0.5 * rng.uniform(0.3, 1.0))
+    center = 2.0 ** rng.uniform(7.0, 11.0)
+    octaves = np.log2(np.maximum(frequency, 1.0) / center)
+    shape *= 1.0 + rng.uniform(0.0, 3.0) * np.exp(-0.5 * (octaves / 0.3) ** 2)
+    noise = np.fft.irfft(
+        np.fft.rfft(rng.standard_normal(length)) * shape, length
+    )
+    knots = rng.normal(0.0, 2.0, max(2, math.ceil(length / _FS)) + 1)
+    level = np.interp(
+        np.linspace(0.0, len(knots) - 1, length), np.arange(len(knots)), knots
+    )
+    noise = noise * 10.0 ** (level / 20.0)
+    noise /= np.sqrt(np.mean(noise**2))
+    if talking:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        voices = synthetic_babble(
+            length, _FS, num_talkers=5, generator=generator
+        )[0].numpy()
+        voices = voices / np.sqrt(np.mean(voices**2))
+        noise = noise * (1.0 - _VOICES) ** 0.5 + voices * _VOICES**0.5
+    return torch.from_numpy((_LEVEL * noise).astype(np.float32))
 
 
 def _room_responses(t60, azimuths, seed):

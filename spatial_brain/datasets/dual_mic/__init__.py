@@ -1,1 +1,1 @@
-"""Mixtures of talkers in simulated rooms at a microphone pair."""
+"""Mixtures of speakers in simulated rooms at a microphone pair."""

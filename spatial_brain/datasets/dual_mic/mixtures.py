@@ -1,4 +1,4 @@
-"""Who speaks in which room: mixtures drawn anew, or fixed once and for all."""
+"""Mixtures of speakers in rooms: drawn anew or fixed for good, and read."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ from spatial_brain.simulation.noise_field import diffuse_noise
 
 PAIRINGS = ("different_speakers", "any")
 CROPS = ("start", "random")
-
 # What a mixture takes over from its room.
 _COPIED = (
     "azimuth",
@@ -31,7 +30,7 @@ class MixtureDrawer:
     A mixture has ``utterances`` (ids), ``wavs``, ``speakers``, ``starts``
     (samples), ``num_samples`` (how many are there, at most ``length``),
     ``length`` (samples), ``rir`` (id of the room), ``sir`` (level
-    of the first talker over each other, dB, a list; null keeps the recorded
+    of the first source over each other, dB, a list; null keeps the recorded
     levels), ``snr`` (dB; null for no noise), ``mic_gains`` (dB per microphone;
     null for none) and ``seed`` (for what is drawn when the mixture is made,
     such as noise).
@@ -120,45 +119,45 @@ class MixtureDrawer:
         rng : numpy.random.Generator
             Source of all choices.
         first : str
-            Id of the first talker's utterance.
+            Id of the first source's utterance.
 
         Returns
         -------
         dict
         """
         speech = self.speech
-        talkers = self._talkers(rng, first)
+        utterances = self._utterances(rng, first)
         room = self.rooms[rng.integers(len(self.rooms))]
         starts = [
-            self._start(rng, speech[key]["num_samples"]) for key in talkers
+            self._start(rng, speech[key]["num_samples"]) for key in utterances
         ]
         return {
             "rir": room,
-            "utterances": talkers,
-            "wavs": [speech[key]["wav"] for key in talkers],
-            "speakers": [speech[key]["speaker"] for key in talkers],
+            "utterances": utterances,
+            "wavs": [speech[key]["wav"] for key in utterances],
+            "speakers": [speech[key]["speaker"] for key in utterances],
             "starts": starts,
             "num_samples": [
                 min(self.length, speech[key]["num_samples"] - start)
-                for key, start in zip(talkers, starts, strict=True)
+                for key, start in zip(utterances, starts, strict=True)
             ],
             "length": self.length,
             **self._levels(rng),
             "seed": int(rng.integers(2**62)),
         }
 
-    def _talkers(self, rng, first):
+    def _utterances(self, rng, first):
         """Ids of the utterances of one mixture."""
-        talkers = [first]
-        while len(talkers) < self.num_talkers:
+        utterances = [first]
+        while len(utterances) < self.num_talkers:
             other = self.ids[rng.integers(len(self.ids))]
-            heard = {self.speech[key]["speaker"] for key in talkers}
+            present = {self.speech[key]["speaker"] for key in utterances}
             if (
                 self.pairing == "any"
-                or self.speech[other]["speaker"] not in heard
+                or self.speech[other]["speaker"] not in present
             ):
-                talkers.append(other)
-        return talkers
+                utterances.append(other)
+        return utterances
 
     def _start(self, rng, num_samples):
         """First sample of an utterance."""
@@ -169,7 +168,7 @@ class MixtureDrawer:
         return int(share * (num_samples - self.length + 1))
 
     def _levels(self, rng):
-        """Levels of talkers, noise and microphones, dB."""
+        """Levels of sources, noise and microphones, dB."""
 
         def draw(bounds, count):
             values = rng.random(count)
@@ -194,7 +193,7 @@ def write_mixture_manifest(
     """Fix the mixtures of a validation or test set, once and for all.
 
     Mixture ``i`` depends on ``(seed, i)`` alone. Every utterance is first
-    talker once before any is it twice. An entry is what `MixtureDrawer`
+    source once before any is it twice. An entry is what `MixtureDrawer`
     draws. Directions and acoustics of the room are copied from its entry:
     ``azimuth``, ``elevation``, ``cone_angle``, ``distance``, ``separation``,
     ``t60``, ``t60_measured``.
@@ -263,41 +262,30 @@ def write_mixture_manifest(
     write_manifest(path, entries)
 
 
-_COPIED = (
-    "azimuth",
-    "elevation",
-    "cone_angle",
-    "distance",
-    "separation",
-    "t60",
-    "t60_measured",
-)
-
-
 class MixtureParts(NamedTuple):
     """What a mixture is made of.
 
     Arguments
     ---------
     dry : torch.Tensor
-        Speech, [time, talker].
+        Speech, [time, source].
     rirs : torch.Tensor
-        Impulse responses, [time, talker, microphone].
+        Impulse responses, [time, source, microphone].
     noise : torch.Tensor
         Diffuse noise, not scaled, [time, microphone]; one sample of silence
         without ``snr``.
     sir : torch.Tensor
-        Level of the first talker over each other, dB, [talker - 1].
+        Level of the first source over each other, dB, [source - 1].
     snr : torch.Tensor
         dB, [1].
     mic_gains : torch.Tensor
         dB, [microphone].
     angles : torch.Tensor
-        What the network is to answer, degrees in [0, 180], [talker].
+        Targets of the network, degrees in [0, 180], [source].
     cone_angle : torch.Tensor
-        Degrees from the axis of the pair, [talker].
+        Degrees from the axis of the pair, [source].
     distance : torch.Tensor
-        Metres, [talker].
+        Metres, [source].
     t60 : torch.Tensor
         Seconds, [1].
     """
@@ -315,7 +303,7 @@ class MixtureParts(NamedTuple):
 
 
 class RoomMixtureReader:
-    """Reads the talkers, simulates the noise and looks up the room.
+    """Reads the speech, simulates the noise and looks up the room.
 
     Mixtures are those of a ``MixtureDrawer``. The parts are returned unmixed,
     so that a training step can mix a whole batch on its accelerator.
@@ -329,7 +317,7 @@ class RoomMixtureReader:
     fs : int
         Sampling rate, Hz.
     target : str
-        What the talkers' ``angles`` are: ``"cone"``, the angle from the axis
+        What the sources' ``angles`` are: ``"cone"``, the angle from the axis
         of the pair, which a pair can observe, or ``"azimuth"``, the azimuth
         folded into [0, 180].
     noise : str
@@ -383,7 +371,7 @@ class RoomMixtureReader:
             self.speech[path] = read_audio(path)[0][:, 0].clone()
 
     def angles(self, description):
-        """What the network is to answer in a room, degrees, [S].
+        """Targets of the network in a room, degrees, [source].
 
         Arguments
         ---------
@@ -420,7 +408,7 @@ class RoomMixtureReader:
         MixtureParts
         """
         rirs, room = self.rooms[mixture["rir"]]
-        talkers, channels = rirs.shape[:2]
+        sources, channels = rirs.shape[:2]
         length = mixture["length"]
         dry = [
             self._segment(path, start, count, length)
@@ -445,7 +433,7 @@ class RoomMixtureReader:
             dry=torch.stack(dry, dim=-1),
             rirs=rirs.permute(2, 0, 1).contiguous(),
             noise=noise,
-            sir=torch.tensor(mixture["sir"] or [0.0] * (talkers - 1)),
+            sir=torch.tensor(mixture["sir"] or [0.0] * (sources - 1)),
             snr=torch.tensor([mixture["snr"] or 0.0]),
             mic_gains=torch.tensor(mixture["mic_gains"] or [0.0] * channels),
             angles=self.angles(room),

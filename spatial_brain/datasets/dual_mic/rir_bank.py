@@ -1,6 +1,6 @@
 """Banks of simulated room impulse responses, one file and its manifest.
 
-The default rooms are those of the public two-microphone, two-talker system
+The default rooms are those of the public two-microphone, two-source system
 github.com/zszheng147/tencent-SSL: shoeboxes of 3 x 3 x 2.5 to 10 x 6 x 4 m,
 T60 0.1 to 0.7 s, two microphones 10 cm apart on the x axis, sources 0.2 to
 5 m away.
@@ -170,7 +170,6 @@ def prepare_rir_bank(
 
     Example
     -------
-    >>> from spatial_brain.dataio.array_store import ArrayStore
     >>> path = prepare_rir_bank(
     ...     getfixture("tmp_path"), 2, seed=1, t60_range=(0.2, 0.2)
     ... )
@@ -183,7 +182,7 @@ def prepare_rir_bank(
     rooms, simulation = room_settings(**settings)
     return build_store(
         Path(folder, f"{name}.json"),
-        partial(make_room, seed, rooms, simulation),
+        partial(_make_room, seed, rooms, simulation),
         num_rooms,
         options={"seed": seed, "rooms": rooms, "simulation": simulation},
         dtype=dtype,
@@ -192,12 +191,12 @@ def prepare_rir_bank(
     )
 
 
-def room_id(index):
+def _room_id(index):
     """Id of the room with an index."""
     return f"room{index:06d}"
 
 
-def draw_room(seed, rooms, index):
+def _draw_room(seed, rooms, index):
     """Draw room ``index`` and describe it; the generator goes on from there."""
     state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(state[0] >> 1))
@@ -215,9 +214,9 @@ def draw_room(seed, rooms, index):
     return room, description, generator
 
 
-def make_room(seed, rooms, simulation, index):
+def _make_room(seed, rooms, simulation, index):
     """Draw room ``index``, simulate it and describe it."""
-    room, description, generator = draw_room(seed, rooms, index)
+    room, description, generator = _draw_room(seed, rooms, index)
     rir = simulate_rir(
         room.size,
         room.sources,
@@ -233,7 +232,7 @@ def make_room(seed, rooms, simulation, index):
         "backend": simulation["backend"],
         "fs": simulation["fs"],
     }
-    return room_id(index), rir, description
+    return _room_id(index), rir, description
 
 
 def _directions(room, array):
@@ -275,7 +274,6 @@ class StoredRooms:
 
     Example
     -------
-    >>> from spatial_brain.datasets.dual_mic.rir_bank import prepare_rir_bank
     >>> path = prepare_rir_bank(
     ...     getfixture("tmp_path"), 2, seed=1, t60_range=(0.2, 0.2)
     ... )
@@ -334,7 +332,7 @@ class SimulatedRooms:
             raise ValueError(f"seed must not be negative, got {seed}")
         self.seed = seed
         self.rooms, self.simulation = room_settings(**settings)
-        self.ids = [room_id(index) for index in range(num_rooms)]
+        self.ids = [_room_id(index) for index in range(num_rooms)]
 
     def describe(self, room):
         """What is known of a room before it is simulated.
@@ -350,11 +348,11 @@ class SimulatedRooms:
             As in the manifest of a bank, without the measured T60.
         """
         index = int(room.removeprefix("room"))
-        return draw_room(self.seed, self.rooms, index)[1]
+        return _draw_room(self.seed, self.rooms, index)[1]
 
     def __getitem__(self, room):
         index = int(room.removeprefix("room"))
-        _, rir, description = make_room(
+        _, rir, description = _make_room(
             self.seed, self.rooms, self.simulation, index
         )
         return rir, description

@@ -6,8 +6,9 @@ An entry of a manifest describes one clip::
      "events": path of the annotation or null, "dialect": its format,
      "room": str or null, "fold": str or null, "overlap": str or null}
 
-Where the channels of the file are not in the order W, Y, Z, X, ``channels``
-lists the indices to read, in that order.
+Where the channels of the file are not W, Y, Z, X, ``channels`` lists the
+indices to read, in that order, and ``channel_signs`` is -1 where a channel is
+inverted.
 """
 
 import logging
@@ -34,6 +35,35 @@ logger = logging.getLogger(__name__)
 
 # Annotations that end this much after the audio belong to another file.
 _FRAMES_TOO_MANY = 10
+# Durations differ from the published one by less than this, seconds.
+_TOLERANCE = 0.5
+
+
+def check_choice(name, value, known):
+    """Raise ValueError unless an argument has one of the known values.
+
+    Arguments
+    ---------
+    name : str
+        Of the argument.
+    value : str
+        What it is.
+    known : sequence of str
+        What it may be.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+
+    Example
+    -------
+    >>> check_choice("format", "stereo", ("foa", "mic"))
+    Traceback (most recent call last):
+    ValueError: format must be one of ('foa', 'mic'), got 'stereo'
+    """
+    if value not in known:
+        raise ValueError(f"{name} must be one of {known}, got {value!r}")
 
 
 def num_label_frames(num_samples, fs):
@@ -59,30 +89,8 @@ def num_label_frames(num_samples, fs):
     return math.ceil(num_samples * 10 / fs)
 
 
-def raise_problems(problems, total, what):
-    """Raise ValueError with the number of problems and the first ten.
-
-    Arguments
-    ---------
-    problems : list of str
-        Each names its file.
-    total : int
-        Files looked at.
-    what : str
-        What was looked at, e.g. ``"audio files"``.
-
-    Raises
-    ------
-    ValueError
-        If there is any problem.
-
-    Example
-    -------
-    >>> raise_problems(["a.wav: truncated"], 3, "audio files")
-    Traceback (most recent call last):
-    ValueError: 1 of 3 audio files are unusable:
-      a.wav: truncated
-    """
+def _raise_problems(problems, total, what):
+    """Raise ValueError with the number of problems and the first ten."""
     if problems:
         raise ValueError(list_problems(problems, total, what))
 
@@ -117,46 +125,57 @@ def check_count(folder, found, published, remedy):
         )
 
 
-def check_recordings(
-    clips, fs, *, num_channels=4, duration=None, num_workers=8
+def check_clips(
+    clips, fs, dialect, num_classes, *, duration=None, num_workers=8
 ):
-    """Read and check the headers of all clips.
+    """Check headers and annotations of all clips, and describe them.
 
     Arguments
     ---------
     clips : list of Clip
-        From ``pair_clips``.
+        From ``pair_clips``, with or without annotations.
     fs : int
-        Rate every file must have, Hz.
-    num_channels : int
-        Channels every file must have.
+        Rate every file must have, Hz; all must have four channels.
+    dialect : str
+        Format of the annotations.
+    num_classes : int
+        Labels must be below it.
     duration : float, optional
         Seconds every clip must last (within 0.5 s).
     num_workers : int
-        Threads.
+        Threads that read headers.
 
     Returns
     -------
-    list of Clip
-        With ``num_samples``.
+    dict
+        Id to entry of a manifest, see ``clip_entry``.
 
     Raises
     ------
     ValueError
-        If files are unusable; names the first ten and their faults.
+        If audio files are unusable, annotations are malformed, labels are
+        out of range, or events lie behind the end of the audio; names the
+        first ten files and their faults.
 
     Example
     -------
     >>> from spatial_brain.datasets.seld.files import Clip
-    >>> check_recordings([Clip("a", "a.wav")], 24000)
+    >>> check_clips([Clip("a", "a.wav")], 24000, "dcase2021", 12)
     Traceback (most recent call last):
     ValueError: 1 of 1 audio files are unusable:
       [Errno 2] audio file does not exist; check the path: 'a.wav'
     """
+    clips = _check_recordings(clips, fs, duration, num_workers)
+    _check_annotations(clips, fs, dialect, num_classes)
+    return {clip.id: clip_entry(clip, fs, dialect) for clip in clips}
+
+
+def _check_recordings(clips, fs, duration, num_workers):
+    """Clips with their lengths, their headers checked."""
 
     def check(info):
-        check_audio(info, fs=fs, num_channels=num_channels)
-        if duration is not None and abs(info.duration - duration) > 0.5:
+        check_audio(info, fs=fs, num_channels=4)
+        if duration is not None and abs(info.duration - duration) > _TOLERANCE:
             raise AudioFileError(
                 f"{info.path}: lasts {info.duration:.2f} s, every clip of this "
                 f"data set lasts {duration:.0f} s; copy it again"
@@ -164,48 +183,18 @@ def check_recordings(
 
     paths = [clip.wav for clip in clips]
     infos, problems = scan_headers(paths, check, num_workers)
-    raise_problems(problems, len(clips), "audio files")
+    _raise_problems(problems, len(clips), "audio files")
     return [
         replace(clip, num_samples=info.num_samples)
         for clip, info in zip(clips, infos, strict=True)
     ]
 
 
-def check_annotations(clips, fs, dialect, num_classes):
-    """Read all annotations and check their ranges.
-
-    Arguments
-    ---------
-    clips : list of Clip
-        With ``num_samples``; those without annotation are passed over.
-    fs : int
-        Rate of the clips, Hz.
-    dialect : str
-        Format of the annotations.
-    num_classes : int
-        Labels must be below it.
-
-    Raises
-    ------
-    ValueError
-        If files are malformed, labels are out of range, or events lie
-        behind the end of the audio; names the first ten.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.seld.files import Clip
-    >>> path = getfixture("tmp_path") / "a.csv"
-    >>> _ = path.write_text("0,12,0,30,10\\n")
-    >>> clip = Clip("a", "a.wav", path, num_samples=24000)
-    >>> check_annotations([clip], 24000, "dcase2021", 12)
-    Traceback (most recent call last):
-    ValueError: 1 of 1 annotations are unusable:
-      ...a.csv...
-    """
-    problems, total = [], 0
+def _check_annotations(clips, fs, dialect, num_classes):
+    """Read all annotations; warn of what ends just after the audio."""
+    problems = []
     clips = [clip for clip in clips if clip.events is not None]
     for clip in progress(clips, description="reading annotations", unit="file"):
-        total += 1
         num_frames = num_label_frames(clip.num_samples, fs)
         try:
             table = read_events(clip.events, dialect, num_classes=num_classes)
@@ -225,10 +214,10 @@ def check_annotations(clips, fs, dialect, num_classes):
                 clip.events,
                 int((table.frame >= num_frames).sum()),
             )
-    raise_problems(problems, total, "annotations")
+    _raise_problems(problems, len(clips), "annotations")
 
 
-def clip_entry(clip, fs, dialect, **extra):
+def clip_entry(clip, fs, dialect):
     """Entry of a manifest for a clip.
 
     Arguments
@@ -239,8 +228,6 @@ def clip_entry(clip, fs, dialect, **extra):
         Hz.
     dialect : str
         Format of its annotation.
-    **extra
-        Further values, such as ``channels``.
 
     Returns
     -------
@@ -264,7 +251,6 @@ def clip_entry(clip, fs, dialect, **extra):
         "room": clip.room,
         "fold": clip.fold,
         "overlap": clip.overlap,
-        **extra,
     }
 
 

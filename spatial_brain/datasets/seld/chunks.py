@@ -1,13 +1,13 @@
 """Chunks of annotated recordings, with the targets of SELD networks.
 
 Reads the manifests of ``spatial_brain.datasets.seld.checks``. Audio is read
-segment by segment from the original files, and labels are rendered when a
-chunk is asked for: changing chunk length, hop or output format needs no new
+segment by segment from the original files, and targets are made when a chunk
+is asked for: changing chunk length, hop or output format needs no new
 preparation.
 
-Worth it where features take longer than reading, and the waveform is not
-augmented. In half precision a log-mel value of -100 dB is off by at most
-0.03 dB.
+Features may be computed once and kept in a file, where they take longer than
+reading and the waveform is not augmented. They are kept in half precision, in
+which a log-mel value of -100 dB is off by at most 0.03 dB.
 """
 
 import copy
@@ -35,6 +35,15 @@ from spatial_brain.dataio.parallel import progress
 from spatial_brain.datasets.seld.checks import num_label_frames
 
 logger = logging.getLogger(__name__)
+
+# Keys of the rendered targets, by output format of the network.
+TARGETS = {
+    "accdoa": ("accdoa",),
+    "multi_accdoa": ("adpit",),
+    "einv2": ("sed", "doa"),
+    "seddoa": ("sed", "doa"),
+}
+_KEYS = ("wav", "num_samples", "fs", "events", "dialect")
 
 
 class ClipReader:
@@ -122,7 +131,7 @@ class ClipReader:
 
 
 def _read(entry, start=0, num_samples=None):
-    """Samples of a file in the order of channels that the entry tells."""
+    """Samples of a file, channels in the order and sign of its entry."""
     waveform, _ = read_audio(
         entry["wav"],
         start,
@@ -135,16 +144,6 @@ def _read(entry, start=0, num_samples=None):
     if "channel_signs" in entry:
         waveform = waveform * torch.tensor(entry["channel_signs"]).float()
     return waveform
-
-
-# Keys of the rendered targets, by output format of the network.
-TARGETS = {
-    "accdoa": ("accdoa",),
-    "multi_accdoa": ("adpit",),
-    "einv2": ("sed", "doa"),
-    "seddoa": ("sed", "doa"),
-}
-_KEYS = ("wav", "num_samples", "fs", "events", "dialect")
 
 
 def clip_events(manifest, *, data_root=None, num_classes=None):
@@ -237,32 +236,8 @@ def _entries(manifest, data_root):
     return read_manifest(manifest, data_root=data_root, keys=_KEYS)
 
 
-class SELDChunks(SeededDataset):
-    """Chunks of clips with their targets; see ``make_chunks``.
-
-    Arguments
-    ---------
-    chunks : dict
-        Chunk id to ``clip``, ``start`` and ``num_samples`` (samples),
-        ``start_frame`` and ``num_valid`` (label frames), ``last``.
-    reader : ClipReader
-        Where the audio comes from.
-    events : dict or None
-        Clip id to EventTable; None makes no targets.
-    method : str
-        Output format of the network.
-    num_classes : int
-        Number of classes.
-    chunk_samples : int
-        Length of every chunk.
-    seed : int
-        Seed of random choices in further pipelines.
-
-    Attributes
-    ----------
-    num_frames : int
-        Label frames of every chunk.
-    """
+class _SELDChunks(SeededDataset):
+    """Chunks of clips with their targets; see ``make_chunks``."""
 
     def __init__(
         self, chunks, reader, events, method, num_classes, chunk_samples, seed
@@ -357,8 +332,8 @@ def make_chunks(
 
     Returns
     -------
-    SELDChunks
-        The data set.
+    SeededDataset
+        The data set; its ``num_frames`` are the label frames of every chunk.
 
     Raises
     ------
@@ -408,7 +383,7 @@ def make_chunks(
     chunks = {}
     for clip, entry in entries.items():
         chunks |= _chunks_of(clip, entry["num_samples"], chunk, hop, tail, fs)
-    return SELDChunks(
+    return _SELDChunks(
         chunks,
         ClipReader(entries, keep_in_memory),
         events,
@@ -420,7 +395,7 @@ def make_chunks(
 
 
 def _log_dropped(events, method):
-    """Say how much of the annotations the targets cannot hold."""
+    """Log how much of the annotations the targets cannot hold."""
     total = sum(len(table) for table in events.values())
     lost = sum(dropped_events(table, method) for table in events.values())
     logger.info(
@@ -470,7 +445,7 @@ def cache_features(chunks, path, features, *, augmentation=None, num_workers=1):
 
     Arguments
     ---------
-    chunks : SELDChunks
+    chunks : SeededDataset
         From ``make_chunks``; its items get ``features`` [channel, frame, bin],
         float32, in place of ``waveform``.
     path : str or Path
@@ -502,7 +477,7 @@ def cache_features(chunks, path, features, *, augmentation=None, num_workers=1):
         names = ", ".join(type(step).__name__ for step in steps)
         raise ValueError(
             f"cached features cannot be used with waveform augmentation "
-            f"({names}): it would never be heard; train without the cache, or "
+            f"({names}): it would have no effect; train without the cache, or "
             "with an augmentation of features alone"
         )
     names = list(chunks.data)

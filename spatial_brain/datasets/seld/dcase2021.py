@@ -1,4 +1,4 @@
-"""DCASE2021 Task 3: TAU-NIGENS Spatial Sound Events 2021, and a stand-in.
+"""DCASE2021 Task 3: TAU-NIGENS Spatial Sound Events 2021; a synthetic twin.
 
 A. Politis, S. Adavanne, D. Krause, A. Deleforge, P. Srivastava, T. Virtanen,
 "A dataset of dynamic reverberant sound scenes with directional interferers
@@ -18,18 +18,22 @@ The sub-folders may be there or not.
 """
 
 import os
+from pathlib import Path
 
 from spatial_brain.datasets.seld.checks import (
     Manifests,
-    check_annotations,
+    check_choice,
+    check_clips,
     check_count,
-    check_recordings,
-    clip_entry,
 )
-from spatial_brain.datasets.seld.files import SERVER, download_parts, find_clips
+from spatial_brain.datasets.seld.files import (
+    SERVER,
+    download_parts,
+    find_clips,
+    zenodo_remedy,
+)
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    scene_clip,
     write_synthetic_seld,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
@@ -139,7 +143,7 @@ def prepare_dcase2021(
     Raises
     ------
     FileNotFoundError
-        If the data, or annotations, are missing; says how to get them.
+        If data or annotations are missing; the message shows how to get them.
     ValueError
         If arguments are unknown, or files or their number are not as they
         should be.
@@ -152,12 +156,8 @@ def prepare_dcase2021(
     Traceback (most recent call last):
     ValueError: format must be one of ('foa', 'mic'), got 'stereo'
     """
-    for name, value, known in (
-        ("format", format, FORMATS),
-        ("protocol", protocol, tuple(PROTOCOLS)),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {known}, got {value!r}")
+    check_choice("format", format, FORMATS)
+    check_choice("protocol", protocol, tuple(PROTOCOLS))
     synthetic = synthetic_options(data_folder)
     options = {
         "data_folder": os.path.abspath(data_folder),
@@ -181,16 +181,16 @@ def prepare_dcase2021(
             keep_archives=keep_archives,
         )
     published = check_counts and synthetic is None
-    clips = {
-        part: _clips(data_folder, format, part, published, num_workers)
+    entries = {
+        part: _entries(data_folder, format, part, published, num_workers)
         for part in parts
     }
     return manifests.write(
         {
             name: {
-                clip.id: clip_entry(clip, SAMPLE_RATE, DIALECT)
-                for clip in clips[part]
-                if folds is None or int(clip.fold) in folds
+                key: entry
+                for key, entry in entries[part].items()
+                if folds is None or int(entry["fold"]) in folds
             }
             for name, (part, folds) in splits.items()
         },
@@ -198,35 +198,23 @@ def prepare_dcase2021(
     )
 
 
-def _clips(data_folder, format, part, published, num_workers):
-    """Checked clips of the development or of the evaluation set."""
-    remedy = (
-        f"Put {format}_{part} and metadata_{part} of "
-        f"{SERVER}/records/{RECORD} there (folders or archives), or pass "
-        "--download True to fetch them"
-    )
-    clips = find_clips(
-        data_folder,
-        f"{format}_{part}",
-        f"metadata_{part}",
-        _NAMES[part],
-        remedy,
-    )
+def _entries(data_folder, format, part, published, num_workers):
+    """Checked entries of the development or of the evaluation set."""
+    folders = f"{format}_{part}", f"metadata_{part}"
+    remedy = zenodo_remedy(RECORD, folders)
+    clips = find_clips(data_folder, *folders, _NAMES[part], remedy)
     if published:
         check_count(
-            f"{data_folder}: {format}_{part}",
-            len(clips),
-            COUNTS[part],
-            remedy,
+            f"{data_folder}: {folders[0]}", len(clips), COUNTS[part], remedy
         )
-    clips = check_recordings(
+    return check_clips(
         clips,
         SAMPLE_RATE,
+        DIALECT,
+        len(CLASS_NAMES),
         duration=DURATION if published else None,
         num_workers=num_workers,
     )
-    check_annotations(clips, SAMPLE_RATE, DIALECT, len(CLASS_NAMES))
-    return clips
 
 
 def write_synthetic_dcase2021(
@@ -234,11 +222,8 @@ def write_synthetic_dcase2021(
     *,
     clips=None,
     duration=DURATION,
-    formats=("foa",),
-    seed=0,
-    num_workers=1,
-    bank=None,
     scene=None,
+    **options,
 ):
     """Write a small DCASE2021 of synthetic events in simulated rooms.
 
@@ -255,18 +240,15 @@ def write_synthetic_dcase2021(
         and ``"test"`` (evaluation); default 20, 5 and 5.
     duration : float
         Seconds a clip.
-    formats : sequence of str
-        ``"foa"``, ``"mic"`` or both.
-    seed : int
-        The same seed writes the same files.
-    num_workers : int
-        Processes.
-    bank : EventBank, optional
-        Sounds; default: the embedded kind for each of the 12 classes, and
-        interferers.
     scene : dict, optional
-        Options of all scenes, see
-        ``spatial_brain.datasets.seld.event_bank.write_scenes``.
+        Options of all scenes, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``; up to three events
+        overlap by default.
+    **options
+        ``formats``, ``seed``, ``num_workers`` and ``bank`` of
+        ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
+        default bank has an embedded kind for each of the 12 classes, and
+        interferers.
 
     Returns
     -------
@@ -285,46 +267,39 @@ def write_synthetic_dcase2021(
     ValueError: clips must give numbers of train, valid, test, ...
     """
     numbers = clip_numbers(clips, {"train": 20, "valid": 5, "test": 5})
-    listed = []
-    for split, number in numbers.items():
-        for index in range(number):
-            part, folder, name, room = _place(split, index)
-            folders = {form: f"{form}_{part}/{folder}" for form in formats}
-            listed.append(
-                scene_clip(
-                    data_folder,
-                    name,
-                    folders,
-                    f"metadata_{part}/{folder}/{name}.csv",
-                    duration=duration,
-                    dialect=DIALECT,
-                    scene={"room_seed": room},
-                )
-            )
-    return write_synthetic_seld(
+    write_synthetic_seld(
         data_folder,
-        listed,
-        options={"name": "DCASE2021", "clips": numbers, "duration": duration},
+        numbers,
+        _place,
+        made_with={"name": "DCASE2021", "clips": numbers, "duration": duration},
         kinds=KINDS,
         interferers=INTERFERERS,
-        bank=bank,
         fs=SAMPLE_RATE,
-        formats=formats,
-        seed=seed,
-        num_workers=num_workers,
+        dialect=DIALECT,
+        duration=duration,
         scene={"max_overlap": 3, **(scene or {})},
+        **options,
     )
+    return Path(data_folder)
 
 
 def _place(split, index):
-    """Part, sub-folder, name and room of a synthetic clip."""
+    """Folder, name, annotation and room of a synthetic clip."""
     if split == "test":
-        # As in the real one, names do not tell the rooms.
-        return "eval", "eval-test", f"mix{index + 1:03d}", 71 + index % 3
-    fold, number = (
-        (index % 5 + 1, index // 5) if split == "train" else (6, index)
+        # As in the real one, names do not give the rooms away.
+        folder, name = "eval/eval-test", f"mix{index + 1:03d}"
+        seed = 71 + index % 3
+    else:
+        fold, number = (
+            (index % 5 + 1, index // 5) if split == "train" else (6, index)
+        )
+        room, mix = number % 2 + 1, number // 2 + 1
+        kind = {5: "val", 6: "test"}.get(fold, "train")
+        folder, name = f"dev/dev-{kind}", f"fold{fold}_room{room}_mix{mix:03d}"
+        seed = 10 * fold + room
+    return (
+        f"{{format}}_{folder}",
+        name,
+        f"metadata_{folder}/{name}.csv",
+        {"room_seed": seed},
     )
-    room, mix = number % 2 + 1, number // 2 + 1
-    folder = {5: "dev-val", 6: "dev-test"}.get(fold, "dev-train")
-    name = f"fold{fold}_room{room}_mix{mix:03d}"
-    return "dev", folder, name, 10 * fold + room

@@ -1,4 +1,7 @@
-"""Banks of dry sound events: embedded stand-ins, or folders of recordings."""
+"""Banks of dry sound events, and scenes written with sounds of them.
+
+A bank holds embedded kinds of sound, or the recordings of a folder.
+"""
 
 import csv
 import logging
@@ -404,38 +407,8 @@ def _row_recording(manifest, line, row):
     )
 
 
-def make_scene(bank, rng, *, fs=24000, formats=("foa",), **scene):
-    """Draw a scene with sounds of a bank and render it.
-
-    Arguments
-    ---------
-    bank : spatial_brain.datasets.seld.event_bank.EventBank
-        Where the sounds come from.
-    rng : numpy.random.Generator
-        Source of randomness.
-    fs : int
-        Sampling rate, Hz.
-    formats : sequence of str
-        "foa", "mic" or both.
-    **scene
-        Options of ``spatial_brain.simulation.sound_scenes.render.draw_scene``.
-
-    Returns
-    -------
-    signals : dict
-        Name of format to recording, [time, 4].
-    table : EventTable
-        Its labels.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.seld.event_bank import EventBank
-    >>> bank = EventBank(["knock", "bell"])
-    >>> rng = np.random.default_rng(0)
-    >>> signals, table = make_scene(bank, rng, duration=2.0)
-    >>> signals["foa"].shape, table.num_frames
-    (torch.Size([48000, 4]), 20)
-    """
+def _make_scene(bank, rng, fs, formats, scene):
+    """Draw and render a scene: recording [time, 4] a format, and labels."""
     plan = draw_scene(
         rng,
         **{
@@ -480,7 +453,7 @@ def write_scenes(
         EventTable, must write it complete or not at all (both None or left
         out: no labels); "duration" in seconds; and, optional, "scene",
         options of ``draw_scene`` of this clip alone.
-    bank : spatial_brain.datasets.seld.event_bank.EventBank
+    bank : EventBank
         Where the sounds come from.
     fs : int
         Sampling rate, Hz.
@@ -491,7 +464,8 @@ def write_scenes(
     num_workers : int
         Processes; with more than one, bank and clips must be picklable.
     scene : dict, optional
-        Options of ``draw_scene`` of all clips.
+        Options of all clips, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``.
     subtype : str
         Encoding of the samples.
 
@@ -509,7 +483,6 @@ def write_scenes(
 
     Example
     -------
-    >>> from spatial_brain.datasets.seld.event_bank import EventBank
     >>> clip = {
     ...     "name": "mix001",
     ...     "paths": {"foa": getfixture("tmp_path") / "mix001.wav"},
@@ -534,7 +507,8 @@ def write_scenes(
     write = partial(
         _write_clip,
         bank=bank,
-        options={"fs": fs, "formats": formats},
+        fs=fs,
+        formats=formats,
         seed=seed,
         scene=dict(scene or {}),
         subtype=subtype,
@@ -558,20 +532,21 @@ def _files(clip, formats):
     return files
 
 
-def _write_clip(job, *, bank, options, seed, scene, subtype):
+def _write_clip(job, *, bank, fs, formats, seed, scene, subtype):
     """Make and write one clip."""
     index, clip = job
-    for file in _files(clip, options["formats"]):
+    for file in _files(clip, formats):
         for leftover in file.parent.glob(f".{file.name}.*.tmp"):
             leftover.unlink(missing_ok=True)
-    signals, table = make_scene(
+    signals, table = _make_scene(
         bank,
         np.random.default_rng((seed, index)),
-        **options,
-        **{**scene, "duration": clip["duration"], **clip.get("scene", {})},
+        fs,
+        formats,
+        {**scene, "duration": clip["duration"], **clip.get("scene", {})},
     )
     for name, signal in signals.items():
-        write_audio(clip["paths"][name], signal, options["fs"], subtype=subtype)
+        write_audio(clip["paths"][name], signal, fs, subtype=subtype)
     if clip.get("annotation") is not None:
         annotation = Path(clip["annotation"])
         annotation.parent.mkdir(parents=True, exist_ok=True)

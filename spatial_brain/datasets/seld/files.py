@@ -1,11 +1,11 @@
-"""What the SELD data sets share on disk: folders, and pairs of files.
+"""Files of the SELD data sets: folders, archives and records of Zenodo.
 
 Audio and annotations stay where they are: in one folder, or in any
 sub-folders (``dev-train-sony`` and the like). Files are matched by their
 stems, whatever the folder.
 
-A version of a record never changes, and its description lists name, size and
-MD5 of every file: https://developers.zenodo.org/#files.
+Zenodo never changes a version of a record, and describes it by the name, size
+and MD5 of every file: https://developers.zenodo.org/#files.
 """
 
 import logging
@@ -21,38 +21,45 @@ from spatial_brain.folders import find_files, find_folders
 
 logger = logging.getLogger(__name__)
 
-ARCHIVE_SUFFIXES = (".zip", ".zip.001", ".tar.gz", ".tar")
+CLIP_SUFFIXES = (".wav", ".flac")
+SERVER = "https://zenodo.org"
+_ARCHIVE_SUFFIXES = (".zip", ".zip.001", ".tar.gz", ".tar")
 
 
-def find_folder(data_folder, name, depth=3):
-    """Find a folder by its name, the one nearest to the top.
+@dataclass(frozen=True)
+class Clip:
+    """A recording and its annotation.
 
     Arguments
     ---------
-    data_folder : str or Path
-        Where to look.
-    name : str
-        Name of the folder.
-    depth : int
-        Levels to go down.
-
-    Returns
-    -------
-    Path or None
-        None if there is no such folder.
-
-    Raises
-    ------
-    ValueError
-        If two of the same level have the name.
+    id : str
+        Stem of the audio file.
+    wav : Path
+        Audio file.
+    events : Path, optional
+        Annotation; None: not published.
+    fold, room, overlap : str, optional
+        As its name has them.
+    num_samples : int
+        Length; 0 until the header was read.
 
     Example
     -------
-    >>> folder = getfixture("tmp_path")
-    >>> (folder / "STARSS23" / "foa_dev").mkdir(parents=True)
-    >>> find_folder(folder, "foa_dev").relative_to(folder).as_posix()
-    'STARSS23/foa_dev'
+    >>> Clip("fold3_room4_mix001", Path("a.wav"), fold="3").room is None
+    True
     """
+
+    id: str
+    wav: Path
+    events: Path = None
+    fold: str = None
+    room: str = None
+    overlap: str = None
+    num_samples: int = 0
+
+
+def _find_folder(data_folder, name, depth=3):
+    """Folder of a name at most ``depth`` levels down, nearest to the top."""
     level = [Path(data_folder)]
     for _ in range(depth):
         level = [path for parent in level for path in find_folders(parent)]
@@ -89,7 +96,8 @@ def unpack_part(data_folder, part):
     Raises
     ------
     ValueError
-        If the archive is damaged or unsafe.
+        If the archive is damaged or unsafe, or two folders of the same level
+        have the name of the part.
     FileNotFoundError
         If a part of a split archive is missing, or the archive is gone
         before everything was unpacked.
@@ -104,15 +112,15 @@ def unpack_part(data_folder, part):
     'foa_dev'
     """
     data_folder = Path(data_folder)
-    found = find_folder(data_folder, part)
+    found = _find_folder(data_folder, part)
     half = is_half_unpacked(data_folder, part)
     if found is not None and not half:
         return found
-    for suffix in ARCHIVE_SUFFIXES:
+    for suffix in _ARCHIVE_SUFFIXES:
         archive = data_folder / (part + suffix)
         if archive.is_file():
             unpack(archive, _place_for(archive, part))
-            return find_folder(data_folder, part)
+            return _find_folder(data_folder, part)
     if half:
         raise FileNotFoundError(
             f"{data_folder / part}: unpacking was interrupted, and the archive "
@@ -147,7 +155,7 @@ def is_half_unpacked(data_folder, part):
         marker_path(part + suffix, place).exists()
         and not is_unpacked(part + suffix, place)
         for place in places
-        for suffix in ARCHIVE_SUFFIXES
+        for suffix in _ARCHIVE_SUFFIXES
     )
 
 
@@ -161,34 +169,8 @@ def _place_for(archive, part):
     return archive.parent
 
 
-def require_part(data_folder, part, remedy):
-    """Folder of a part of a data set, unpacked if it is an archive.
-
-    Arguments
-    ---------
-    data_folder : str or Path
-        Holds archives or folders.
-    part : str
-        Such as ``"metadata_dev"``.
-    remedy : str
-        Ends the message.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is neither folder nor archive.
-
-    Example
-    -------
-    >>> require_part(getfixture("tmp_path"), "mic_dev", "Download it")
-    Traceback (most recent call last):
-    FileNotFoundError: ...: no folder mic_dev and no archive mic_dev.zip. ...
-    """
+def _require_part(data_folder, part, remedy):
+    """Folder of a part of a data set, unpacked if it is an archive."""
     if not Path(data_folder).is_dir():
         raise FileNotFoundError(f"{data_folder}: no such folder. {remedy}")
     folder = unpack_part(data_folder, part)
@@ -198,41 +180,6 @@ def require_part(data_folder, part, remedy):
             f"{remedy}"
         )
     return folder
-
-
-AUDIO_SUFFIXES = (".wav", ".flac")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A recording and its annotation.
-
-    Arguments
-    ---------
-    id : str
-        Stem of the audio file.
-    wav : Path
-        Audio file.
-    events : Path, optional
-        Annotation; None: not published.
-    fold, room, overlap : str, optional
-        What the name says of it.
-    num_samples : int
-        Length; 0 until the header was read.
-
-    Example
-    -------
-    >>> Clip("fold3_room4_mix001", Path("a.wav"), fold="3").room is None
-    True
-    """
-
-    id: str
-    wav: Path
-    events: Path = None
-    fold: str = None
-    room: str = None
-    overlap: str = None
-    num_samples: int = 0
 
 
 def list_files(folder, suffixes, pattern=".*", skip=None):
@@ -318,7 +265,7 @@ def pair_clips(wavs, annotations, pattern, *, what, key=None):
     """
     if not wavs:
         raise FileNotFoundError(
-            f"{what}: no audio file ({' or '.join(AUDIO_SUFFIXES)}) in it; "
+            f"{what}: no audio file ({' or '.join(CLIP_SUFFIXES)}) in it; "
             "unpack the audio there"
         )
     clips, missing = [], []
@@ -392,55 +339,45 @@ def find_clips(data_folder, audio, metadata, pattern, remedy):
     >>> [clip.id for clip in clips]
     ['mix001']
     """
-    wavs = require_part(data_folder, audio, remedy)
+    wavs = _require_part(data_folder, audio, remedy)
     annotations = None
     if metadata is not None:
         annotations = list_files(
-            require_part(data_folder, metadata, remedy), (".csv",)
+            _require_part(data_folder, metadata, remedy), (".csv",)
         )
     return pair_clips(
-        list_files(wavs, AUDIO_SUFFIXES), annotations, pattern, what=wavs
+        list_files(wavs, CLIP_SUFFIXES), annotations, pattern, what=wavs
     )
 
 
-SERVER = "https://zenodo.org"
-
-
-def record_files(record, folder, *, server=SERVER, **options):
-    """Names and checksums of the files of a record.
+def zenodo_remedy(record, parts):
+    """How to get parts of a record of Zenodo; ends messages.
 
     Arguments
     ---------
     record : int
         Number of the record.
-    folder : str or Path
-        The description is kept there, hidden.
-    server : str
-        Address.
-    **options
-        Those of ``spatial_brain.dataio.download.download``.
+    parts : sequence of str
+        Such as ``("foa_dev", "metadata_dev")``.
 
     Returns
     -------
-    dict
-        File name to ``"md5:<hex>"``.
-
-    Raises
-    ------
-    DownloadError
-        (an OSError) If the server cannot be reached.
-    ValueError
-        If the answer is no description of a record.
+    str
+        Without a full stop.
 
     Example
     -------
-    >>> folder = getfixture("tmp_path")
-    >>> _ = (folder / ".zenodo-7.json").write_text(
-    ...     '{"files": [{"key": "a.zip", "checksum": "md5:00"}]}'
-    ... )
-    >>> record_files(7, folder)
-    {'a.zip': 'md5:00'}
+    >>> zenodo_remedy(7880637, ["foa_eval"])[:53]
+    'Put foa_eval of https://zenodo.org/records/7880637 th'
     """
+    return (
+        f"Put {' and '.join(parts)} of {SERVER}/records/{record} there "
+        "(folders or archives), or pass --download True to fetch them"
+    )
+
+
+def _record_files(record, folder, *, server=SERVER, **options):
+    """Name of each file of a record to ``"md5:<hex>"``."""
     path = Path(folder, f".zenodo-{record}.json")
     download(f"{server}/api/records/{record}", path, **options)
     try:
@@ -496,11 +433,11 @@ def download_parts(
     missing = [
         part
         for part in parts
-        if find_folder(folder, part) is None or is_half_unpacked(folder, part)
+        if _find_folder(folder, part) is None or is_half_unpacked(folder, part)
     ]
     if not missing:
         return
-    checksums = record_files(record, folder, server=server, **options)
+    checksums = _record_files(record, folder, server=server, **options)
     for part in missing:
         pattern = re.escape(part) + r"\.(z\d+|zip(\.\d{3})?)"
         names = sorted(n for n in checksums if re.fullmatch(pattern, n))

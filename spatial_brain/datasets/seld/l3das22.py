@@ -1,4 +1,4 @@
-"""L3DAS22 Task 2, sound events in an office, and a stand-in.
+"""L3DAS22 Task 2: sound events in an office, and a synthetic twin.
 
 E. Guizzo, C. Marinoni, M. Pennese, X. Ren, X. Zheng, C. Zhang, B. Masiero,
 A. Uncini, D. Comminiello, "L3DAS22 Challenge: Learning 3D audio sources in a
@@ -13,14 +13,11 @@ up to three at once, static. On disk, as downloaded or flattened::
     L3DAS22_Task2_test/...       (split 5)
 
 Only microphone A is read: labels are positions relative to it. The order of
-the B-format channels is documented in two ways, so it is looked up in the
-data: see ``spatial_brain.datasets.seld.l3das22``.
-
-Where one source sounds alone, the mean active intensity ``W * channel``
-points to the source (F. J. Fahy, "Sound Intensity", 2nd ed. 1995, chapter 4).
-So the right axes and signs of the channels are those which bring it closest
-to the direction vectors of the labels: a regression on the 48 ways to permute
-and to mirror the axes.
+its B-format channels is documented in two ways, so it is estimated from the
+data. Where one source sounds alone, the mean active intensity ``W * channel``
+points to the source (F. J. Fahy, "Sound Intensity", 2nd ed. 1995, chapter 4):
+the right axes and signs of the channels are those, of the 48 ways to permute
+and to mirror them, which bring it closest to the labelled directions.
 """
 
 import itertools
@@ -36,14 +33,13 @@ from spatial_brain.dataio.audio import read_audio
 from spatial_brain.dataio.parallel import progress
 from spatial_brain.datasets.seld.checks import (
     Manifests,
-    check_annotations,
+    check_choice,
+    check_clips,
     check_count,
-    check_recordings,
-    clip_entry,
 )
 from spatial_brain.datasets.seld.chunks import read_clip_events
 from spatial_brain.datasets.seld.files import (
-    AUDIO_SUFFIXES,
+    CLIP_SUFFIXES,
     is_half_unpacked,
     list_files,
     pair_clips,
@@ -51,160 +47,9 @@ from spatial_brain.datasets.seld.files import (
 )
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    scene_clip,
     write_synthetic_seld,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
-
-# Axes of the channels Y, Z, X in a direction vector (x, y, z).
-_AXES = (1, 2, 0)
-_LETTERS = "XYZ"
-# Frames this much below the loudest one of the clip are left out.
-_QUIET = 0.01
-_FEWEST_FRAMES = 30
-# Least mean cosine between intensity and labels, and its least lead over the
-# next best order. In a simulated room of T60 0.8 s, 6 dB over the noise, they
-# are 0.68 and 0.07; the sign of Z leads least, as elevations are small.
-_CLEAR, _LEAD = 0.4, 0.03
-
-
-@dataclass(frozen=True)
-class ChannelOrder:
-    """Order of the channels of a recording.
-
-    Arguments
-    ---------
-    channels : tuple of int
-        Indices to read to get W, Y, Z, X.
-    signs : tuple of int
-        1, or -1 where that channel points the other way.
-    cosine : float
-        Mean cosine between the intensity and the labels.
-    lead : float
-        How much less it is with the next best order.
-    num_frames : int
-        Frames it was found from.
-
-    Example
-    -------
-    >>> ChannelOrder((0, 2, 1, 3), (1, 1, 1, 1), 0.9, 0.3, 500).name
-    'WZYX'
-    """
-
-    channels: tuple
-    signs: tuple
-    cosine: float
-    lead: float
-    num_frames: int
-
-    @property
-    def name(self):
-        """Letters of the channels as they lie in the file."""
-        letters = dict(zip(self.channels, "WYZX", strict=True))
-        return "".join(letters[index] for index in range(4))
-
-
-def estimate_channel_order(entries, *, max_clips=60):
-    """Find the order of the channels from clips with single sources.
-
-    The first channel is taken to be W.
-
-    Arguments
-    ---------
-    entries : dict
-        Id to entry of a manifest (see ``spatial_brain.datasets.
-        seld_checks``); ``channels`` in them is of no account.
-    max_clips : int
-        So many of them are read, spread over all.
-
-    Returns
-    -------
-    ChannelOrder
-        The order.
-
-    Raises
-    ------
-    ValueError
-        If there are too few frames with one source, or they do not tell.
-
-    Example
-    -------
-    >>> estimate_channel_order({})
-    Traceback (most recent call last):
-    ValueError: the channel order cannot be found: 0 frames with one source...
-    """
-    names = sorted(entries)
-    step = max(1, len(names) / max_clips)
-    chosen = [names[int(i * step)] for i in range(int(len(names) / step))]
-    rows = [
-        _single_source_frames(name, entries[name])
-        for name in progress(
-            chosen, description="looking for the channel order", unit="clip"
-        )
-    ]
-    directions = np.concatenate([r[0] for r in rows] or [np.zeros((0, 3))])
-    intensity = np.concatenate([r[1] for r in rows] or [np.zeros((0, 3))])
-    remedy = 'pass channel_order="WYZX" (or "WZYX") instead of "auto"'
-    if len(directions) < _FEWEST_FRAMES:
-        raise ValueError(
-            f"the channel order cannot be found: {len(directions)} frames with "
-            f"one source in {len(chosen)} clips, at least {_FEWEST_FRAMES} "
-            f"are needed; {remedy}"
-        )
-    (cosine, axes, signs), (second, *_) = _best_orders(directions, intensity)
-    if cosine < _CLEAR or cosine - second < _LEAD:
-        raise ValueError(
-            "the channel order cannot be found: the intensity of single "
-            f"sources does not follow their labels (mean cosine {cosine:.2f}, "
-            f"with another order {second:.2f}); check that annotations and "
-            f"audio belong together, or {remedy}"
-        )
-    index = [axes.index(axis) for axis in _AXES]
-    return ChannelOrder(
-        (0, *(channel + 1 for channel in index)),
-        (1, *(signs[channel] for channel in index)),
-        cosine,
-        cosine - second,
-        len(directions),
-    )
-
-
-def _best_orders(directions, intensity):
-    """The two best of all orders: mean cosine, axis and sign of channels."""
-    # moment[channel, axis]: a sum of three of these is a mean cosine.
-    moment = intensity.T @ directions / len(directions)
-    orders = [
-        (
-            float(sum(s * moment[c, a] for c, (a, s) in enumerate(pairs))),
-            axes,
-            signs,
-        )
-        for axes in itertools.permutations(range(3))
-        for signs in itertools.product((1, -1), repeat=3)
-        for pairs in [list(zip(axes, signs, strict=True))]
-    ]
-    return sorted(orders, reverse=True)[:2]
-
-
-def _single_source_frames(name, entry):
-    """Directions of label and of intensity where one source is, [N, 3]."""
-    events = read_clip_events(name, entry)
-    size = entry["fs"] // 10
-    number = entry["num_samples"] // size
-    waveform, _ = read_audio(entry["wav"], 0, number * size, num_channels=4)
-    # Low frequencies carry most of the noise and of the room's modes.
-    waveform = np.diff(waveform.numpy(), axis=0, prepend=0)
-    frames = waveform.reshape(number, size, 4)
-    power = (frames[..., 0] ** 2).mean(axis=1)
-    intensity = (frames[..., :1] * frames[..., 1:]).mean(axis=1)
-    length = np.linalg.norm(intensity, axis=1, keepdims=True)
-    intensity /= np.maximum(length, np.finfo(np.float32).tiny)
-    events = events.select(events.frame < number)
-    alone = events.overlap(number)[events.frame] == 1
-    loud = power[events.frame] > _QUIET * power.max(initial=0)
-    rows = alone & loud
-    return events.directions[rows], intensity[events.frame[rows]]
-
 
 logger = logging.getLogger(__name__)
 
@@ -253,14 +98,22 @@ _REMEDY = (
     "https://www.kaggle.com/datasets/l3dasteam/l3das22); archives are unpacked "
     "from there"
 )
-
-
 # The room of the recordings, in which nothing moves.
 OFFICE = {
     "size_low": [6.0, 5.0, 3.0],
     "size_high": [6.0, 5.0, 3.0],
     "moving_probability": 0.0,
 }
+# Axes of the channels Y, Z, X in a direction vector (x, y, z).
+_AXES = (1, 2, 0)
+# Frames this much below the loudest one of the clip are left out.
+_QUIET = 0.01
+# Clips that are read for the order, and frames that are needed.
+_MOST_CLIPS, _FEWEST_FRAMES = 60, 30
+# Least mean cosine between intensity and labels, and its least lead over the
+# next best order. In a simulated room of T60 0.8 s, 6 dB over the noise, they
+# are 0.68 and 0.07; the sign of Z leads least, as elevations are small.
+_CLEAR, _LEAD = 0.4, 0.03
 
 
 def prepare_l3das22(
@@ -310,7 +163,7 @@ def prepare_l3das22(
     Raises
     ------
     FileNotFoundError
-        If the data, or annotations, are missing; says how to get them.
+        If data or annotations are missing; the message shows how to get them.
     ValueError
         If arguments are unknown, files or their number are not as they
         should be, or the channel order cannot be found.
@@ -322,17 +175,10 @@ def prepare_l3das22(
     FileNotFoundError: ...: no clips of L3DAS22_Task2_train, ... Kaggle asks...
     """
     overlap = OVERLAPS if overlap is None else tuple(overlap)
-    orders = ("auto", *CHANNEL_ORDERS)
-    for name, values, known in (
-        ("protocol", [protocol], tuple(PROTOCOLS)),
-        ("channel_order", [channel_order], orders),
-        ("overlap", overlap, OVERLAPS),
-    ):
-        for value in values:
-            if value not in known:
-                raise ValueError(
-                    f"{name} must be one of {known}, got {value!r}"
-                )
+    check_choice("protocol", protocol, tuple(PROTOCOLS))
+    check_choice("channel_order", channel_order, ("auto", *CHANNEL_ORDERS))
+    for value in overlap:
+        check_choice("overlap", value, OVERLAPS)
     synthetic = synthetic_options(data_folder)
     options = {
         "data_folder": os.path.abspath(data_folder),
@@ -346,10 +192,8 @@ def prepare_l3das22(
     manifests = Manifests(save_folder, splits, options)
     if skip_prep or manifests.ready:
         return manifests.paths
-    clips = _clips(data_folder, check_counts and synthetic is None, num_workers)
-    entries = {
-        clip.id: clip_entry(clip, SAMPLE_RATE, DIALECT) for clip in clips
-    }
+    published = check_counts and synthetic is None
+    entries = _entries(data_folder, published, num_workers)
     _set_channels(entries, channel_order)
     return manifests.write(
         {
@@ -365,8 +209,8 @@ def prepare_l3das22(
     )
 
 
-def _clips(data_folder, published, num_workers):
-    """Checked clips of microphone A of all splits."""
+def _entries(data_folder, published, num_workers):
+    """Checked entries of microphone A of all splits."""
     remedy = _REMEDY.format(folder=data_folder)
     if not Path(data_folder).is_dir():
         raise FileNotFoundError(f"{data_folder}: no such folder. {remedy}")
@@ -400,14 +244,14 @@ def _clips(data_folder, published, num_workers):
                 CLIPS_PER_SPLIT,
                 remedy,
             )
-    clips = check_recordings(
+    return check_clips(
         clips,
         SAMPLE_RATE,
+        DIALECT,
+        len(CLASS_NAMES),
         duration=DURATION if published else None,
         num_workers=num_workers,
     )
-    check_annotations(clips, SAMPLE_RATE, DIALECT, len(CLASS_NAMES))
-    return clips
 
 
 def _of_splits(wavs, splits):
@@ -420,7 +264,7 @@ def _unpacked(data_folder):
     """Files of microphone A, after unpacking what is still in archives."""
 
     def find():
-        return list_files(data_folder, AUDIO_SUFFIXES, _NAME, skip=_OTHER_TASK)
+        return list_files(data_folder, CLIP_SUFFIXES, _NAME, skip=_OTHER_TASK)
 
     wavs = find()
     for part, splits in _SETS.items():
@@ -434,9 +278,9 @@ def _unpacked(data_folder):
 
 
 def _set_channels(entries, channel_order):
-    """Tell in each entry which channels of the file are W, Y, Z and X."""
+    """Note in each entry which channels of the file are W, Y, Z and X."""
     if channel_order == "auto":
-        order = estimate_channel_order(
+        order = _estimate_channel_order(
             {k: e for k, e in entries.items() if e["overlap"] == "ov1"}
         )
         logger.info(
@@ -458,15 +302,107 @@ def _set_channels(entries, channel_order):
             entry["channel_signs"] = list(signs)
 
 
+@dataclass(frozen=True)
+class _ChannelOrder:
+    """Order of the channels of a recording."""
+
+    # Indices to read to get W, Y, Z, X; -1 where a channel is inverted.
+    channels: tuple
+    signs: tuple
+    # Mean cosine between intensity and labels; its lead over the next order.
+    cosine: float
+    lead: float
+    num_frames: int
+
+    @property
+    def name(self):
+        """Letters of the channels as they lie in the file."""
+        letters = dict(zip(self.channels, "WYZX", strict=True))
+        return "".join(letters[index] for index in range(4))
+
+
+def _estimate_channel_order(entries):
+    """Order of the channels, from single sources; the first channel is W."""
+    names = sorted(entries)
+    step = max(1, len(names) / _MOST_CLIPS)
+    chosen = [names[int(i * step)] for i in range(int(len(names) / step))]
+    rows = [
+        _single_source_frames(name, entries[name])
+        for name in progress(
+            chosen, description="looking for the channel order", unit="clip"
+        )
+    ]
+    directions = np.concatenate([r[0] for r in rows] or [np.zeros((0, 3))])
+    intensity = np.concatenate([r[1] for r in rows] or [np.zeros((0, 3))])
+    remedy = 'pass channel_order="WYZX" (or "WZYX") instead of "auto"'
+    if len(directions) < _FEWEST_FRAMES:
+        raise ValueError(
+            f"the channel order cannot be found: {len(directions)} frames with "
+            f"one source in {len(chosen)} clips, at least {_FEWEST_FRAMES} "
+            f"are needed; {remedy}"
+        )
+    (cosine, axes, signs), (second, *_) = _best_orders(directions, intensity)
+    if cosine < _CLEAR or cosine - second < _LEAD:
+        raise ValueError(
+            "the channel order cannot be found: the intensity of single "
+            f"sources does not follow their labels (mean cosine {cosine:.2f}, "
+            f"with another order {second:.2f}); check that annotations and "
+            f"audio belong together, or {remedy}"
+        )
+    index = [axes.index(axis) for axis in _AXES]
+    return _ChannelOrder(
+        (0, *(channel + 1 for channel in index)),
+        (1, *(signs[channel] for channel in index)),
+        cosine,
+        cosine - second,
+        len(directions),
+    )
+
+
+def _best_orders(directions, intensity):
+    """The two best of all orders: mean cosine, axis and sign of channels."""
+    # moment[channel, axis]: a sum of three of these is a mean cosine.
+    moment = intensity.T @ directions / len(directions)
+    orders = [
+        (
+            float(sum(s * moment[c, a] for c, (a, s) in enumerate(pairs))),
+            axes,
+            signs,
+        )
+        for axes in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+        for pairs in [list(zip(axes, signs, strict=True))]
+    ]
+    return sorted(orders, reverse=True)[:2]
+
+
+def _single_source_frames(name, entry):
+    """Directions of labels and intensity where one source is, [N, 3]."""
+    events = read_clip_events(name, entry)
+    size = entry["fs"] // 10
+    number = entry["num_samples"] // size
+    waveform, _ = read_audio(entry["wav"], 0, number * size, num_channels=4)
+    # Low frequencies carry most of the noise and of the room's modes.
+    waveform = np.diff(waveform.numpy(), axis=0, prepend=0)
+    frames = waveform.reshape(number, size, 4)
+    power = (frames[..., 0] ** 2).mean(axis=1)
+    intensity = (frames[..., :1] * frames[..., 1:]).mean(axis=1)
+    length = np.linalg.norm(intensity, axis=1, keepdims=True)
+    intensity /= np.maximum(length, np.finfo(np.float32).tiny)
+    events = events.select(events.frame < number)
+    alone = events.overlap(number)[events.frame] == 1
+    loud = power[events.frame] > _QUIET * power.max(initial=0)
+    rows = alone & loud
+    return events.directions[rows], intensity[events.frame[rows]]
+
+
 def write_synthetic_l3das22(
     data_folder,
     *,
     clips=None,
     duration=DURATION,
-    seed=0,
-    num_workers=1,
-    bank=None,
     scene=None,
+    **options,
 ):
     """Write a small L3DAS22 of synthetic events in one simulated room.
 
@@ -485,15 +421,14 @@ def write_synthetic_l3das22(
         default 24, 6 and 6.
     duration : float
         Seconds a clip.
-    seed : int
-        The same seed writes the same files.
-    num_workers : int
-        Processes.
-    bank : EventBank, optional
-        Sounds; default: the embedded kind for each of the 14 classes.
     scene : dict, optional
-        Options of all scenes, see
-        ``spatial_brain.datasets.seld.event_bank.write_scenes``.
+        Options of all scenes, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``; by default those of
+        ``OFFICE``.
+    **options
+        ``seed``, ``num_workers`` and ``bank`` of
+        ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
+        default bank has an embedded kind for each of the 14 classes.
 
     Returns
     -------
@@ -512,34 +447,32 @@ def write_synthetic_l3das22(
     ValueError: clips must give numbers of train, valid, test, ...
     """
     numbers = clip_numbers(clips, {"train": 24, "valid": 6, "test": 6})
-    listed = []
-    for name, number in numbers.items():
-        part = f"L3DAS22_Task2_{'dev' if name == 'valid' else name}"
-        splits = _SETS[part]
-        for index in range(number):
-            overlap, count = index % 3 + 1, index // 3
-            split = splits[count % len(splits)]
-            stem = f"split{split}_ov{overlap}_{count // len(splits)}"
-            listed.append(
-                scene_clip(
-                    data_folder,
-                    f"{stem}_A",
-                    {"foa": f"{part}/{part}/data"},
-                    f"{part}/{part}/labels/label_{stem}.csv",
-                    duration=duration,
-                    dialect=DIALECT,
-                    scene={"max_overlap": overlap, "room_seed": 22},
-                )
-            )
-    return write_synthetic_seld(
+    write_synthetic_seld(
         data_folder,
-        listed,
-        options={"name": "L3DAS22", "clips": numbers, "duration": duration},
+        numbers,
+        _place,
+        made_with={"name": "L3DAS22", "clips": numbers, "duration": duration},
         kinds=KINDS,
-        bank=bank,
         fs=SAMPLE_RATE,
+        dialect=DIALECT,
+        duration=duration,
         formats=("foa",),
-        seed=seed,
-        num_workers=num_workers,
         scene={**OFFICE, **(scene or {})},
+        **options,
+    )
+    return Path(data_folder)
+
+
+def _place(name, index):
+    """Folder, name, annotation and scene of a synthetic clip."""
+    part = f"L3DAS22_Task2_{'dev' if name == 'valid' else name}"
+    overlap, count = index % 3 + 1, index // 3
+    splits = _SETS[part]
+    split = splits[count % len(splits)]
+    stem = f"split{split}_ov{overlap}_{count // len(splits)}"
+    return (
+        f"{part}/{part}/data",
+        f"{stem}_A",
+        f"{part}/{part}/labels/label_{stem}.csv",
+        {"max_overlap": overlap, "room_seed": 22},
     )

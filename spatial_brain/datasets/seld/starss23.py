@@ -1,4 +1,4 @@
-"""STARSS23 (and STARSS22): sound events of real rooms, and a stand-in.
+"""STARSS23 (and STARSS22): sound events of real rooms; a synthetic twin.
 
 K. Shimada, A. Politis, P. Sudarsanam, D. Krause, K. Uchida, S. Adavanne,
 A. Hakala, Y. Koyama, N. Takahashi, S. Takahashi, T. Virtanen, Y. Mitsufuji,
@@ -20,32 +20,34 @@ distances.
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from spatial_brain.datasets.seld.checks import (
     Manifests,
-    check_annotations,
+    check_choice,
+    check_clips,
     check_count,
-    check_recordings,
-    clip_entry,
 )
 from spatial_brain.datasets.seld.files import (
-    AUDIO_SUFFIXES,
+    CLIP_SUFFIXES,
     SERVER,
     download_parts,
     find_clips,
     list_files,
     pair_clips,
     unpack_part,
+    zenodo_remedy,
 )
 from spatial_brain.datasets.seld.synthetic import (
     clip_numbers,
-    scene_clip,
     write_synthetic_seld,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
 
+logger = logging.getLogger(__name__)
+
 # Classes in the order of their labels, and the embedded kind of sound that
-# stands for each.
+# stands for each in synthetic data.
 KINDS = {
     "Female speech, woman speaking": "speech_female",
     "Male speech, man speaking": "speech_male",
@@ -61,119 +63,14 @@ KINDS = {
     "Bell": "bell",
     "Knock": "knock",
 }
+CLASS_NAMES = tuple(KINDS)
 SAMPLE_RATE = 24000
-# Fold and rooms of each split, with the site that recorded there.
+# Fold and rooms of each synthetic split, with the site that recorded there.
 ROOMS = {
     "train": (3, ((4, "tau"), (21, "sony"), (6, "tau"), (12, "tau"))),
     "valid": (3, ((9, "tau"), (22, "sony"))),
     "test": (4, ((2, "tau"), (23, "sony"))),
 }
-
-
-def write_synthetic_starss23(
-    data_folder,
-    *,
-    clips=None,
-    duration=60.0,
-    formats=("foa",),
-    seed=0,
-    num_workers=1,
-    bank=None,
-    scene=None,
-):
-    """Write a small STARSS23 of synthetic events in simulated rooms.
-
-    Folders, names, formats and annotations (with distances) are those of the
-    real one. Interrupted, it goes on where it stopped; with other arguments
-    it is made again. Real data are never touched.
-
-    Arguments
-    ---------
-    data_folder : str or Path
-        Gets the folders.
-    clips : dict
-        Number of clips of ``"train"`` (rooms 4, 6, 12 and 21), ``"valid"``
-        (rooms 9 and 22), ``"test"`` (rooms 2 and 23) and ``"eval"`` (the
-        evaluation, without annotations); default 20, 4, 6 and 0.
-    duration : float
-        Seconds a clip.
-    formats : sequence of str
-        ``"foa"``, ``"mic"`` or both.
-    seed : int
-        The same seed writes the same files.
-    num_workers : int
-        Processes.
-    bank : EventBank, optional
-        Sounds; default: the embedded kind for each of the 13 classes.
-    scene : dict, optional
-        Options of all scenes, see
-        ``spatial_brain.datasets.seld.event_bank.write_scenes``.
-
-    Returns
-    -------
-    Path
-        The data folder.
-
-    Raises
-    ------
-    ValueError
-        If real data lie there, or splits are unknown.
-
-    Example
-    -------
-    >>> write_synthetic_starss23("data", clips={"fold3": 3})
-    Traceback (most recent call last):
-    ValueError: clips must give numbers of train, valid, test, eval, ...
-    """
-    numbers = clip_numbers(
-        clips, {"train": 20, "valid": 4, "test": 6, "eval": 0}
-    )
-    listed = []
-    for split, number in numbers.items():
-        for index in range(number):
-            part, folder, name, room = _place(split, index)
-            listed.append(
-                scene_clip(
-                    data_folder,
-                    name,
-                    {form: f"{form}_{part}/{folder}" for form in formats},
-                    None
-                    if part == "eval"
-                    else f"metadata_{part}/{folder}/{name}.csv",
-                    duration=duration,
-                    dialect="starss23",
-                    scene={"room_seed": room},
-                )
-            )
-    return write_synthetic_seld(
-        data_folder,
-        listed,
-        options={"name": "STARSS23", "clips": numbers, "duration": duration},
-        kinds=KINDS,
-        bank=bank,
-        fs=SAMPLE_RATE,
-        formats=formats,
-        seed=seed,
-        num_workers=num_workers,
-        scene={"max_overlap": 3, **(scene or {})},
-    )
-
-
-def _place(split, index):
-    """Part, sub-folder, name and room of a clip."""
-    if split == "eval":
-        # As in the real one, names do not tell the rooms.
-        return "eval", "", f"mix{index + 1:03d}", 71 + index % 3
-    fold, rooms = ROOMS[split]
-    room, site = rooms[index % len(rooms)]
-    kind = "test" if split == "test" else "train"
-    name = f"fold{fold}_room{room}_mix{index // len(rooms) + 1:03d}"
-    return "dev", f"dev-{kind}-{site}", name, room
-
-
-logger = logging.getLogger(__name__)
-
-CLASS_NAMES = tuple(KINDS)
 RECORD = 7880637
 # Published clips of each part of STARSS23.
 COUNTS = {"dev": 168, "eval": 79}
@@ -255,7 +152,7 @@ def prepare_starss23(
     Raises
     ------
     FileNotFoundError
-        If the data, or annotations, are missing; says how to get them.
+        If data or annotations are missing; the message shows how to get them.
     ValueError
         If arguments are unknown, or files or their number are not as they
         should be.
@@ -268,12 +165,8 @@ def prepare_starss23(
     Traceback (most recent call last):
     ValueError: protocol must be one of ('dev', 'original'), got 'official'
     """
-    for name, value, known in (
-        ("format", format, FORMATS),
-        ("protocol", protocol, PROTOCOLS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {known}, got {value!r}")
+    check_choice("format", format, FORMATS)
+    check_choice("protocol", protocol, PROTOCOLS)
     synthetic = synthetic_options(data_folder)
     rooms = sorted(map(int, valid_rooms)) if protocol == "dev" else None
     options = {
@@ -312,21 +205,11 @@ def prepare_starss23(
     return manifests.write(splits, data_folder)
 
 
-def _remedy(format, part):
-    """How to get a part of the data."""
-    metadata = " and metadata_dev" if part == "dev" else ""
-    return (
-        f"Put {format}_{part}{metadata} of {SERVER}/records/{RECORD} there "
-        "(folders or archives), or pass --download True to fetch them"
-    )
-
-
 def _development(data_folder, format, published, num_workers):
     """Checked entries of the development set, both folds."""
-    remedy = _remedy(format, "dev")
-    found = find_clips(
-        data_folder, f"{format}_dev", "metadata_dev", _DEV_NAME, remedy
-    )
+    folders = f"{format}_dev", "metadata_dev"
+    remedy = zenodo_remedy(RECORD, folders)
+    found = find_clips(data_folder, *folders, _DEV_NAME, remedy)
     clips = [clip for clip in found if clip.fold in (TRAIN_FOLD, TEST_FOLD)]
     if len(clips) < len(found):
         logger.warning(
@@ -340,19 +223,20 @@ def _development(data_folder, format, published, num_workers):
     dialect = _dialect(clips)
     if published and dialect == "starss23":
         check_count(
-            f"{data_folder}: {format}_dev",
-            len(clips),
-            COUNTS["dev"],
-            remedy,
+            f"{data_folder}: {folders[0]}", len(clips), COUNTS["dev"], remedy
         )
     return _checked(clips, dialect, num_workers)
 
 
 def _checked(clips, dialect, num_workers):
     """Entries of clips, after a look at their headers and annotations."""
-    clips = check_recordings(clips, SAMPLE_RATE, num_workers=num_workers)
-    check_annotations(clips, SAMPLE_RATE, dialect, len(CLASS_NAMES))
-    return {clip.id: clip_entry(clip, SAMPLE_RATE, dialect) for clip in clips}
+    return check_clips(
+        clips,
+        SAMPLE_RATE,
+        dialect,
+        len(CLASS_NAMES),
+        num_workers=num_workers,
+    )
 
 
 def _dialect(clips):
@@ -385,7 +269,8 @@ def _split(data_folder, entries, rooms):
 
 def _evaluation(data_folder, format, published, num_workers):
     """Checked entries of the evaluation clips."""
-    part, remedy = f"{format}_eval", _remedy(format, "eval")
+    part = f"{format}_eval"
+    remedy = zenodo_remedy(RECORD, [part])
     clips = find_clips(data_folder, part, None, _EVAL_NAME, remedy)
     if published:
         check_count(
@@ -409,10 +294,95 @@ def _synthetic(folder, format, num_workers):
                 "folder with both audio and metadata as synthetic_folder"
             )
     clips = pair_clips(
-        list_files(places[0], AUDIO_SUFFIXES),
+        list_files(places[0], CLIP_SUFFIXES),
         list_files(places[1], (".csv",)),
         _DEV_NAME,
         what=places[0],
     )
     clips = [replace(clip, id=f"synthetic_{clip.id}") for clip in clips]
     return _checked(clips, _dialect(clips), num_workers)
+
+
+def write_synthetic_starss23(
+    data_folder,
+    *,
+    clips=None,
+    duration=60.0,
+    scene=None,
+    **options,
+):
+    """Write a small STARSS23 of synthetic events in simulated rooms.
+
+    Folders, names, formats and annotations (with distances) are those of the
+    real one. Interrupted, it goes on where it stopped; with other arguments
+    it is made again. Real data are never touched.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Gets the folders.
+    clips : dict
+        Number of clips of ``"train"`` (rooms 4, 6, 12 and 21), ``"valid"``
+        (rooms 9 and 22), ``"test"`` (rooms 2 and 23) and ``"eval"`` (the
+        evaluation, without annotations); default 20, 4, 6 and 0.
+    duration : float
+        Seconds a clip.
+    scene : dict, optional
+        Options of all scenes, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``; up to three events
+        overlap by default.
+    **options
+        ``formats``, ``seed``, ``num_workers`` and ``bank`` of
+        ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
+        default bank has an embedded kind for each of the 13 classes.
+
+    Returns
+    -------
+    Path
+        The data folder.
+
+    Raises
+    ------
+    ValueError
+        If real data lie there, or splits are unknown.
+
+    Example
+    -------
+    >>> write_synthetic_starss23("data", clips={"fold3": 3})
+    Traceback (most recent call last):
+    ValueError: clips must give numbers of train, valid, test, eval, ...
+    """
+    numbers = clip_numbers(
+        clips, {"train": 20, "valid": 4, "test": 6, "eval": 0}
+    )
+    write_synthetic_seld(
+        data_folder,
+        numbers,
+        _place,
+        made_with={"name": "STARSS23", "clips": numbers, "duration": duration},
+        kinds=KINDS,
+        fs=SAMPLE_RATE,
+        dialect="starss23",
+        duration=duration,
+        scene={"max_overlap": 3, **(scene or {})},
+        **options,
+    )
+    return Path(data_folder)
+
+
+def _place(split, index):
+    """Folder, name, annotation and room of a synthetic clip."""
+    if split == "eval":
+        # As in the real one, names do not give the rooms away.
+        name, room = f"mix{index + 1:03d}", 71 + index % 3
+        return "{format}_eval", name, None, {"room_seed": room}
+    fold, rooms = ROOMS[split]
+    room, site = rooms[index % len(rooms)]
+    folder = f"dev/dev-{'test' if split == 'test' else 'train'}-{site}"
+    name = f"fold{fold}_room{room}_mix{index // len(rooms) + 1:03d}"
+    return (
+        f"{{format}}_{folder}",
+        name,
+        f"metadata_{folder}/{name}.csv",
+        {"room_seed": room},
+    )

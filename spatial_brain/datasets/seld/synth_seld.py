@@ -5,15 +5,13 @@ tested was trained on.
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 from spatial_brain.datasets.seld.checks import Manifests, clip_entry
 from spatial_brain.datasets.seld.event_bank import EventBank
 from spatial_brain.datasets.seld.files import Clip
-from spatial_brain.datasets.seld.synthetic import (
-    scene_clip,
-    write_synthetic_seld,
-)
+from spatial_brain.datasets.seld.synthetic import write_synthetic_seld
 
 DIALECT = "starss23"
 SPLITS = ("train", "valid", "test")
@@ -111,56 +109,56 @@ def prepare_simulated_scenes(
         return manifests.paths
     splits = {}
     for number, split in enumerate(SPLITS):
-        root = Path(data_folder) / split
-        listed = [
-            _clip(root, index, number, num_rooms[split], format, duration)
-            for index in range(clips[split])
-        ]
         bank = None
         if event_folder is not None:
             bank = EventBank.from_folder(
                 event_folder, split=split, class_names=class_names
             )
-        write_synthetic_seld(
-            root,
-            listed,
-            options={**options, "split": split},
+        written = write_synthetic_seld(
+            Path(data_folder) / split,
+            {split: clips[split]},
+            partial(_place, num_rooms[split]),
+            made_with={**options, "split": split},
             kinds=class_names,
             bank=bank,
             fs=fs,
+            dialect=DIALECT,
+            duration=duration,
             formats=(format,),
             seed=seed * len(SPLITS) + number,
             num_workers=num_workers,
             scene=scene,
         )
         splits[split] = {
-            clip["name"]: clip_entry(
-                Clip(
-                    clip["name"],
-                    clip["paths"][format],
-                    clip["annotation"],
-                    num_samples=round(duration * fs),
-                    room=clip["name"].split("_")[1],
-                    fold=clip["name"].split("_")[0],
-                ),
-                fs,
-                DIALECT,
-            )
-            for clip in listed
+            clip["name"]: _entry(clip, format, fs) for clip in written
         }
     return manifests.write(splits, data_folder)
 
 
-def _clip(root, index, split, num_rooms, format, duration):
-    """A clip of a split, in one of its rooms."""
-    room = index % num_rooms
-    name = f"fold{split + 1}_room{room + 1}_mix{index // num_rooms + 1:04d}"
-    return scene_clip(
-        root,
+def _entry(clip, format, fs):
+    """Entry of a manifest for a clip that was written."""
+    fold, room, _ = clip["name"].split("_")
+    return clip_entry(
+        Clip(
+            clip["name"],
+            clip["paths"][format],
+            clip["annotation"],
+            num_samples=round(clip["duration"] * fs),
+            room=room,
+            fold=fold,
+        ),
+        fs,
+        DIALECT,
+    )
+
+
+def _place(num_rooms, split, index):
+    """Folder, name, annotation and room of a clip."""
+    number, room = SPLITS.index(split), index % num_rooms
+    name = f"fold{number + 1}_room{room + 1}_mix{index // num_rooms + 1:04d}"
+    return (
+        "{format}",
         name,
-        {format: format},
         f"metadata/{name}.csv",
-        duration=duration,
-        dialect=DIALECT,
-        scene={"room_seed": split * _MOST_ROOMS + room},
+        {"room_seed": number * _MOST_ROOMS + room},
     )

@@ -1,8 +1,8 @@
-"""What the writers of synthetic SELD data sets share.
+"""Synthetic SELD data sets: what their writers share.
 
-A synthetic data set has the folders, names and formats of a real one, and holds
-synthetic events in simulated rooms. A file ``SYNTHETIC.json`` marks it, so
-that real data are never overwritten or taken for it.
+A synthetic data set has the folders, names and formats of a real one, and
+holds synthetic events in simulated rooms. A file ``SYNTHETIC.json`` marks it,
+so that real data are never overwritten or taken for it.
 """
 
 from functools import partial
@@ -53,105 +53,67 @@ def clip_numbers(clips, default):
     return {name: clips.get(name, 0) for name in default}
 
 
-def scene_clip(root, name, folders, annotation, *, duration, dialect, scene):
-    """A clip as ``write_scenes`` takes it.
-
-    Arguments
-    ---------
-    root : str or Path
-        Folder of the data set.
-    name : str
-        Stem of its audio files.
-    folders : dict
-        Format to the folder of its audio, below ``root``.
-    annotation : str or None
-        File of its annotation, below ``root``; None: it has none.
-    duration : float
-        Seconds.
-    dialect : str
-        Format of the annotation.
-    scene : dict
-        Options of this scene.
-
-    Returns
-    -------
-    dict
-        The clip.
-
-    Example
-    -------
-    >>> clip = scene_clip(
-    ...     "d",
-    ...     "mix001",
-    ...     {"foa": "foa_eval"},
-    ...     "metadata_eval/mix001.csv",
-    ...     duration=60.0,
-    ...     dialect="dcase2021",
-    ...     scene={},
-    ... )
-    >>> clip["paths"]["foa"].as_posix()
-    'd/foa_eval/mix001.wav'
-    """
-    root = Path(root)
-    return {
-        "name": name,
-        "paths": {
-            form: root / folder / f"{name}.wav"
-            for form, folder in folders.items()
-        },
-        "annotation": None if annotation is None else root / annotation,
-        "write_annotation": partial(write_events, dialect=dialect),
-        "duration": duration,
-        "scene": scene,
-    }
-
-
 def write_synthetic_seld(
     data_folder,
-    clips,
+    numbers,
+    place,
     *,
-    options,
+    made_with,
     kinds,
-    bank,
     fs,
-    formats,
-    seed,
-    num_workers,
-    scene,
+    dialect,
+    duration,
     interferers=(),
+    bank=None,
+    formats=("foa",),
+    seed=0,
+    num_workers=1,
+    scene=None,
 ):
     """Write the clips of a synthetic data set that are not there yet.
+
+    Interrupted, it goes on where it stopped. Clips that were made with other
+    arguments are removed first.
 
     Arguments
     ---------
     data_folder : str or Path
         Folder of the data set.
-    clips : list of dict
-        From ``scene_clip``.
-    options : dict
-        What the clips depend on beside the following arguments. A data set
-        made with other ones is removed first.
-    kinds : dict
+    numbers : dict
+        Split to its number of clips.
+    place : callable
+        Takes split and index of a clip; gives the folder of its audio below
+        the data folder (``{format}`` in it stands for the format), the stem
+        of its audio, its annotation below the data folder (None: it has none)
+        and the options of its scene.
+    made_with : dict
+        What the clips depend on beside the following arguments.
+    kinds : dict or sequence of str
         Name of class to its embedded kind of sound.
-    bank : EventBank or None
-        Sounds to take instead.
     fs : int
         Sampling rate, Hz.
+    dialect : str
+        Format of the annotations.
+    duration : float
+        Seconds a clip.
+    interferers : sequence of str
+        Embedded kinds of sound that are not annotated.
+    bank : EventBank, optional
+        Sounds to take instead of ``kinds`` and ``interferers``.
     formats : sequence of str
         ``"foa"``, ``"mic"`` or both.
     seed : int
-        Seed of the scenes.
+        The same seed writes the same files.
     num_workers : int
         Processes.
-    scene : dict
-        Options of all scenes.
-    interferers : sequence of str
-        Embedded kinds of sound that are not annotated.
+    scene : dict, optional
+        Options of all scenes, see ``draw_scene`` of
+        ``spatial_brain.simulation.sound_scenes.plan``.
 
     Returns
     -------
-    Path
-        The data folder.
+    list of dict
+        The clips, as ``write_scenes`` takes them.
 
     Raises
     ------
@@ -165,26 +127,29 @@ def write_synthetic_seld(
     >>> (folder / "foa_eval" / "mix001.wav").touch()
     >>> write_synthetic_seld(
     ...     folder,
-    ...     [{"paths": {"foa": folder / "foa_eval" / "mix001.wav"}}],
-    ...     options={},
+    ...     {"test": 1},
+    ...     lambda split, index: ("{format}_eval", "mix001", None, {}),
+    ...     made_with={},
     ...     kinds={"knock": "knock"},
-    ...     bank=None,
     ...     fs=24000,
-    ...     formats=["foa"],
-    ...     seed=0,
-    ...     num_workers=1,
-    ...     scene={},
+    ...     dialect="starss23",
+    ...     duration=60.0,
     ... )
     Traceback (most recent call last):
     ValueError: ...: holds data that are not synthetic (foa_eval); ...
     """
     root = Path(data_folder)
     bank = EventBank(kinds, interferers) if bank is None else bank
+    clips = [
+        _clip(root, *place(split, index), formats, duration, dialect)
+        for split, number in numbers.items()
+        for index in range(number)
+    ]
     files = [path for clip in clips for path in clip["paths"].values()]
-    files += [clip["annotation"] for clip in clips if clip.get("annotation")]
+    files += [clip["annotation"] for clip in clips if clip["annotation"]]
     folders = sorted({path.relative_to(root).parts[0] for path in files})
     made_with = {
-        **options,
+        **made_with,
         "folders": folders,
         "classes": list(bank.class_names),
         "formats": list(formats),
@@ -201,4 +166,19 @@ def write_synthetic_seld(
         num_workers=num_workers,
         scene=scene,
     )
-    return root
+    return clips
+
+
+def _clip(root, folder, name, annotation, scene, formats, duration, dialect):
+    """A clip as ``write_scenes`` takes it."""
+    return {
+        "name": name,
+        "paths": {
+            form: root / folder.format(format=form) / f"{name}.wav"
+            for form in formats
+        },
+        "annotation": None if annotation is None else root / annotation,
+        "write_annotation": partial(write_events, dialect=dialect),
+        "duration": duration,
+        "scene": scene,
+    }

@@ -5,7 +5,7 @@ Known layouts, found by themselves or named:
 * ``librispeech``: ``<split>/<speaker>/<chapter>/<speaker>-<chapter>-<n>.flac``,
   with or without the folder ``LibriSpeech`` around it;
 * ``wsj0``: ``[wsj0/]<si_tr_s|...>/<speaker>/<utterance>.(wav|wv1|sph)``, also
-  below the disc folders of the LDC;
+  below the disc folders of the LDC, upper or lower case;
 * ``csv``: a table with the columns ``path``, ``speaker`` and, if wanted,
   ``split`` and ``id``; paths are absolute or relative to the table's folder
   or to the folder above it;
@@ -28,11 +28,11 @@ from spatial_brain.dataio.audio import (
     list_problems,
     scan_headers,
 )
+from spatial_brain.datasets.speech.wsj0 import list_wsj0
 from spatial_brain.folders import find_files, find_folders, is_leftover
 
 _LIBRISPEECH_FILE = re.compile(r"^(\d+)-(\d+)-(\d+)$")
 _LIBRISPEECH_SPLIT = re.compile(r"^(train|dev|test)-(clean|other)")
-_WSJ0_SPLIT = re.compile(r"^(si|sd|jd|hsd)_[a-z]{2}_[a-z0-9]+$")
 _SPLIT_NAMES = frozenset(
     "train training valid dev validation test eval".split()
 )
@@ -40,7 +40,7 @@ _SPLIT_NAMES = frozenset(
 
 @dataclass(frozen=True, order=True)
 class Utterance:
-    """One recording of one talker.
+    """One recording of one speaker.
 
     Arguments
     ---------
@@ -104,7 +104,7 @@ def find_layout(data_folder):
         return "csv"
     if _librispeech_splits(data_folder):
         return "librispeech"
-    if _wsj0_splits(data_folder):
+    if list_wsj0(data_folder):
         return "wsj0"
     if any(_is_audio(path) for path in _children(data_folder)):
         return "flat"
@@ -159,28 +159,10 @@ def _read_librispeech(data_folder):
             yield Utterance(path.stem, str(path), match[1], split.name)
 
 
-def _wsj0_splits(data_folder):
-    """Split folders of a WSJ0 tree, at most three folders down."""
-    if _WSJ0_SPLIT.match(data_folder.name):
-        return [data_folder]
-    return [
-        path
-        for pattern in ("*", "*/*", "*/*/*")
-        for path in sorted(data_folder.glob(pattern))
-        if _WSJ0_SPLIT.match(path.name) and path.is_dir()
-    ]
-
-
 def _read_wsj0(data_folder):
-    """Utterances of a WSJ0 tree, first microphone, wav before wv1."""
-    for split in _wsj0_splits(data_folder):
-        best = {}
-        for rank, suffix in enumerate((".wav", ".flac", ".sph", ".wv1")):
-            for path in find_files(split, suffix):
-                if path.parent.parent == split:
-                    best.setdefault(path.stem.lower(), (rank, path))
-        for stem, (_, path) in best.items():
-            yield Utterance(stem, str(path), path.parent.name, split.name)
+    """Utterances of a WSJ0 tree."""
+    for file in list_wsj0(data_folder):
+        yield Utterance(file.id, file.path, file.speaker, file.subset)
 
 
 def _read_speakers(data_folder):
@@ -403,6 +385,72 @@ def _check_unique(data_folder, found):
                 f"{data_folder}: two files have the id {utterance.id!r}: "
                 f"{other.path} and {utterance.path}; remove or rename one"
             )
+
+
+def take_speakers(utterances, count, rng):
+    """Hold out the utterances of some speakers.
+
+    Arguments
+    ---------
+    utterances : list of Utterance
+        Those of all speakers.
+    count : int
+        Number of speakers to take.
+    rng : numpy.random.Generator
+        Chooses them.
+
+    Returns
+    -------
+    tuple of list of Utterance
+        Those of the speakers taken, and those of the others.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> spoken = [Utterance(f"{s}1", f"{s}1.wav", s) for s in "abc"]
+    >>> taken, others = take_speakers(spoken, 1, np.random.default_rng(0))
+    >>> len(taken), len(others)
+    (1, 2)
+    """
+    speakers = sorted({u.speaker for u in utterances})
+    taken = {speakers[i] for i in rng.permutation(len(speakers))[:count]}
+    return (
+        [u for u in utterances if u.speaker in taken],
+        [u for u in utterances if u.speaker not in taken],
+    )
+
+
+def check_speakers(data_folder, parts):
+    """Raise ValueError if a speaker is in two parts of a corpus.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Named in the message.
+    parts : dict
+        Name of each part to its utterances.
+
+    Raises
+    ------
+    ValueError
+        Names the first such speaker, and the parts.
+
+    Example
+    -------
+    >>> one = [Utterance("a1", "a1.wav", "ann")]
+    >>> check_speakers("corpus", {"train": one, "test": one})
+    Traceback (most recent call last):
+    ValueError: corpus: speaker ann is in train and in test; ...
+    """
+    owners = {}
+    for name, utterances in parts.items():
+        for utterance in utterances:
+            owner = owners.setdefault(utterance.speaker, name)
+            if owner != name:
+                raise ValueError(
+                    f"{data_folder}: speaker {utterance.speaker} is in {owner} "
+                    f"and in {name}; choose parts without common speakers"
+                )
 
 
 def read_headers(

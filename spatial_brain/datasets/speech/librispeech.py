@@ -1,4 +1,4 @@
-"""LibriSpeech, any other corpus of dry speech in its place, and a stand-in.
+"""LibriSpeech, or any other corpus of dry speech in its place.
 
 LibriSpeech: V. Panayotov, G. Chen, D. Povey, S. Khudanpur, "Librispeech: an
 ASR corpus based on public domain audio books", ICASSP 2015;
@@ -19,14 +19,15 @@ from spatial_brain.dataio.manifest import (
     write_options,
 )
 from spatial_brain.datasets.speech.corpora import (
+    check_speakers,
     find_layout,
     find_utterances,
     read_headers,
+    take_speakers,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
 
 MIRROR = "https://www.openslr.org/resources/12"
-
 # Utterances, and MD5 of the archive, as published.
 ARCHIVES = {
     "dev-clean": (2703, "42e2234ba48799c1f50f24a7926300a1"),
@@ -113,10 +114,13 @@ def prepare_librispeech(
     Raises
     ------
     FileNotFoundError
-        If the corpus or a split is missing; says how to get it.
+        If the corpus or a split is missing; the message shows how to get it.
     ValueError
-        If files are unusable or missing, a speaker is in two splits, or the
-        arguments contradict each other.
+        If files are unusable or missing, a split or an archive is not a
+        published one, a speaker is in two splits, or the arguments contradict
+        each other.
+    DownloadError
+        (an OSError) If the download fails; the next call continues it.
 
     Example
     -------
@@ -148,7 +152,7 @@ def prepare_librispeech(
         return paths
     names = [name for part in wanted.values() for name in part]
     if download:
-        download_librispeech(data_folder, names, mirror)
+        _download(data_folder, names, mirror)
     utterances = _utterances(data_folder, names, layout, check_counts)
     utterances = read_headers(
         utterances, fs=fs, on_corrupt=on_corrupt, num_workers=num_workers
@@ -206,31 +210,8 @@ def _librispeech_folder(data_folder):
     return data_folder / "LibriSpeech", data_folder
 
 
-def download_librispeech(data_folder, splits, mirror=MIRROR):
-    """Download and unpack the splits that are missing or half unpacked.
-
-    Arguments
-    ---------
-    data_folder : str or Path
-        Folder that holds ``LibriSpeech``, or that folder.
-    splits : list of str
-        Names of splits.
-    mirror : str
-        Folder of the archives on the web.
-
-    Raises
-    ------
-    ValueError
-        If a split has no such name, or an archive is not the published one.
-    DownloadError
-        (an OSError) If the server cannot be reached.
-
-    Example
-    -------
-    >>> download_librispeech("data", ["dev-dirty"])
-    Traceback (most recent call last):
-    ValueError: LibriSpeech has no split 'dev-dirty'; it has dev-clean, ...
-    """
+def _download(data_folder, splits, mirror):
+    """Download and unpack the splits that are missing or half unpacked."""
     root, parent = _librispeech_folder(data_folder)
     for name in splits:
         if name not in ARCHIVES:
@@ -244,7 +225,7 @@ def download_librispeech(data_folder, splits, mirror=MIRROR):
             # Removed since, if it was unpacked once.
             marker.unlink(missing_ok=True)
         elif not marker.exists():
-            # Put there by hand: the count tells whether it is whole.
+            # Put there by hand: the count shows whether it is whole.
             continue
         fetch_and_unpack(
             f"{mirror}/{archive}", parent, f"md5:{ARCHIVES[name][1]}"
@@ -321,25 +302,15 @@ def _assign(
     for name, number in (("valid", valid_speakers), ("test", test_speakers)):
         if number is None:
             continue
-        speakers = sorted({u.speaker for u in splits["train"]})
-        count = number if number >= 1 else max(1, round(number * len(speakers)))
-        if count != int(count) or count >= len(speakers):
+        total = len({u.speaker for u in splits["train"]})
+        count = number if number >= 1 else max(1, round(number * total))
+        if count != int(count) or count >= total:
             raise ValueError(
-                f"{data_folder}: cannot take {number} of {len(speakers)} "
+                f"{data_folder}: cannot take {number} of {total} "
                 f"training speakers as {name}_speakers"
             )
-        taken = {
-            speakers[i] for i in rng.permutation(len(speakers))[: int(count)]
-        }
-        splits[name] = [u for u in splits["train"] if u.speaker in taken]
-        splits["train"] = [u for u in splits["train"] if u.speaker not in taken]
-    owner = {}
-    for name, part in splits.items():
-        for utterance in part:
-            other = owner.setdefault(utterance.speaker, name)
-            if other != name:
-                raise ValueError(
-                    f"{data_folder}: speaker {utterance.speaker} is in {other} "
-                    f"and in {name}; choose splits without common speakers"
-                )
+        splits[name], splits["train"] = take_speakers(
+            splits["train"], int(count), rng
+        )
+    check_speakers(data_folder, splits)
     return splits

@@ -1,8 +1,8 @@
-"""Dry speech for simulated scenes: which talkers each stage hears.
+"""Dry speech for simulated scenes: the speakers of each stage.
 
-WSJ0 (LDC93S6A, by licence only) in the LDC's folders or copied into ``tr``,
-``dt`` and ``et``, upper or lower case; LibriSpeech; any other corpus known to
-``spatial_brain.datasets.speech.corpora``; or synthetic talkers where there is
+WSJ0 (LDC93S6A, by licence only) in the forms that
+``spatial_brain.datasets.speech.wsj0`` finds; any other corpus known to
+``spatial_brain.datasets.speech.corpora``; or synthetic speech where there is
 none.
 """
 
@@ -23,35 +23,36 @@ from spatial_brain.dataio.manifest import (
 )
 from spatial_brain.datasets.speech.corpora import (
     Utterance,
+    check_speakers,
     find_utterances,
     read_headers,
+    take_speakers,
 )
 from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
-from spatial_brain.folders import find_files
+from spatial_brain.datasets.speech.wsj0 import list_wsj0
 
-# Training, development and evaluation talkers; which the stages hear.
+# Training, development and evaluation speakers.
 PARTS = ("tr", "dt", "et")
 _WSJ0_SUBSET = re.compile(r"^si_(tr|dt|et)_[a-z0-9]+$")
-_WSJ0_SUFFIXES = (".wav", ".flac", ".sph", ".wv1")
-_WSJ0_DEPTH = 4
 _SPLIT_PARTS = {
     "tr": re.compile(r"^(train|tr\b)"),
     "dt": re.compile(r"^(dev|val|cv\b|dt\b)"),
     "et": re.compile(r"^(test|eval|et\b)"),
 }
-# Share of the talkers of a corpus without splits, and embedded talkers.
+# Share of the speakers held out of a corpus without splits.
 _SHARE = 0.1
 _TRIES = 20
-_SYNTHETIC_TALKERS = {"train-clean-100": 12, "dev-clean": 4, "test-clean": 4}
+# Of each split of synthetic LibriSpeech.
+_SYNTHETIC_SPEAKERS = {"train-clean-100": 12, "dev-clean": 4, "test-clean": 4}
 
 
 def part_of_stage(stage):
-    """Talkers that a stage hears.
+    """Speakers of a stage of WSJ0-Simu.
 
     Arguments
     ---------
     stage : str
-        As ``simu_scenes.stage_seed``.
+        See ``spatial_brain.datasets.wsj0_simu.scenes.stage_seed``.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def prepare_speech(
     seed=0,
     num_workers=8,
 ):
-    """Write manifests of the talkers of each part.
+    """Write manifests of the speakers of each part.
 
     Entries have ``wav``, ``speaker`` and ``num_samples``. Nothing is done
     when the manifests are there and were made with the same arguments.
@@ -86,20 +87,20 @@ def prepare_speech(
     Arguments
     ---------
     data_folder : str or Path or None
-        A corpus; None writes synthetic talkers into ``save_folder``. Corpora
-        without training, development and test sets are divided by talkers.
+        A corpus; None writes synthetic speech into ``save_folder``. Corpora
+        without training, development and test sets are divided by speakers.
     save_folder : str or Path
         Gets ``speech_tr.json``, ``speech_dt.json``, ``speech_et.json``.
     fs : int
         Rate every file must have, Hz.
     num_talkers : dict, optional
-        Synthetic talkers per LibriSpeech split; default 12, 4 and 4.
+        Synthetic speakers per LibriSpeech split; default 12, 4 and 4.
     utterances_per_talker : int
-        Of synthetic talkers.
+        Of synthetic speakers.
     on_corrupt : str
         "raise", or "report" to go on without unusable files.
     seed : int
-        Decides on synthetic talkers and on divisions.
+        Decides on synthetic speech and on divisions.
     num_workers : int
         Threads that read headers.
 
@@ -111,9 +112,9 @@ def prepare_speech(
     Raises
     ------
     FileNotFoundError
-        If the corpus is not there; says what may take its place.
+        If the corpus is not there; the message names what may take its place.
     ValueError
-        If files are unusable or there are fewer than three talkers.
+        If files are unusable or there are fewer than three speakers.
 
     Example
     -------
@@ -132,7 +133,7 @@ def prepare_speech(
     options = {
         "data_folder": data_folder and os.path.abspath(data_folder),
         "fs": fs,
-        "num_talkers": num_talkers or _SYNTHETIC_TALKERS,
+        "num_talkers": num_talkers or _SYNTHETIC_SPEAKERS,
         "utterances_per_talker": utterances_per_talker,
         "on_corrupt": on_corrupt,
         "seed": seed,
@@ -142,7 +143,7 @@ def prepare_speech(
     if data_folder is None:
         root = write_synthetic_librispeech(
             save_folder / "speech",
-            num_talkers or _SYNTHETIC_TALKERS,
+            num_talkers or _SYNTHETIC_SPEAKERS,
             utterances_per_talker,
             seed,
             fs=fs,
@@ -172,9 +173,9 @@ def _parts(data_folder, seed):
             f"{data_folder}: no such corpus. Give the folder of WSJ0 "
             "(LDC93S6A), of LibriSpeech (https://www.openslr.org/12), or one "
             "whose sub-folders are speakers; without one, null (None) takes "
-            "synthetic talkers"
+            "synthetic speech"
         )
-    utterances = _find_wsj0(data_folder) or find_utterances(data_folder)
+    utterances = _wsj0_utterances(data_folder) or find_utterances(data_folder)
     parts = {part: [] for part in PARTS}
     rest = []
     for utterance in utterances:
@@ -188,59 +189,44 @@ def _parts(data_folder, seed):
     return parts
 
 
-def _find_wsj0(data_folder):
-    """Speaker-independent utterances of a WSJ0 tree, any case."""
-    best = {}
-    if not data_folder.is_dir():
-        return []
-    for path in find_files(data_folder, _WSJ0_SUFFIXES, depth=_WSJ0_DEPTH + 1):
-        subset = path.parent.parent.name.lower()
-        if match := _WSJ0_SUBSET.match(subset):
-            stem = path.stem.lower()
-            rank = _WSJ0_SUFFIXES.index(path.suffix.lower())
-            speaker = f"{subset}-{path.parent.name.lower()}"
-            found = Utterance(stem, str(path), speaker, match[1])
-            best[stem] = min(best.get(stem, (rank, found)), (rank, found))
-    return [utterance for _, utterance in sorted(best.values())]
+def _wsj0_utterances(data_folder):
+    """Speaker-independent utterances of a WSJ0 tree, each once."""
+    found = {}
+    for file in sorted(list_wsj0(data_folder)):
+        if match := _WSJ0_SUBSET.match(file.subset):
+            speaker = f"{file.subset}-{file.speaker}"
+            found.setdefault(
+                file.id, Utterance(file.id, file.path, speaker, match[1])
+            )
+    return list(found.values())
 
 
 def _fill(data_folder, parts, rng):
-    """Give parts without utterances some of the talkers of the others."""
+    """Give parts without utterances some of the speakers of the others."""
     if not parts["tr"]:
         parts["tr"] = parts["dt"] or parts["et"]
         parts["dt" if parts["dt"] else "et"] = []
     for part in ("dt", "et"):
         if parts[part]:
             continue
-        speakers = sorted({u.speaker for u in parts["tr"]})
-        wanted = max(1, round(_SHARE * len(speakers)))
-        if len(speakers) <= wanted:
+        total = len({u.speaker for u in parts["tr"]})
+        wanted = max(1, round(_SHARE * total))
+        if total <= wanted:
             raise ValueError(
-                f"{data_folder}: too few talkers for training, development "
+                f"{data_folder}: too few speakers for training, development "
                 "and test; at least three are needed, in the known layouts: "
                 "sub-folders a speaker, LibriSpeech, WSJ0, or a CSV table"
             )
-        taken = {speakers[i] for i in rng.permutation(len(speakers))[:wanted]}
-        parts[part] = [u for u in parts["tr"] if u.speaker in taken]
-        parts["tr"] = [u for u in parts["tr"] if u.speaker not in taken]
-    # Talkers of the same name in two parts would be no new talkers.
-    owners = {}
-    for part, utterances in parts.items():
-        for utterance in utterances:
-            owner = owners.setdefault(utterance.speaker, part)
-            if owner != part:
-                raise ValueError(
-                    f"{data_folder}: speaker {utterance.speaker} is in two of "
-                    f"the parts, {owner} and {part}; separate them"
-                )
+        parts[part], parts["tr"] = take_speakers(parts["tr"], wanted, rng)
+    check_speakers(data_folder, parts)
     for part in PARTS:
         parts[part] = [replace(u, split=part) for u in sorted(parts[part])]
 
 
 class SpeechPool:
-    """Talkers to draw stretches of speech from.
+    """Speakers to draw stretches of speech from.
 
-    A draw takes a talker, one of the talker's utterances and those after it
+    A draw takes a speaker, one of the speaker's utterances and those after it
     until they are long enough, and a stretch of these; its mean is removed.
 
     Arguments
@@ -289,7 +275,7 @@ class SpeechPool:
         Arguments
         ---------
         rng : numpy.random.RandomState
-            Draws talker, utterance and start, in this order.
+            Draws speaker, utterance and start, in this order.
 
         Returns
         -------

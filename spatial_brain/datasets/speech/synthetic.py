@@ -1,4 +1,4 @@
-"""A small LibriSpeech of synthetic talkers, for runs that need no data."""
+"""A small LibriSpeech of synthetic speech, for runs that need no data."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def write_synthetic_librispeech(
     duration=(3.0, 6.0),
     fs=16000,
 ):
-    """Write a small LibriSpeech of synthetic talkers: same folders and names.
+    """Write a small LibriSpeech of synthetic speech: same folders and names.
 
     Interrupted, it goes on where it stopped; with other arguments it is made
     again. Real data are never touched.
@@ -33,10 +33,10 @@ def write_synthetic_librispeech(
     folder : str or Path
         Gets the folder ``LibriSpeech``.
     num_speakers : int or dict
-        Talkers of ``dev-clean``, or name of split to its number of talkers;
-        no talker is in two splits.
+        Speakers of ``dev-clean``, or name of split to its number of speakers;
+        no speaker is in two splits.
     utterances_per_speaker : int
-        Files per talker.
+        Files per speaker.
     seed : int
         The same seed writes the same files.
     duration : tuple of float
@@ -80,7 +80,7 @@ def write_synthetic_librispeech(
     names = [name for name, count in num_speakers.items() for _ in range(count)]
     lines = [";ID |SEX| SUBSET | MINUTES | NAME"]
     for speaker, split in enumerate(
-        progress(names, description="writing synthetic speech", unit="talker"),
+        progress(names, description="writing synthetic speech", unit="speaker"),
         1,
     ):
         talker = SyntheticTalker(seed * 1_000_003 + speaker)

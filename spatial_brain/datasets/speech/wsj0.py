@@ -1,34 +1,116 @@
-"""Utterances of WSJ0 (LDC93S6A), by the names that published lists use.
+"""WSJ0 (LDC93S6A): its utterances in whatever form the corpus comes.
 
-The corpus is found in whatever form it comes: the LDC's disc folders
-(``11-1.1/wsj0/si_tr_s/01t/01to030v.wv1``), merged under ``wsj0``, the
-``si_*`` folders alone, or all in a flat folder; upper or lower case; ``.wav``,
-``.flac``, ``.sph`` or ``.wv1`` (the first microphone).
+That is the LDC's disc folders (``11-1.1/wsj0/si_tr_s/01t/01to030v.wv1``), one
+folder ``wsj0``, the ``si_*`` folders alone or copied into ``tr``, ``dt`` and
+``et``; upper or lower case; ``.wav``, ``.flac``, ``.sph`` or ``.wv1`` (the
+first microphone). By name, utterances are found in a flat folder as well.
 """
 
 import os
+import re
 import shutil
 import subprocess
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 
 from spatial_brain.atomic import atomic_path
-from spatial_brain.dataio.audio import AudioFileError
+from spatial_brain.dataio.audio import (
+    AudioFileError,
+    check_audio,
+    list_problems,
+    scan_headers,
+)
 from spatial_brain.dataio.parallel import progress, run_jobs
-from spatial_brain.datasets.speech.corpora import Utterance, read_headers
 from spatial_brain.folders import find_files
 
 WSJ0_FS = 16000
 # What is taken where an utterance is there in several forms.
 _SUFFIXES = (".wav", ".flac", ".sph", ".wv1")
+_SUBSET = re.compile(r"(si|sd|jd|hsd)_[a-z]{2}_[a-z0-9]+")
+# Subsets lie at most so many folders down.
+_DEPTH = 4
 _FIRST_NAMES = 5
 
 
+class WSJ0File(NamedTuple):
+    """An utterance of WSJ0; the better form of one sorts first.
+
+    Arguments
+    ---------
+    rank : int
+        0 for ``.wav``, then ``.flac``, ``.sph`` and ``.wv1``.
+    path : str
+        Audio file.
+    subset : str
+        Folder above that of the speaker, as ``si_tr_s``.
+    speaker : str
+        Folder of the speaker, as ``01t``.
+    id : str
+        Name of the utterance, as ``01to030v``.
+
+    Example
+    -------
+    >>> WSJ0File(0, "SI_TR_S/01T/01TO030V.WAV", "si_tr_s", "01t", "01to030v").id
+    '01to030v'
+    """
+
+    rank: int
+    path: str
+    subset: str
+    speaker: str
+    id: str
+
+
+def _walk(data_folder, in_subsets):
+    """Files that may be utterances: those in subsets, or all."""
+    depth = _DEPTH + 1 if in_subsets else None
+    for path in find_files(data_folder, _SUFFIXES, depth=depth):
+        subset = path.parent.parent.name.lower()
+        if not in_subsets or _SUBSET.fullmatch(subset):
+            stem, suffix = os.path.splitext(path.name.lower())
+            yield WSJ0File(
+                _SUFFIXES.index(suffix),
+                str(path),
+                subset,
+                path.parent.name.lower(),
+                stem,
+            )
+
+
+def list_wsj0(data_folder):
+    """List the utterances of all subsets below a folder.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Folder of the corpus, one above it, or one of a subset.
+
+    Returns
+    -------
+    list of WSJ0File
+        Each utterance of a subset once; empty if there are no folders
+        ``<subset>/<speaker>``, as in another corpus.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path") / "11-1.1" / "WSJ0" / "SI_TR_S" / "01T"
+    >>> folder.mkdir(parents=True)
+    >>> (folder / "01TO030V.WV1").touch()
+    >>> [(file.subset, file.id) for file in list_wsj0(folder.parents[3])]
+    [('si_tr_s', '01to030v')]
+    """
+    best = {}
+    for file in _walk(data_folder, in_subsets=True):
+        key = file.subset, file.id
+        best[key] = min(best.get(key, file), file)
+    return list(best.values())
+
+
 def find_wsj0(data_folder, wanted):
-    """Find utterances of WSJ0 by their published names.
+    """Find utterances by the names that published lists use.
 
     Arguments
     ---------
@@ -67,17 +149,19 @@ def find_wsj0(data_folder, wanted):
             "corpus"
         )
     wanted = list(dict.fromkeys(wanted))
-    stems = {Path(name).stem.lower() for name in wanted}
-    there = _index(data_folder, stems)
+    there = {Path(name).stem.lower(): [] for name in wanted}
+    for file in _walk(data_folder, in_subsets=False):
+        if file.id in there:
+            there[file.id].append(file)
     found, missing = {}, []
     for name in wanted:
-        candidates = there.get(Path(name).stem.lower(), [])
-        subset = Path(name).parent.parent.name
+        candidates = there[Path(name).stem.lower()]
         if not candidates:
             missing.append(name)
             continue
-        best = min(candidates, key=lambda c: (c[0] != subset, c[1], c[2]))
-        found[name] = os.path.abspath(best[2])
+        subset = Path(name).parent.parent.name
+        best = min(candidates, key=lambda file: (file.subset != subset, file))
+        found[name] = os.path.abspath(best.path)
     if missing:
         more = ", ..." if len(missing) > _FIRST_NAMES else ""
         raise FileNotFoundError(
@@ -87,18 +171,6 @@ def find_wsj0(data_folder, wanted):
             "discs of the LDC (11-1.1 to 11-14.1), complete"
         )
     return found
-
-
-def _index(data_folder, stems):
-    """Files of wanted stems: subset, rank of the suffix, path."""
-    there = {}
-    for path in find_files(data_folder, _SUFFIXES):
-        subset = path.parent.parent.name.lower()
-        stem, suffix = os.path.splitext(path.name.lower())
-        if stem in stems:
-            entry = (subset, _SUFFIXES.index(suffix), os.fspath(path))
-            there.setdefault(stem, []).append(entry)
-    return there
 
 
 def readable_wsj0(found, cache_folder, num_workers=1):
@@ -120,8 +192,8 @@ def readable_wsj0(found, cache_folder, num_workers=1):
     Returns
     -------
     dict
-        Name to ``spatial_brain.datasets.speech.corpora.Utterance`` with path
-        and length.
+        Name to ``spatial_brain.dataio.audio.AudioInfo``, path and length of
+        what can be read.
 
     Raises
     ------
@@ -142,18 +214,13 @@ def readable_wsj0(found, cache_folder, num_workers=1):
     if compressed:
         _decompress(compressed, num_workers)
     converted = {path: os.fspath(target) for path, target in compressed}
-    utterances = read_headers(
-        [
-            Utterance(name, converted.get(path, path), Path(name).parent.name)
-            for name, path in found.items()
-        ],
-        fs=WSJ0_FS,
-        num_channels=None,
+    infos, problems = scan_headers(
+        [os.path.abspath(converted.get(path, path)) for path in found.values()],
+        partial(check_audio, fs=WSJ0_FS),
     )
-    return {
-        utterance.id: replace(utterance, path=os.path.abspath(utterance.path))
-        for utterance in utterances
-    }
+    if problems:
+        raise ValueError(list_problems(problems, len(found), "files"))
+    return dict(zip(found, infos, strict=True))
 
 
 def _is_shortened(path):

@@ -1,8 +1,8 @@
-"""Examples of WSJ0-Simu, simulated when they are asked for.
+"""Examples of WSJ0-Simu: simulated on access, in volumes, in wav files.
 
-The examples are stored in volumes, each a ``storage.ArrayStore`` of some
-thousand of them, written by several processes and, with ranks, by several
-machines; the JSON file of the stage names the volumes.
+A volume is an ``ArrayStore`` of some thousand examples, written by several
+processes and, with ranks, by several machines; the JSON file of the stage
+names the volumes.
 """
 
 import json
@@ -29,37 +29,19 @@ from spatial_brain.datasets.wsj0_simu.scenes import (
 from spatial_brain.datasets.wsj0_simu.simulate import (
     SceneBatch,
     anf_noise,
-    coherent_talkers,
+    coherent_signals,
     render_pairs,
 )
 
 LABELS = ("TDOA", "T60", "DRR", "C50", "ABS", "SNR", "SUR", "VOL")
+# Speakers a microphone of babble.
+_BABBLE = 10
 
 
-class PairSet(torch.utils.data.Dataset):
-    """Examples of two-microphone recordings, however they are held.
+class _PairSet(torch.utils.data.Dataset):
+    """Examples of two-microphone recordings, however they are held."""
 
-    An item is a dict: "id"; "waveform", float32 [time, 2]; "labels", a dict
-    of float32 scalars: TDOA (samples), T60 (s), DRR, C50, SNR (dB), ABS,
-    SUR (log10 m^2), VOL (log10 m^3); "room", an integer; with
-    ``with_direct`` also "direct", float32 [time, 2].
-
-    Arguments
-    ---------
-    fs : int
-        Sampling rate, Hz.
-    crop : float, optional
-        Seconds kept of each example.
-    with_direct : bool
-        Whether items have the direct sound.
-
-    Example
-    -------
-    >>> PairSet(16000, 1.04).crop
-    16640
-    """
-
-    def __init__(self, fs=16000, crop=None, with_direct=False):
+    def __init__(self, fs, crop, with_direct):
         if crop is not None and not crop > 0:
             raise ValueError(f"crop must be positive seconds, got {crop}")
         self.fs = fs
@@ -131,102 +113,38 @@ def check_rooms(rooms, there, name):
         )
 
 
-def label_scalars(entry):
-    """Labels of an entry as float32 scalars.
-
-    Arguments
-    ---------
-    entry : dict
-        Has all ``LABELS``.
-
-    Returns
-    -------
-    dict of torch.Tensor
-
-    Example
-    -------
-    >>> label_scalars(dict.fromkeys(LABELS, 1.0))["T60"]
-    tensor(1.)
-    """
+def _label_scalars(entry):
+    """Labels of an entry as float32 scalars."""
     return {
         name: torch.tensor(entry[name], dtype=torch.float32) for name in LABELS
     }
 
 
-def facts_of(item):
-    """Labels and room of an item, as JSON holds them.
-
-    Arguments
-    ---------
-    item : dict
-        Of a :class:`PairSet`.
-
-    Returns
-    -------
-    dict
-
-    Example
-    -------
-    >>> labels = dict.fromkeys(LABELS, torch.tensor(1.0))
-    >>> facts_of({"room": 3, "labels": labels})["room"]
-    3
-    """
+def _facts_of(item):
+    """Labels and room of an item, as JSON holds them."""
     labels = {name: float(item["labels"][name]) for name in LABELS}
     return {"room": item["room"], **labels}
 
 
-def no_direct(path):
-    """Message about direct sound that was not stored.
-
-    Arguments
-    ---------
-    path : str or Path
-        The set of examples.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> no_direct("a.json")[:36]
-    'a.json: the direct sound is not stor'
-    """
+def _no_direct(path):
+    """Message about direct sound that was not stored."""
     return (
         f"{path}: the direct sound is not stored; prepare the stage with "
         "with_direct"
     )
 
 
-def no_rooms(path):
-    """Message about a stage without common rooms.
-
-    Arguments
-    ---------
-    path : str or Path
-        The set of examples.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> no_rooms("a.json")
-    'a.json: has a room an example; rooms cannot be chosen'
-    """
+def _no_rooms(path):
+    """Message about a stage without common rooms."""
     return f"{path}: has a room an example; rooms cannot be chosen"
 
 
-# Talkers a microphone of babble.
-_BABBLE = 10
-
-
-class SimulatedPairs(PairSet):
+class SimulatedPairs(_PairSet):
     """Examples simulated when they are asked for.
 
     An example depends on stage, number and (with ``renew``) epoch alone: it
-    is the same for any number of workers, ranks and any batch.
+    is the same for any number of workers, ranks and any batch. For what it
+    holds see ``spatial_brain.datasets.wsj0_simu.prepare.open_pairs``.
 
     Arguments
     ---------
@@ -236,7 +154,7 @@ class SimulatedPairs(PairSet):
     size : int, optional
         Number of examples, each in a room of its own. Not with ``rooms``.
     source : str or Path or SpeechPool, optional
-        Manifest of talkers, from ``prepare_speech``.
+        Manifest of speech, from ``prepare_speech``.
     distribution : SceneDistribution or dict, optional
         What scenes are drawn from, or its fields; default: the original's.
     rooms : sequence of int, optional
@@ -425,12 +343,12 @@ class SimulatedPairs(PairSet):
         which = self.distribution
         kind = which.noise_type
         if kind == "diffuse_babble":
-            talkers = [
+            babble = [
                 sum(self.source.draw(rng) for _ in range(_BABBLE))
                 for _ in range(2)
             ]
-            return coherent_talkers(
-                torch.stack([talk / talk.std() for talk in talkers]),
+            return coherent_signals(
+                torch.stack([signal / signal.std() for signal in babble]),
                 torch.from_numpy(scene.microphones),
                 which.fs,
                 which.c,
@@ -600,10 +518,10 @@ def _stored_item(pairs, first, index):
     array = item["waveform"]
     if pairs.with_direct:
         array = torch.cat((array, item["direct"]), dim=1)
-    return item["id"], array, facts_of(item)
+    return item["id"], array, _facts_of(item)
 
 
-class StoredPairs(PairSet):
+class StoredPairs(_PairSet):
     """Examples in a few large files.
 
     Arguments
@@ -635,11 +553,11 @@ class StoredPairs(PairSet):
         content = read_json(path)
         super().__init__(content["fs"], crop, with_direct)
         if with_direct and not content["direct"]:
-            raise ValueError(no_direct(path))
+            raise ValueError(_no_direct(path))
         self.first, self.size = 0, sum(content["counts"])
         if rooms is not None:
             if content["rooms"] is None:
-                raise ValueError(no_rooms(path))
+                raise ValueError(_no_rooms(path))
             check_rooms(rooms, content["rooms"], path)
             each = content["examples_per_room"]
             self.first = (rooms[0] - content["rooms"][0]) * each
@@ -671,7 +589,7 @@ class StoredPairs(PairSet):
             "id": item_id,
             "room": entry["room"],
             "waveform": samples[:, :2].contiguous(),
-            "labels": label_scalars(entry),
+            "labels": _label_scalars(entry),
         }
         if samples.shape[1] == 4:
             item["direct"] = samples[:, 2:].contiguous()
@@ -758,10 +676,10 @@ def _write_wav(pairs, folder, options, index):
     if pairs.with_direct:
         write_audio(folder / f"{name}_dp.wav", item["direct"], pairs.fs)
     scene = pairs.scene(index).info()
-    write_json(record, {**facts_of(item), "scene": scene, "options": options})
+    write_json(record, {**_facts_of(item), "scene": scene, "options": options})
 
 
-class WavPairs(PairSet):
+class WavPairs(_PairSet):
     """Examples in wav files.
 
     Arguments
@@ -796,12 +714,12 @@ class WavPairs(PairSet):
             keys=("wav", "fs", "room", "shares_room", *LABELS),
         )
         if with_direct and not all("direct" in e for e in entries.values()):
-            raise ValueError(no_direct(path))
+            raise ValueError(_no_direct(path))
         fs = next(iter(entries.values()))["fs"]
         super().__init__(fs, crop, with_direct)
         if rooms is not None:
             if not all(entry["shares_room"] for entry in entries.values()):
-                raise ValueError(no_rooms(path))
+                raise ValueError(_no_rooms(path))
             numbers = sorted({entry["room"] for entry in entries.values()})
             there = numbers[0], numbers[-1] - numbers[0] + 1
             check_rooms(rooms, there, path)
@@ -821,7 +739,7 @@ class WavPairs(PairSet):
             "id": self.ids[index],
             "room": entry["room"],
             "waveform": self._read(entry["wav"]),
-            "labels": label_scalars(entry),
+            "labels": _label_scalars(entry),
         }
         if self.with_direct:
             item["direct"] = self._read(entry["direct"])

@@ -14,10 +14,7 @@ large files, or written as wav files; :func:`open_pairs` opens any of these.
 from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_json
-from spatial_brain.datasets.speech.pool import (
-    part_of_stage,
-    prepare_speech,
-)
+from spatial_brain.datasets.speech.pool import part_of_stage, prepare_speech
 from spatial_brain.datasets.wsj0_simu.dataset import (
     SimulatedPairs,
     StoredPairs,
@@ -26,9 +23,7 @@ from spatial_brain.datasets.wsj0_simu.dataset import (
     write_shards,
     write_wavs,
 )
-from spatial_brain.datasets.wsj0_simu.scenes import (
-    SceneDistribution,
-)
+from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 
 # Sizes of the original's stages.
 STAGES = {
@@ -115,8 +110,11 @@ def open_pairs(path, *, rooms=None, crop=None, with_direct=False, **options):
 
     Returns
     -------
-    PairSet
-        ``SimulatedPairs``, ``StoredPairs`` or ``WavPairs``.
+    SimulatedPairs, StoredPairs or WavPairs
+        Items are dicts: "id"; "waveform", float32 [time, 2]; "labels", a dict
+        of float32 scalars: TDOA (samples), T60 (s), DRR, C50, SNR (dB), ABS,
+        SUR (log10 m^2), VOL (log10 m^3); "room", an integer; with
+        ``with_direct`` also "direct", float32 [time, 2].
 
     Raises
     ------
@@ -182,7 +180,7 @@ def prepare_wsj0_simu(
     ---------
     data_folder : str or Path or None
         Corpus of dry speech, see ``prepare_speech``; None for synthetic
-        talkers.
+        speech.
     save_folder : str or Path
         Gets the manifests of the speech, ``<stage>.json`` and the examples.
     stages : dict
@@ -242,12 +240,12 @@ def prepare_wsj0_simu(
         return paths
     if not isinstance(storage, dict):
         storage = dict.fromkeys(stages, storage)
-    talkers = prepare_speech(data_folder, save_folder, **(speech or {}))
+    manifests = prepare_speech(data_folder, save_folder, **(speech or {}))
     for stage, options in stages.items():
         kind = storage.get(stage, "on_the_fly")
         if kind not in STORAGES:
             raise ValueError(f"storage must be one of {STORAGES}, got {kind!r}")
-        manifest = talkers[part_of_stage(stage)]
+        manifest = manifests[part_of_stage(stage)]
         arguments = _arguments(stage, options, distribution)
         pairs = SimulatedPairs(
             **arguments,

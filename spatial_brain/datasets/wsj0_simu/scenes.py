@@ -1,14 +1,11 @@
 """Scenes of the simulated two-microphone data: rooms, arrays, sources.
 
-With ``compat`` (see ``simu_distribution``) a scene of a stage and an index is
-the very scene of SAR-SSL's generator (B. Yang and X. Li, IEEE/ACM TASLP 32,
-2024, arXiv:2312.00476): the same draws in the same order.
-
 The distribution, its names and its random draws are those of SAR-SSL (B. Yang
 and X. Li, "Self-Supervised Learning of Spatial Acoustic Representation with
 Cross-Channel Signal Reconstruction and Multi-Channel Conformer", IEEE/ACM
 TASLP 32, 2024, arXiv:2312.00476): with ``compat`` a scene of a stage and an
-index is the very scene of the original's generator.
+index is the very scene of the original's generator, the same draws in the
+same order.
 
 Where the original is at odds with its own description the default follows
 the description, and ``compat`` the original:
@@ -43,6 +40,21 @@ COMPAT = (
     "float16",
 )
 NOISE_TYPES = ("diffuse_white", "spatial_white", "diffuse_babble", "none")
+# First seed of each stage; "pretest_ins_*" is any stage of that beginning.
+STAGE_SEEDS = {
+    "pretrain": 1,
+    "preval": 2_000_000,
+    "pretest": 3_000_000,
+    "pretest_ins_": 3_000_000,
+    "train": 4_000_000,
+    "val": 5_000_000,
+    "test": 6_000_000,
+}
+# Sabine's constant as the original rounds it, and its guard.
+_SABINE, _GUARD = 0.161, 1e-4
+# Largest difference of requested and resulting T60, seconds.
+_T60_TOLERANCE = 0.005
+_MAX_TRIES = 10_000
 
 
 @dataclass(frozen=True)
@@ -191,23 +203,6 @@ def _frozen(value):
     if isinstance(value, (list, tuple)):
         return tuple(_frozen(part) for part in value)
     return value
-
-
-# First seed of each stage; "pretest_ins_*" is any stage of that beginning.
-STAGE_SEEDS = {
-    "pretrain": 1,
-    "preval": 2_000_000,
-    "pretest": 3_000_000,
-    "pretest_ins_": 3_000_000,
-    "train": 4_000_000,
-    "val": 5_000_000,
-    "test": 6_000_000,
-}
-# Sabine's constant as the original rounds it, and its guard.
-_SABINE, _GUARD = 0.161, 1e-4
-# Largest difference of requested and resulting T60, seconds.
-_T60_TOLERANCE = 0.005
-_MAX_TRIES = 10_000
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
-"""Signals and labels of simulated scenes, alone or many at once.
+"""Signals and labels of simulated scenes, one or many at once.
 
 Everything is tensor code on batches: a worker of a data loader renders one
 scene, a training step a whole batch on its accelerator. Each scene has its
-own seeds, so that it sounds the same in any batch; CPUs and accelerators have
+own seeds, so that it is the same in any batch; CPUs and accelerators have
 different random numbers.
 
 Image sources carry the response until it has decayed by ``ism_db``; noise
 that decays exponentially with the room's T60 (Sabine) goes on to -40 dB, as in
 gpuRIR (D. Diaz-Guerra, A. Miguel and J. R. Beltran, Multimedia Tools and
 Applications 80, 2021, arXiv:1810.11359). The noise is drawn again until the
-T60 measured in the response is the requested one.
+T60 measured in the response (``decay_t60``) differs by less than 0.05 s from
+the requested one and the decay correlates with a line by more than 0.5. After
+eight attempts the nearest response is taken; its labels are its own in any
+case.
 """
 
 import functools
 import math
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,64 +43,31 @@ from spatial_brain.simulation.room_labels import decay_t60, pair_labels
 
 # STFT of the original's generator (after E. Habets' ANF-Generator).
 _NFFT, _OVERLAP = 256, 192
+# Decay of the whole response, dB; shorter T60 have image sources only.
+_END_DB, _SHORT_T60 = 40.0, 0.15
+# Time over which the level at the switch is taken, seconds: the original's,
+# and a longer one over both microphones, which varies less.
+_JOIN_COMPAT, _JOIN = 0.01, 0.02
+# The response goes on for so long before the high-pass, by its mean.
+_RUN_OUT = 0.1
+# What is accepted, and how often late reverberation is drawn for it.
+_T60_ERROR, _CORRELATION, _ATTEMPTS = 0.05, 0.5, 8
+# Scale of logistic noise of power 1, and its guard.
+_LOGISTIC, _GUARD = 0.551329, 1e-6
+# Largest sample of mixture and direct sound.
+_PEAK = 0.9
 
 
-def seeded_generator(seed, device):
-    """Generator of torch on a device.
-
-    Arguments
-    ---------
-    seed : int
-        Any integer of 63 bits.
-    device : torch.device
-        Where numbers are drawn.
-
-    Returns
-    -------
-    torch.Generator
-
-    Example
-    -------
-    >>> seeded_generator(1, torch.device("cpu")).initial_seed()
-    1
-    """
+def _seeded_generator(seed, device):
+    """Generator of torch on a device."""
     return torch.Generator(device).manual_seed(int(seed))
 
 
-def diffuse_pairs(microphones, spectra, fs, nfft, sound_speed):
-    """Mix independent spectra to those of a diffuse field at two microphones.
-
-    With coherence g = sin(k d) / (k d) and a, b = (sqrt(1 + g) +- sqrt(1 -
-    g)) / 2 the signals are a n1 + b n2 and b n1 + a n2, at every frequency:
-    the balanced factor of ``spatial_brain.simulation.noise_field`` in closed
-    form.
-
-    Arguments
-    ---------
-    microphones : torch.Tensor
-        Metres, [B, 2, 3].
-    spectra : torch.Tensor
-        Of two signals of equal power, complex [B, 2, nfft / 2 + 1].
-    fs : int
-        Sampling rate, Hz.
-    nfft : int
-        Length of the signals.
-    sound_speed : float
-        Metres per second.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape of ``spectra``.
-
-    Example
-    -------
-    >>> places = torch.tensor([[[0.0, 0, 0], [0.0, 0, 0]]])
-    >>> spectra = torch.ones(1, 2, 3, dtype=torch.complex64)
-    >>> spectra[:, 1] = -1.0
-    >>> diffuse_pairs(places, spectra, 16000, 4, 343.0).abs().max()
-    tensor(0.)
-    """
+def _diffuse_pairs(microphones, spectra, fs, nfft, sound_speed):
+    """Mix independent spectra [B, 2, bin] to those of a diffuse field."""
+    # With coherence g = sin(k d) / (k d) and a, b = (sqrt(1 + g) +- sqrt(1 -
+    # g)) / 2 the signals are a n1 + b n2 and b n1 + a n2, at every frequency:
+    # the balanced factor of simulation.noise_field in closed form.
     spacing = torch.linalg.vector_norm(microphones.diff(dim=1), dim=-1)
     spacing = spacing.to(spectra.device, torch.float32)
     frequency = torch.arange(
@@ -112,44 +83,10 @@ def diffuse_pairs(microphones, spectra, fs, nfft, sound_speed):
     )
 
 
-def white_diffuse_pairs(
+def _white_diffuse_pairs(
     microphones, num_samples, generators, *, fs, sound_speed, device
 ):
-    """White noise of power 1 as a diffuse field gives it to two microphones.
-
-    Arguments
-    ---------
-    microphones : torch.Tensor
-        Metres, [B, 2, 3].
-    num_samples : int
-        Length.
-    generators : list of torch.Generator
-        One for each of the B pairs, on ``device``.
-    fs : int
-        Sampling rate, Hz.
-    sound_speed : float
-        Metres per second.
-    device : torch.device
-        Where to compute.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 [B, 2, num_samples].
-
-    Example
-    -------
-    >>> noise = white_diffuse_pairs(
-    ...     torch.tensor([[[0.0, 0, 0], [0.1, 0, 0]]]),
-    ...     16000,
-    ...     [torch.Generator().manual_seed(0)],
-    ...     fs=16000,
-    ...     sound_speed=343.0,
-    ...     device=torch.device("cpu"),
-    ... )
-    >>> noise.shape, noise.std().round(decimals=1)
-    (torch.Size([1, 2, 16000]), tensor(1.))
-    """
+    """White noise of power 1 in a diffuse field, float32 [B, 2, time]."""
     nfft = next_fast_len(num_samples, real=True)
     nfft += nfft % 2
     spectra = torch.empty(len(generators), 2, nfft // 2 + 1, 2, device=device)
@@ -158,51 +95,17 @@ def white_diffuse_pairs(
     # Spectra of white noise: independent, of variance nfft (nfft / 2 a part).
     spectra = torch.view_as_complex(spectra) * math.sqrt(nfft / 2)
     spectra[..., 0] = 0.0
-    mixed = diffuse_pairs(microphones, spectra, fs, nfft, sound_speed)
+    mixed = _diffuse_pairs(microphones, spectra, fs, nfft, sound_speed)
     return torch.fft.irfft(mixed, n=nfft)[..., :num_samples]
 
 
-def draw_noise(distribution, microphones, seeds, speech):
-    """White noise of the kind a distribution asks for.
-
-    Arguments
-    ---------
-    distribution : SceneDistribution
-        ``noise_type`` is "diffuse_white", "spatial_white" or "none"; babble
-        is made by whoever has the talkers.
-    microphones : torch.Tensor
-        Metres, [B, 2, 3].
-    seeds : torch.Tensor
-        int64 [B].
-    speech : torch.Tensor
-        [B, time]; only shape and device count.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 [B, 2, time].
-
-    Raises
-    ------
-    ValueError
-        If the kind is another one.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
-    >>> draw_noise(
-    ...     SceneDistribution(noise_type="spatial_white"),
-    ...     torch.zeros(1, 2, 3),
-    ...     torch.tensor([5]),
-    ...     torch.zeros(1, 100),
-    ... ).shape
-    torch.Size([1, 2, 100])
-    """
+def _draw_noise(distribution, microphones, seeds, speech):
+    """White noise of the kind a distribution asks for, [B, 2, time]."""
     kind, device = distribution.noise_type, speech.device
     num_samples = speech.shape[1]
     if kind == "none":
         return speech.new_zeros(len(speech), 2, num_samples)
-    generators = [seeded_generator(seed, device) for seed in seeds.tolist()]
+    generators = [_seeded_generator(seed, device) for seed in seeds.tolist()]
     if kind == "spatial_white":
         noise = speech.new_empty(len(speech), 2, num_samples)
         for row, generator in zip(noise, generators, strict=True):
@@ -210,7 +113,7 @@ def draw_noise(distribution, microphones, seeds, speech):
         return noise
     if kind != "diffuse_white":
         raise ValueError(f"noise_type {kind!r} must be given as signals")
-    return white_diffuse_pairs(
+    return _white_diffuse_pairs(
         microphones,
         num_samples,
         generators,
@@ -274,7 +177,7 @@ def anf_noise(signals, spacing, fs=16000, sound_speed=343.0):
     return noise / (noise.max() + 1e-8)
 
 
-def coherent_talkers(signals, microphones, fs, sound_speed):
+def coherent_signals(signals, microphones, fs, sound_speed):
     """Give independent signals the coherence of a diffuse field.
 
     Arguments
@@ -295,56 +198,28 @@ def coherent_talkers(signals, microphones, fs, sound_speed):
 
     Example
     -------
-    >>> talkers = torch.randn(2, 1000)
-    >>> coherent_talkers(talkers, torch.zeros(2, 3), 16000, 343.0).shape
+    >>> signals = torch.randn(2, 1000)
+    >>> coherent_signals(signals, torch.zeros(2, 3), 16000, 343.0).shape
     torch.Size([2, 1000])
     """
     num_samples = signals.shape[-1]
     nfft = next_fast_len(num_samples, real=True)
     nfft += nfft % 2
     spectra = torch.fft.rfft(signals, n=nfft)[None]
-    mixed = diffuse_pairs(microphones[None], spectra, fs, nfft, sound_speed)
+    mixed = _diffuse_pairs(microphones[None], spectra, fs, nfft, sound_speed)
     return torch.fft.irfft(mixed, n=nfft)[0, :, :num_samples]
 
 
-# Decay of the whole response, dB; shorter T60 have image sources only.
-_END_DB, _SHORT_T60 = 40.0, 0.15
-# Time over which the level at the switch is taken, seconds: the original's,
-# and a longer one over both microphones, which varies less.
-_JOIN_COMPAT, _JOIN = 0.01, 0.02
-# The response goes on for so long before the high-pass, by its mean.
-_RUN_OUT = 0.1
-# What is accepted, and how often late reverberation is drawn for it.
-_T60_ERROR, _CORRELATION, _ATTEMPTS = 0.05, 0.5, 8
-# Scale of logistic noise of power 1, and its guard.
-_LOGISTIC, _GUARD = 0.551329, 1e-6
-
-
 @dataclass(frozen=True)
-class PairResponses:
-    """Responses of one source to two microphones in several rooms.
+class _PairResponses:
+    """Responses of one source to two microphones in several rooms."""
 
-    Arguments
-    ---------
-    full : torch.Tensor
-        float32 [B, 2, samples], padded with zeros.
-    direct : torch.Tensor
-        The direct path alone, of the same shape.
-    t60 : torch.Tensor
-        Measured, mean over the microphones, float64 seconds [B].
-    accepted : torch.Tensor
-        Whether T60 and straightness of the decay are as requested, [B].
-
-    Example
-    -------
-    >>> empty = torch.zeros(1, 2, 9)
-    >>> PairResponses(empty, empty, torch.ones(1), torch.ones(1) > 0).t60
-    tensor([1.])
-    """
-
+    # Whole responses and direct paths, float32 [B, 2, samples], zero-padded.
     full: torch.Tensor
     direct: torch.Tensor
+    # Measured, mean over the microphones, float64 seconds [B].
     t60: torch.Tensor
+    # Whether T60 and straightness of the decay are as requested, [B].
     accepted: torch.Tensor
 
 
@@ -353,27 +228,8 @@ def _even(value):
     return 2 * math.ceil(value / 2 - 1e-9)
 
 
-def response_samples(distribution, t60):
-    """Samples with image sources, and samples in all, of a response.
-
-    Arguments
-    ---------
-    distribution : SceneDistribution
-        How to simulate.
-    t60 : float
-        Seconds.
-
-    Returns
-    -------
-    tuple of int
-        Both even.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
-    >>> response_samples(SceneDistribution(), 0.6)
-    (1920, 6400)
-    """
+def _response_samples(distribution, t60):
+    """Samples with image sources, and in all, of a response; even."""
     whole = _even(_END_DB / 60 * t60 * distribution.fs)
     if t60 < _SHORT_T60:
         return whole, whole
@@ -381,44 +237,12 @@ def response_samples(distribution, t60):
 
 
 @torch.no_grad()
-def scene_responses(distribution, scenes, seeds, device="cpu"):
-    """Impulse responses of scenes, drawn until their T60 is accepted.
-
-    Accepted is a response whose T60 (``decay_t60``) differs by less than 0.05
-    s from the requested one, and whose decay correlates with a line by more
-    than 0.5. After eight attempts the nearest one is taken; its labels are
-    its own in any case.
-
-    Arguments
-    ---------
-    distribution : SceneDistribution
-        How to simulate.
-    scenes : SceneBatch
-        B scenes.
-    seeds : torch.Tensor
-        Of the late reverberation, int64 [B].
-    device : str or torch.device
-        Where to compute.
-
-    Returns
-    -------
-    PairResponses
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.wsj0_simu.scenes import *
-    >>> from spatial_brain.datasets.wsj0_simu.simulate import SceneBatch
-    >>> scene = draw_room_scene(SceneDistribution(), "pretrain", 0)
-    >>> found = scene_responses(
-    ...     SceneDistribution(), SceneBatch.of([scene]), torch.tensor([0])
-    ... )
-    >>> bool(abs(found.t60 - scene.t60_requested) < 0.05)
-    True
-    """
+def _scene_responses(distribution, scenes, seeds, device="cpu"):
+    """Impulse responses of scenes, drawn until their T60 is accepted."""
     device = torch.device(device)
-    lengths = [response_samples(distribution, t) for t in scenes.t60.tolist()]
+    lengths = [_response_samples(distribution, t) for t in scenes.t60.tolist()]
     images = _image_part(distribution, scenes, lengths, device)
-    generators = [seeded_generator(seed, device) for seed in seeds.tolist()]
+    generators = [_seeded_generator(seed, device) for seed in seeds.tolist()]
     requested = scenes.t60_requested.to(device)
     best = None
     for _ in range(_ATTEMPTS):
@@ -440,7 +264,7 @@ def scene_responses(distribution, scenes, seeds, device="cpu"):
         if bool(best[2].all()):
             break
     direct = _direct_paths(distribution, scenes, best[0].shape[-1], device)
-    return PairResponses(best[0], direct, best[1], best[2])
+    return _PairResponses(best[0], direct, best[1], best[2])
 
 
 def _image_part(distribution, scenes, lengths, device):
@@ -528,7 +352,7 @@ def _means(distribution, scenes, num_samples, device):
 @functools.lru_cache(maxsize=16)
 def _late_samples(distribution):
     """Length of the noise drawn for any scene."""
-    images, whole = response_samples(distribution, distribution.T60_range[1])
+    images, whole = _response_samples(distribution, distribution.T60_range[1])
     return next_fast_len(max(whole - images, 0) + 4, real=True)
 
 
@@ -540,7 +364,7 @@ def _late_noise(distribution, scenes, generators, device):
         for row, generator in zip(noise, generators, strict=True):
             row.uniform_(generator=generator)
         return _LOGISTIC * (noise / (1 - noise + _GUARD)).log().clamp_min(-40)
-    return white_diffuse_pairs(
+    return _white_diffuse_pairs(
         scenes.microphones,
         num_samples,
         generators,
@@ -592,9 +416,6 @@ def _direct_paths(distribution, scenes, num_samples, device):
         index.clamp(0, num_samples - 1),
         torch.where(inside, taps, 0.0).float(),
     )
-
-
-_PEAK = 0.9
 
 
 @dataclass(frozen=True)
@@ -665,26 +486,8 @@ class SceneBatch:
         )
 
 
-@dataclass(frozen=True)
-class RenderedPairs:
-    """What two microphones hear, and the truth about it.
-
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        float32 [B, time, 2].
-    direct : torch.Tensor
-        The direct sound alone, float32 [B, time, 2].
-    labels : dict of torch.Tensor
-        float32 [B]: those of ``pair_labels``, and "SNR" (direct sound to
-        noise, dB).
-
-    Example
-    -------
-    >>> silence = torch.zeros(1, 8, 2)
-    >>> RenderedPairs(silence, silence, {}).waveform.shape
-    torch.Size([1, 8, 2])
-    """
+class _RenderedPairs(NamedTuple):
+    """What ``render_pairs`` returns."""
 
     waveform: torch.Tensor
     direct: torch.Tensor
@@ -693,7 +496,7 @@ class RenderedPairs:
 
 @torch.no_grad()
 def render_pairs(distribution, scenes, speech, snr, seeds, noise=None):
-    """Simulate scenes with the speech that sounds in them.
+    """Simulate scenes with speech as their source.
 
     Arguments
     ---------
@@ -713,8 +516,14 @@ def render_pairs(distribution, scenes, speech, snr, seeds, noise=None):
 
     Returns
     -------
-    RenderedPairs
-        Scaled to a peak of 0.9 of mixture or direct sound.
+    waveform : torch.Tensor
+        float32 [B, time, 2], scaled so that it or the direct sound has a peak
+        of 0.9.
+    direct : torch.Tensor
+        The direct sound alone, float32 [B, time, 2].
+    labels : dict of torch.Tensor
+        float32 [B]: those of ``pair_labels``, and "SNR" (direct sound to
+        noise, dB).
 
     Raises
     ------
@@ -743,13 +552,13 @@ def render_pairs(distribution, scenes, speech, snr, seeds, noise=None):
             f"speech must be [batch, {length}] samples, got "
             f"{tuple(speech.shape)}"
         )
-    response = scene_responses(
+    response = _scene_responses(
         distribution, scenes, seeds[:, 0], device=speech.device
     )
     rirs = torch.stack((response.full, response.direct), dim=1)
     clean, direct = _convolve(distribution, speech, rirs).unbind(1)
     if noise is None:
-        noise = draw_noise(
+        noise = _draw_noise(
             distribution, scenes.microphones, seeds[:, 1], speech
         )
     power = direct.square().mean((-2, -1))
@@ -774,7 +583,7 @@ def render_pairs(distribution, scenes, speech, snr, seeds, noise=None):
         half_precision=distribution.has("float16"),
     )
     labels["SNR"] = snr.to(labels["T60"])
-    return RenderedPairs(
+    return _RenderedPairs(
         (clean * scale).transpose(1, 2).contiguous(),
         (direct * scale).transpose(1, 2).contiguous(),
         labels,
@@ -785,61 +594,8 @@ def _convolve(distribution, speech, rirs):
     """First samples of the speech in the rooms, [B, 2 kinds, 2, time]."""
     length = distribution.num_samples
     # One size for all scenes: rounding does not depend on the batch.
-    _, longest = response_samples(distribution, distribution.T60_range[1])
+    _, longest = _response_samples(distribution, distribution.T60_range[1])
     nfft = next_fast_len(length + longest, real=True)
     spectrum = torch.fft.rfft(speech, n=nfft)[:, None, None]
     spectrum = spectrum * torch.fft.rfft(rirs, n=nfft)
     return torch.fft.irfft(spectrum, n=nfft)[..., :length]
-
-
-def simulate_pair(distribution, scene, speech, *, snr, seed=0, noise=None):
-    """Simulate one scene.
-
-    Arguments
-    ---------
-    distribution : SceneDistribution
-        How to simulate.
-    scene : PairScene
-        Room, microphones and source.
-    speech : torch.Tensor
-        float32 [time], ``distribution.num_samples`` long.
-    snr : float
-        Direct sound to noise, dB.
-    seed : int
-        Of late reverberation and noise.
-    noise : torch.Tensor, optional
-        Noise at the microphones, [2, time]; drawn by default.
-
-    Returns
-    -------
-    dict
-        "waveform" and "direct", float32 [time, 2]; "labels", a dict of
-        float32 scalars (see :class:`RenderedPairs`).
-
-    Raises
-    ------
-    ValueError
-        As :func:`render_pairs`.
-
-    Example
-    -------
-    >>> from spatial_brain.datasets.wsj0_simu.scenes import *
-    >>> few = SceneDistribution(T=0.5)
-    >>> scene = draw_room_scene(few, "pretrain", 0)
-    >>> pair = simulate_pair(few, scene, torch.randn(8000), snr=20.0)
-    >>> pair["waveform"].shape, pair["labels"]["SNR"]
-    (torch.Size([8000, 2]), tensor(20.))
-    """
-    rendered = render_pairs(
-        distribution,
-        SceneBatch.of([scene]),
-        speech[None],
-        torch.tensor([float(snr)]),
-        torch.tensor([[seed, seed + 1]]),
-        None if noise is None else noise[None],
-    )
-    return {
-        "waveform": rendered.waveform[0],
-        "direct": rendered.direct[0],
-        "labels": {name: value[0] for name, value in rendered.labels.items()},
-    }

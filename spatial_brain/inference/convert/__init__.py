@@ -68,7 +68,7 @@ def convert(format, checkpoint, output, **options):
         Folder to write; a ``source`` for ``from_hparams`` afterwards. For
         AudioSet weights a folder or a ``.safetensors`` file.
     **options
-        What a checkpoint does not tell: ``rule`` and ``sample_rate`` of
+        What a checkpoint may not hold: ``rule`` and ``sample_rate`` of
         ``speechbrain-binaural``. Those that are None do not count.
 
     Returns
@@ -100,8 +100,7 @@ def convert(format, checkpoint, output, **options):
     unknown = options.keys() - OPTIONS.get(format, set())
     if unknown:
         raise ValueError(
-            f"checkpoints of {format} tell everything; it has no option "
-            + ", ".join(sorted(unknown))
+            f"the format '{format}' has no option " + ", ".join(sorted(unknown))
         )
     return FORMATS[format](Path(checkpoint), Path(output), **options)
 

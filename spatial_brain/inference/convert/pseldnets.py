@@ -6,17 +6,14 @@ AudioSet weights of HTS-AT (RetroCirce/HTS-Audio-Transformer), PaSST
 package's own files; names become those of ``spatial_brain.models``.
 """
 
-import pickle
 from pathlib import Path
 from typing import NamedTuple
 
 import safetensors.torch
-import torch
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.inference.pretrained import (
-    WEIGHT_SUFFIXES,
-    ModelSource,
+    find_weights,
     load_weights,
     read_weights,
     save_pretrained,
@@ -41,20 +38,30 @@ DROPPED = (
 )
 FILTER_BANK = "af_extractor.mel_scale.fb"
 SAMPLE_RATES = (16000, 24000, 32000, 44100, 48000)
+KNOWN_CLASSES = (12, 13, 14, 170)  # DCASE2021, STARSS23, L3DAS22, synthetic
+
+PSELDNETS = """\
+# PSELDNets, {backbone}, {method} (released weights).
+modules:
+  model: !new:spatial_brain.models.seld.SELDNetwork
+    backbone: {backbone}
+    method: {method}
+    num_classes: {num_classes}
+features: !new:spatial_brain.processing.seld_features.LogMelIntensity
+  sample_rate: {sample_rate}
+sample_rate: {sample_rate}  # Hz
+array_format: foa  # W, Y, Z, X with SN3D gains
+chunk_length: 10.0  # s
+detection_hop: 10.0  # s
+method: {method}
+num_classes: {num_classes}
+class_names: [{class_names}]
+threshold: 0.5
+"""
 
 
-class Checkpoint(NamedTuple):
-    """Tensors of a file and where they come from.
-
-    Arguments
-    ---------
-    format : str
-        "pseldnets", one of ``AUDIOSET``, or "spatial_brain".
-    tensors : dict of torch.Tensor
-        Names of the inner networks of ``spatial_brain.models``.
-    sample_rate : int
-        Of the waveforms that the network heard, Hz.
-    """
+class _Checkpoint(NamedTuple):
+    """Whose tensors a file holds, and the sampling rate of its network, Hz."""
 
     format: str
     tensors: dict
@@ -85,56 +92,19 @@ def read_network_weights(source):
 
     Example
     -------
+    >>> import torch
     >>> path = getfixture("tmp_path") / "initial.safetensors"
     >>> tensors = {"bn0.weight": torch.ones(64), "encoder.a": torch.ones(1)}
-    >>> import safetensors.torch
     >>> safetensors.torch.save_file(tensors, path)
     >>> sorted(read_network_weights(path))
     ['bn0.weight', 'encoder.a']
     """
-    if Path(source).is_file():
-        return read_checkpoint(source).tensors
-    origin = ModelSource(source, "hyperparams.yaml")
-    for suffix in WEIGHT_SUFFIXES:
-        path = origin.get(f"model{suffix}")
-        if path is not None:
-            return read_checkpoint(path).tensors
-    raise FileNotFoundError(
-        f"'{source}' has no weights of a network; wanted "
-        + " or ".join(f"model{suffix}" for suffix in WEIGHT_SUFFIXES)
-    )
+    return _read_checkpoint(find_weights(source)).tensors
 
 
-def read_checkpoint(path):
-    """Read a file and find out whose it is.
-
-    Arguments
-    ---------
-    path : str or Path
-        File of any of the systems; nothing in it is run.
-
-    Returns
-    -------
-    Checkpoint
-        Format, tensors, sampling rate.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it holds other things than tensors, or of no known network.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "ACCDOA.ckpt"
-    >>> state = {"net._orig_mod.encoder.norm.bias": torch.zeros(768)}
-    >>> torch.save({"state_dict": state}, path)
-    >>> checkpoint = read_checkpoint(path)
-    >>> checkpoint.format, list(checkpoint.tensors)
-    ('pseldnets', ['encoder.norm.bias'])
-    """
-    raw = _read_tensors(Path(path))
+def _read_checkpoint(path):
+    """Read a file of any of the systems and find out whose it is."""
+    raw = read_weights(path, ENTRIES)
     sample_rate = _sample_rate(raw.get(FILTER_BANK))
     # Layout by layout: what marks it, what is stripped, what is put before.
     for format, mark, stripped, prefix in (
@@ -157,32 +127,13 @@ def read_checkpoint(path):
             elif name.startswith("af_extractor."):
                 continue
             tensors[name] = tensor
-        return Checkpoint(format, tensors, sample_rate)
+        return _Checkpoint(format, tensors, sample_rate)
     if any(name.startswith(("encoder.", "convs.")) for name in raw):
-        return Checkpoint("spatial_brain", raw, sample_rate)
+        return _Checkpoint("spatial_brain", raw, sample_rate)
     raise ValueError(
         f"{path} holds no SELD or AudioSet network that is known here; its "
         f"entries begin with {', '.join(list(raw)[:5])}"
     )
-
-
-def _read_tensors(path):
-    """State dict of a file, also from within a training checkpoint."""
-    if path.suffix == ".safetensors" or not path.is_file():
-        return read_weights(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        # The plain reader words what is wrong with the file.
-        return read_weights(path)
-    for entry in ENTRIES:
-        if isinstance(content, dict) and isinstance(content.get(entry), dict):
-            content = content[entry]
-    if not isinstance(content, dict) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
-    ):
-        return read_weights(path)
-    return dict(content)
 
 
 def _sample_rate(bank):
@@ -198,57 +149,8 @@ def _sample_rate(bank):
     return min(SAMPLE_RATES, key=lambda fs: abs(fs - estimate))
 
 
-KNOWN_CLASSES = (12, 13, 14, 170)  # DCASE2021, STARSS23, L3DAS22, synthetic
-
-PSELDNETS = """\
-# PSELDNets, {backbone}, {method} (released weights).
-modules:
-  model: !new:spatial_brain.models.seld.SELDNetwork
-    backbone: {backbone}
-    method: {method}
-    num_classes: {num_classes}
-features: !new:spatial_brain.processing.seld_features.LogMelIntensity
-  sample_rate: {sample_rate}
-sample_rate: {sample_rate}  # Hz
-array_format: foa  # W, Y, Z, X with SN3D gains
-chunk_length: 10.0  # s
-detection_hop: 10.0  # s
-method: {method}
-num_classes: {num_classes}
-class_names: [{class_names}]
-threshold: 0.5
-"""
-
-
-def infer_network(tensors, path):
-    """Backbone, method and classes of a released network from its tensors.
-
-    Arguments
-    ---------
-    tensors : dict of torch.Tensor
-        Names of the inner networks.
-    path : str or Path
-        File they come from. Where the size of a head leaves ACCDOA and
-        multi-ACCDOA open (36 classes or three times 12), the name of the
-        file decides: it begins with ACCDOA or mACCDOA, as released.
-
-    Returns
-    -------
-    tuple
-        Backbone, method, number of classes.
-
-    Raises
-    ------
-    ValueError
-        If they belong to no released kind of network.
-
-    Example
-    -------
-    >>> import torch
-    >>> head = {"tscam_conv.weight": torch.zeros(1530, 768, 2, 3)}
-    >>> infer_network(head, "mACCDOA-HTSAT-0.567.ckpt")
-    ('htsat', 'multi_accdoa', 170)
-    """
+def _infer_network(tensors, path):
+    """Backbone, method and number of classes of a released network."""
 
     def size(name):
         return tensors[name].shape[0] if name in tensors else 0
@@ -273,7 +175,11 @@ def infer_network(tensors, path):
 
 
 def _vector_method(outputs, path):
-    """ACCDOA or multi-ACCDOA, and the classes, from the size of a head."""
+    """ACCDOA or multi-ACCDOA, and the classes, from the size of a head.
+
+    Where 36 outputs are as many classes or three tracks of 12, the name of
+    the file decides: it begins with ACCDOA or mACCDOA, as released.
+    """
     fits = {
         method: outputs // per_class
         for method, per_class in (
@@ -328,7 +234,7 @@ def convert_pseldnets(checkpoint, output):
     FileNotFoundError: no such weights file: nothing.ckpt
     """
     found = _expect("pseldnets", checkpoint)
-    backbone, method, num_classes = infer_network(found.tensors, checkpoint)
+    backbone, method, num_classes = _infer_network(found.tensors, checkpoint)
     model = SELDNetwork(backbone, method, num_classes)
     own = model.network.state_dict()
     # Tables that a network here computes may stand in the file.
@@ -400,7 +306,7 @@ def convert_audioset(format, checkpoint, output):
 
 def _expect(format, path):
     """Read a checkpoint that should be of a format."""
-    found = read_checkpoint(path)
+    found = _read_checkpoint(path)
     if found.format != format:
         raise ValueError(
             f"{path} is of the format {found.format}, not {format}"

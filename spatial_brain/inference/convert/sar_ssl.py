@@ -4,15 +4,11 @@ Read are ``best_model.tar``, ``latest_model.tar`` and ``ensemble_model.tar`` of
 BingYang-20/SAR-SSL, of the pretext task and of the downstream tasks.
 """
 
-import pickle
 import re
 from pathlib import Path
 
-import torch
-
 from spatial_brain.inference.pretrained import (
-    WEIGHT_SUFFIXES,
-    ModelSource,
+    find_weights,
     load_weights,
     read_weights,
     save_pretrained,
@@ -23,6 +19,7 @@ from spatial_brain.models.transfer import own_names
 # What the original's runs were trained for, by the name of their folder.
 TASKS = ("TDOA", "DRR", "T60", "C50", "ABS", "SNR", "SUR", "VOL")
 TDOA_DURATION, DURATION = 1.04, 4.112  # s
+ENTRIES = ("model",)  # where checkpoints keep their tensors
 EMBEDDINGS = {256: "spat", 512: "spec", 768: "spec_spat"}
 
 PRETEXT = """\
@@ -49,7 +46,7 @@ hop_length: {hop_length}  # s
 def convert_sar_ssl(checkpoint, output):
     """Turn a released checkpoint into a pretrained folder.
 
-    The file does not say which task a downstream network was trained for;
+    The file does not record which task a downstream network was trained for;
     its name or that of a folder above it does, as the original names them
     (``exp/TDOA/.../ensemble_model.tar``).
 
@@ -71,7 +68,7 @@ def convert_sar_ssl(checkpoint, output):
         If there is no such checkpoint.
     ValueError
         If it holds other things than tensors and numbers, names are missing
-        or unexpected, shapes differ, or the task is not told.
+        or unexpected, shapes differ, or nothing names the task.
 
     Example
     -------
@@ -81,7 +78,7 @@ def convert_sar_ssl(checkpoint, output):
     FileNotFoundError: no such weights file: nothing.tar
     """
     checkpoint = Path(checkpoint)
-    stored = _read_model(checkpoint)
+    stored = read_weights(checkpoint, ENTRIES)
     text = _describe(stored, checkpoint)
     model = load_safe_yaml(text, "sar-ssl")["modules"]["model"]
     load_weights(model, own_names(stored), checkpoint)
@@ -114,48 +111,21 @@ def read_encoder_weights(source):
 
     Example
     -------
+    >>> import torch
     >>> path = getfixture("tmp_path") / "best_model.tar"
     >>> state = {"module.spat_encoder.embed.a": torch.zeros(1)}
     >>> torch.save({"epoch": 3, "max_score": -0.5, "model": state}, path)
     >>> list(read_encoder_weights(path))
     ['spat_encoder.embed.a']
     """
-    path = Path(source)
-    if not path.is_file():
-        origin = ModelSource(source, "hyperparams.yaml")
-        names = [f"model{suffix}" for suffix in WEIGHT_SUFFIXES]
-        found = [origin.get(name) for name in names]
-        path = next((file for file in found if file is not None), None)
-        if path is None:
-            raise FileNotFoundError(
-                f"'{source}' has no weights of a network; wanted "
-                + " or ".join(names)
-            )
-    tensors = own_names(_read_model(path))
+    path = find_weights(source)
+    tensors = own_names(read_weights(path, ENTRIES))
     if not any("spat_encoder." in name for name in tensors):
         raise ValueError(
             f"{path} holds no encoders of SAR-SSL; its entries begin with "
             + ", ".join(list(tensors)[:5])
         )
     return tensors
-
-
-def _read_model(path):
-    """State dict of a file, also from within a training checkpoint."""
-    if path.suffix == ".safetensors" or not path.is_file():
-        return read_weights(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        # The plain reader words what is wrong with the file.
-        return read_weights(path)
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
-        content = content["model"]
-    if not isinstance(content, dict) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
-    ):
-        return read_weights(path)
-    return dict(content)
 
 
 def _describe(tensors, path):
@@ -187,14 +157,14 @@ def _describe(tensors, path):
 
 
 def _task(path):
-    """Task by the name of a file, or of the nearest folder that tells it."""
+    """Task by the name of a file, or of the nearest folder that has it."""
     for part in (path.stem, *reversed(path.absolute().parent.parts)):
         words = re.split(r"[^A-Z0-9]+", part.upper())
-        told = [task for task in TASKS if task in words]
-        if len(told) == 1:
-            return told[0]
+        named = [task for task in TASKS if task in words]
+        if len(named) == 1:
+            return named[0]
     raise ValueError(
-        f"{path} does not say which task it was trained for; put it into a "
+        f"{path} does not name the task it was trained for; put it into a "
         f"folder named like the task ({', '.join(TASKS)}), as the original "
         "does (exp/TDOA/.../ensemble_model.tar)"
     )

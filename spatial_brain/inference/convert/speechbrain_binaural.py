@@ -17,7 +17,7 @@ from spatial_brain.models.binaural_tasnet import RULES
 MODULES = tuple(
     part + ear for part in ("encoder", "masknet", "decoder") for ear in "LR"
 )
-# Of the recipe, where nothing tells another.
+# Of the recipe, where nothing names another.
 SAMPLE_RATE = 8000  # Hz
 # The order in which the recipe looks for a rule in the name of an experiment.
 NAMED = ("independent", "cross", "parallel")
@@ -69,7 +69,7 @@ def convert_binaural(checkpoint, output, rule=None, sample_rate=None):
         If there is no such checkpoint or one of its six files is missing.
     ValueError
         If the files hold other things than tensors or do not fit together,
-        or the rule is not told or does not fit.
+        or the rule is not known or does not fit.
 
     Example
     -------
@@ -106,7 +106,7 @@ def convert_binaural(checkpoint, output, rule=None, sample_rate=None):
         warnings.warn(
             f"{folder}: the original saved no projection of the level "
             "differences and drew one in every call; one draw is kept in "
-            f"{output}, so that answers can be repeated. A cross model "
+            f"{output}, so that outputs can be repeated. A cross model "
             "trained here learns its projection",
             stacklevel=2,
         )
@@ -156,9 +156,9 @@ def _best(folders):
     for folder in folders:
         meta = folder / "CKPT.yaml"
         text = meta.read_text(encoding="utf-8") if meta.is_file() else ""
-        told = re.search(r"^snr:\s*([-+\d.eE]+)\s*$", text, re.MULTILINE)
-        if told:
-            losses[folder] = float(told[1])
+        loss = re.search(r"^snr:\s*([-+\d.eE]+)\s*$", text, re.MULTILINE)
+        if loss:
+            losses[folder] = float(loss[1])
     if not losses:
         raise ValueError(
             "several checkpoints and no snr in a CKPT.yaml to choose by; name "
@@ -233,13 +233,13 @@ def _rule(inputs, filters, rule, settings, folder):
             re.split(r"[^a-z]+", part.lower())
             for part in reversed(folder.absolute().parts)
         )
-        told = (r for part in (name, *words) for r in NAMED if r in part)
-        rule = next(told, None)
+        named = (r for part in (name, *words) for r in NAMED if r in part)
+        rule = next(named, None)
         if rule is None:
             raise ValueError(
                 f"{folder}: the rules cross and parallel have the same "
                 "shapes, and neither a hyperparams.yaml nor a folder's name "
-                "tells which it is; give it (--rule)"
+                "has it; give it (--rule)"
             )
     rule = rule or fitting[0]
     if rule not in fitting:
@@ -251,13 +251,13 @@ def _rule(inputs, filters, rule, settings, folder):
 
 
 def _causality(settings, folder):
-    """Options for networks other than the recipe's, if the YAML tells."""
+    """Options for networks other than the recipe's, if in the YAML."""
     causal = settings.get("causal", "False").lower() == "true"
     # SpeechBrain calls the norm over channels cLN.
     channel = settings.get("norm_type", "gLN") == "cLN"
     if causal and not channel:
         raise ValueError(
-            f"{folder}: causal, but with a norm that hears the future"
+            f"{folder}: causal, but with a norm that needs the future"
         )
     if causal:
         return {"causal": True, "causal_legacy": True}
@@ -270,7 +270,7 @@ def _rate(sample_rate, settings, folder):
         sample_rate = settings.get("sample_rate")
     if sample_rate is None:
         warnings.warn(
-            f"{folder}: no hyperparams.yaml tells the sampling rate; taken "
+            f"{folder}: no hyperparams.yaml has the sampling rate; taken "
             f"is the recipe's, {SAMPLE_RATE} Hz (--sample-rate for another)",
             stacklevel=3,
         )

@@ -154,15 +154,15 @@ def score(counts, rules):
     error_rate = (counts["S"] + counts["D"] + counts["I"]) / (
         counts["references"].sum(-1) + rules.eps
     )
-    tell = _scores_2020 if rules.metric == "dcase2020" else _scores
-    per_class = tell(counts, error_rate[..., None], rules)
+    compute = _scores_2020 if rules.metric == "dcase2020" else _scores
+    per_class = compute(counts, error_rate[..., None], rules)
     if rules.average == "micro":
         pooled = {
             name: value.sum(-1, keepdims=True)
             for name, value in counts.items()
             if name not in ("S", "D", "I")
         }
-        overall = tell(pooled, error_rate[..., None], rules)
+        overall = compute(pooled, error_rate[..., None], rules)
         return {name: v[..., 0] for name, v in overall.items()}, per_class
     if rules.mode == "pseldnets":
         mask = per_class["LE"] != 180.0

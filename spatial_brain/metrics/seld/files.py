@@ -24,6 +24,12 @@ from spatial_brain.metrics.seld.scores import SELDScores
 # Direction vectors of networks have about length 1; angles are larger.
 LONGEST = 10
 _NO_NUMBERS = ("file", "class", "mids", "onscreen")
+# Over all events alike, before classes were weighed equally.
+MICRO_METRICS = ("dcase2019", "dcase2020", "dcase2021", "l3das22")
+ROOM = re.compile(r"room(\d+)")
+_COLUMNS = {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"}
+_OLD_COLUMNS = {**_COLUMNS, 6: "cartesian6"}
+_POSITIONS = {**_COLUMNS, 5: "l3das22_output"}
 
 
 def read_rows(path, columns=None, guess="auto"):
@@ -58,7 +64,7 @@ def read_rows(path, columns=None, guess="auto"):
     """
     lines = AnnotationLines(path)
     if not lines:
-        return empty_rows()
+        return _empty_rows()
     first = lines.rows[0]
     dialect = (columns or {}).get(first.count(",") + 1)
     if dialect is None or first.lstrip()[:1].isalpha():
@@ -90,22 +96,16 @@ def _check_length(lines, values, form):
     longest = np.max([np.abs(values[name]) for name in "xyz"], axis=0)
     if not form.positions and (longest > LONGEST).any():
         row = int((longest > LONGEST).argmax())
-        told = ",".join(f"{values[name][row]:g}" for name in "xyz")
+        vector = ",".join(f"{values[name][row]:g}" for name in "xyz")
         raise lines.error(
             row,
-            f"x,y,z are {told}, expected a direction vector (of "
+            f"x,y,z are {vector}, expected a direction vector (of "
             f"{len(form.columns)} columns, {','.join(form.columns)})",
         )
 
 
-def empty_rows():
-    """No events.
-
-    Returns
-    -------
-    Rows
-        Of length 0.
-    """
+def _empty_rows():
+    """No events."""
     whole = np.empty(0, dtype=np.int64)
     return Rows(whole, whole, *np.empty((3, 0)))
 
@@ -118,32 +118,11 @@ def _polar(x, y, z):
     return azimuth, elevation, np.hypot(flat, z)
 
 
-def read_rows_2019(path, frames_per_second, num_frames):
-    """Read a reference of DCASE2019 in the frames of its evaluator.
-
-    Arguments
-    ---------
-    path : str or Path
-        CSV file with header; a row an event with its times in seconds.
-    frames_per_second : int
-        50 in that challenge.
-    num_frames : int
-        Events end there.
-
-    Returns
-    -------
-    Rows
-        An event sounds from the frame in which it starts to the one after
-        that in which it ends, as the evaluator has it.
-
-    Raises
-    ------
-    ValueError
-        Naming file, line, value and what was expected.
-    """
+def _read_rows_2019(path, frames_per_second, num_frames):
+    """Rows of a reference of DCASE2019 in the frames of its evaluator."""
     form, lines = DIALECTS["dcase2019"], AnnotationLines(path)
     if not lines:
-        return empty_rows()
+        return _empty_rows()
     header = dict(zip(form.header, form.columns, strict=True))
     columns = [header.get(word, "file") for word in lines.take_header()]
     for name, column in header.items():
@@ -164,6 +143,7 @@ def read_rows_2019(path, frames_per_second, num_frames):
         labels[row] = form.classes.index(word)
     start = np.floor(values["start"] * frames_per_second)
     stop = np.minimum(np.ceil(values["end"] * frames_per_second), num_frames)
+    # The evaluator's events end one frame after that in which they end.
     length = np.maximum(stop + 1 - start, 0).astype(np.int64)
     row = np.repeat(np.arange(len(lines)), length)
     first = np.repeat(np.cumsum(length) - length, length)
@@ -171,14 +151,6 @@ def read_rows_2019(path, frames_per_second, num_frames):
     nowhere = np.full(len(row), np.nan)
     angles = (values[name][row] for name in ("azimuth", "elevation"))
     return Rows(frame, labels[row], *angles, nowhere)
-
-
-# Over all events alike, before classes were weighed equally.
-MICRO_METRICS = ("dcase2019", "dcase2020", "dcase2021", "l3das22")
-ROOM = re.compile(r"room(\d+)")
-_COLUMNS = {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"}
-_OLD_COLUMNS = {**_COLUMNS, 6: "cartesian6"}
-_POSITIONS = {**_COLUMNS, 5: "l3das22_output"}
 
 
 @dataclass(frozen=True)
@@ -190,7 +162,7 @@ class Challenge:
     metric : str
         Of its evaluator.
     num_classes : int
-        None: told by the caller.
+        None: given by the caller.
     num_frames : int
         Of every clip; None: clips differ.
     frames_per_second : int
@@ -316,7 +288,7 @@ def score_folders(
     if num_classes is None:
         raise ValueError(
             f"{dataset}: the number of classes depends on the class list; "
-            "tell it as num_classes (--num-classes)"
+            "give it as num_classes (--num-classes)"
         )
     scores = SELDScores(num_classes, mode=mode, **rules)
     references, estimates = _files(reference), _files(estimate)
@@ -406,7 +378,7 @@ def _read(references, estimates, names, challenge):
             (estimates, _read_estimate),
         ):
             if name not in files:
-                pair.append(empty_rows())
+                pair.append(_empty_rows())
                 continue
             try:
                 pair.append(read(files[name], challenge))
@@ -426,7 +398,7 @@ def _read_estimate(path, challenge):
 def _read_reference(path, challenge):
     """Events of a reference."""
     if challenge.metric == "dcase2019":
-        return read_rows_2019(
+        return _read_rows_2019(
             path, challenge.frames_per_second, challenge.num_frames
         )
     return read_rows(path, _POSITIONS if challenge.positions else None)
@@ -436,7 +408,7 @@ def _length(name, truth, num_frames, challenge, rules):
     """Frames of a clip by the rule of the evaluator; None: to the last."""
     if isinstance(num_frames, dict):
         if name not in num_frames:
-            raise ValueError(f"num_frames does not tell the length of {name!r}")
+            raise ValueError(f"num_frames gives no length for {name!r}")
         return num_frames[name]
     if num_frames is not None:
         return num_frames
@@ -454,7 +426,7 @@ def _rooms(names):
         if not found:
             raise ValueError(
                 f"no room<number> in the name {name!r}: scores per room "
-                "cannot be told"
+                "cannot be computed"
             )
         rooms[name] = found[1]
     return rooms

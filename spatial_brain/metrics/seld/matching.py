@@ -1,4 +1,4 @@
-"""Which estimated event answers which reference event.
+"""Which estimated event is paired with which reference event.
 
 Events meet in cells: same clip, frame and class. Cells with the same numbers
 of references and estimates are treated together. Where several assignments
@@ -129,7 +129,7 @@ def match(reference, estimate, cost):
         r = np.broadcast_to(rows[:, :, None], shape)
         e = np.broadcast_to(columns[:, None, :], shape)
         costs = cost(r.reshape(-1), e.reshape(-1)).reshape(shape)
-        i, j = assign(costs)
+        i, j = _assign(costs)
         cell = np.arange(len(keys))[:, None]
         found.append(
             Pairs(
@@ -151,26 +151,8 @@ def match(reference, estimate, cost):
     return Pairs(*(column[order] for column in pairs))
 
 
-def assign(costs):
-    """Solve many assignment problems of equal size.
-
-    Arguments
-    ---------
-    costs : numpy.ndarray
-        Shape [problems, R, E].
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Rows and columns of the pairs, int64, shape [problems, min(R, E)],
-        rows ascending.
-
-    Example
-    -------
-    >>> rows, columns = assign(np.array([[[3.0, 1.0], [1.0, 0.0]]]))
-    >>> columns.tolist()
-    [[1, 0]]
-    """
+def _assign(costs):
+    """Rows and columns [problems, pairs] of many problems [problems, R, E]."""
     number, num_rows, num_columns = costs.shape
     if num_rows == 1 or num_columns == 1:
         best = costs.reshape(number, -1).argmin(1)[:, None]
@@ -185,11 +167,9 @@ def assign(costs):
 
 
 def _assign_two(costs):
-    """Two references and two estimates, as shortest augmenting paths do.
-
-    The first row takes its cheaper column. If the second row wants the same
-    one more than the free one, the first moves when that is a gain.
-    """
+    """Two references and two estimates, as shortest augmenting paths do."""
+    # The first row takes its cheaper column. If the second row wants the same
+    # one more than the free one, the first moves when that is a gain.
     cell = np.arange(len(costs))
     taken = (costs[:, 0, 1] < costs[:, 0, 0]).astype(np.int64)
     free = 1 - taken
@@ -274,7 +254,7 @@ def _directions(events):
 
 
 def angle_to_the_front(reference, estimate):
-    """Cost of events heard in stereo: azimuth, the back folded to the front.
+    """Cost of events in stereo: azimuth, the back folded to the front.
 
     Arguments
     ---------

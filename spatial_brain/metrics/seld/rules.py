@@ -1,4 +1,4 @@
-"""What the SELD scores are told: the rules, and the events of many clips."""
+"""Rules and input of the SELD scores: the events of many clips."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +20,13 @@ METRICS = (
 MODES = ("official", "present", "pseldnets", "corrected")
 AVERAGES = ("macro", "micro")
 SEGMENT_MACRO = ("dcase2021", "dcase2022", "dcase2023")
+# Places of frame, class, azimuth, elevation, distance in rows so long.
+_PLACES = {
+    4: (0, 1, 2, 3, None),
+    5: (0, 1, 3, 4, None),
+    6: (0, 1, 3, 4, 5),
+}
+_ANGLES = ("azimuth", "elevation")
 
 
 class Events(NamedTuple):
@@ -165,8 +172,8 @@ def error_counts(clip, block, misses, extras, num_clips):
     Arguments
     ---------
     clip, block : numpy.ndarray
-        Where something is counted; ``block`` tells the stretches of time of
-        all clips apart, shape [N].
+        Where something is counted; ``block`` numbers the stretches of time of
+        all clips, shape [N].
     misses, extras : numpy.ndarray
         False negatives and false positives there, shape [N].
     num_clips : int
@@ -219,15 +226,6 @@ def class_mean(values, mask):
     total = np.where(mask, values, 0.0).sum(-1)
     mean = total / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)[()]
-
-
-# Places of frame, class, azimuth, elevation, distance in rows so long.
-_PLACES = {
-    4: (0, 1, 2, 3, None),
-    5: (0, 1, 3, 4, None),
-    6: (0, 1, 3, 4, 5),
-}
-_ANGLES = ("azimuth", "elevation")
 
 
 class Rows(NamedTuple):
@@ -332,19 +330,19 @@ def clip_length(reference, estimate, columns):
     Arguments
     ---------
     reference, estimate : EventTable or array_like
-        Tables may tell.
+        Tables may know their length.
     columns : sequence of Rows
         Of both.
 
     Returns
     -------
     int
-        As the tables say, else up to the last event of either side.
+        Of the tables, else up to the last event of either side.
     """
     for table in (reference, estimate):
-        told = getattr(table, "num_frames", None)
-        if told is not None:
-            return told
+        num_frames = getattr(table, "num_frames", None)
+        if num_frames is not None:
+            return num_frames
     return max(int(side.frame.max(initial=-1)) for side in columns) + 1
 
 

@@ -1,8 +1,8 @@
 """Scores of sound event localization and detection, all generations.
 
-What is counted lives in ``seld_separate`` (2019), ``seld_segments`` (2020 to
-2023), ``seld_frames`` (2024, 2025) and ``seld_l3das``. Counts add up over
-clips: subsets, leave-one-out intervals and several processes cost nothing.
+What is counted lives in ``dcase2019``, ``dcase2020`` (2020 to 2023),
+``dcase2024`` (2024 and 2025) and ``l3das22``. Counts add up over clips:
+subsets, leave-one-out intervals and several processes cost nothing.
 """
 
 from dataclasses import asdict
@@ -10,10 +10,7 @@ from dataclasses import asdict
 import numpy as np
 
 from spatial_brain.dataio.events import EventTable, concatenate
-from spatial_brain.metrics.seld import dcase2019 as seld_separate
-from spatial_brain.metrics.seld import dcase2020 as seld_segments
-from spatial_brain.metrics.seld import dcase2024 as seld_frames
-from spatial_brain.metrics.seld import l3das22 as seld_l3das
+from spatial_brain.metrics.seld import dcase2019, dcase2020, dcase2024, l3das22
 from spatial_brain.metrics.seld.rules import (
     Rules,
     as_columns,
@@ -24,14 +21,14 @@ from spatial_brain.metrics.seld.rules import (
 from spatial_brain.metrics.statistics import jackknife, leave_one_out
 
 _FAMILIES = {
-    "dcase2019": seld_separate,
-    "dcase2020": seld_segments,
-    "dcase2021": seld_segments,
-    "dcase2022": seld_segments,
-    "dcase2023": seld_segments,
-    "dcase2024": seld_frames,
-    "dcase2025": seld_frames,
-    "l3das22": seld_l3das,
+    "dcase2019": dcase2019,
+    "dcase2020": dcase2020,
+    "dcase2021": dcase2020,
+    "dcase2022": dcase2020,
+    "dcase2023": dcase2020,
+    "dcase2024": dcase2024,
+    "dcase2025": dcase2024,
+    "l3das22": l3das22,
 }
 # Clips are counted together, up to so many rows.
 _BATCH_ROWS = 2**18
@@ -133,8 +130,8 @@ class SELDScores:
             elevation) or of 6 (the same and the distance in cm), degrees.
             Or lists of those, one a clip.
         num_frames : int, optional
-            Length of the clip (a list for several). Default: as the tables
-            say, else up to the last event of either side. Evaluators of
+            Length of the clip (a list for several). Default: of the tables,
+            else up to the last event of either side. Evaluators of
             2022 to 2024 take the number of the last reference frame instead.
         name : str, optional
             Of the clip (a list for several).
@@ -247,12 +244,12 @@ class SELDScores:
         """
         if self.rules != other.rules:
             ours, theirs = asdict(self.rules), asdict(other.rules)
-            told = ", ".join(
+            differences = ", ".join(
                 f"{name} {ours[name]!r} and {theirs[name]!r}"
                 for name in ours
                 if ours[name] != theirs[name]
             )
-            raise ValueError(f"scores counted differently: {told}")
+            raise ValueError(f"scores counted differently: {differences}")
         counts = other.counters
         self._count()
         self._counted.append(counts)
@@ -277,7 +274,7 @@ class SELDScores:
             and the counted ``references``. ``num_clips``, ``metric``,
             ``mode``, ``average``. ``intervals``: name to [low, high], and
             ``per_class`` again. ``by``: group to the scores of its clips.
-            NaN where nothing can be said.
+            NaN where nothing was counted.
 
         Raises
         ------
@@ -339,7 +336,7 @@ def constant_prediction(references, num_classes, make_scores, num_frames=None):
     """Choose which classes to report always, each from one direction.
 
     Classes are tried from the most to the least frequent; the direction of a
-    class is that of the mean of its unit vectors. The answer may be silence.
+    class is that of the mean of its unit vectors. Silence is tried, too.
 
     Arguments
     ---------
@@ -362,8 +359,8 @@ def constant_prediction(references, num_classes, make_scores, num_frames=None):
     >>> from spatial_brain.metrics.seld.scores import SELDScores
     >>> scene = EventTable(range(20), [1] * 20, [30.0] * 20, [0.0] * 20,
     ...                    num_frames=20)
-    >>> answer = constant_prediction([scene], 3, lambda: SELDScores(3))
-    >>> answer.label.tolist(), answer.azimuth.round().tolist()
+    >>> found = constant_prediction([scene], 3, lambda: SELDScores(3))
+    >>> found.label.tolist(), found.azimuth.round().tolist()
     ([1], [30.0])
     """
     lengths = [_length(table, num_frames) for table in references]
@@ -385,25 +382,25 @@ def constant_prediction(references, num_classes, make_scores, num_frames=None):
     elevation = np.degrees(np.arctan2(mean[:, 2], flat))
     best, lowest = None, np.inf
     for size in range(len(order) + 1):
-        answer = EventTable(
+        prediction = EventTable(
             np.zeros(size), order[:size], azimuth[:size], elevation[:size]
         )
         scores = make_scores()
         for table, length in zip(references, lengths, strict=True):
-            estimate = repeat_prediction(answer, length)
+            estimate = repeat_prediction(prediction, length)
             scores.append(table, estimate, num_frames=length)
         value = scores.compute()["SELD"]
         if value < lowest:
-            best, lowest = answer, value
+            best, lowest = prediction, value
     return best
 
 
-def repeat_prediction(answer, num_frames):
-    """Give the same answer in every frame of a clip.
+def repeat_prediction(prediction, num_frames):
+    """Repeat the events of one frame in every frame of a clip.
 
     Arguments
     ---------
-    answer : EventTable
+    prediction : EventTable
         Events of one frame.
     num_frames : int
         Length of the clip, frames.
@@ -418,9 +415,9 @@ def repeat_prediction(answer, num_frames):
     >>> repeat_prediction(EventTable([0], [1], [30.0], [0.0]), 3).frame.tolist()
     [0, 1, 2]
     """
-    rows = np.tile(np.arange(len(answer)), num_frames)
-    table = answer.select(rows)
-    frame = np.repeat(np.arange(num_frames), len(answer))
+    rows = np.tile(np.arange(len(prediction)), num_frames)
+    table = prediction.select(rows)
+    frame = np.repeat(np.arange(num_frames), len(prediction))
     return EventTable(
         frame,
         table.label,

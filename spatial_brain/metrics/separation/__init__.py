@@ -1,1 +1,1 @@
-"""Errors of separated talkers."""
+"""Errors of separated sources."""

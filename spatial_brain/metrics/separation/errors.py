@@ -1,6 +1,6 @@
-"""Errors of separated talkers over a test set: signals, cues, and intervals.
+"""Errors of separated sources over a test set: signals, cues, and intervals.
 
-One order of the talkers, that of the best mean SNR, serves all metrics of a
+One order of the sources, that of the best mean SNR, serves all metrics of a
 mixture; the mixture itself is scored beside them as the baseline.
 """
 
@@ -26,17 +26,37 @@ from spatial_brain.metrics.separation.signals import (
     split_batch,
     to_float64,
 )
-from spatial_brain.metrics.statistics import range_label, statistics, write_rows
+from spatial_brain.metrics.statistics import (
+    ErrorCollector,
+    percentile_interval,
+)
 
 # Edges of the ranges by which errors are broken down: angle between the
-# closest talkers (degrees), reverberation time (s).
+# closest sources (degrees), reverberation time (s).
 BINS = {"angle": (15.0, 30.0, 60.0, 90.0), "t60": (0.2, 0.4, 0.6)}
 CUES = ("itd_error", "ild_error")
 EARS = ("left", "right")
 
 
-class SeparationErrors:
-    """Collects separated mixtures of a test set and sums them up.
+class SeparationErrors(ErrorCollector):
+    """Collects separated mixtures of a test set and sums their errors up.
+
+    Rows have ``id``; ``num_talkers``; ``permutation``; lists of one number a
+    source: ``snr`` and so on (mean of the ears, dB), ``snr_i`` (improvement
+    over the mixture), ``snr_i_left``, ``snr_i_right``, ``mixture_snr``;
+    ``itd_error`` (microseconds), ``ild_error`` (dB), ``itd``,
+    ``mixture_itd``, ``reference_itd``, and the errors of the mixture,
+    ``mixture_itd_error``, ``mixture_ild_error``; numbers of the original
+    recipe ``compat_snr``, ``compat_snr_i`` (dB), ``compat_delta_ITD``
+    (microseconds), ``compat_delta_ILD`` (dB); and conditions.
+
+    The summary has ``num_mixtures``, ``num_talkers``; means over sources
+    ``snr``, ``snr_i``, ..., ``itd_error``, ``ild_error`` with their ``_low``
+    and ``_high``; ``missing``: metric to the number of sources which it could
+    not be computed for, such as silent ones; ``mixture``: the same metrics of
+    the mixture; ``compat``: ``snr``, ``snr_i``, ``delta_ITD``, ``delta_ILD``
+    of the original recipe; ``ild_error_by_band``: ``frequency`` (Hz),
+    ``estimate``, ``mixture`` (dB).
 
     Arguments
     ---------
@@ -72,25 +92,19 @@ class SeparationErrors:
     ['30 to 60']
     """
 
+    _NO_MEANS = ("permutation",)
+
     def __init__(self, fs, *, sdr=True, perceptual=(), bins=None):
         self.fs, self.with_sdr = fs, sdr
         self.perceptual = tuple(perceptual)
         for metric in self.perceptual:
             load_library(metric)
-        self.bins = {**BINS, **(bins or {})}
-        for name, edges in self.bins.items():
-            if list(edges) != sorted(set(edges)) or not len(edges):
-                raise ValueError(
-                    f"edges of {name!r} must ascend, got {list(edges)}"
-                )
-        self.clear()
+        super().__init__({**BINS, **(bins or {})})
 
     def clear(self):
         """Forget everything appended."""
-        self._rows, self._bands = [], []
-
-    def __len__(self):
-        return len(self._rows)
+        super().clear()
+        self._bands = []
 
     @property
     def metrics(self):
@@ -121,7 +135,7 @@ class SeparationErrors:
         ids : sequence of str
             Names of the mixtures.
         estimate : torch.Tensor or array
-            Separated talkers, [batch, time, 2 (left, right), source], in any
+            Separated sources, [batch, time, 2 (left, right), source], in any
             order.
         reference : torch.Tensor or array
             Same shape.
@@ -129,7 +143,7 @@ class SeparationErrors:
             What was separated, [batch, time, 2].
         azimuths : torch.Tensor or array, optional
             Of the references, degrees, [batch, source]. The smallest angle
-            between two talkers becomes the condition ``angle``.
+            between two sources becomes the condition ``angle``.
         elevations : torch.Tensor or array, optional
             Degrees, [batch, source]; 0 by default.
         lengths : torch.Tensor or array, optional
@@ -149,35 +163,26 @@ class SeparationErrors:
             "reference": reference,
             "mixture": mixture,
         }
-        try:
+        with self._naming(ids):
             _check_shapes(ids, signals)
             items = split_batch(signals, lengths)
             if azimuths is not None and np.shape(reference)[3] > 1:
                 angles = _smallest_angles(azimuths, elevations, len(ids))
                 conditions = {"angle": angles, **conditions}
-            conditions = {
-                name: _condition(name, values, len(ids))
-                for name, values in conditions.items()
-            }
-        except ValueError as problem:
-            names = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
-            raise ValueError(f"mixtures {names}: {problem}") from problem
-        for k, (name, item) in enumerate(zip(ids, items, strict=True)):
-            row, bands = self._score(**item)
-            own = {key: values[k] for key, values in conditions.items()}
-            if taken := own.keys() & row.keys():
-                raise ValueError(
-                    f"a condition cannot be called {', '.join(sorted(taken))}: "
-                    "metrics have these names"
-                )
-            self._rows.append({"id": name, **row, **own})
-            self._bands.append(bands)
+            conditions = self._checked(conditions, (len(ids),))
+        scores = [self._score(**item) for item in items]
+        rows = [
+            {"id": name, **row}
+            for name, (row, _) in zip(ids, scores, strict=True)
+        ]
+        self._extend(rows, conditions)
+        self._bands += [bands for _, bands in scores]
 
     def _score(self, estimate, reference, mixture):
         """All numbers of one mixture, and its ILD errors by band."""
         order = best_permutation(estimate, reference)
         row = {"num_talkers": len(order), "permutation": order.tolist()}
-        # The mixture, as if it were the answer for every talker.
+        # The mixture, as if it were the estimate of every source.
         unprocessed = np.repeat(mixture[..., None], len(order), axis=2)
         estimate = estimate[..., order]
         for metric in self.metrics:
@@ -208,29 +213,11 @@ class SeparationErrors:
         return row, np.stack(bands)
 
     def _metric(self, metric, signal, reference):
-        """A signal metric of every ear and talker, [ear, source]."""
+        """A signal metric of every ear and source, [ear, source]."""
         if metric in self.perceptual:
             return perceptual_score(metric, signal, reference, self.fs)
         function = {"snr": snr, "si_snr": si_snr, "sdr": sdr}[metric]
         return function(signal, reference)
-
-    def rows(self):
-        """One dictionary a mixture.
-
-        Returns
-        -------
-        list of dict
-            ``id``; ``num_talkers``; ``permutation``; lists of one number a
-            talker: ``snr`` and so on (mean of the ears, dB), ``snr_i``
-            (improvement over the mixture), ``snr_i_left``, ``snr_i_right``,
-            ``mixture_snr``; ``itd_error`` (microseconds), ``ild_error``
-            (dB), ``itd``, ``mixture_itd``, ``reference_itd``, and the errors
-            of the mixture, ``mixture_itd_error``, ``mixture_ild_error``;
-            numbers of the original recipe ``compat_snr``, ``compat_snr_i``
-            (dB), ``compat_delta_ITD`` (microseconds), ``compat_delta_ILD``
-            (dB); conditions.
-        """
-        return [dict(row) for row in self._rows]
 
     def summarize(self, num_bootstrap=1000, seed=0):
         """Means over all mixtures and by conditions.
@@ -238,39 +225,47 @@ class SeparationErrors:
         Arguments
         ---------
         num_bootstrap : int
-            Draws for the 95 % intervals ``<metric>_low``, ``<metric>_high``
-            (percentile bootstrap over mixtures); 0 leaves them out.
+            Draws for the 95 % intervals; 0 leaves them out.
         seed : int
             Of the draws.
 
         Returns
         -------
         dict
-            ``num_mixtures``, ``num_talkers``; means over talkers ``snr``,
-            ``snr_i``, ..., ``itd_error``, ``ild_error``; ``missing``: metric
-            to the number of talkers which it could not be computed for, such
-            as silent ones; ``mixture``: the same metrics of the mixture;
-            ``compat``: ``snr``, ``snr_i``, ``delta_ITD``, ``delta_ILD`` of
-            the original recipe; ``ild_error_by_band``: ``frequency`` (Hz),
-            ``estimate``, ``mixture`` (dB); ``by``: condition -> range or
-            text -> the same.
-
-        Raises
-        ------
-        ValueError
-            If nothing was appended.
+            What the class lists; and ``by``: condition -> range or text ->
+            the same, without ``ild_error_by_band``.
         """
-        if not self._rows:
-            raise ValueError("no mixture was appended: nothing to sum up")
-        options = (self._names(), num_bootstrap, seed)
-        result = statistics(self._rows, *options)
+        result = super().summarize(num_bootstrap, seed)
         result["ild_error_by_band"] = self._band_errors()
-        result["by"] = {}
-        for name, groups in self._groups().items():
-            result["by"][name] = {
-                label: statistics(rows, *options)
-                for label, rows in groups.items()
-            }
+        return result
+
+    def _statistics(self, chosen, num_bootstrap, seed):
+        """Means over the sources of the chosen mixtures, bool [row, 1]."""
+        rows = self._chosen(chosen)
+        number = len(rows)
+        result = {
+            "num_mixtures": number,
+            "num_talkers": sum(row["num_talkers"] for row in rows),
+        }
+        draws = np.random.default_rng(seed).multinomial(
+            number, np.full(number, 1 / number), size=num_bootstrap
+        )
+        for part, metrics in self._names().items():
+            found = result.setdefault(part, {}) if part else result
+            found["missing"] = {}
+            for metric in metrics:
+                key = f"{part}_{metric}" if part else metric
+                values = [np.atleast_1d(row[key]) for row in rows]
+                sums = np.array([np.nansum(value) for value in values])
+                counts = np.array([(~np.isnan(v)).sum() for v in values])
+                missing = sum(map(len, values)) - int(counts.sum())
+                if missing:
+                    found["missing"][metric] = missing
+                found[metric] = float(_mean(sums.sum(), counts.sum()))
+                if num_bootstrap:
+                    means = _mean(draws @ sums, draws @ counts)
+                    low, high = percentile_interval(means)
+                    found[f"{metric}_low"], found[f"{metric}_high"] = low, high
         return result
 
     def _names(self):
@@ -284,7 +279,7 @@ class SeparationErrors:
         }
 
     def _band_errors(self):
-        """Mean ILD error in each band, over mixtures and talkers."""
+        """Mean ILD error in each band, over mixtures and sources."""
         edges = ild_bands(self.fs)
         errors = np.concatenate(self._bands, axis=1)
         known = ~np.isnan(errors)
@@ -297,43 +292,11 @@ class SeparationErrors:
             "mixture": means[1].tolist(),
         }
 
-    def _groups(self):
-        """Condition -> range or text -> rows, of what all rows have."""
-        groups = {}
-        for name in self._rows[0]:
-            values = [row.get(name) for row in self._rows]
-            if name in self.bins and None not in values:
-                index = np.digitize(values, self.bins[name])
-                labels = [range_label(self.bins[name], k) for k in index]
-                order = np.argsort(index, kind="stable")
-            elif name != "id" and all(isinstance(v, str) for v in values):
-                labels, order = values, np.argsort(values, kind="stable")
-            else:
-                continue
-            groups[name] = {}
-            for k in order:
-                found = groups[name].setdefault(labels[k], [])
-                found.append(self._rows[k])
-        return groups
 
-    def write_csv(self, path):
-        """Write one line a mixture, complete or not at all.
-
-        What a talker has of its own stands as the mean under the plain name,
-        and as ``<name>_1``, ``<name>_2``, ...; ``missing`` is how many
-        numbers could not be computed (they are empty, and not in the means).
-
-        Arguments
-        ---------
-        path : str or Path
-            Its folder is made.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
-        return write_rows(path, self._rows)
+def _mean(total, count):
+    """Total by count; NaN where there is nothing."""
+    with np.errstate(invalid="ignore"):
+        return np.true_divide(total, count)
 
 
 def _check_shapes(ids, signals):
@@ -355,7 +318,7 @@ def _check_shapes(ids, signals):
 
 
 def _smallest_angles(azimuths, elevations, number):
-    """Smallest angle between two talkers of each mixture, degrees."""
+    """Smallest angle between two sources of each mixture, degrees."""
     azimuths = torch.from_numpy(to_float64(azimuths, "azimuths", 2))
     if elevations is None:
         elevations = torch.zeros_like(azimuths)
@@ -371,17 +334,3 @@ def _smallest_angles(azimuths, elevations, number):
     angles = [angular_distance(units[:, i], units[:, j]) for i, j in pairs]
     # On a grid of whole degrees, rounding must not choose the range.
     return torch.stack(angles).amin(0).round(decimals=4)
-
-
-def _condition(name, values, number):
-    """Values of a condition as a list of floats or texts."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().tolist()
-    values = [
-        value if isinstance(value, str) else float(value) for value in values
-    ]
-    if len(values) != number or any(value != value for value in values):
-        raise ValueError(
-            f"condition {name!r} needs {number} numbers or texts, got {values}"
-        )
-    return values

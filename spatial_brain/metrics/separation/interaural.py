@@ -1,11 +1,11 @@
-"""Are talkers heard from where they were? Errors of interaural cues.
+"""Errors of the interaural cues of separated sources.
 
-Time differences (ITD) are positive where the left ear hears later, level
-differences (ILD) where the left ear hears louder.
+Time differences (ITD) are positive where the left ear is later, level
+differences (ILD) where the left ear is louder.
 
-For comparison with published figures only (speechbrain,
-recipes/BinauralWSJ0Mix): each number is counted in an order of the talkers of
-its own, and delays are whole samples.
+Functions called ``compat_...`` are for comparison with published figures only
+(speechbrain, recipes/BinauralWSJ0Mix): each number is counted in an order of
+the sources of its own, and delays are whole samples.
 """
 
 import numpy as np
@@ -22,146 +22,6 @@ from spatial_brain.metrics.separation.signals import (
 
 # Added to the energies.
 EPS = 1e-8
-
-
-def compat_snr(estimate, reference):
-    """SNR as the original recipe counts it: that of its loss.
-
-    Mean over ears and talkers, in the best order, with 1e-8 added to the
-    energies.
-
-    Arguments
-    ---------
-    estimate : torch.Tensor or array
-        Shape [time, ear, source].
-    reference : torch.Tensor or array
-        Same shape.
-
-    Returns
-    -------
-    float
-        Decibels.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ or values are not finite.
-
-    Example
-    -------
-    >>> reference = np.random.default_rng(0).standard_normal((800, 2, 2))
-    >>> round(compat_snr(0.9 * reference[..., ::-1], reference), 3)
-    20.0
-    """
-    estimate, reference = map(centred, same_shape(estimate, reference))
-    noise = estimate[..., :, None] - reference[..., None, :]
-    ratio = (reference**2).sum(0)[..., None, :] / ((noise**2).sum(0) + EPS)
-    pairs = 10 * np.log10(ratio + EPS).mean(0)
-    return float(pairs[linear_sum_assignment(pairs, maximize=True)].mean())
-
-
-def compat_interaural_errors(estimate, reference, fs):
-    """Delta-ITD and delta-ILD exactly as the original recipe counts them.
-
-    ITD: lag of the largest absolute GCC-PHAT of the whole utterance, in
-    whole samples, not bounded. ILD: ratio of the energies of the ears. Mean
-    over talkers, in the given or the reversed order, whichever is smaller -
-    for each cue on its own. The delays are those of pyroomacoustics'
-    ``tdoa``.
-
-    Arguments
-    ---------
-    estimate : torch.Tensor or array
-        Shape [time, 2 (left, right), source].
-    reference : torch.Tensor or array
-        Same shape.
-    fs : float
-        Sampling rate, Hz.
-
-    Returns
-    -------
-    dict
-        ``delta_ITD``, microseconds, and ``delta_ILD``, dB.
-
-    Example
-    -------
-    >>> reference = np.random.default_rng(0).standard_normal((800, 2, 2))
-    >>> errors = compat_interaural_errors(0.5 * reference, reference, 8000)
-    >>> {name: round(float(value), 6) for name, value in errors.items()}
-    {'delta_ITD': 0.0, 'delta_ILD': 0.0}
-    """
-    signals = [
-        np.moveaxis(to_float64(signal, name, 3), 2, 0)
-        for signal, name in ((estimate, "estimate"), (reference, "reference"))
-    ]
-    errors = {}
-    for name, cue in (
-        ("delta_ITD", lambda talker: compat_itd(talker, fs)),
-        ("delta_ILD", compat_ild),
-    ):
-        found, wanted = (
-            np.array([cue(talker) for talker in talkers]) for talkers in signals
-        )
-        errors[name] = min(
-            np.abs(wanted - order).mean() for order in (found, found[::-1])
-        )
-    return errors
-
-
-def compat_itd(talker, fs):
-    """ITD of the original recipe; see ``compat_interaural_errors``.
-
-    Arguments
-    ---------
-    talker : array
-        Shape [time, 2 (left, right)].
-    fs : float
-        Sampling rate, Hz.
-
-    Returns
-    -------
-    float
-        Microseconds, positive if the left ear is later; in silence, where
-        the phase transform divides 0 by 0, the smallest lag there is.
-
-    Example
-    -------
-    >>> noise = np.random.default_rng(0).standard_normal(803)
-    >>> compat_itd(np.stack((noise[:-3], noise[3:]), axis=1), 8000)
-    375.0
-    """
-    size = 2 * len(talker)
-    spectrum = np.fft.rfft(talker.astype(np.float32), size, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spectrum = spectrum / np.abs(spectrum)
-    correlation = np.fft.irfft(spectrum[:, 0] * spectrum[:, 1].conj(), size)
-    reach = size // 2 + 1
-    lags = np.concatenate((correlation[-reach:], correlation[:reach]))
-    return float((np.argmax(np.abs(lags)) - reach) / fs * 1e6)
-
-
-def compat_ild(talker):
-    """ILD of the original recipe; see ``compat_interaural_errors``.
-
-    Arguments
-    ---------
-    talker : array
-        Shape [time, 2 (left, right)].
-
-    Returns
-    -------
-    float
-        Decibels, positive if the left ear is louder.
-
-    Example
-    -------
-    >>> round(compat_ild(np.ones((800, 2)) * [2, 1]), 3)
-    6.021
-    """
-    left, right = (talker**2).sum(0)
-    return float(10 * np.log10(left / (right + EPS) + EPS))
-
-
 # Heads are too small for larger delays, seconds.
 MAX_ITD = 1e-3
 # Listeners follow the delay of the waveform below 1.5 kHz only; the band's
@@ -185,44 +45,123 @@ SILENT = 1e-10
 LAG_RATE, MARGIN = 128000, 32
 
 
-def active_samples(reference, fs):
-    """Where something is heard in any ear.
-
-    Frames of 20 ms that are at most 40 dB below the loudest one.
+def interaural_errors(
+    estimate, reference, fs, *, lengths=None, permutation=None, compat=False
+):
+    """Errors of the interaural cues of separated sources.
 
     Arguments
     ---------
+    estimate : torch.Tensor or array
+        Separated sources [batch, time, 2 (left, right), source], in any
+        order; or one mixture, without the batch dimension.
     reference : torch.Tensor or array
-        Shape [time, ear].
+        Same shape.
     fs : float
         Sampling rate, Hz.
+    lengths : torch.Tensor or array, optional
+        Relative lengths of the mixtures, [batch].
+    permutation : array, optional
+        Order of the estimates, [batch, source], so that they fit the
+        references; default: ``best_permutation``, by SNR.
+    compat : bool
+        Whether to count as the original recipe does; see
+        ``compat_interaural_errors``.
 
     Returns
     -------
-    numpy.ndarray
-        Bool, [time]; nothing is active in silence.
+    dict of numpy.ndarray
+        ``itd_error`` (microseconds) and ``ild_error`` (dB, mean over the
+        bands of ``ild_bands``), [batch, source], in the order of the
+        references; ``itd_estimate``, ``itd_reference``; ``ild_estimate``,
+        ``ild_reference`` [batch, source, band]; ``permutation``. NaN where an
+        ear is silent. With ``compat``: ``delta_ITD`` (microseconds) and
+        ``delta_ILD`` (dB), [batch]. Without a batch, without that dimension.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or values are not finite.
 
     Example
     -------
-    >>> tone = np.sin(np.arange(800.0))[:, None]
-    >>> active_samples(np.concatenate([0 * tone, tone]), 8000).sum()
-    np.int64(800)
+    >>> reference = np.random.default_rng(0).standard_normal((8000, 2, 2))
+    >>> errors = interaural_errors(reference[..., ::-1], reference, 8000)
+    >>> errors["itd_error"], errors["permutation"]
+    (array([0., 0.]), array([1, 0]))
     """
-    reference = to_float64(reference, "reference", 2)
-    frame = max(1, round(ACTIVE_FRAME * fs))
-    power = (reference**2).sum(1)
-    energy = np.add.reduceat(power, np.arange(0, len(power), frame))
-    loud = energy > energy.max() * 10 ** (-ACTIVE_RANGE / 10)
-    return np.repeat(loud, frame)[: len(power)]
+    single = np.ndim(estimate) == 3
+    if single:
+        estimate, reference = estimate[None], reference[None]
+        permutation = None if permutation is None else [permutation]
+    if np.ndim(estimate) != 4 or np.shape(estimate) != np.shape(reference):
+        raise ValueError(
+            "estimate and reference must be the same [batch, time, 2, source], "
+            f"got {tuple(estimate.shape)} and {tuple(reference.shape)}"
+        )
+    items = split_batch({"estimate": estimate, "reference": reference}, lengths)
+    results = []
+    for k, item in enumerate(items):
+        if compat:
+            results.append(compat_interaural_errors(*item.values(), fs))
+            continue
+        order = (
+            best_permutation(*item.values())
+            if permutation is None
+            else np.asarray(permutation[k])
+        )
+        sources = [
+            _source_cues(
+                item["estimate"][..., i], item["reference"][..., j], fs
+            )
+            for j, i in enumerate(order)
+        ]
+        result = {
+            name: np.array([cues[name] for cues in sources])
+            for name in sources[0]
+        }
+        results.append({**result, "permutation": order})
+    if single:
+        return results[0]
+    return {name: np.stack([r[name] for r in results]) for name in results[0]}
+
+
+def _source_cues(estimate, reference, fs):
+    """Cues and their errors of one source; NaN where an ear is silent."""
+    estimate = _check_binaural(estimate, "estimate")
+    reference = _check_binaural(reference, "reference")
+    active = _active_samples(reference, fs)
+    energy = (estimate[active] ** 2).sum(0)
+    wanted = (reference[active] ** 2).sum(0)
+    # A silent ear has no cue, and the noise in it must not be taken for one.
+    if not ((energy > SILENT * wanted) & (wanted > 0)).all():
+        ild = np.full((2, len(ild_bands(fs)) - 1), np.nan)
+        itd = (float("nan"), float("nan"))
+    else:
+        ild = _level_differences(estimate, reference, fs)
+        itd = [
+            interaural_time_difference(signal, fs, active)
+            for signal in (estimate, reference)
+        ]
+    difference = np.abs(ild[0] - ild[1])
+    known = difference[~np.isnan(difference)]
+    return {
+        "itd_estimate": itd[0],
+        "itd_reference": itd[1],
+        "itd_error": abs(itd[0] - itd[1]),
+        "ild_estimate": ild[0],
+        "ild_reference": ild[1],
+        "ild_error": float(known.mean()) if len(known) else float("nan"),
+    }
 
 
 def interaural_time_difference(waveform, fs, active=None):
     """Delay between the ears, far finer than a sample.
 
     Where the normalised cross-correlation of the ears below 1.5 kHz is
-    largest, within 1 ms. For talkers rendered with measured responses this
+    largest, within 1 ms. For sources rendered with measured responses this
     is steadier than GCC-PHAT: PHAT weighs all frequencies alike, those
-    without speech too, so that a rest of the other talker can move its peak
+    without speech too, so that a rest of the other source can move its peak
     by hundreds of microseconds; here the shift grows with that rest. The
     correlation takes the left ear's active samples with whatever the right
     ear has around them, and is normalised at each lag, so that a mere delay
@@ -235,8 +174,8 @@ def interaural_time_difference(waveform, fs, active=None):
     fs : float
         Sampling rate, Hz.
     active : array, optional
-        Bool, [time]: what counts; default: ``active_samples`` of the
-        waveform.
+        Bool, [time]: what counts; default: frames of 20 ms of the waveform
+        that are at most 40 dB below the loudest one.
 
     Returns
     -------
@@ -247,7 +186,7 @@ def interaural_time_difference(waveform, fs, active=None):
     Raises
     ------
     ValueError
-        If the waveform does not have two ears or is not finite.
+        If the waveform is not binaural or is not finite.
 
     Example
     -------
@@ -256,9 +195,9 @@ def interaural_time_difference(waveform, fs, active=None):
     >>> round(interaural_time_difference(pair, 8000))
     375
     """
-    waveform = _two_ears(waveform, "waveform")
+    waveform = _check_binaural(waveform, "waveform")
     if active is None:
-        active = active_samples(waveform, fs)
+        active = _active_samples(waveform, fs)
     time, search = len(waveform), int(np.ceil(MAX_ITD * fs)) + MARGIN
     size = 1 << (time + search).bit_length()
     spectrum = np.fft.rfft(waveform, size, axis=0)
@@ -274,6 +213,16 @@ def interaural_time_difference(waveform, fs, active=None):
     power = _correlate(mask, right**2, size, search)
     floor = 1e-9 * power.max()
     return _peak(product / np.sqrt(np.maximum(power, floor)), fs)
+
+
+def _active_samples(reference, fs):
+    """Bool [time]: frames of 20 ms at most 40 dB below the loudest one."""
+    reference = to_float64(reference, "reference", 2)
+    frame = max(1, round(ACTIVE_FRAME * fs))
+    power = (reference**2).sum(1)
+    energy = np.add.reduceat(power, np.arange(0, len(power), frame))
+    loud = energy > energy.max() * 10 ** (-ACTIVE_RANGE / 10)
+    return np.repeat(loud, frame)[: len(power)]
 
 
 def _band_pass(frequency):
@@ -337,26 +286,8 @@ def ild_bands(fs):
     return (10 ** (numbers / 21.4) - 1) / 0.00437
 
 
-def band_energies(waveform, fs):
-    """Energy of each frame in each band.
-
-    Arguments
-    ---------
-    waveform : torch.Tensor or array
-        Shape [time, ear].
-    fs : float
-        Sampling rate, Hz.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape [frame, band, ear], of frames of 64 ms with half overlap.
-
-    Example
-    -------
-    >>> band_energies(np.ones((8000, 2)), 8000).shape
-    (31, 12, 2)
-    """
+def _band_energies(waveform, fs):
+    """Energies [frame, band, ear], of frames of 64 ms with half overlap."""
     waveform = to_float64(waveform, "waveform", 2)
     frame = round(ILD_FRAME * fs)
     hop = frame // 2
@@ -371,18 +302,15 @@ def band_energies(waveform, fs):
 
 
 def _level_differences(estimate, reference, fs):
-    """ILD of estimate and reference in each band, on the latter's frames.
-
-    Returns two arrays [band], dB, NaN in bands without speech.
-    """
-    wanted, heard = band_energies(reference, fs), band_energies(estimate, fs)
+    """ILD of both [band], dB, on the reference's frames; NaN without speech."""
+    found, wanted = _band_energies(estimate, fs), _band_energies(reference, fs)
     loudness = wanted.sum(2)
     loudest = loudness.max(0)
     active = loudness > loudest * 10 ** (-BAND_RANGE / 10)
     audible = loudest > loudest.max() * 10 ** (-AUDIBLE_RANGE / 10)
     floor = 1e-6 * (active * loudness).sum(0)
     levels = []
-    for energies in (heard, wanted):
+    for energies in (found, wanted):
         total = (active[..., None] * energies).sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
             total = 10 * np.log10(np.maximum(total, floor[:, None]))
@@ -390,144 +318,113 @@ def _level_differences(estimate, reference, fs):
     return tuple(levels)
 
 
-def _two_ears(waveform, name):
+def _check_binaural(waveform, name):
     """A checked signal [time, 2]."""
     waveform = to_float64(waveform, name, 2)
     if waveform.shape[1] != 2:
         raise ValueError(
-            f"{name} must have two ears [time, 2], got {waveform.shape}"
+            f"{name} must be binaural [time, 2], got {waveform.shape}"
         )
     return waveform
 
 
-def talker_cues(estimate, reference, fs):
-    """Cues of one talker as estimated and as they were.
+def compat_interaural_errors(estimate, reference, fs):
+    """Delta-ITD and delta-ILD exactly as the original recipe counts them.
+
+    ITD: lag of the largest absolute GCC-PHAT of the whole utterance, in
+    whole samples, not bounded. ILD: ratio of the energies of the ears. Mean
+    over sources, in the given or the reversed order, whichever is smaller -
+    for each cue on its own. The delays are those of pyroomacoustics'
+    ``tdoa``.
 
     Arguments
     ---------
     estimate : torch.Tensor or array
-        Shape [time, 2 (left, right)].
+        Shape [time, 2 (left, right), source].
     reference : torch.Tensor or array
-        Same shape; says which frames and bands are active, for both.
+        Same shape.
     fs : float
         Sampling rate, Hz.
 
     Returns
     -------
     dict
-        ``itd_estimate``, ``itd_reference`` (microseconds), ``itd_error``;
-        ``ild_estimate``, ``ild_reference`` (dB, [band], NaN in bands without
-        speech), ``ild_error``: mean over the bands of what they differ.
-        NaN where an ear is silent in the reference or the estimate.
+        ``delta_ITD``, microseconds, and ``delta_ILD``, dB.
 
     Example
     -------
-    >>> noise = np.random.default_rng(0).standard_normal((8000, 1))
-    >>> cues = talker_cues(noise * [1, 0.5], noise * [1, 1.0], 8000)
-    >>> round(cues["ild_error"], 2), round(cues["itd_error"])
-    (6.02, 0)
+    >>> reference = np.random.default_rng(0).standard_normal((800, 2, 2))
+    >>> errors = compat_interaural_errors(0.5 * reference, reference, 8000)
+    >>> {name: round(float(value), 6) for name, value in errors.items()}
+    {'delta_ITD': 0.0, 'delta_ILD': 0.0}
     """
-    estimate = _two_ears(estimate, "estimate")
-    reference = _two_ears(reference, "reference")
-    active = active_samples(reference, fs)
-    energy = (estimate[active] ** 2).sum(0)
-    wanted = (reference[active] ** 2).sum(0)
-    # A silent ear has no cue, and the noise in it must not be taken for one.
-    if not ((energy > SILENT * wanted) & (wanted > 0)).all():
-        ild = np.full((2, len(ild_bands(fs)) - 1), np.nan)
-        itd = (float("nan"), float("nan"))
-    else:
-        ild = _level_differences(estimate, reference, fs)
-        itd = [
-            interaural_time_difference(signal, fs, active)
-            for signal in (estimate, reference)
-        ]
-    difference = np.abs(ild[0] - ild[1])
-    known = difference[~np.isnan(difference)]
-    return {
-        "itd_estimate": itd[0],
-        "itd_reference": itd[1],
-        "itd_error": abs(itd[0] - itd[1]),
-        "ild_estimate": ild[0],
-        "ild_reference": ild[1],
-        "ild_error": float(known.mean()) if len(known) else float("nan"),
-    }
+    signals = [
+        np.moveaxis(to_float64(signal, name, 3), 2, 0)
+        for signal, name in ((estimate, "estimate"), (reference, "reference"))
+    ]
+    errors = {}
+    for name, cue in (
+        ("delta_ITD", lambda source: _compat_itd(source, fs)),
+        ("delta_ILD", _compat_ild),
+    ):
+        found, wanted = (
+            np.array([cue(source) for source in sources]) for sources in signals
+        )
+        errors[name] = min(
+            np.abs(wanted - order).mean() for order in (found, found[::-1])
+        )
+    return errors
 
 
-def interaural_errors(
-    estimate, reference, fs, *, lengths=None, permutation=None, compat=False
-):
-    """Errors of the interaural cues of separated talkers.
+def compat_snr(estimate, reference):
+    """SNR as the original recipe counts it: that of its loss.
+
+    Mean over ears and sources, in the best order, with 1e-8 added to the
+    energies.
 
     Arguments
     ---------
     estimate : torch.Tensor or array
-        Separated talkers [batch, time, 2 (left, right), source], in any
-        order; or one mixture, without the batch dimension.
+        Shape [time, ear, source].
     reference : torch.Tensor or array
         Same shape.
-    fs : float
-        Sampling rate, Hz.
-    lengths : torch.Tensor or array, optional
-        Relative lengths of the mixtures, [batch].
-    permutation : array, optional
-        Order of the estimates, [batch, source], so that they fit the
-        references; default: ``best_permutation``, by SNR.
-    compat : bool
-        Whether to count as the original recipe does; see
-        ``separation_compat.compat_interaural_errors``.
 
     Returns
     -------
-    dict of numpy.ndarray
-        ``itd_error`` (microseconds) and ``ild_error`` (dB, mean over the
-        bands of ``ild_bands``), [batch, source], in the order of the
-        references; ``itd_estimate``, ``itd_reference``; ``ild_estimate``,
-        ``ild_reference`` [batch, source, band]; ``permutation``. NaN where an
-        ear is silent. With ``compat``: ``delta_ITD`` (microseconds) and
-        ``delta_ILD`` (dB), [batch]. Without a batch, without that dimension.
+    float
+        Decibels.
 
     Raises
     ------
     ValueError
-        If shapes do not fit or values are not finite.
+        If shapes differ or values are not finite.
 
     Example
     -------
-    >>> reference = np.random.default_rng(0).standard_normal((8000, 2, 2))
-    >>> errors = interaural_errors(reference[..., ::-1], reference, 8000)
-    >>> errors["itd_error"], errors["permutation"]
-    (array([0., 0.]), array([1, 0]))
+    >>> reference = np.random.default_rng(0).standard_normal((800, 2, 2))
+    >>> round(compat_snr(0.9 * reference[..., ::-1], reference), 3)
+    20.0
     """
-    single = np.ndim(estimate) == 3
-    if single:
-        estimate, reference = estimate[None], reference[None]
-        permutation = None if permutation is None else [permutation]
-    if np.ndim(estimate) != 4 or np.shape(estimate) != np.shape(reference):
-        raise ValueError(
-            "estimate and reference must be the same [batch, time, 2, source], "
-            f"got {tuple(estimate.shape)} and {tuple(reference.shape)}"
-        )
-    items = split_batch({"estimate": estimate, "reference": reference}, lengths)
-    results = []
-    for k, item in enumerate(items):
-        if compat:
-            results.append(compat_interaural_errors(*item.values(), fs))
-            continue
-        order = (
-            best_permutation(*item.values())
-            if permutation is None
-            else np.asarray(permutation[k])
-        )
-        talkers = [
-            talker_cues(item["estimate"][..., i], item["reference"][..., j], fs)
-            for j, i in enumerate(order)
-        ]
-        result = {
-            name: np.array([cues[name] for cues in talkers])
-            for name in talkers[0]
-        }
-        results.append({**result, "permutation": order})
-    if single:
-        return results[0]
-    return {name: np.stack([r[name] for r in results]) for name in results[0]}
+    estimate, reference = map(centred, same_shape(estimate, reference))
+    noise = estimate[..., :, None] - reference[..., None, :]
+    ratio = (reference**2).sum(0)[..., None, :] / ((noise**2).sum(0) + EPS)
+    pairs = 10 * np.log10(ratio + EPS).mean(0)
+    return float(pairs[linear_sum_assignment(pairs, maximize=True)].mean())
+
+
+def _compat_itd(source, fs):
+    """ITD of the original recipe, microseconds; in silence its smallest lag."""
+    size = 2 * len(source)
+    spectrum = np.fft.rfft(source.astype(np.float32), size, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spectrum = spectrum / np.abs(spectrum)
+    correlation = np.fft.irfft(spectrum[:, 0] * spectrum[:, 1].conj(), size)
+    reach = size // 2 + 1
+    lags = np.concatenate((correlation[-reach:], correlation[:reach]))
+    return float((np.argmax(np.abs(lags)) - reach) / fs * 1e6)
+
+
+def _compat_ild(source):
+    """ILD of the original recipe, dB, of a source [time, 2 (left, right)]."""
+    left, right = (source**2).sum(0)
+    return float(10 * np.log10(left / (right + EPS) + EPS))

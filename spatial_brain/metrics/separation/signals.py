@@ -1,6 +1,6 @@
-"""How much of each talker a separation kept: SNR, SI-SNR, SDR, and the order.
+"""How much of each source a separation kept: SNR, SI-SNR, SDR, and the order.
 
-All functions take one mixture, time first: [time, ...] or, where talkers are
+All functions take one mixture, time first: [time, ...] or, where sources are
 paired, [time, ear, source].
 """
 
@@ -15,6 +15,9 @@ from scipy.optimize import linear_sum_assignment
 # Ratios are kept within so many decibels: a perfect estimate in float32 has
 # an error of rounding only, and means must stay finite.
 LIMIT = 100.0
+# Metric to the library that computes it.
+LIBRARIES = {"stoi": "pystoi", "estoi": "pystoi", "pesq": "pesq"}
+PESQ_MODES = {8000: "nb", 16000: "wb"}
 
 
 def to_float64(signal, name, num_dims):
@@ -181,7 +184,7 @@ def snr(estimate, reference):
     """Signal-to-noise ratio: what differs from the reference is noise.
 
     Means over time are taken away first, as the training loss does. A wrong
-    level counts as noise: in two ears it would be a wrong level difference.
+    level counts as noise: between the ears it is a wrong level difference.
 
     Arguments
     ---------
@@ -255,7 +258,7 @@ def sdr(estimate, reference, filter_length=512):
 
     What a filter of ``filter_length`` taps can make of the reference is
     signal, the rest distortion. The filter forgives levels, delays and
-    colours; this ratio therefore says nothing on interaural cues.
+    colours; this ratio therefore ignores interaural cues.
 
     Arguments
     ---------
@@ -289,26 +292,26 @@ def sdr(estimate, reference, filter_length=512):
     size = 1 << (time + filter_length - 1).bit_length()
     result = np.full(shape, np.nan)
     for place in np.ndindex(*shape):
-        heard, wanted = estimate[(..., *place)], reference[(..., *place)]
-        if not heard.any() or not wanted.any():
+        found, wanted = estimate[(..., *place)], reference[(..., *place)]
+        if not found.any() or not wanted.any():
             continue
         spectrum = np.fft.rfft(wanted, size)
         own = np.fft.irfft(np.abs(spectrum) ** 2, size)[:filter_length]
         # Correlation of the estimate with the reference delayed by k.
-        both = np.fft.irfft(spectrum.conj() * np.fft.rfft(heard, size), size)
+        both = np.fft.irfft(spectrum.conj() * np.fft.rfft(found, size), size)
         both = both[:filter_length]
         # Without it, band-limited references give singular equations.
         own[0] *= 1 + 1e-10
         target = both @ solve_toeplitz(own, both)
-        result[place] = _decibels(target, max(heard @ heard - target, 0.0))
+        result[place] = _decibels(target, max(found @ found - target, 0.0))
     return result
 
 
 def best_permutation(estimate, reference):
     """The one order in which all metrics compare estimates and references.
 
-    It has the largest mean SNR over talkers and ears, among all orders. A
-    silent reference has no say; it gets an estimate that is left over.
+    It has the largest mean SNR over sources and ears, among all orders. A
+    silent reference does not count; it gets an estimate that is left over.
 
     Arguments
     ---------
@@ -350,11 +353,6 @@ def best_permutation(estimate, reference):
     return rows[np.argsort(columns)]
 
 
-# Metric to the library that computes it.
-LIBRARIES = {"stoi": "pystoi", "estoi": "pystoi", "pesq": "pesq"}
-PESQ_MODES = {8000: "nb", 16000: "wb"}
-
-
 def load_library(metric):
     """The library of a metric, or how to get it.
 
@@ -372,7 +370,7 @@ def load_library(metric):
     ValueError
         If there is no such metric.
     ImportError
-        If the library is not installed; says how to install it.
+        If the library is not installed.
 
     Example
     -------
@@ -419,8 +417,8 @@ def perceptual_score(metric, estimate, reference, fs):
     Raises
     ------
     ValueError
-        If shapes differ, there is no such metric, or PESQ is asked for at
-        another rate than 8 or 16 kHz.
+        If shapes differ, there is no such metric, or the rate for PESQ is
+        neither 8 nor 16 kHz.
     ImportError
         If the library is not installed.
 
@@ -440,23 +438,23 @@ def perceptual_score(metric, estimate, reference, fs):
     estimate, reference = same_shape(estimate, reference)
     result = np.full(estimate.shape[1:], np.nan)
     for place in np.ndindex(*result.shape):
-        heard, wanted = estimate[(..., *place)], reference[(..., *place)]
-        if heard.any() and wanted.any():
-            result[place] = _score(library, metric, wanted, heard, fs)
+        found, wanted = estimate[(..., *place)], reference[(..., *place)]
+        if found.any() and wanted.any():
+            result[place] = _score(library, metric, wanted, found, fs)
     return result
 
 
-def _score(library, metric, wanted, heard, fs):
+def _score(library, metric, wanted, found, fs):
     """Score of one signal; NaN where the library has none."""
     if metric == "pesq":
         try:
-            return library.pesq(int(fs), wanted, heard, PESQ_MODES[fs])
+            return library.pesq(int(fs), wanted, found, PESQ_MODES[fs])
         except (library.NoUtterancesError, library.BufferTooShortError):
             return np.nan
     with warnings.catch_warnings():
         # This warning comes with a value that is no score.
         warnings.filterwarnings("error", "Not enough STFT", RuntimeWarning)
         try:
-            return library.stoi(wanted, heard, fs, extended=metric == "estoi")
+            return library.stoi(wanted, found, fs, extended=metric == "estoi")
         except RuntimeWarning:
             return np.nan

@@ -1,4 +1,4 @@
-"""Separation of talkers for two ears, keeping where they are heard.
+"""Binaural separation of sources that keeps their directions.
 
 Source: Han, Luo and Mesgarani, "Real-time binaural speech separation with
 preserved spatial cues", ICASSP 2020, in the form of SpeechBrain's recipe
@@ -12,78 +12,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.loadable import loadable
 from spatial_brain.models.binaural_tasnet.stream import NUM_EARS, BinauralStream
 from spatial_brain.nnet.temporal_convolution import MaskNet
 
 RULES = ("parallel", "independent", "cross")
 # Transform of the level differences of the rule "cross", samples.
-ILD_WINDOW, ILD_HOP = 256, 128
-ILD_BINS = ILD_WINDOW // 2 + 1
+_ILD_WINDOW, _ILD_HOP = 256, 128
+_ILD_BINS = _ILD_WINDOW // 2 + 1
 
 
-class Encoder(nn.Module):
-    """Learnt filters in place of a spectrum, rectified.
-
-    Arguments
-    ---------
-    num_filters : int
-        Filters.
-    kernel_size : int
-        Their taps, samples.
-    stride : int
-        Samples from frame to frame.
-
-    Example
-    -------
-    >>> Encoder(4, 16, 8)(torch.randn(3, 100)).shape
-    torch.Size([3, 4, 11])
-    """
-
-    def __init__(self, num_filters, kernel_size, stride):
-        super().__init__()
-        self.conv1d = nn.Conv1d(
-            1, num_filters, kernel_size, stride=stride, bias=False
-        )
-
-    def forward(self, waveform):
-        """Encode [batch, time] to [batch, filter, frame]."""
-        return self.conv1d(waveform[:, None]).relu()
-
-
-class Decoder(nn.ConvTranspose1d):
-    """Waveforms of masked frames.
-
-    Arguments
-    ---------
-    num_filters : int
-        Filters.
-    kernel_size : int
-        Their taps, samples.
-    stride : int
-        Samples from frame to frame.
-
-    Example
-    -------
-    >>> Decoder(4, 16, 8)(torch.rand(3, 4, 11)).shape
-    torch.Size([3, 96])
-    """
-
-    def __init__(self, num_filters, kernel_size, stride):
-        super().__init__(num_filters, 1, kernel_size, stride, bias=False)
-
-    def forward(self, frames):
-        """Decode [batch, filter, frame] to [batch, time].
-
-        Frames with twice (thrice) the filters are those of two (three)
-        signals to be added.
-        """
-        copies = frames.shape[1] // self.in_channels
-        weight = self.weight.repeat(copies, 1, 1)
-        return F.conv_transpose1d(frames, weight, stride=self.stride)[:, 0]
-
-
+@loadable
 class BinauralTasNet(nn.Module):
-    """Conv-TasNet with two ears in and two ears out for every talker.
+    """Conv-TasNet with binaural input, and binaural output for every source.
 
     Arguments
     ---------
@@ -93,7 +34,7 @@ class BinauralTasNet(nn.Module):
         ``"independent"``: each ear for itself. ``"cross"``: each ear, with
         the level differences between the ears as further input.
     num_sources : int
-        Talkers.
+        Sources to separate.
     num_filters : int
         Filters of an encoder.
     kernel_size : int
@@ -104,7 +45,7 @@ class BinauralTasNet(nn.Module):
         Of the mask networks, see
         :class:`spatial_brain.nnet.temporal_convolution.MaskNet`.
     causal : bool
-        Whether the answer depends on what was heard so far only; not with
+        Whether the output depends on the input so far alone; not with
         ``"cross"``, whose spectra look ahead.
     norm : str, optional
         ``"gLN"`` (default), ``"cLN"`` (default if causal) or ``"channel"``.
@@ -153,12 +94,12 @@ class BinauralTasNet(nn.Module):
         self.num_filters, self.causal, self.norm = num_filters, causal, norm
         self.kernel_size, self.stride = kernel_size, stride
         self.compat = compat
-        heard = 1 if rule == "independent" else 2
+        num_inputs = 1 if rule == "independent" else 2
         for ear in "LR":
             filters = num_filters, kernel_size, stride
-            setattr(self, f"encoder{ear}", Encoder(*filters))
+            setattr(self, f"encoder{ear}", _Encoder(*filters))
             network = MaskNet(
-                heard * num_filters,
+                num_inputs * num_filters,
                 num_sources,
                 bottleneck,
                 hidden,
@@ -169,13 +110,13 @@ class BinauralTasNet(nn.Module):
                 extra_lag=causal_legacy,
             )
             setattr(self, f"masknet{ear}", network)
-            setattr(self, f"decoder{ear}", Decoder(*filters))
+            setattr(self, f"decoder{ear}", _Decoder(*filters))
         if rule == "cross" and not compat:
-            self.ild_proj = nn.Conv1d(ILD_BINS, num_filters, 1)
+            self.ild_proj = nn.Conv1d(_ILD_BINS, num_filters, 1)
 
     @property
     def latency(self):
-        """Samples a talker comes later than the mixture; inf if not causal.
+        """Samples a source comes later than the mixture; inf if not causal.
 
         The window of the encoder: a sample is final when the last window
         that covers it is full.
@@ -193,15 +134,15 @@ class BinauralTasNet(nn.Module):
         return (frames - 1) * self.stride + self.kernel_size
 
     def forward(self, waveform, lengths=None):
-        """Separate the talkers.
+        """Separate the sources.
 
         Arguments
         ---------
         waveform : torch.Tensor
             [batch, time, 2], left ear first, of any length.
         lengths : torch.Tensor, optional
-            Relative lengths in (0, 1], [batch]; what lies behind is not
-            heard, and zero in the answer.
+            Relative lengths in (0, 1], [batch]; what lies behind has no
+            influence, and is zero in the output.
 
         Returns
         -------
@@ -253,92 +194,106 @@ class BinauralTasNet(nn.Module):
         return BinauralStream(self)
 
     def _separate(self, ears, samples, frames):
-        """Talkers for each ear, [batch, source, time], of [batch, ear, time].
+        """Sources at each ear, [batch, source, time], of [batch, ear, time].
 
         Time ends with the last whole frame.
         """
         rows = self.num_filters if self.rule == "cross" else None
-        answers = []
-        for heard, weighed, network, decoder in zip(
+        outputs = []
+        for features, weighed, network, decoder in zip(
             *self._encode(ears, samples, frames),
             (self.masknetL, self.masknetR),
             (self.decoderL, self.decoderR),
             strict=True,
         ):
-            masked = network(heard, frames, rows) * weighed[:, None]
+            masked = network(features, frames, rows) * weighed[:, None]
             if frames is not None:
                 inside = _inside(frames, masked.shape[-1])
                 masked = masked * inside[:, None, None]
             decoded = decoder(masked.flatten(0, 1))
-            answers.append(decoded.unflatten(0, masked.shape[:2]))
-        return answers
+            outputs.append(decoded.unflatten(0, masked.shape[:2]))
+        return outputs
 
     def _encode(self, ears, samples, frames):
-        """What each ear's mask network hears, and what its masks weigh."""
+        """Features for each ear's mask network, and what its masks weigh."""
         left, right = ears.unbind(1)
         if self.rule == "parallel":
-            heard = [
+            features = [
                 torch.cat((self.encoderL(left), self.encoderR(right)), 1),
                 torch.cat((self.encoderR(left), self.encoderL(right)), 1),
             ]
-            return heard, heard
+            return features, features
         weighed = [self.encoderL(left), self.encoderR(right)]
         if self.rule == "independent":
             return weighed, weighed
         level = self._level(ears, samples, frames, weighed[0].shape[-1])
-        heard = [
+        features = [
             torch.cat((weighed[0], level), 1),
             torch.cat((weighed[1], -level), 1),
         ]
-        return heard, weighed
+        return features, weighed
 
     def _level(self, ears, samples, frames, num_frames):
         """Projected level differences at the encoders' frames."""
-        ild = level_difference(ears)
+        ild = _level_difference(ears)
         project = self._random_projection if self.compat else self.ild_proj
         projected = project(ild)
         if samples is None:
             return F.interpolate(projected, num_frames)
         # The nearest, as interpolate() finds it, at each signal's own rate.
-        ratio = (samples // ILD_HOP + 1).to(ild) / frames.to(ild)
+        ratio = (samples // _ILD_HOP + 1).to(ild) / frames.to(ild)
         place = torch.arange(num_frames, device=ild.device) * ratio[:, None]
         place = place.long().clamp(max=projected.shape[-1] - 1)[:, None]
         return projected.gather(2, place.expand(-1, projected.shape[1], -1))
 
     def _random_projection(self, ild):
         """A layer that is new in every call."""
-        layer = nn.Conv1d(ILD_BINS, self.num_filters, 1)
+        layer = nn.Conv1d(_ILD_BINS, self.num_filters, 1)
         return layer.to(ild)(ild)
 
 
-def level_difference(ears):
-    """Level of the left ear over that of the right, by frequency and time.
+class _Encoder(nn.Module):
+    """Learnt filters in place of a spectrum, rectified."""
+
+    def __init__(self, num_filters, kernel_size, stride):
+        super().__init__()
+        self.conv1d = nn.Conv1d(
+            1, num_filters, kernel_size, stride=stride, bias=False
+        )
+
+    def forward(self, waveform):
+        """Encode [batch, time] to [batch, filter, frame]."""
+        return self.conv1d(waveform[:, None]).relu()
+
+
+class _Decoder(nn.ConvTranspose1d):
+    """Waveforms of masked frames."""
+
+    def __init__(self, num_filters, kernel_size, stride):
+        super().__init__(num_filters, 1, kernel_size, stride, bias=False)
+
+    def forward(self, frames):
+        """Decode [batch, filter, frame] to [batch, time].
+
+        Frames with twice the filters are those of two signals to be added.
+        """
+        copies = frames.shape[1] // self.in_channels
+        weight = self.weight.repeat(copies, 1, 1)
+        return F.conv_transpose1d(frames, weight, stride=self.stride)[:, 0]
+
+
+def _level_difference(ears):
+    """Level of the left over the right ear, [batch, bin, frame].
 
     10 log10 of the ratio of magnitudes, as in the original: half of the
-    level difference in dB.
-
-    Arguments
-    ---------
-    ears : torch.Tensor
-        [batch, 2, time].
-
-    Returns
-    -------
-    torch.Tensor
-        [batch, 129, 1 + time // 128].
-
-    Example
-    -------
-    >>> x = torch.randn(1, 1, 1000)
-    >>> level_difference(torch.cat((10 * x, x), 1)).mean().round()
-    tensor(10.)
+    level difference in dB. Ears are [batch, 2, time].
     """
     spectra = torch.stft(
         ears.flatten(0, 1),
-        ILD_WINDOW,
-        ILD_HOP,
+        _ILD_WINDOW,
+        _ILD_HOP,
         window=torch.hamming_window(
-            ILD_WINDOW, dtype=ears.dtype, device=ears.device
+            _ILD_WINDOW, dtype=ears.dtype, device=ears.device
         ),
         pad_mode="constant",
         return_complex=True,
@@ -376,7 +331,7 @@ def _check(rule, num_sources, kernel_size, stride, causal, causal_legacy):
         )
     if causal and rule == "cross":
         raise ValueError(
-            'rule "cross" hears 16 ms ahead and cannot be causal; use parallel'
+            'rule "cross" looks 16 ms ahead and cannot be causal; use parallel'
         )
     if causal_legacy and not causal:
         raise ValueError("causal_legacy needs causal=True")

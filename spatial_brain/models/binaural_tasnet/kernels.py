@@ -1,9 +1,9 @@
 """Compiled loops of live binaural separation, frame by frame on one core.
 
-Compiled on first use. A frame of the recipe's
-network is a million multiplications and reads each of as many weights once,
-so products of vectors with matrices are sums of the matrices' rows, which lie
-in memory in the order of their use.
+Compiled on first use. A frame of the recipe's network is a million
+multiplications and reads each of as many weights once, so products of vectors
+with matrices are sums of the matrices' rows, which lie in memory in the order
+of their use.
 """
 
 import math
@@ -15,7 +15,7 @@ from spatial_brain.compilation import compiled
 from spatial_brain.nnet.temporal_convolution import EPS
 
 # Frames worked on at once: what is between two layers stays in the cache.
-MOST_FRAMES = 32
+_MAX_FRAMES = 32
 
 
 class Weights(NamedTuple):
@@ -178,12 +178,12 @@ def _run_block(x, y, weights, state, ear, block, count, cumulative):
 
 
 @_compiled
-def _find_masks(heard, weights, state, ear, count, cumulative):
-    """What leads to the masks, [frame, channel], of what an ear hears."""
-    frames = len(heard)
-    kind = heard.dtype
+def _find_masks(features, weights, state, ear, count, cumulative):
+    """What leads to the masks, [frame, channel], of an ear's features."""
+    frames = len(features)
+    kind = features.dtype
     x = np.zeros((frames, weights.enter.shape[2]), kind)
-    normed = heard.copy()
+    normed = features.copy()
     for f in range(frames):
         mean, scale = _frame_moments(normed[f])
         _normalize(normed[f], mean, scale)
@@ -196,29 +196,31 @@ def _find_masks(heard, weights, state, ear, count, cumulative):
 
 
 @_compiled
-def _decode(x, heard, weights, ear, source, stride, answer):
-    """Weigh what an ear hears by the masks of a source, add to its time."""
-    masked = np.zeros_like(heard)
+def _decode(x, features, weights, ear, source, stride, output):
+    """Weigh an ear's features by the masks of a source, add their waveform."""
+    masked = np.zeros_like(features)
     _add_product(x, weights.leave[ear, source], masked)
-    for f in range(len(heard)):
-        row, weighed = masked[f], heard[f]
+    for f in range(len(features)):
+        row, weighed = masked[f], features[f]
         for i in range(len(row)):
             row[i] = row[i] * weighed[i] if row[i] > 0 else 0
-    pieces = np.zeros((len(heard), weights.synthesis.shape[2]), heard.dtype)
+    pieces = np.zeros(
+        (len(features), weights.synthesis.shape[2]), features.dtype
+    )
     _add_product(masked, weights.synthesis[ear], pieces)
     for f in range(len(pieces)):
-        _add(pieces[f], answer[f * stride :])
+        _add(pieces[f], output[f * stride :])
 
 
 @_compiled
-def separate(waveform, answer, weights, state, count, stride, cumulative):
-    """Add what the ears hear of each source to the answer.
+def separate(waveform, output, weights, state, count, stride, cumulative):
+    """Add each source at both ears to the output.
 
     Arguments
     ---------
     waveform : numpy.ndarray
         float32 [ear, time], whole windows of the encoder.
-    answer : numpy.ndarray
+    output : numpy.ndarray
         float32 [ear, source, time], as long, changed in place.
     weights : Weights
         float32.
@@ -229,12 +231,12 @@ def separate(waveform, answer, weights, state, count, stride, cumulative):
     stride : int
         Samples from frame to frame.
     cumulative : bool
-        Whether norms hear all frames so far, or each its own.
+        Whether norms are over all frames so far, or over each alone.
     """
     kernel = weights.synthesis.shape[2]
     total = (waveform.shape[1] - kernel) // stride + 1
-    for start in range(0, total, MOST_FRAMES):
-        frames = min(MOST_FRAMES, total - start)
+    for start in range(0, total, _MAX_FRAMES):
+        frames = min(_MAX_FRAMES, total - start)
         windows = np.zeros((frames, 2 * kernel), waveform.dtype)
         for f in range(frames):
             at = (start + f) * stride
@@ -243,13 +245,13 @@ def separate(waveform, answer, weights, state, count, stride, cumulative):
                 _add(waveform[ear, at : at + kernel], window)
         for ear in range(2):
             analysis = weights.analysis[ear]
-            heard = np.zeros((frames, analysis.shape[1]), waveform.dtype)
-            _add_product(windows, analysis, heard)
+            features = np.zeros((frames, analysis.shape[1]), waveform.dtype)
+            _add_product(windows, analysis, features)
             for f in range(frames):
-                _bend(heard[f], heard.dtype.type(0))
+                _bend(features[f], features.dtype.type(0))
             x = _find_masks(
-                heard, weights, state, ear, count + start, cumulative
+                features, weights, state, ear, count + start, cumulative
             )
-            for source in range(answer.shape[1]):
-                place = answer[ear, source, start * stride :]
-                _decode(x, heard, weights, ear, source, stride, place)
+            for source in range(output.shape[1]):
+                place = output[ear, source, start * stride :]
+                _decode(x, features, weights, ear, source, stride, place)

@@ -13,7 +13,7 @@ NUM_EARS = 2
 class BinauralStream:
     """Separates live sound; made by ``BinauralTasNet.stream()``.
 
-    Together the answers to all blocks are what the network answers to the
+    Together the outputs for all blocks are the network's output for the
     whole recording, up to rounding. A sample comes out when the last window
     of the encoder that covers it is full: ``latency`` samples after it went
     in, at most. Weights are those the network had when the stream was made;
@@ -50,8 +50,8 @@ class BinauralStream:
     def __init__(self, network):
         if not network.causal:
             raise ValueError(
-                "this network hears the whole recording before it answers; "
-                "live sound needs one that was trained with causal: True"
+                "this network needs the whole recording before its first "
+                "output; live sound needs one trained with causal: True"
             )
         kernels = _kernels()
         self._separate = kernels.separate
@@ -67,7 +67,7 @@ class BinauralStream:
         self.reset()
 
     def reset(self):
-        """Forget everything heard; the next block begins a recording."""
+        """Forget all input; the next block begins a recording."""
         self._waiting = np.zeros((NUM_EARS, 0), np.float32)
         self._tail = np.zeros((NUM_EARS, self._sources, 0), np.float32)
         self._taken = self._given = self._count = 0
@@ -75,7 +75,7 @@ class BinauralStream:
         self._state.sums[:] = 0
 
     def push(self, block):
-        """Take what was recorded, give what can be said by now.
+        """Take a block of the recording, give the samples that are final.
 
         Arguments
         ---------
@@ -99,9 +99,9 @@ class BinauralStream:
             )
         self._taken += len(block)
         block = block.detach().cpu().numpy().astype(np.float32, copy=False)
-        answer = self._work(block.T)
-        self._given += len(answer)
-        return torch.from_numpy(answer)
+        output = self._work(block.T)
+        self._given += len(output)
+        return torch.from_numpy(output)
 
     def flush(self):
         """Give the rest of the recording, and begin a new one.
@@ -115,29 +115,30 @@ class BinauralStream:
         missing = self._taken - self._given
         parts = []
         if 0 < self._taken < self._kernel:
-            # Too short for one window: heard as if silence followed.
+            # Too short for one window: as if silence followed.
             silence = np.zeros((NUM_EARS, self._kernel - self._taken))
             parts.append(self._work(silence.astype(np.float32)))
         parts.append(self._tail.transpose(2, 0, 1))
-        # Samples behind the last whole window are not heard.
+        # Samples behind the last whole window are not separated.
         parts.append(np.zeros((missing, NUM_EARS, self._sources), np.float32))
         self.reset()
         return torch.from_numpy(np.concatenate(parts)[:missing])
 
     def _work(self, block):
         """Samples [time, ear, source] that are final after [ear, time]."""
-        heard = np.concatenate((self._waiting, block), 1)
-        count = max(0, (heard.shape[1] - self._kernel) // self._stride + 1)
+        waveform = np.concatenate((self._waiting, block), 1)
+        count = max(0, (waveform.shape[1] - self._kernel) // self._stride + 1)
         final = count * self._stride
-        self._waiting = heard[:, final:]
+        self._waiting = waveform[:, final:]
         if not count:
             return np.zeros((0, NUM_EARS, self._sources), np.float32)
-        heard = heard[:, : final - self._stride + self._kernel]
-        answer = np.zeros((NUM_EARS, self._sources, heard.shape[1]), np.float32)
-        answer[..., : self._tail.shape[-1]] = self._tail
+        waveform = waveform[:, : final - self._stride + self._kernel]
+        shape = NUM_EARS, self._sources, waveform.shape[1]
+        output = np.zeros(shape, np.float32)
+        output[..., : self._tail.shape[-1]] = self._tail
         self._separate(
-            np.ascontiguousarray(heard),
-            answer,
+            np.ascontiguousarray(waveform),
+            output,
             self._weights,
             self._state,
             self._count,
@@ -145,8 +146,8 @@ class BinauralStream:
             self._cumulative,
         )
         self._count += count
-        self._tail = answer[..., final:].copy()
-        return answer[..., :final].transpose(2, 0, 1)
+        self._tail = output[..., final:].copy()
+        return output[..., :final].transpose(2, 0, 1)
 
 
 def _kernels():
@@ -204,7 +205,7 @@ def _weights(network):
 
 
 def _analysis(network):
-    """[ear, taps of the left and of the right ear, filter heard]."""
+    """[ear, taps of the left and of the right ear, filter]."""
     own = _stacked(
         encoder.conv1d.weight[:, 0].T
         for encoder in (network.encoderL, network.encoderR)
@@ -212,14 +213,14 @@ def _analysis(network):
     none = np.zeros_like(own[0])
     if network.rule == "independent":
         return np.stack((np.vstack((own[0], none)), np.vstack((none, own[1]))))
-    # Each mask network hears both ears, the left one first.
+    # The input of each mask network is its own ear, then the other one.
     return np.stack(
         [np.block([[a, none], [none, b]]) for a, b in (own, own[::-1])]
     )
 
 
 def _synthesis(network):
-    """[ear, filter heard, tap]; what is heard of both ears is added."""
+    """[ear, filter, tap]; filters repeat for each ear of the input."""
     weight = _stacked(
         decoder.weight[:, 0] for decoder in (network.decoderL, network.decoderR)
     )
@@ -229,7 +230,7 @@ def _synthesis(network):
 def _state(network):
     """What the compiled function remembers, by its names there."""
     blocks = list(network.masknetL.blocks)
-    # Frames from the oldest that is heard to the present one.
+    # Frames from the oldest of the convolution to the present one.
     rows = [
         1 + block.reach + (block.dilation if block.extra_lag else 0)
         for block in blocks

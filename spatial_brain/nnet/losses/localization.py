@@ -13,7 +13,7 @@ from spatial_brain.nnet.losses.seld import best_permutation
 def azimuth_to_class(azimuth, num_classes=36):
     """Class of an azimuth or cone angle: floor(|angle| / width).
 
-    A pair of microphones on the x axis cannot tell left from right, hence
+    A pair of microphones on the x axis cannot separate left and right, hence
     the absolute value. 180 degrees counts for the last class.
 
     Arguments
@@ -55,42 +55,14 @@ def _folded(azimuth):
     return folded
 
 
-def gaussian_labels(angle, num_classes=36, sigma=4.0):
-    """Soft labels: the mass of a Gaussian in each bin of [0, 180] degrees.
-
-    Mass beyond an end falls to the bin at that end. So the labels sum to one
-    and their median stays at the angle, at the ends as in the middle.
-
-    Arguments
-    ---------
-    angle : torch.Tensor
-        Azimuths or cone angles, degrees in [-180, 180], any shape; the sign
-        is dropped.
-    num_classes : int
-        Equal bins over [0, 180] degrees.
-    sigma : float
-        Standard deviation, degrees.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [..., num_classes].
-
-    Raises
-    ------
-    ValueError
-        If an angle lies outside [-180, 180] or sigma is not positive.
-
-    Example
-    -------
-    >>> gaussian_labels(torch.tensor([0.0]), 4, sigma=45.0)
-    tensor([[0.8413, 0.1359, 0.0214, 0.0013]])
-    """
+def _gaussian_labels(angle, num_classes=36, sigma=4.0):
+    """Mass of a Gaussian in each bin of [0, 180] degrees, [..., class]."""
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, got {sigma}")
     folded = _folded(angle)[..., None]
     edges = torch.arange(1, num_classes, device=folded.device)
     edges = edges * (180 / num_classes)
+    # Mass beyond an end falls to the bin there: the median stays at the angle.
     below = 0.5 * (1 + torch.erf((edges - folded) / (sigma * math.sqrt(2))))
     zero = torch.zeros_like(folded)
     return torch.cat((zero, below, zero + 1), dim=-1).diff(dim=-1)
@@ -123,7 +95,7 @@ def _cross_entropies(logits, targets):
 def sorted_class_loss(logits, targets):
     """Sum over heads of the cross entropy with the target of the same rank.
 
-    The loss of the public system dual-mic-SSL: head 0 answers the smallest
+    The loss of the public system dual-mic-SSL: head 0 estimates the smallest
     angle, head 1 the next one. Targets are taken as they come: sort them.
 
     Arguments
@@ -195,7 +167,7 @@ def localization_loss(logits, angles, order="sorted", sigma=None):
     angles : torch.Tensor
         Azimuths (the sign is dropped) or cone angles, degrees, [batch, K].
     order : str
-        "sorted": head k answers the k-th smallest angle. In one dimension
+        "sorted": head k estimates the k-th smallest angle. In one dimension
         ascending order is also the best assignment. "free": the assignment
         with the smallest loss.
     sigma : float
@@ -227,6 +199,6 @@ def localization_loss(logits, angles, order="sorted", sigma=None):
     if sigma is None:
         targets = azimuth_to_class(angles, num_classes)
     else:
-        targets = gaussian_labels(angles.float(), num_classes, sigma)
+        targets = _gaussian_labels(angles.float(), num_classes, sigma)
     loss = sorted_class_loss if order == "sorted" else pit_class_loss
     return loss(logits, targets)

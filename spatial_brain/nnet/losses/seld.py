@@ -1,17 +1,12 @@
 """Losses of sound event localisation and detection.
 
-`SELDLoss` chooses by method: ACCDOA and multi-ACCDOA
-(`spatial_brain.nnet.losses.seld`), track-wise permutation-invariant training
-of EINV2 (Cao et al., 2021) and the aggregated losses of PSELDNets (Hu et al.,
-2025). All are computed in float32 (or float64 if given), also under automatic
-mixed precision. The best order of tracks is searched without a gradient from
-a small table of costs of one track standing for one target; only the chosen
-one is differentiated.
-
-ACCDOA: Shimada et al. (2021). Multi-ACCDOA with auxiliary duplicating
-permutation-invariant training (ADPIT): Shimada et al. (2022). Losses are
-computed in float32 (or float64 if given), also under automatic mixed
-precision.
+`SELDLoss` chooses by method: ACCDOA (Shimada et al., 2021); multi-ACCDOA with
+auxiliary duplicating permutation-invariant training, ADPIT (Shimada et al.,
+2022); track-wise permutation-invariant training of EINV2 (Cao et al., 2021);
+the aggregated losses of PSELDNets (Hu et al., 2025). All are computed in
+float32 (or float64 if given), also under automatic mixed precision. The best
+order of tracks is searched without a gradient from a small table of costs of
+one track standing for one target; only the chosen one is differentiated.
 """
 
 import functools
@@ -32,6 +27,8 @@ FAMILY = (0, *(1,) * 6, *(2,) * 6)
 CANONICAL = ((0, 0, 0), (1, 1, 2), (3, 4, 5))
 # The family of each slot.
 _SLOT_FAMILY = (0, 1, 1, 2, 2, 2)
+METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
+AGGREGATIONS = ("agg1", "agg2", "mixed")
 
 
 def _widened(value):
@@ -73,53 +70,19 @@ def full_precision(loss):
     return wrapped
 
 
-def check_shape(name, tensor, shape):
-    """Raise ValueError unless a tensor has the given shape.
-
-    Arguments
-    ---------
-    name : str
-        What the tensor is, for the message.
-    tensor : torch.Tensor
-        To be checked.
-    shape : sequence of int
-        As it should be.
-
-    Example
-    -------
-    >>> check_shape("target", torch.zeros(2, 3), (2, 4))
-    Traceback (most recent call last):
-    ValueError: target has shape (2, 3), expected (2, 4)
-    """
+def _check_shape(name, tensor, shape):
+    """Raise ValueError unless a tensor has the given shape."""
     if tuple(tensor.shape) != tuple(shape):
         raise ValueError(
             f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}"
         )
 
 
-def mean_over_frames(error, mask=None):
-    """Mean over the frames that a mask counts.
-
-    Arguments
-    ---------
-    error : torch.Tensor
-        [batch, frame].
-    mask : torch.Tensor, optional
-        1 for frames to count, 0 for others, [batch, frame]; by default all.
-
-    Returns
-    -------
-    torch.Tensor
-        Scalar; zero if no frame counts.
-
-    Example
-    -------
-    >>> mean_over_frames(torch.tensor([[1.0, 5.0]]), torch.tensor([[1, 0]]))
-    tensor(1.)
-    """
+def _mean_over_frames(error, mask=None):
+    """Mean of an error [batch, frame] over the frames that a mask counts."""
     if mask is None:
         return error.mean()
-    check_shape("mask", mask, error.shape)
+    _check_shape("mask", mask, error.shape)
     mask = mask.to(error.dtype)
     return (error * mask).sum() / mask.sum().clamp_min(1.0)
 
@@ -152,9 +115,9 @@ def accdoa_loss(output, target, mask=None):
     >>> accdoa_loss(torch.ones(1, 2, 3), torch.zeros(1, 2, 3))
     tensor(1.)
     """
-    check_shape("target", target, output.shape)
+    _check_shape("target", target, output.shape)
     error = (output - target.to(output.dtype)).square().mean(-1)
-    return mean_over_frames(error, mask)
+    return _mean_over_frames(error, mask)
 
 
 def _nearest_targets(tracks, slots):
@@ -232,8 +195,8 @@ def adpit_loss(output, target, mask=None):
     """
     batch, frames, values = output.shape
     classes = values // 9
-    check_shape("output", output, (batch, frames, 9 * classes))
-    check_shape("target", target, (batch, frames, 6, 4, classes))
+    _check_shape("output", output, (batch, frames, 9 * classes))
+    _check_shape("target", target, (batch, frames, 6, 4, classes))
     tracks = output.unflatten(-1, (3, 3, classes))
     with torch.no_grad():
         # Most classes are silent most of the time, with nothing to choose.
@@ -245,7 +208,7 @@ def adpit_loss(output, target, mask=None):
         )
         nearest = nearest.permute(0, 1, 3, 4, 2)
     error = (tracks - nearest).square().mean((2, 3, 4))
-    return mean_over_frames(error, mask)
+    return _mean_over_frames(error, mask)
 
 
 def best_permutation(cost):
@@ -288,10 +251,6 @@ def best_permutation(cost):
     return loss, orders[best]
 
 
-METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
-AGGREGATIONS = ("agg1", "agg2", "mixed")
-
-
 def _assign(cost):
     """Target of each track by the cheapest permutation.
 
@@ -317,9 +276,9 @@ def _take(target, order):
 
 def _check_tracks(sed, doa, target_sed, target_doa):
     """Raise ValueError unless the four tensors describe the same tracks."""
-    check_shape("doa", doa, (*sed.shape[:3], 3))
-    check_shape("target sed", target_sed, sed.shape)
-    check_shape("target doa", target_doa, doa.shape)
+    _check_shape("doa", doa, (*sed.shape[:3], 3))
+    _check_shape("target sed", target_sed, sed.shape)
+    _check_shape("target doa", target_doa, doa.shape)
 
 
 @full_precision
@@ -375,8 +334,8 @@ def track_pit_loss(sed, doa, target_sed, target_doa, beta=0.5, mask=None):
         sed, _take(target_sed, order), reduction="none"
     )
     squared = (doa - _take(target_doa, order)).square()
-    sed_loss = mean_over_frames(entropy.mean((2, 3)), mask)
-    doa_loss = mean_over_frames(squared.mean((2, 3)), mask)
+    sed_loss = _mean_over_frames(entropy.mean((2, 3)), mask)
+    doa_loss = _mean_over_frames(squared.mean((2, 3)), mask)
     return beta * sed_loss + (1.0 - beta) * doa_loss, sed_loss, doa_loss
 
 
@@ -461,14 +420,14 @@ def aggregated_loss(
     if aggregation != "agg2":
         error = _coupled_pit(activity, direction, target_sed, target_doa)
         weight = alpha if aggregation == "mixed" else 1.0
-        loss = loss + weight * mean_over_frames(error, mask)
+        loss = loss + weight * _mean_over_frames(error, mask)
     if aggregation != "agg1":
         # [class, axis], summed over the tracks.
         sums = activity.transpose(2, 3) @ direction
         sums = sums - target_sed.transpose(2, 3) @ target_doa
         error = sums.square().mean((2, 3))
         weight = 1.0 - alpha if aggregation == "mixed" else 1.0
-        loss = loss + weight * mean_over_frames(error, mask)
+        loss = loss + weight * _mean_over_frames(error, mask)
     return loss
 
 

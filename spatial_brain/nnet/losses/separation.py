@@ -13,12 +13,12 @@ EPS = 1e-8
 
 @full_precision
 def snr_loss(estimate, reference, lengths=None):
-    """Negative SNR under the best order of talkers, one for both ears.
+    """Negative SNR under the best order of sources, one for both ears.
 
     10 log10 of the energy of a reference over that of the error, without
-    their means over time, averaged over ears; the order of talkers with the
+    their means over time, averaged over ears; the order of sources with the
     best mean is taken (Han et al., 2020). Unlike the scale-invariant ratio
-    it punishes errors of level, by which the ears tell directions.
+    it punishes errors of level, which carry directions.
 
     Arguments
     ---------
@@ -44,8 +44,8 @@ def snr_loss(estimate, reference, lengths=None):
 
     Example
     -------
-    >>> talkers = torch.randn(1, 800, 2, 2)
-    >>> loss, order = snr_loss(0.9 * talkers.flip(3), talkers)
+    >>> sources = torch.randn(1, 800, 2, 2)
+    >>> loss, order = snr_loss(0.9 * sources.flip(3), sources)
     >>> loss.round(decimals=3), order
     (tensor([-20.]), tensor([[1, 0]]))
     """
@@ -73,7 +73,7 @@ def snr_loss(estimate, reference, lengths=None):
 
 
 def _centre(signal, inside):
-    """Take the mean over time away, and what is not to be heard."""
+    """Take the mean over time away, and the padding."""
     if inside is None:
         return signal - signal.mean(-1, keepdim=True)
     mean = (signal * inside).sum(-1, keepdim=True)

@@ -9,6 +9,7 @@ one can be used with any other.
 from pathlib import Path
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from spatial_brain.simulation.hrtf.grid import (
     CIPIC_LATERALS,
@@ -127,15 +128,10 @@ def load_hrtfs(
     responses = []
     for name in names:
         measured, rate = read_head(*found[name], method, max_gap)
-        responses.append(
-            resample_responses(measured, rate, fs, compat).to(dtype)
-        )
-    longest = max(response.shape[-1] for response in responses)
-    responses = [
-        torch.nn.functional.pad(response, (0, longest - response.shape[-1]))
-        for response in responses
-    ]
-    return HrtfSet(torch.stack(responses), int(fs), names)
+        resampled = resample_responses(measured, rate, fs, compat).to(dtype)
+        responses.append(resampled.movedim(-1, 0))
+    padded = pad_sequence(responses, batch_first=True).movedim(1, -1)
+    return HrtfSet(padded.contiguous(), int(fs), names)
 
 
 def hrtf_for(directions, heads, subject=0, method="barycentric"):

@@ -25,6 +25,14 @@ MAX_ITD = 1e-3
 _OVERSAMPLING = 8
 # Kaiser-windowed sinc of the resampler: about 80 dB of stop band.
 _HALF_WIDTH, _KAISER_BETA, _CUTOFF = 32, 8.0, 0.95
+METHODS = ("barycentric", "nearest")
+# Directions closer than this to a measured one take its response, degrees.
+SAME_DIRECTION = 0.2
+# A wave crosses two places of an ear's surroundings, metres a radian apart,
+# at most this much later; generous for any head.
+_REACH = 0.15
+# Directions at a time, which bounds the memory.
+_BLOCK = 256
 
 
 def itd(responses, fs, band=None, max_itd=MAX_ITD):
@@ -64,7 +72,7 @@ def itd(responses, fs, band=None, max_itd=MAX_ITD):
     500
     """
     left, right = _two_ears(responses).double().unbind(-2)
-    return delay_between(left, right, fs, max_itd, band)
+    return _delay_between(left, right, fs, max_itd, band)
 
 
 def ild(responses, fs=None, band=None):
@@ -110,33 +118,8 @@ def ild(responses, fs=None, band=None):
     return 10.0 * torch.log10(energy[..., 0] / energy[..., 1])
 
 
-def delay_between(first, second, fs, max_delay, band=None):
-    """By how much one signal comes later than another alike.
-
-    Arguments
-    ---------
-    first : torch.Tensor
-        Shape [..., L].
-    second : torch.Tensor
-        Shape broadcastable to ``first``.
-    fs : float
-        Sampling rate, Hz.
-    max_delay : float or torch.Tensor
-        Bound of the search, seconds, broadcastable to [...].
-    band : tuple of float, optional
-        Lowest and highest frequency that count, Hz; all by default.
-
-    Returns
-    -------
-    torch.Tensor
-        Seconds, shape [...], float64, positive where ``first`` is later.
-
-    Example
-    -------
-    >>> pulse = torch.eye(16)
-    >>> round(delay_between(pulse[7], pulse[5], 1000.0, 0.01).item(), 6)
-    0.002
-    """
+def _delay_between(first, second, fs, max_delay, band=None):
+    """Seconds [...] by which one signal [..., L] comes later than another."""
     first, second = torch.as_tensor(first), torch.as_tensor(second)
     nfft = _odd_length(2 * max(first.shape[-1], second.shape[-1]))
     omega, inside = _bins(nfft, fs, band)
@@ -290,16 +273,6 @@ def _bins(nfft, fs, band):
             f"band {low} to {high} Hz"
         )
     return 2.0 * math.pi * frequencies, inside
-
-
-METHODS = ("barycentric", "nearest")
-# Directions closer than this to a measured one take its response, degrees.
-SAME_DIRECTION = 0.2
-# A wave crosses two places of an ear's surroundings, metres a radian apart,
-# at most this much later; generous for any head.
-_REACH = 0.15
-# Directions at a time, which bounds the memory.
-_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -473,7 +446,7 @@ def responses_between(responses, measured, neighbours, fs):
         parts, places = responses[index], measured[index]
         chord = torch.linalg.vector_norm(places - places[:, :1], dim=-1)
         bound = _REACH * chord / SPEED_OF_SOUND + 0.5 / fs
-        delay = delay_between(
+        delay = _delay_between(
             parts, parts[:, :1], fs, bound[..., None].expand(-1, -1, 2)
         )
         delay[:, 0] = 0.0

@@ -15,7 +15,7 @@ The standard has azimuths counter-clockwise and the left ear first. Not every
 file keeps to it, so that the reader asks the data: at the side where a source
 stands, its ear is the louder one. Where it is not, either the ears are
 exchanged (if ``ReceiverPosition`` says so as well) or the angles run
-clockwise; the file is read accordingly and a warning tells it.
+clockwise; the file is read accordingly and a warning is logged.
 """
 
 import logging
@@ -48,8 +48,12 @@ logger = logging.getLogger(__name__)
 # Directions count as lateral from here on (left or right share of the unit
 # vector).
 _LATERAL = 0.3
-# Less than this between both sides, dB, does not tell left from right.
+# Less than this between both sides, dB, does not separate left and right.
 _LEAST_DIFFERENCE = 0.5
+CIPIC_FS = 44100
+# What identifies each form, as a pattern below the folder.
+# By the ends of their names; of MATLAB and WAV files the whole names count.
+_FORMS = (".sofa", ".npz", "hrir_final.mat", "0azleft.wav")
 
 
 @dataclass(frozen=True)
@@ -310,12 +314,6 @@ def _text(value):
     value = value[0] if len(value) else ""
     value = value.decode() if isinstance(value, bytes) else str(value)
     return value.strip()
-
-
-CIPIC_FS = 44100
-# What tells each form, as a pattern below the folder.
-# By the ends of their names; of MATLAB and WAV files the whole names count.
-_FORMS = (".sofa", ".npz", "hrir_final.mat", "0azleft.wav")
 
 
 def find_heads(source):

@@ -11,7 +11,6 @@ hear the same, at high ones independent noise; two ears that always hear the
 same would place all noise in the middle of the head.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,15 @@ from spatial_brain.simulation.noise_field import N_FFT, mix_coherent
 from spatial_brain.simulation.rir.fractional_delay import high_pass
 from spatial_brain.simulation.rir.tail import sphere_directions
 from spatial_brain.simulation.sound_scenes.render import ArrayRoom
+
+# Directions of reflections, and steps of their delay in a sample.
+_DIRECTIONS, _STEPS = 1024, 8
+# Zeros behind a response, for its ringing when it is shifted.
+_SPARE = 16
+# Image sources at a time.
+_BLOCK = 4096
+# Time over which the level of the images is taken where the tail takes over.
+_JOIN = 0.02
 
 
 def direction_weights(heads):
@@ -138,16 +146,6 @@ def diffuse_at_ears(signals, mixing):
     return mix_coherent(signals.float(), mixing).T.contiguous()
 
 
-# Directions of reflections, and steps of their delay in a sample.
-_DIRECTIONS, _STEPS = 1024, 8
-# Zeros behind a response, for its ringing when it is shifted.
-_SPARE = 16
-# Image sources at a time.
-_BLOCK = 4096
-# Time over which the level of the images is taken where the tail takes over.
-_JOIN = 0.02
-
-
 @dataclass(frozen=True)
 class HeadRoom(ArrayRoom):
     """A room and a head in it, ready to be asked for responses.
@@ -218,18 +216,10 @@ class HeadRoom(ArrayRoom):
         ValueError
             If the room cannot have this T60.
         """
-        absorption, decay, shape = self._decays
-        sources = torch.as_tensor(sources, dtype=torch.float64)
-        center = torch.as_tensor(self.center, dtype=torch.float64)
-        last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
-        end = max(
-            float(shape.level_time(self.diffuse_from)),
-            last / SPEED_OF_SOUND + 1.25 * _JOIN,
-        )
-        begin = int(end * self.fs)
-        length = max(math.ceil(self.t60 * self.fs), begin + self.fs // 20)
+        _, decay, shape = self._decays
+        begin, images = self._images(sources)
+        length = self._length(begin)
         result = torch.zeros(len(sources), 2, length + self._bank.shape[-1])
-        images = self._each_images(sources, center, absorption, end)
         for index, (offset, gain) in enumerate(images):
             self._add_images(result[index], offset.double(), gain)
         self._add_tails(result, begin, (decay, shape), seed)
@@ -279,7 +269,7 @@ class HeadRoom(ArrayRoom):
         envelope = energy[begin:] / float(energy[window].mean())
         envelope = torch.from_numpy(np.sqrt(envelope)).float()
         field = self._bank[:, 0].double()
-        # Images are all positive: their mean goes on, or its end is heard.
+        # Images are all positive: their mean goes on, or its end is audible.
         level = field.sum(-1).mean(0)[:, None] * mean
         share = torch.full((len(field),), 1.0 / len(field))
         mixing = ear_mixing(field, share)

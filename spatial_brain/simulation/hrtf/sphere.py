@@ -76,65 +76,18 @@ def woodworth_itd(lateral, radius=HEAD_RADIUS, sound_speed=SPEED_OF_SOUND):
     return radius / sound_speed * (lateral + torch.sin(lateral))
 
 
-def ear_delay(incidence, radius=HEAD_RADIUS, sound_speed=SPEED_OF_SOUND):
-    """Arrival at an ear relative to that at the centre without a head.
-
-    Arguments
-    ---------
-    incidence : torch.Tensor
-        Angle between source and ear, degrees in [0, 180].
-    radius : float
-        Of the head, metres.
-    sound_speed : float
-        Metres per second.
-
-    Returns
-    -------
-    torch.Tensor
-        Seconds, from -a / c (ear towards the source) to pi / 2 a / c.
-
-    Example
-    -------
-    >>> (ear_delay(torch.tensor([0.0, 90.0, 180.0])) * 1e6).round()
-    tensor([-255.,    0.,  401.])
-    """
+def _ear_delay(incidence, radius=HEAD_RADIUS, sound_speed=SPEED_OF_SOUND):
+    """Seconds from the centre to an ear; incidence in degrees, 0 to 180."""
     angle = torch.deg2rad(torch.as_tensor(incidence))
     around = angle - math.pi / 2
     path = torch.where(around > 0, around, -torch.cos(angle))
     return path * (radius / sound_speed)
 
 
-def head_shadow(incidence, fs, radius=HEAD_RADIUS, sound_speed=SPEED_OF_SOUND):
-    """Filter of one pole and one zero for the shadow of a head.
-
-    H(s) = (1 + gamma tau s) / (1 + tau s) with tau = a / 2 c, by the bilinear
-    transform (Brown and Duda 1998). It passes low frequencies as they are,
-    and changes high ones by gamma: from 2 in front of the ear to 0.1 at an
-    incidence of 150 degrees.
-
-    Arguments
-    ---------
-    incidence : torch.Tensor
-        Angle between source and ear, degrees in [0, 180].
-    fs : float
-        Sampling rate, Hz.
-    radius : float
-        Of the head, metres.
-    sound_speed : float
-        Metres per second.
-
-    Returns
-    -------
-    tuple
-        Coefficients b0 and b1, tensors of the shape of ``incidence``, and a1,
-        a float: y[n] = b0 x[n] + b1 x[n - 1] - a1 y[n - 1].
-
-    Example
-    -------
-    >>> b0, b1, a1 = head_shadow(torch.tensor([0.0, 150.0]), 8000)
-    >>> b0, b1, round(a1, 5)
-    (tensor([1.6711, 0.3960]), tensor([-1.0134, 0.2617]), -0.34228)
-    """
+def _head_shadow(incidence, fs, radius=HEAD_RADIUS, sound_speed=SPEED_OF_SOUND):
+    """Coefficients b0, b1, a1 of the filter of one pole and one zero."""
+    # H(s) = (1 + gamma tau s) / (1 + tau s), tau = a / 2 c, by the bilinear
+    # transform; gamma falls from 2 in front of the ear to 0.1 at 150 degrees.
     angle = torch.deg2rad(torch.as_tensor(incidence))
     half = SHADOW_MINIMUM / 2
     turn = torch.cos(angle * (180.0 / SHADOW_ANGLE))
@@ -164,7 +117,7 @@ def spherical_head_responses(
         Of the head, metres, at most 0.1.
     ear_angle : float
         Degrees from the front to either ear; more than 90 puts the ears
-        behind the middle and tells front from back a little.
+        behind the middle and distinguishes front and back a little.
     model : str
         ``"brown-duda"`` or ``"rigid-sphere"``, see the module.
 
@@ -202,11 +155,11 @@ def spherical_head_responses(
     if model == "rigid-sphere":
         return _rigid_sphere(directions, ears, fs, radius, base, length)
     incidence = angular_distance(directions[..., None, :], ears)
-    delay = base + fs * ear_delay(incidence, radius)
+    delay = base + fs * _ear_delay(incidence, radius)
     pulse = _windowed_sinc(torch.arange(length) - delay[..., None])
     # The whole of the window is there: a constant passes with gain 1.
     pulse = pulse / pulse.sum(-1, keepdim=True)
-    b0, b1, a1 = head_shadow(incidence[..., None], fs, radius)
+    b0, b1, a1 = _head_shadow(incidence[..., None], fs, radius)
     pole = torch.from_numpy(lfilter([1.0], [1.0, a1], pulse.numpy(), axis=-1))
     earlier = torch.nn.functional.pad(pole, (1, 0))[..., :-1]
     return b0 * pole + b1 * earlier

@@ -9,16 +9,15 @@ of axis i about r |u_i| / L_i times. The energy that arrives per second is then
     e(t) = c / V * integral over directions of exp(-c t * loss(u)),
     loss(u) = sum_i |u_i| / L_i * -ln(sqrt((1 - a_i0) (1 - a_i1))) + m
 
-with the wall absorptions a and the absorption m of the air per metre. All
-that this module computes follows from this integral.
+with the wall absorptions a and the absorption m of the air per metre.
 
-The mean decay of a lattice (``absorption``) is exact when all images add in
+The mean decay of a lattice (:class:`Decay`) is exact when all images add in
 energy. Images that arrive together, most of all those of a wave that travels
 along a long room or between two walls, add in pressure: the response then
 decays more slowly, by a few percent in compact rooms and by a third in a
 corridor, and more at low sampling rates. So a few responses of the room
 are simulated at fixed placements, as far as -33 dB, and the absorption is
-corrected by the T60 measured in them.
+corrected by the T60 measured in them (:func:`calibrated_absorption`).
 """
 
 import functools
@@ -31,8 +30,24 @@ from spatial_brain.simulation.acoustics import t60 as measure_t60
 from spatial_brain.simulation.rir.fractional_delay import high_pass
 from spatial_brain.simulation.rir.lattice import lattice_response
 
+# Points of the integral over an octant of directions.
 _POLAR, _AZIMUTH = 10, 12
 _WALLS = 6
+# Source and microphone as parts of the room's sides: generic places, no two
+# coordinates alike, about as far apart as random places are.
+_PLACEMENTS = np.array(
+    [
+        [[0.75, 0.34, 0.58], [0.41, 0.66, 0.47]],
+        [[0.19, 0.77, 0.35], [0.5, 0.47, 0.61]],
+        [[0.8, 0.59, 0.36], [0.3, 0.24, 0.5]],
+    ]
+)
+_LEVEL = 33.0  # dB, how far the decay is simulated
+_ROOMS_AT_ONCE = 16
+# Samples whose energy is added before the decay is measured.
+_BLOCK = 16
+_REMEMBERED = 4096  # results, the most
+_known = {}
 
 
 @functools.lru_cache(maxsize=1)
@@ -226,26 +241,8 @@ def _unit_t60(room_size, sound_speed):
     return Decay(room_size, [1 - math.exp(-1)] * _WALLS, sound_speed).t60()
 
 
-def air_t60(sound_speed, air_absorption):
-    """Reverberation time in a room whose walls absorb nothing.
-
-    Arguments
-    ---------
-    sound_speed : float
-        Metres per second.
-    air_absorption : float
-        Energy attenuation of the air per metre.
-
-    Returns
-    -------
-    float
-        Seconds, infinite without absorption.
-
-    Example
-    -------
-    >>> round(air_t60(343.0, 0.01), 2)
-    4.03
-    """
+def _air_t60(sound_speed, air_absorption):
+    """Reverberation time where walls absorb nothing, seconds; may be inf."""
     if air_absorption == 0:
         return math.inf
     return 6 * math.log(10) / (sound_speed * air_absorption)
@@ -283,7 +280,7 @@ def absorption_for_t60(room_size, t60, sound_speed=343.0, air_absorption=0.0):
     """Absorption with which the lattice has a reverberation time.
 
     Without air the decay depends on time times -ln(1 - a) only, so one
-    evaluation of the integral answers for all times. Air is met by secant
+    evaluation of the integral serves all times. Air is met by secant
     steps from there.
 
     Arguments
@@ -317,7 +314,7 @@ def absorption_for_t60(room_size, t60, sound_speed=343.0, air_absorption=0.0):
     unit = _unit_t60(size, float(sound_speed))
     if air_absorption == 0:
         return 1 - math.exp(-unit / t60)
-    longest = air_t60(sound_speed, air_absorption)
+    longest = _air_t60(sound_speed, air_absorption)
     if t60 >= longest:
         raise ValueError(
             f"t60 {t60:g} s cannot be reached: the air alone "
@@ -330,23 +327,6 @@ def absorption_for_t60(room_size, t60, sound_speed=343.0, air_absorption=0.0):
         decay = Decay(size, [absorption] * _WALLS, sound_speed, air_absorption)
         rate *= (1 / t60 - 1 / longest) / (1 / decay.t60() - 1 / longest)
     return 1 - math.exp(-unit * rate)
-
-
-# Source and microphone as parts of the room's sides: generic places, no two
-# coordinates alike, about as far apart as random places are.
-_PLACEMENTS = np.array(
-    [
-        [[0.75, 0.34, 0.58], [0.41, 0.66, 0.47]],
-        [[0.19, 0.77, 0.35], [0.5, 0.47, 0.61]],
-        [[0.8, 0.59, 0.36], [0.3, 0.24, 0.5]],
-    ]
-)
-_LEVEL = 33.0
-_ROOMS_AT_ONCE = 16
-# Samples whose energy is added before the decay is measured.
-_BLOCK = 16
-_REMEMBERED = 4096
-_known = {}
 
 
 def calibrated_absorption(
@@ -464,7 +444,7 @@ def _calibrate(keys, device):
         for key, absorption in zip(keys, first, strict=True)
     ]
     measured = _measure(keys, first, decays, device)
-    longest = air_t60(sound_speed, air)
+    longest = _air_t60(sound_speed, air)
     result = []
     for key, got, absorption in zip(keys, measured, first, strict=True):
         t60 = key[3]

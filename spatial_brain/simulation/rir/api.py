@@ -15,6 +15,21 @@ from spatial_brain.simulation.rir.checks import (
 from spatial_brain.simulation.rir.lattice import single_threaded
 from spatial_brain.simulation.rooms import Room
 
+# Module of each back end, and what it cannot do; "auto" is the first.
+BACKENDS = {
+    "image_source": ("image_source", ()),
+    "fra": ("fra", ("absorption", "diffuse_from", "air_absorption")),
+    "fra_corrected": (
+        "fra_corrected",
+        ("absorption", "diffuse_from", "air_absorption"),
+    ),
+    "pyroomacoustics": (
+        "pyroom",
+        ("patterns", "diffuse_from", "air_absorption"),
+    ),
+    "gpurir": ("gpurir", ("patterns", "air_absorption")),
+}
+
 
 @dataclass(frozen=True)
 class RirInfo:
@@ -82,37 +97,8 @@ class RirDetails:
     info: RirInfo
 
 
-def describe(full, scene, settings, backend, absorption):
-    """Measure responses and collect the facts about them.
-
-    Arguments
-    ---------
-    full : torch.Tensor
-        float32 [S, M, N].
-    scene : RirScene
-        The room.
-    settings : Settings
-        How it was simulated.
-    backend : str
-        What simulated it.
-    absorption : tuple or None
-        Six coefficients.
-
-    Returns
-    -------
-    RirInfo
-        Float32 tensors on the CPU.
-
-    Example
-    -------
-    >>> from spatial_brain.simulation.rooms import Room
-    >>> from spatial_brain.simulation.rir.checks import Settings, check_scene
-    >>> room = Room([5, 4, 3], [[3, 2, 1]], [[2, 2, 1]], absorption=1.0)
-    >>> scene = check_scene(room, Settings())
-    >>> info = describe(torch.ones(1, 1, 9), scene, Settings(), "none", None)
-    >>> info.distance.item(), info.azimuth.item()
-    (1.0, 0.0)
-    """
+def _describe(full, scene, settings, backend, absorption):
+    """Measure responses [S, M, N] and collect the facts about them."""
     fs, rir = settings.fs, full.cpu()
     arrival = acoustics.direct_sample(
         scene.sources, scene.microphones, fs, settings.sound_speed
@@ -137,22 +123,6 @@ def describe(full, scene, settings, backend, absorption):
         absorption,
         **{name: value.float() for name, value in measured.items()},
     )
-
-
-# Module of each back end, and what it cannot do; "auto" is the first.
-BACKENDS = {
-    "image_source": ("image_source", ()),
-    "fra": ("fra", ("absorption", "diffuse_from", "air_absorption")),
-    "fra_corrected": (
-        "fra_corrected",
-        ("absorption", "diffuse_from", "air_absorption"),
-    ),
-    "pyroomacoustics": (
-        "pyroom",
-        ("patterns", "diffuse_from", "air_absorption"),
-    ),
-    "gpurir": ("gpurir", ("patterns", "air_absorption")),
-}
 
 
 def simulate_rir(
@@ -184,7 +154,7 @@ def simulate_rir(
     Sample 0 is the moment of emission; the direct path arrives at
     distance / sound_speed * fs with amplitude 1 / distance, and reflections
     are positive. With ``t60`` and ``high_pass`` the walls are such that the
-    measured T60 (T20) is the requested one: see ``calibration``. The back end
+    measured T60 (T20) is the requested one: see ``absorption``. The back end
     "fra" keeps the level and delay of its reference instead.
 
     Arguments
@@ -458,5 +428,5 @@ def _details(module, backend, scene, full, absorption, settings):
         duration=full.shape[-1] / settings.fs,
     )
     [direct], _ = module.simulate([scene], alone)
-    info = describe(full, scene, settings, backend, absorption)
+    info = _describe(full, scene, settings, backend, absorption)
     return RirDetails(full, direct, settings.fs, info)

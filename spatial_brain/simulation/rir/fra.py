@@ -114,11 +114,12 @@ def _arrivals(scene, index, count, length, generator):
     for m in range(len(microphones)):
         towards = _unit(places - microphones[m])
         amplitude[m] *= scene.mic_patterns.gain(m, towards)
-    sent = scene.source_patterns.gain(
+    emitted = scene.source_patterns.gain(
         index, random_directions(count, generator)
     )
     amplitude = torch.cat(
-        (_direct_gain(scene, index) / direct[:, None], amplitude * sent), dim=1
+        (_direct_gain(scene, index) / direct[:, None], amplitude * emitted),
+        dim=1,
     )
     return torch.cat((direct[:, None], distance), 1) / _SOUND_SPEED, amplitude
 
@@ -147,11 +148,11 @@ def _virtual(count, length, farthest, generator):
 def _direct_gain(scene, index):
     """Gain of both patterns along the direct paths of a source, [M, 1]."""
     way = _unit(scene.sources[index] - scene.microphones)
-    heard = [
+    received = [
         scene.mic_patterns.gain(m, way[m : m + 1]) for m in range(len(way))
     ]
-    sent = scene.source_patterns.gain(index, -way)
-    return torch.stack(heard) * sent[:, None]
+    emitted = scene.source_patterns.gain(index, -way)
+    return torch.stack(received) * emitted[:, None]
 
 
 def _rand(count, generator):

@@ -45,24 +45,8 @@ def windowed_sinc(time):
     return np.where(np.abs(time) < TAPS / 2, np.sinc(time) * window, 0.0)
 
 
-def spline_weights(fraction):
-    """Weights of a quadratic B-spline on three neighbouring grid points.
-
-    Arguments
-    ---------
-    fraction : torch.Tensor or numpy.ndarray
-        Part of a grid step after the first point, in [0, 1).
-
-    Returns
-    -------
-    tuple
-        Three weights of the same shape, summing to 1.
-
-    Example
-    -------
-    >>> [float(weight) for weight in spline_weights(np.array(0.0))]
-    [0.5, 0.5, 0.0]
-    """
+def _spline_weights(fraction):
+    """Quadratic B-spline on three points, at a fraction of a step in [0, 1)."""
     last = 0.5 * fraction * fraction
     return 0.5 - fraction + last, 0.5 + fraction - 2 * last, last
 
@@ -79,7 +63,7 @@ def _grid_filter():
 
     node, share = np.polynomial.legendre.leggauss(8)
     fraction, share = (node + 1) / 2, share / 2
-    weights = np.stack(spline_weights(fraction))
+    weights = np.stack(_spline_weights(fraction))
     half = math.ceil((TAPS / 2 + 1) * OVERSAMPLING) + SPREAD
     offset = np.arange(-half, half + 1)
     band = np.zeros((SPREAD, len(offset)))
@@ -160,7 +144,7 @@ def add_impulses(grid, row, delay, amplitude):
     points = grid.shape[1]
     delay = delay * OVERSAMPLING
     first = delay.floor()
-    weights = spline_weights((delay - first).to(grid.dtype))
+    weights = _spline_weights((delay - first).to(grid.dtype))
     index = first.to(torch.int64).clamp_(0, points - SPREAD) + row * points
     flat = grid.view(-1)
     for step, weight in enumerate(weights):

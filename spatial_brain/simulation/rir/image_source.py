@@ -1,7 +1,7 @@
 """Back end of image sources: lattice, diffuse tail, high-pass.
 
 Everything runs on one device; rooms are taken together as far as memory
-allows. The reverberation time is met by calibration (see ``calibration``).
+allows. The reverberation time is met by calibration (see ``absorption``).
 """
 
 import math
@@ -39,31 +39,15 @@ _RUN_OUT = 0.1
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is decided about a room before it is simulated.
-
-    Arguments
-    ---------
-    scene : RirScene
-        The room.
-    absorption : tuple
-        Six energy absorption coefficients.
-    decay : Decay
-        Mean decay of the lattice with this absorption.
-    shape : Decay
-        Decay that a diffuse tail follows: it has the requested T60.
-    num_samples : int
-        Length of the response.
-    end : float
-        Time up to which there are image sources, seconds.
-    """
+class _Plan:
+    """What is decided about a room before it is simulated."""
 
     scene: object
     absorption: tuple
     decay: Decay
-    shape: Decay
+    shape: Decay  # of a diffuse tail: it has the requested T60
     num_samples: int
-    end: float
+    end: float  # of the image sources, seconds
 
 
 def simulate(scenes, settings):
@@ -123,7 +107,7 @@ def _plan(scene, absorption, settings):
         switch = float(shape.level_time(settings.diffuse_from))
         last = float(scene.distances.max()) / settings.sound_speed
         end = min(end, max(switch, last + 1.25 * _JOIN))
-    return Plan(scene, tuple(absorption), decay, shape, num_samples, end)
+    return _Plan(scene, tuple(absorption), decay, shape, num_samples, end)
 
 
 def _chunks(ranking, plans, device):

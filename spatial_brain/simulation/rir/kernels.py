@@ -126,8 +126,8 @@ def accumulate_first_order(
             if room < 0 or orders < 0 or gain == 0:
                 continue
             flip_y = src[2] if (j - y.shape[0] // 2) % 2 == 0 else -src[2]
-            heard = mic[1] * x[i] + mic[2] * y[j]
-            sent = flip_x * x[i] + flip_y * y[j]
+            received = mic[1] * x[i] + mic[2] * y[j]
+            emitted = flip_x * x[i] + flip_y * y[j]
             low, high = _inner_range(z, spacing[pair], math.sqrt(room), orders)
             for k in range(high - low):
                 height = z[low + k]
@@ -135,8 +135,8 @@ def accumulate_first_order(
                 inverse = _ONE / distance
                 turned = src[3] * side[low + k] * height
                 amplitude = gain * gz[low + k] * inverse
-                amplitude *= mic[0] + (heard + mic[3] * height) * inverse
-                amplitude *= src[0] - (sent + turned) * inverse
+                amplitude *= mic[0] + (received + mic[3] * height) * inverse
+                amplitude *= src[0] - (emitted + turned) * inverse
                 delay = distance * steps
                 cell = np.int32(delay)
                 part = delay - np.float32(cell)

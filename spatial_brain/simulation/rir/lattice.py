@@ -28,6 +28,10 @@ from spatial_brain.simulation.rir import fractional_delay
 _lock = threading.Lock()
 _state = {"depth": 0, "threads": 1}
 _pools = {}
+# Elements of a temporary tensor: within the cache of a CPU, or 150 MB of a GPU.
+_CHUNK = {"cpu": 2**16, "cuda": 2**21}
+# Below -240 dB a product of reflections counts as nothing.
+_SILENCE = 1e-12
 
 
 @contextmanager
@@ -41,7 +45,7 @@ def single_threaded():
     -------
     >>> before = torch.get_num_threads()
     >>> with single_threaded():
-    ...     torch.get_num_threads(), available_threads() == before
+    ...     torch.get_num_threads(), _available_threads() == before
     (1, True)
     >>> torch.get_num_threads() == before
     True
@@ -60,42 +64,15 @@ def single_threaded():
             _state["depth"] -= 1
 
 
-def available_threads():
-    """Threads that torch was allowed before ``single_threaded``.
-
-    Returns
-    -------
-    int
-        At least 1.
-
-    Example
-    -------
-    >>> available_threads() == torch.get_num_threads()
-    True
-    """
+def _available_threads():
+    """Threads that torch was allowed before ``single_threaded``."""
     if _state["depth"]:
         return _state["threads"]
     return torch.get_num_threads()
 
 
-def pool(threads):
-    """Pool of threads of this process; threads do not survive a fork.
-
-    Arguments
-    ---------
-    threads : int
-        Number of threads.
-
-    Returns
-    -------
-    concurrent.futures.ThreadPoolExecutor
-        The same one for the same process and number.
-
-    Example
-    -------
-    >>> list(pool(2).map(abs, [-1, -2]))
-    [1, 2]
-    """
+def _pool(threads):
+    """Pool of threads of this process; threads do not survive a fork."""
     key = os.getpid(), threads
     if key not in _pools:
         _pools.clear()
@@ -112,12 +89,6 @@ def _after_fork():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-# Elements of a temporary tensor: within the cache of a CPU, or 150 MB of a GPU.
-_CHUNK = {"cpu": 2**16, "cuda": 2**21}
-# Below -240 dB a product of reflections counts as nothing.
-_SILENCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -339,13 +310,13 @@ def _accumulate_compiled(kernels, lattice, grid, scale, gains):
             part.float().contiguous().numpy()
             for part in gains.coefficients(lattice.axes)
         ]
-    threads = min(available_threads(), len(grid))
+    threads = min(_available_threads(), len(grid))
     if threads == 1:
         for pair in range(len(grid)):
             kernel(*tables, *common, pair)
         return
     work = partial(kernel, *tables, *common)
-    list(pool(threads).map(work, range(len(grid))))
+    list(_pool(threads).map(work, range(len(grid))))
 
 
 def accumulate(lattice, grid, scale, gains=None):
@@ -462,27 +433,31 @@ def _add_chunk(lattice, grid, scale, chunk, cells, patterns):
 def _pattern_gain(delta, mirror, distance, pair, axes, patterns):
     """Gain of microphone times source for each image."""
     gains, coefficients = patterns
-    heard = [part / distance for part in delta]
-    sent = [-side * part for side, part in zip(mirror, heard, strict=True)]
+    received = [part / distance for part in delta]
+    emitted = [
+        -side * part for side, part in zip(mirror, received, strict=True)
+    ]
     if gains.is_first_order:
         mic, src = (
             part[pair].to(distance)[:, :, None] for part in coefficients
         )
         result = 1.0
-        for c, u in ((mic, heard), (src, sent)):
+        for c, u in ((mic, received), (src, emitted)):
             result = result * (
                 c[:, 0] + c[:, 1] * u[0] + c[:, 2] * u[1] + c[:, 3] * u[2]
             )
         return result
     # One pair: back to the room's axes for the user's functions.
     back = axes[pair[0]].argsort().tolist()
-    heard, sent = (
+    received, emitted = (
         torch.stack(
             [torch.broadcast_tensors(*parts)[axis] for axis in back], dim=-1
         )
-        for parts in (heard, sent)
+        for parts in (received, emitted)
     )
     mic, src = (
         int(index[int(pair[0])]) for index in (gains.microphone, gains.source)
     )
-    return gains.microphones.gain(mic, heard) * gains.sources.gain(src, sent)
+    return gains.microphones.gain(mic, received) * gains.sources.gain(
+        src, emitted
+    )

@@ -17,7 +17,7 @@ import torch
 
 _BINS = 513
 _DIRECTIONS = 512
-# Keeps the factorisation real where microphones hear the same (-60 dB).
+# Keeps the factorisation real where microphones receive the same (-60 dB).
 _LOADING = 1e-6
 
 

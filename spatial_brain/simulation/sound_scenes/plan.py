@@ -20,22 +20,19 @@ STEP_ANGLE, STEP_LENGTH, STEP_RANGE = 2.0, 0.25, 0.05
 _WALKING = (0.4, 1.5)
 # Time in which a source on a curve goes up and down once, seconds.
 _SWING = (5.0, 15.0)
+# Grid of onsets and durations, seconds.
+GRID = 0.1
+MOBILITIES = ("static", "moving", "either")
+# What is left of a layer after its last event is filled from here on, s.
+_SHORTEST = 1.0
+# Events that are shorter do not move, seconds.
+_SHORTEST_MOVING = 1.5
+# Walls must absorb less than all: margin over the shortest T60 of a room.
+_FEASIBLE = 1.2
 
 
-class Box(NamedTuple):
-    """Where sources may be.
-
-    Arguments
-    ---------
-    size : numpy.ndarray
-        Of the room, metres, shape [3].
-    center : numpy.ndarray
-        The array, metres, shape [3].
-    wall_distance : float
-        Least distance from the walls, metres.
-    min_distance : float
-        Least distance from the array, metres.
-    """
+class _Box(NamedTuple):
+    """Where sources may be: room and array [3], least distances; metres."""
 
     size: np.ndarray
     center: np.ndarray
@@ -43,44 +40,8 @@ class Box(NamedTuple):
     min_distance: float
 
 
-def draw_path(rng, box, seconds, angular_speeds):
-    """Draw a place, or a path that takes a given time.
-
-    Half of the paths go around the array at a constant angular speed, on an
-    ellipse, while height swings; the others are straight lines at walking
-    speed. Where the room is too narrow for either, the source stands still.
-
-    Arguments
-    ---------
-    rng : numpy.random.Generator
-        Source of randomness.
-    box : Box
-        Where the source may be.
-    seconds : float
-        Duration; 0 for a source that stands still.
-    angular_speeds : sequence of float
-        Degrees per second, one of which is taken.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Points [K, 3] in metres, and the seconds at which they are passed,
-        [K], from 0 to ``seconds``. Neighbours are at most 2 degrees, seen
-        from the array, and 0.25 m apart, and their distances from it differ
-        by at most 5 cm.
-
-    Raises
-    ------
-    ValueError
-        If the room has no place for a source.
-
-    Example
-    -------
-    >>> box = Box(np.array([6.0, 5, 3]), np.array([3.0, 2.5, 1.5]), 0.5, 0.7)
-    >>> points, times = draw_path(np.random.default_rng(0), box, 2.0, [20.0])
-    >>> points.shape[1], float(times[-1])
-    (3, 2.0)
-    """
+def _draw_path(rng, box, seconds, angular_speeds):
+    """Points [K, 3] of a path of some seconds, and when they are passed [K]."""
     if seconds:
         kinds = [_curve, _line] if rng.random() < 0.5 else [_line, _curve]
         for kind in kinds:
@@ -161,16 +122,6 @@ def _sampled(path, box, seconds):
     count = int(np.ceil(fastest * (len(time) - 1) - 1e-9)) + 1
     times = np.linspace(0.0, seconds, max(count, 2))
     return path(times), times
-
-
-GRID = 0.1
-MOBILITIES = ("static", "moving", "either")
-# What is left of a layer after its last event is filled from here on, s.
-_SHORTEST = 1.0
-# Events that are shorter do not move, seconds.
-_SHORTEST_MOVING = 1.5
-# Walls must absorb less than all: margin over the shortest T60 of a room.
-_FEASIBLE = 1.2
 
 
 @dataclass(frozen=True)
@@ -344,7 +295,7 @@ def draw_scene(
     room_rng = rng if room_seed is None else np.random.default_rng(room_seed)
     size, t60 = _draw_room(room_rng, size_low, size_high, t60_range)
     center = size * rng.uniform(0.4, 0.6, 3)
-    box = Box(size, center, wall_distance, min_distance)
+    box = _Box(size, center, wall_distance, min_distance)
     layers = [labels] * max_overlap
     if len(interferers) and rng.random() < interferer_probability:
         layers.append(list(interferers))
@@ -459,7 +410,7 @@ def _draw_event(rng, slot, box, moves, gain_range, interferer):
         )
     share = {"static": 0.0, "moving": 1.0}.get(mobility, moves.probability)
     moving = rng.random() < share and seconds >= _SHORTEST_MOVING
-    points, times = draw_path(rng, box, seconds if moving else 0, moves.speeds)
+    points, times = _draw_path(rng, box, seconds if moving else 0, moves.speeds)
     return PlannedEvent(
         slot.label,
         slot.source,

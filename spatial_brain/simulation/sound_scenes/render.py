@@ -1,15 +1,15 @@
 """Sound scenes as spatial recordings, with labels frame by frame.
 
-A plan (``scene_plans.draw_scene``) and the dry sounds of its events become
-first-order Ambisonics and the signals of the tetrahedral array, in one room
-and one diffuse ambience. Reverberation is image sources followed by a diffuse
-tail; see ``scene_arrays``.
+A plan (``plan.draw_scene``) and the dry sounds of its events become first-order
+Ambisonics and the signals of the tetrahedral array, in one room and one diffuse
+ambience. Reverberation is image sources followed by a diffuse tail.
 
-Both formats hear one sound field at one place. Image sources are found once;
+Both formats receive one sound field at one place. Image sources are found once;
 each has its exact FOA gains and, for capsules on the rigid sphere, is a plane
 wave that is scattered exactly. The diffuse field after them, and noise from
 everywhere, has the cross-spectra that all eight channels have in a diffuse
-field: with the series of ``rigid_sphere`` these have closed forms,
+field: with the series of ``ambisonics.radial_response`` these have closed
+forms,
 
     < H_i H_j* > = sum_n (2 n + 1) |b_n|^2 P_n(a_i . a_j),
     < H_i W >    = b_0,    < H_i (u . e) > = b_1 (a_i . e),
@@ -57,12 +57,21 @@ from spatial_brain.simulation.rir.lattice import build_lattice
 FORMATS = ("foa", "mic")
 # Frequencies at which the factors of the diffuse field are computed.
 _KNOTS = 257
-# Keeps the factors finite where channels hear the same (-60 dB).
+# Keeps the factors finite where channels receive the same (-60 dB).
 _LOADING = 1e-6
 # Time over which the level of the images is taken where the tail takes over.
 _JOIN = 0.02
 # Blocks of long noise: samples, and samples of the cross-fade between them.
 _BLOCK, _CROSSFADE = 2**17, 2**12
+# Active level of an event with gain 0 at 1 m, dB full scale.
+LEVEL = -26.0
+# Level that stands for the events in a clip without any, dB full scale.
+_EMPTY_LEVEL = -40.0
+# Recordings that would be louder are turned down to this peak.
+PEAK = 0.95
+# Of the labels, seconds.
+FRAME = 0.1
+COLUMNS = ("frame", "label", "source", "azimuth", "elevation", "distance")
 
 
 @dataclass(frozen=True)
@@ -124,27 +133,39 @@ class ArrayRoom:
             in samples; the few samples after it hold what is left of the
             images.
         """
-        absorption, _, shape = self._decays
-        sources = torch.as_tensor(sources, dtype=torch.float64)
-        center = torch.tensor(self.center, dtype=torch.float64)
-        last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
-        end = max(
-            float(shape.level_time(self.diffuse_from)),
-            last / SPEED_OF_SOUND + 1.25 * _JOIN,
-        )
-        begin = int(end * self.fs)
+        begin, images = self._images(sources)
         num_samples = begin + SKIRT + math.ceil(8e-3 * self.fs)
         responses = [
-            _array_response(*images, num_samples, self.fs, formats)
-            for images in self._each_images(sources, center, absorption, end)
+            _array_response(*pair, num_samples, self.fs, formats)
+            for pair in images
         ]
         return {
             name: torch.stack([response[name] for response in responses])
             for name in formats
         }, begin
 
-    def _each_images(self, sources, center, absorption, end):
+    def _images(self, sources):
+        """Sample at which the tail takes over, and images up to there.
+
+        Of each source [3] their offsets [I, 3] and amplitudes [I].
+        """
+        sources = torch.as_tensor(sources, dtype=torch.float64)
+        center = torch.as_tensor(self.center, dtype=torch.float64)
+        last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
+        _, _, shape = self._decays
+        end = max(
+            float(shape.level_time(self.diffuse_from)),
+            last / SPEED_OF_SOUND + 1.25 * _JOIN,
+        )
+        return int(end * self.fs), self._each_images(sources, center, end)
+
+    def _length(self, begin):
+        """Samples of a response whose tail begins at ``begin``."""
+        return max(math.ceil(self.t60 * self.fs), begin + self.fs // 20)
+
+    def _each_images(self, sources, center, end):
         """Yield offset [I, 3] and amplitude [I] of the images of sources."""
+        absorption, _, _ = self._decays
         count = len(sources)
         one = torch.ones(count, 1, dtype=torch.float64)
         lattice = build_lattice(
@@ -187,18 +208,18 @@ class ArrayRoom:
             average.
         """
         _, decay, shape = self._decays
-        length = max(math.ceil(self.t60 * self.fs), begin + self.fs // 20)
+        length = self._length(begin)
         mean = decay.samples(decay.mean, length, self.fs)
         mean = torch.from_numpy(mean)
         energy = shape.samples(shape.energy, length, self.fs)
         window = slice(max(begin - int(_JOIN * self.fs), 0), begin)
         before = float(energy[window].mean())
         envelope = torch.from_numpy(np.sqrt(energy[begin:] / before))
-        noise = array_noise(length - begin, self.fs, formats, seed)
+        noise = _array_noise(length - begin, self.fs, formats, seed)
         result = {}
         for name in formats:
             # The mean of images that are all positive is no diffuse sound,
-            # but it has to go on, or its end would be heard.
+            # but it has to go on, or its end would be audible.
             level = _mean_gain(name)[:, None] * mean
             power = (early[name][..., window] - level[:, window]).var(-1)
             power = power.sum(-1).mean() / _diffuse_power(name, self.fs)
@@ -315,35 +336,10 @@ def _field(axes, radial):
     return field + _LOADING * torch.eye(8)
 
 
-def array_noise(num_samples, fs, formats, seed, gain=None):
-    """Noise from everywhere, as both formats of the array receive it.
-
-    Arguments
-    ---------
-    num_samples : int
-        Length.
-    fs : int
-        Sampling rate, Hz.
-    formats : sequence of str
-        Of ``FORMATS``.
-    seed : int
-        Decides the noise; FOA is the same with or without "mic".
-    gain : callable, optional
-        Colour: from frequencies in Hz to gains. White by default.
-
-    Returns
-    -------
-    dict
-        Name of format to noise, float32 [4, num_samples]. White noise has
-        power 1 in W, 1/3 in Y, Z and X, and 1 at the capsules at low, nearly
-        2 at high frequencies, where the sphere reflects.
-
-    Example
-    -------
-    >>> noise = array_noise(20000, 16000, ("foa", "mic"), 0)
-    >>> noise["foa"].square().mean(-1).round(decimals=1)
-    tensor([1.0000, 0.3000, 0.3000, 0.3000])
-    """
+def _array_noise(num_samples, fs, formats, seed, gain=None):
+    """Diffuse noise, format to float32 [4, time]; ``gain`` is its colour."""
+    # White noise has power 1 in W, 1/3 in Y, Z, X, and from 1 to nearly 2 at
+    # the capsules, where the sphere reflects high frequencies.
     if num_samples <= _BLOCK:
         return _noise_block(num_samples, fs, formats, (seed, 0), gain)
     step = _BLOCK - _CROSSFADE
@@ -399,16 +395,6 @@ def _stretched(fs, bins):
     return torch.cat((between.flatten(2), factor[..., -1:]), dim=-1)
 
 
-# Active level of an event with gain 0 at 1 m, dB full scale.
-LEVEL = -26.0
-# Level that stands for the events in a clip without any, dB full scale.
-_EMPTY_LEVEL = -40.0
-# Recordings that would be louder are turned down to this peak.
-PEAK = 0.95
-FRAME = 0.1
-COLUMNS = ("frame", "label", "source", "azimuth", "elevation", "distance")
-
-
 def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
     """Render a scene and label it.
 
@@ -430,7 +416,14 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
     signals : dict
         Name of format to recording, float32 [time, 4], of peak 0.95 or less.
     rows : dict
-        The labels, see :func:`event_rows`.
+        The labels: arrays [N] sorted by "frame", with "label", "source" (the
+        number of the event among those with labels, in the order of onsets),
+        "azimuth", "elevation" (degrees) and "distance" (metres). A frame of
+        100 ms is labelled if the direct sound of an event, from its first to
+        its last sample, fills half of it or more; an event too short for that
+        labels the frame that holds most of it. Directions are those at the
+        centres of the frames, where the source was when it emitted what then
+        arrives.
 
     Raises
     ------
@@ -440,6 +433,7 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
 
     Example
     -------
+    >>> from spatial_brain.simulation.sound_scenes.plan import draw_scene
     >>> plan = draw_scene(np.random.default_rng(0), 3, duration=5.0)
     >>> dry = [torch.randn(48000) for _ in plan.events]
     >>> signals, rows = render_scene(plan, dry, formats=("foa",))
@@ -464,7 +458,7 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
         for name, image in images.items():
             image = image[:, : num_samples - start]
             total[name][:, start : start + image.shape[1]] += image
-    noise = array_noise(
+    noise = _array_noise(
         num_samples, fs, formats, int(seeds[0]), _noise_colour(plan.noise_tilt)
     )
     signals = {
@@ -472,7 +466,7 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
         for name in formats
     }
     lengths = [len(dry) / fs for dry in dry_events]
-    return signals, event_rows(plan, lengths)
+    return signals, _event_rows(plan, lengths)
 
 
 def _prepared(plan, dry_events, fs):
@@ -530,7 +524,7 @@ def _noise_colour(tilt):
 
 
 def _finished(name, clean, noise, snr_db, fs):
-    """Add noise to what is heard of the events; never clip: [time, 4]."""
+    """Add noise to the events; never clip: [time, 4]."""
     channels = slice(0, 1) if name == "foa" else slice(None)
     level = _EMPTY_LEVEL
     if bool(clean.any()):
@@ -542,47 +536,14 @@ def _finished(name, clean, noise, snr_db, fs):
     return (mixture * min(1.0, PEAK / peak)).T.contiguous()
 
 
-def event_rows(plan, lengths):
-    """Labels of a scene: frames in which direct sound arrives, and whence.
-
-    A frame of 100 ms is labelled if the direct sound of the event, from its
-    first to its last sample, fills half of it or more; an event too short
-    for that labels the frame that holds most of it. Directions are those at
-    the centres of the frames, where the source was when it sent what is then
-    heard.
-
-    Arguments
-    ---------
-    plan : ScenePlan
-        The scene.
-    lengths : sequence of float
-        How long each event really sounds, seconds.
-
-    Returns
-    -------
-    dict of numpy.ndarray
-        "frame", "label", "source" (the number of the event among those with
-        labels, in the order of onsets), int64, and "azimuth", "elevation"
-        (degrees), "distance" (metres), float64, each [N], sorted by frame.
-
-    Example
-    -------
-    >>> event = PlannedEvent(
-    ...     7, 0, 0.5, 1.0, 0.0, np.array([[2.0, 3.5, 1.5]]), np.zeros(1)
-    ... )
-    >>> plan = ScenePlan(
-    ...     5.0, (5, 5, 3), 0.3, (2.0, 2.0, 1.5), (event,), 20.0, -3.0, 0
-    ... )
-    >>> rows = event_rows(plan, [0.22])
-    >>> rows["frame"].tolist(), rows["azimuth"].tolist()
-    ([5, 6], [90.0, 90.0])
-    """
+def _event_rows(plan, lengths):
+    """Labels of a scene whose events last for ``lengths``, in seconds."""
     parts, source = [], 0
     for event, length in zip(plan.events, lengths, strict=True):
         if event.interferer:
             continue
-        frame = _heard_frames(plan, event, length)
-        places = _sent_from(plan, event, frame)
+        frame = _arrival_frames(plan, event, length)
+        places = _emitted_from(plan, event, frame)
         azimuth, elevation = unit_to_azel(torch.from_numpy(places))
         one = np.ones(len(frame), np.int64)
         parts.append(
@@ -607,8 +568,8 @@ def event_rows(plan, lengths):
     }
 
 
-def _heard_frames(plan, event, length):
-    """Frames in which an event is heard."""
+def _arrival_frames(plan, event, length):
+    """Frames in which the direct sound of an event arrives."""
     ends = _offsets(plan, event, np.array([0.0, length]))
     delays = np.linalg.norm(ends, axis=-1) / SPEED_OF_SOUND
     start = event.onset + delays[0]
@@ -624,8 +585,8 @@ def _heard_frames(plan, event, length):
     return frame[half] if half.any() else frame[[filled.argmax()]]
 
 
-def _sent_from(plan, event, frame):
-    """Where a source was when it sent what frames hear at their centres."""
+def _emitted_from(plan, event, frame):
+    """Where a source was when it emitted what arrives mid-frame, [F, 3]."""
     arrival = (frame + 0.5) * FRAME - event.onset
     offset = _offsets(plan, event, arrival)
     # Each step shrinks the error by speed of source / speed of sound.

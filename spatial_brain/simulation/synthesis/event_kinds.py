@@ -1,6 +1,4 @@
-"""Synthetic sound events of strokes and noise: knocks, steps, water.
-
-Every recipe is ``kind(rng, num_samples, fs) -> [num_samples]`` at any level.
+"""Synthetic sound events: strokes and noise, then voices and instruments.
 
 Every recipe is ``kind(rng, num_samples, fs) -> [num_samples]`` at any level.
 """
@@ -28,6 +26,8 @@ from spatial_brain.simulation.synthesis.event_parts import (
 # Modes of a church bell relative to its strike note (Fletcher and Rossing,
 # The Physics of Musical Instruments, 1998).
 BELL = np.array([0.5, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.2, 5.4])
+# Scales, semitones above the root.
+MINOR, MAJOR = (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 11)
 
 
 def crash(rng, num_samples, fs):
@@ -352,9 +352,6 @@ def fire(rng, num_samples, fs):
     return 0.25 * roar.astype(np.float32) + crackles
 
 
-MINOR, MAJOR = (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 11)
-
-
 def alarm(rng, num_samples, fs):
     """Siren, two tones in turn, or beeps."""
     time = np.arange(num_samples) / fs
@@ -408,7 +405,7 @@ def crying_baby(rng, num_samples, fs):
     return phrases(rng, num_samples, fs, (0.5, 1.3), (0.15, 0.4), wail)
 
 
-def scream(rng, num_samples, fs, pitches):
+def _scream(rng, num_samples, fs, pitches):
     """One cry, or two, high and rough."""
     pitch = log_uniform(rng, *pitches)
     formants = np.array([1300.0, 2500.0, 3900.0]) * rng.uniform(0.85, 1.2)
@@ -424,12 +421,12 @@ def scream(rng, num_samples, fs, pitches):
 
 def scream_female(rng, num_samples, fs):
     """Scream of a woman."""
-    return scream(rng, num_samples, fs, (850.0, 1500.0))
+    return _scream(rng, num_samples, fs, (850.0, 1500.0))
 
 
 def scream_male(rng, num_samples, fs):
     """Scream of a man."""
-    return scream(rng, num_samples, fs, (330.0, 580.0))
+    return _scream(rng, num_samples, fs, (330.0, 580.0))
 
 
 def laughter(rng, num_samples, fs):

@@ -418,29 +418,8 @@ def beats(rng, seconds, rate, jitter=0.1):
     return times[times < max(seconds, 1e-9)]
 
 
-def bursts(rng, seconds, on, off):
-    """Stretches of sound with pauses between them, the first at 0.
-
-    Arguments
-    ---------
-    rng : numpy.random.Generator
-        Source of randomness.
-    seconds : float
-        Length of the pattern.
-    on, off : tuple of float
-        Shortest and longest burst and pause, seconds.
-
-    Returns
-    -------
-    list of tuple
-        Pairs (start, length), seconds; the last burst ends with the pattern
-        at the latest.
-
-    Example
-    -------
-    >>> bursts(np.random.default_rng(0), 1.0, (0.4, 0.4), (0.2, 0.2))
-    [(0.0, 0.4), (0.6..., 0.39...)]
-    """
+def _bursts(rng, seconds, on, off):
+    """Pairs (start, length) of _bursts with pauses between them, seconds."""
     pattern, start = [], 0.0
     while start < seconds - 0.03 or not pattern:
         length = min(rng.uniform(*on), seconds - start)
@@ -497,7 +476,7 @@ def phrases(rng, num_samples, fs, on, off, sing):
     fs : int
         Sampling rate, Hz.
     on, off : tuple of float
-        As for :func:`bursts`.
+        Shortest and longest burst and pause, seconds.
     sing : callable
         From a length in samples to an array.
 
@@ -512,7 +491,7 @@ def phrases(rng, num_samples, fs, on, off, sing):
     >>> phrases(rng, 90, 100, (0.4, 0.4), (0.2, 0.2), np.ones).shape
     (90,)
     """
-    pattern = bursts(rng, num_samples / fs, on, off)
+    pattern = _bursts(rng, num_samples / fs, on, off)
     pieces = [sing(max(int(length * fs), 16)) for _, length in pattern]
     gains = np.exp(0.15 * rng.standard_normal(len(pieces)))
     starts = [int(start * fs) for start, _ in pattern]

@@ -8,8 +8,7 @@ a classifier has to learn the kind and not the recording.
 import numpy as np
 import torch
 
-from spatial_brain.simulation.synthesis import event_kinds as strokes
-from spatial_brain.simulation.synthesis import event_kinds as tones
+from spatial_brain.simulation.synthesis import event_kinds as kinds
 from spatial_brain.simulation.synthesis.speech import (
     SyntheticTalker,
     numpy_generator,
@@ -18,37 +17,37 @@ from spatial_brain.simulation.synthesis.speech import (
 
 # Recipe of each kind and its usual shortest and longest duration, seconds.
 _KINDS = {
-    "alarm": (tones.alarm, (2.0, 6.0)),
-    "crying_baby": (tones.crying_baby, (2.0, 6.0)),
-    "crash": (strokes.crash, (0.8, 2.5)),
-    "barking_dog": (tones.barking_dog, (1.0, 4.0)),
-    "scream_female": (tones.scream_female, (0.8, 3.0)),
-    "scream_male": (tones.scream_male, (0.8, 3.0)),
+    "alarm": (kinds.alarm, (2.0, 6.0)),
+    "crying_baby": (kinds.crying_baby, (2.0, 6.0)),
+    "crash": (kinds.crash, (0.8, 2.5)),
+    "barking_dog": (kinds.barking_dog, (1.0, 4.0)),
+    "scream_female": (kinds.scream_female, (0.8, 3.0)),
+    "scream_male": (kinds.scream_male, (0.8, 3.0)),
     "speech_female": ("female", (2.0, 6.0)),
     "speech_male": ("male", (2.0, 6.0)),
-    "footsteps": (strokes.footsteps, (2.0, 6.0)),
-    "knock": (strokes.knock, (1.0, 4.0)),
-    "telephone": (tones.telephone, (2.0, 6.0)),
-    "piano": (tones.piano, (2.0, 6.0)),
-    "music": (tones.music, (3.0, 8.0)),
-    "instrument": (tones.instrument, (2.0, 6.0)),
-    "water": (strokes.water, (2.0, 6.0)),
-    "bell": (strokes.bell, (2.0, 6.0)),
-    "laughter": (tones.laughter, (1.0, 4.0)),
-    "clapping": (strokes.clapping, (1.5, 5.0)),
-    "domestic": (strokes.domestic, (2.0, 6.0)),
-    "door": (strokes.door, (0.8, 3.0)),
-    "clink": (strokes.clink, (0.8, 3.0)),
-    "keyboard": (strokes.keyboard, (1.5, 5.0)),
-    "cupboard": (strokes.cupboard, (0.8, 3.0)),
-    "drawer": (strokes.drawer, (0.8, 3.0)),
-    "finger_snap": (strokes.finger_snap, (0.8, 3.0)),
-    "keys": (strokes.keys, (1.0, 4.0)),
-    "printer": (strokes.printer, (2.0, 6.0)),
-    "scissors": (strokes.scissors, (1.0, 4.0)),
-    "writing": (strokes.writing, (1.5, 5.0)),
-    "engine": (strokes.engine, (2.0, 6.0)),
-    "fire": (strokes.fire, (2.0, 6.0)),
+    "footsteps": (kinds.footsteps, (2.0, 6.0)),
+    "knock": (kinds.knock, (1.0, 4.0)),
+    "telephone": (kinds.telephone, (2.0, 6.0)),
+    "piano": (kinds.piano, (2.0, 6.0)),
+    "music": (kinds.music, (3.0, 8.0)),
+    "instrument": (kinds.instrument, (2.0, 6.0)),
+    "water": (kinds.water, (2.0, 6.0)),
+    "bell": (kinds.bell, (2.0, 6.0)),
+    "laughter": (kinds.laughter, (1.0, 4.0)),
+    "clapping": (kinds.clapping, (1.5, 5.0)),
+    "domestic": (kinds.domestic, (2.0, 6.0)),
+    "door": (kinds.door, (0.8, 3.0)),
+    "clink": (kinds.clink, (0.8, 3.0)),
+    "keyboard": (kinds.keyboard, (1.5, 5.0)),
+    "cupboard": (kinds.cupboard, (0.8, 3.0)),
+    "drawer": (kinds.drawer, (0.8, 3.0)),
+    "finger_snap": (kinds.finger_snap, (0.8, 3.0)),
+    "keys": (kinds.keys, (1.0, 4.0)),
+    "printer": (kinds.printer, (2.0, 6.0)),
+    "scissors": (kinds.scissors, (1.0, 4.0)),
+    "writing": (kinds.writing, (1.5, 5.0)),
+    "engine": (kinds.engine, (2.0, 6.0)),
+    "fire": (kinds.fire, (2.0, 6.0)),
 }
 EVENT_KINDS = tuple(_KINDS)
 SHORTEST = 0.05

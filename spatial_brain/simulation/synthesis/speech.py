@@ -2,11 +2,8 @@
 
 A talker is a set of voice parameters drawn from a seed. Speech is made as in
 a formant synthesiser (Klatt, JASA 67, 1980): a glottal pulse train and noise
-pass resonances that follow a random sequence of syllables. It has no words,
+pass resonances that follow control tracks of random syllables. It has no words,
 but the pitch, formants, pauses, modulation and long-term spectrum of speech.
-
-Turns random syllables into control tracks for the synthesiser of
-``spatial_brain.simulation.synthesis.speech``.
 """
 
 from dataclasses import dataclass, field
@@ -68,69 +65,41 @@ ASPIRATION = 0.25
 # Columns of a sound: duration (s), three formants (Hz), voice, aspiration,
 # friction, its centre (Hz) and width (octaves).
 DURATION, F1, VOICE, BREATH, NOISE, CENTER, WIDTH = 0, 1, 4, 5, 6, 7, 8
+# Level of the active parts of all speech made here, dB full scale.
+ACTIVE_LEVEL = -26.0
+# Voice types: probability, median f0 in Hz (range), and the scale of the
+# formants (range) relative to an adult male, the inverse of the length of
+# the vocal tract (ranges cover Peterson and Barney, JASA 24, 1952).
+VOICES = {
+    "male": (0.42, (80.0, 150.0), (0.92, 1.06)),
+    "female": (0.42, (160.0, 255.0), (1.08, 1.24)),
+    "child": (0.16, (230.0, 340.0), (1.22, 1.42)),
+}
+# Resonances above the third, of an adult male, and bandwidths of all, Hz.
+# A tube has one every kilohertz; those above Nyquist are left out.
+HIGH_FORMANTS = (3500.0, 4500.0, 5500.0, 6500.0, 7500.0)
+BANDWIDTHS = (70.0, 90.0, 130.0, 200.0, 260.0, 400.0, 500.0, 600.0)
+# Frame and step of the time-varying filters, seconds.
+FRAME, STEP = 0.020, 0.010
+# Longest piece made at once, seconds; bounds the memory.
+PIECE = 60.0
 
 
 @dataclass
-class Tracks:
-    """Controls of the synthesiser, TRACK_RATE values per second.
+class _Tracks:
+    """Controls of the synthesiser, TRACK_RATE values per second, [P]."""
 
-    Arguments
-    ---------
-    f0 : numpy.ndarray
-        Pitch, Hz, shape [P].
-    formants : numpy.ndarray
-        The lowest three, Hz, shape [P, 3].
-    voicing : numpy.ndarray
-        Strength of the glottal pulses, shape [P].
-    aspiration : numpy.ndarray
-        Strength of noise at the glottis, shape [P].
-    friction : numpy.ndarray
-        Strength of noise at the place of articulation, shape [P].
-    friction_center : numpy.ndarray
-        Its centre, Hz, shape [P].
-    friction_width : numpy.ndarray
-        Its width, octaves, shape [P].
-
-    Example
-    -------
-    >>> Tracks(*[np.zeros(3)] * 7).f0.shape
-    (3,)
-    """
-
-    f0: np.ndarray
-    formants: np.ndarray
+    f0: np.ndarray  # Hz
+    formants: np.ndarray  # the lowest three, Hz [P, 3]
     voicing: np.ndarray
     aspiration: np.ndarray
     friction: np.ndarray
-    friction_center: np.ndarray
-    friction_width: np.ndarray
+    friction_center: np.ndarray  # Hz
+    friction_width: np.ndarray  # octaves
 
 
-def plan_utterance(talker, seconds, rng):
-    """Draw phrases with pauses between them and lay out the tracks.
-
-    Arguments
-    ---------
-    talker : spatial_brain.simulation.synthesis.speech.SyntheticTalker
-        The voice.
-    seconds : float
-        Length to fill.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    Tracks
-        At least ``seconds`` long.
-
-    Example
-    -------
-    >>> from spatial_brain.simulation.synthesis.speech import SyntheticTalker
-    >>> rng = np.random.default_rng(0)
-    >>> tracks = plan_utterance(SyntheticTalker(0), 1.5, rng)
-    >>> len(tracks.f0) >= 300
-    True
-    """
+def _plan_utterance(talker, seconds, rng):
+    """Draw phrases with pauses between them and lay out the tracks."""
     needed = int(np.ceil(seconds * TRACK_RATE)) + 2
     sounds, pitch, total = [], [], 0
     lead = rng.uniform(0.0, 0.15)
@@ -150,7 +119,7 @@ def plan_utterance(talker, seconds, rng):
     values = np.repeat(sounds, counts, axis=0)[:needed]
     formants = _formants(sounds, counts, talker)[:needed]
     # The tongue moves slowly, the glottis faster, friction at once.
-    return Tracks(
+    return _Tracks(
         f0=pitch,
         formants=formants,
         voicing=gaussian_filter1d(values[:, VOICE], 2.2),
@@ -297,26 +266,6 @@ def _stop(stretch, rng):
     if not voiced:
         rows.append(_sound(stretch * 0.035, voice=0.0, breath=1.0, noise=0.15))
     return rows
-
-
-# Level of the active parts of all speech made here, dB full scale.
-ACTIVE_LEVEL = -26.0
-# Voice types: probability, median f0 in Hz (range), and the scale of the
-# formants (range) relative to an adult male, the inverse of the length of
-# the vocal tract (ranges cover Peterson and Barney, JASA 24, 1952).
-VOICES = {
-    "male": (0.42, (80.0, 150.0), (0.92, 1.06)),
-    "female": (0.42, (160.0, 255.0), (1.08, 1.24)),
-    "child": (0.16, (230.0, 340.0), (1.22, 1.42)),
-}
-# Resonances above the third, of an adult male, and bandwidths of all, Hz.
-# A tube has one every kilohertz; those above Nyquist are left out.
-HIGH_FORMANTS = (3500.0, 4500.0, 5500.0, 6500.0, 7500.0)
-BANDWIDTHS = (70.0, 90.0, 130.0, 200.0, 260.0, 400.0, 500.0, 600.0)
-# Frame and step of the time-varying filters, seconds.
-FRAME, STEP = 0.020, 0.010
-# Longest piece made at once, seconds; bounds the memory.
-PIECE = 60.0
 
 
 def numpy_generator(generator):
@@ -472,7 +421,7 @@ def synthetic_speech(num_samples, fs=16000, talker=None, generator=None):
 def _speak(num_samples, fs, talker, rng):
     """Synthesise one piece, shape [num_samples], of no fixed level."""
     seconds = num_samples / fs
-    tracks = plan_utterance(talker, seconds, rng)
+    tracks = _plan_utterance(talker, seconds, rng)
     time = np.arange(num_samples) * (TRACK_RATE / fs)
     points = np.arange(len(tracks.f0))
 

@@ -1,4 +1,4 @@
-"""Augmentation of two-ear mixtures: what changes, and what must not."""
+"""Augmentation of binaural mixtures: what changes, and what must not."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from spatial_brain.augment.binaural import (
     BinauralAugmentation,
-    change_speed,
+    _change_speed,
     summed,
 )
 from spatial_brain.simulation.hrtf.interpolation import itd
@@ -14,9 +14,9 @@ from spatial_brain.simulation.hrtf.interpolation import itd
 FS = 8000
 
 
-def signals_of(length=16000, talkers=2, noise=False):
+def signals_of(length=16000, num_sources=2, noise=False):
     generator = torch.Generator().manual_seed(0)
-    sources = torch.randn(length, 2, talkers, generator=generator)
+    sources = torch.randn(length, 2, num_sources, generator=generator)
     noise = torch.randn(length, 2, generator=generator) if noise else None
     mix = summed(sources, noise)
     return {"mix": mix, "sources": sources, "noise": noise}
@@ -24,11 +24,11 @@ def signals_of(length=16000, talkers=2, noise=False):
 
 def test_speeds():
     for speed, length in ((95, 16843), (100, 16000), (105, 15239)):
-        assert len(change_speed(torch.zeros(16000, 2), speed)) == length
+        assert len(_change_speed(torch.zeros(16000, 2), speed)) == length
     # A tone of 500 Hz, 4 samples later at the right ear: both change alike.
     time = torch.arange(8000)[:, None] - torch.tensor([0.0, 4.0])
     tone = torch.sin(2 * torch.pi * 500 / FS * time)
-    fast = change_speed(tone, 105)
+    fast = _change_speed(tone, 105)
     spectrum = torch.fft.rfft(fast[100:7100, 0] * torch.hann_window(7000))
     assert int(spectrum.abs().argmax()) == pytest.approx(525 * 7000 / FS, abs=1)
     later = itd(fast[1000:1128].T, FS, max_itd=1e-3)
@@ -36,7 +36,7 @@ def test_speeds():
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_each_talker_has_a_speed(noise):
+def test_each_source_has_a_speed(noise):
     augment = BinauralAugmentation()
     lengths = set()
     for seed in range(30):
@@ -50,7 +50,7 @@ def test_each_talker_has_a_speed(noise):
             assert any(
                 torch.equal(
                     changed["sources"][..., index],
-                    change_speed(signals["sources"][..., index], speed)[
+                    _change_speed(signals["sources"][..., index], speed)[
                         : len(changed["mix"])
                     ],
                 )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spatial_brain.augment.mixing import TrackMix, WavMix, mix_targets
+from spatial_brain.augment.mixing import TrackMix, WavMix, _mix_targets
 
 NUM_CLASSES = 4
 
@@ -90,7 +90,7 @@ def test_labels_brute_force(partner_overlap):
     ones, one = random_batch([1] * number, seed=1)
     twos, two = random_batch([partner_overlap] * number, seed=2)
     weight = 0.01 + 0.98 * torch.rand(number)
-    mixed = mix_targets(one, two, weight)
+    mixed = _mix_targets(one, two, weight)
     for b in range(number):
         adpit, sed, doa = brute_force(ones[b], twos[b], float(weight[b]))
         torch.testing.assert_close(mixed["adpit"][b], adpit)
@@ -108,21 +108,21 @@ def test_labels_brute_force(partner_overlap):
 
 def test_lengths_are_the_weights():
     x, y = torch.eye(3)[:2]
-    apart = mix_targets(
+    apart = _mix_targets(
         make_targets([[(0, 0, x)]]),
         make_targets([[(0, 1, y)]]),
         torch.tensor([0.3]),
     )
     length = apart["adpit"][0, 0, 0, 1:].norm(dim=0)
     torch.testing.assert_close(length, torch.tensor([0.3, 0.7, 0.0, 0.0]))
-    together = mix_targets(
+    together = _mix_targets(
         make_targets([[(0, 2, x)]]),
         make_targets([[(0, 2, y)]]),
         torch.tensor([0.3]),
     )
     length = together["adpit"][0, 0, :, 1:, 2].norm(dim=1)
     torch.testing.assert_close(length, torch.tensor([0, 0.3, 0.7, 0, 0, 0]))
-    third = mix_targets(
+    third = _mix_targets(
         make_targets([[(0, 2, x)]]),
         make_targets([[(0, 2, y), (0, 2, -x)]]),
         torch.tensor([0.3]),
@@ -130,7 +130,7 @@ def test_lengths_are_the_weights():
     length = third["adpit"][0, 0, :, 1:, 2].norm(dim=1)
     torch.testing.assert_close(length, torch.tensor([0, 0, 0, 0.3, 0.7, 0.7]))
     # Other classes of a frame in which one class collides stay.
-    other = mix_targets(
+    other = _mix_targets(
         make_targets([[(0, 2, x)]]),
         make_targets([[(0, 2, y), (0, 0, -x)]]),
         torch.tensor([0.3]),
@@ -142,7 +142,7 @@ def test_lengths_are_the_weights():
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_weight_zero_takes_no_slot(weight):
     x, y = torch.eye(3)[:2]
-    mixed = mix_targets(
+    mixed = _mix_targets(
         make_targets([[(0, 2, x)]]),
         make_targets([[(0, 2, y)]]),
         torch.tensor([weight]),

@@ -1,4 +1,4 @@
-"""Rotation: what is heard, and what the labels say, move together."""
+"""Rotation: signals and labels move together."""
 
 import itertools
 

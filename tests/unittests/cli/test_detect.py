@@ -23,7 +23,7 @@ class Intensity(torch.nn.Module):
         return (frames[..., :1] * frames).mean(2)
 
 
-class Hearing(torch.nn.Module):
+class SoundNetwork(torch.nn.Module):
     """One class, where something sounds."""
 
     def forward(self, features):
@@ -37,12 +37,12 @@ def model(monkeypatch):
     """Serve a network made by hand under the name 'toy'."""
     real = SELDetector.from_hparams
 
-    def from_hparams(source, **kwargs):
+    def from_hparams(source, run_opts, **options):
         if source != "toy":
-            return real(source, **kwargs)
+            return real(source, run_opts=run_opts, **options)
         hparams = {
             "sample_rate": RATE,
-            "chunk_length": 2.0,
+            "chunk_length": 3.0,
             "detection_hop": 1.0,
             "method": "accdoa",
             "num_classes": 1,
@@ -51,7 +51,7 @@ def model(monkeypatch):
             "features": Intensity(),
             "array_format": "foa",
         }
-        return SELDetector({"model": Hearing()}, hparams, **kwargs)
+        return SELDetector({"model": SoundNetwork()}, hparams, run_opts)
 
     monkeypatch.setattr(SELDetector, "from_hparams", from_hparams)
     return "toy"
@@ -98,10 +98,13 @@ def test_json_and_options(model, scene, tmp_path, capsys):
     assert event["class"] == "hiss" and event["label"] == 0
     assert (event["start"], event["stop"]) == (0.0, 2.0)
     assert event["azimuth"] == pytest.approx(90, abs=0.1)
-    # Answers to the challenge of 2023 have no distance.
+    # Predictions for the challenge of 2023 have no distance.
     assert output.read_text().splitlines()[0] == "0,0,0,90,10"
     assert main([*arguments, "--threshold", "1.5"]) == 0
     assert json.loads(capsys.readouterr().out)["events"] == []
+    assert main([*arguments, "--channels", "0,3,1,2"]) == 0
+    turned = json.loads(capsys.readouterr().out)["events"][0]
+    assert turned["elevation"] == pytest.approx(80, abs=0.1)
     assert main([*arguments, "--channel-order", "WXYZ"]) == 0
     turned = json.loads(capsys.readouterr().out)["events"][0]
     # The file's Y, Z, X are taken for X, Y, Z.

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from spatial_brain import __version__
-from spatial_brain.cli.main import COMMANDS, main, make_parser
-from spatial_brain.cli.simulate import make_array, read_room
+from spatial_brain.cli.main import COMMANDS, _make_parser, main
+from spatial_brain.cli.simulate import _make_array, _read_room
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference import SoundLocalizer
 
 
 class Loudness(torch.nn.Module):
-    """Two talkers whose angles tell the power of microphone 1."""
+    """Two talkers whose angles depend on the power of microphone 1."""
 
     def forward(self, waveform):
         power = waveform.square().mean(1)
@@ -30,9 +30,9 @@ def model(monkeypatch):
     """Serve a network made by hand under the name 'toy'."""
     real = SoundLocalizer.from_hparams
 
-    def from_hparams(source, **kwargs):
+    def from_hparams(source, run_opts, **options):
         if source != "toy":
-            return real(source, **kwargs)
+            return real(source, run_opts=run_opts, **options)
         hparams = {
             "sample_rate": 1000,
             "microphone_positions": [[-0.05, 0, 0], [0.05, 0, 0]],
@@ -41,7 +41,7 @@ def model(monkeypatch):
             "target": "cone",
             "decoder": lambda logits: logits.argmax(-1) + 0.5,
         }
-        return SoundLocalizer({"model": Loudness()}, hparams, **kwargs)
+        return SoundLocalizer({"model": Loudness()}, hparams, run_opts)
 
     monkeypatch.setattr(SoundLocalizer, "from_hparams", from_hparams)
     return "toy"
@@ -81,6 +81,22 @@ def test_locate_json_is_one_object(model, scene, capsys):
     options = ["--json", "--window", "2", "--channels", "1,0"]
     assert main(["locate", scene, "--model", model, *options]) == 0
     assert len(json.loads(capsys.readouterr().out)["windows"]) == 1
+
+
+def test_silence_has_no_direction(model, tmp_path, capsys):
+    path = str(tmp_path / "silent.wav")
+    picture = str(tmp_path / "silent.png")
+    write_audio(path, torch.zeros(2000, 2), 1000)
+    assert main(["locate", path, "--model", model, "--picture", picture]) == 0
+    captured = capsys.readouterr()
+    [warning] = captured.err.splitlines()
+    assert warning.startswith(f"spatial-brain locate: warning: {path}: is sil")
+    lines = captured.out.splitlines()
+    assert lines[3].split() == ["1", "-", "-", "0.00"]
+    assert sum(line.endswith("silent") for line in lines) == 3
+    assert main(["locate", path, "--model", model, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["talkers"][0]["direction"] is None
 
 
 def test_long_tables_are_cut(model, tmp_path, capsys):
@@ -132,14 +148,57 @@ def test_bad_input_ends_with_2_and_one_line(
     assert not captured.out
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["locate"], ["locate", "a.wav"], ["sing"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["locate"], ["locate", "a.wav"]])
 def test_usage_errors_end_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("locat", ": no command locat; did you mean locate?"),
+        ("sing a.wav --modle m", ": no command sing; see --help"),
+        ("--verison", ": no option --verison; did you mean --version?"),
+        (
+            "locate a.wav --modle m",
+            " locate: no option --modle; did you mean --model?",
+        ),
+        (
+            "detect --model=m --treshold=0.5 a.wav",
+            " detect: no option --treshold; did you mean --threshold?",
+        ),
+        (
+            "separate a.wav -model m",
+            " separate: no option -model; did you mean --model?",
+        ),
+        (
+            "acoustics a.wav --model m --colour red --spacin 1",
+            " acoustics: no option --colour; see --help",
+        ),
+        (
+            "score-seld --perclass",
+            " score-seld: no option --perclass; did you mean --per-class?",
+        ),
+    ],
+)
+def test_unknown_names_end_with_2_and_the_nearest(arguments, line, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"spatial-brain{line}\n" and not captured.out
+
+
+def test_abbreviations_and_values_are_no_unknown_names(model, scene, capsys):
+    arguments = ["locate", "--mod", model, "--js", "--windo=1", "--hop", ".5"]
+    assert main([*arguments, "--", scene]) == 0
+    assert main([*arguments, "--", "--modle"]) == 2
+    assert "--modle: audio file does not exist" in capsys.readouterr().err
+    assert main([*arguments, "--hop", "-1", scene]) == 2
+    assert "got 1.0 s and -1.0 s" in capsys.readouterr().err
 
 
 def test_bad_channel_lists_are_explained(capsys):
@@ -176,7 +235,7 @@ def test_help_and_version_import_nothing_heavy():
         )
         assert done.returncode == 0, done.stderr
         assert part in done.stdout
-    listed = make_parser().format_help().split()
+    listed = _make_parser()[0].format_help().split()
     assert set(COMMANDS) <= set(listed)
 
 
@@ -216,10 +275,10 @@ def test_a_room_description_is_checked(tmp_path, capsys):
 
 def test_arrays_are_turned_and_moved(tmp_path):
     array = {"type": "linear", "num_microphones": 2, "spacing": 0.2}
-    found = make_array({**array, "center": [1, 2, 3], "yaw": 90}, "room.yaml")
+    found = _make_array({**array, "center": [1, 2, 3], "yaw": 90}, "room.yaml")
     assert np.allclose(found, [[1, 1.9, 3], [1, 2.1, 3]], atol=1e-6)
     (tmp_path / "room.yaml").write_text(ROOM)
-    assert len(read_room(tmp_path / "room.yaml")["microphones"]) == 2
+    assert len(_read_room(tmp_path / "room.yaml")["microphones"]) == 2
 
 
 def test_simulate_writes_responses_and_what_they_hold(tmp_path, capsys):

@@ -1,5 +1,8 @@
 """A kill while saving leaves no checkpoint which cannot be read."""
 
+import logging
+import os
+
 import pytest
 import torch
 
@@ -57,3 +60,83 @@ def test_save_and_keep_only_returns_to_the_best(parts, tmp_path):
         )
     assert checkpointer.find_checkpoint(min_key="error").meta["error"] == 1.0
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "bit of the weights": lambda folder: flip(folder / "model.ckpt"),
+    "bit of another part": lambda folder: flip(folder / "bomb.ckpt"),
+    "bit of the metadata": lambda folder: flip(folder / "CKPT.yaml"),
+    "bit of the checksums": lambda folder: flip(folder / "checksums.json"),
+    "cut weights": lambda folder: os.truncate(folder / "model.ckpt", 500),
+    "empty weights": lambda folder: os.truncate(folder / "model.ckpt", 0),
+    "empty metadata": lambda folder: os.truncate(folder / "CKPT.yaml", 0),
+    "no weights": lambda folder: (folder / "model.ckpt").unlink(),
+    "no metadata": lambda folder: (folder / "CKPT.yaml").unlink(),
+    "no other part": lambda folder: (folder / "bomb.ckpt").unlink(),
+    "text": lambda folder: (folder / "model.ckpt").write_text("<html>"),
+    "empty": lambda folder: [path.unlink() for path in folder.iterdir()],
+}
+
+
+def again(checkpointer, model):
+    """A new process: nothing of the old checkpointer is known."""
+    return AtomicCheckpointer(
+        checkpointer.checkpoints_dir,
+        {"bomb": Bomb(), "model": model},
+        custom_save_hooks={"bomb": save_bomb},
+        custom_load_hooks={"bomb": lambda bomb, path, end_of_epoch: None},
+    )
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_left_for_the_one_before(parts, kind, caplog):
+    checkpointer, model, _ = parts
+    checkpointer.save_checkpoint({"error": 2.0}, name="1")
+    before = model.weight.detach().clone()
+    torch.nn.init.zeros_(model.weight)
+    newest = checkpointer.save_checkpoint({"error": 1.0}, name="2").path
+    DAMAGE[kind](newest)
+    checkpointer = again(checkpointer, model)
+    with caplog.at_level(logging.WARNING):
+        assert checkpointer.recover_if_possible().meta["error"] == 2.0
+    assert torch.equal(model.weight, before)
+    assert f"{newest}: damaged" in caplog.text
+    # The run goes on beside it.
+    checkpointer.save_and_keep_only(meta={"error": 0.5}, min_keys=["error"])
+    assert checkpointer.find_checkpoint().meta["error"] == 0.5
+    with caplog.at_level(logging.WARNING):
+        caplog.clear()
+        checkpointer.list_checkpoints()
+    assert not caplog.text
+
+
+def test_nothing_but_damaged_checkpoints_is_no_fresh_start(parts):
+    checkpointer, model, _ = parts
+    path = checkpointer.save_checkpoint({"error": 2.0}, name="1").path
+    flip(path / "model.ckpt")
+    with pytest.raises(ValueError, match="every checkpoint is damaged.*model"):
+        again(checkpointer, model).recover_if_possible()
+
+
+def test_checkpoints_without_checksums_are_read(parts):
+    checkpointer, model, _ = parts
+    path = checkpointer.save_checkpoint({"error": 2.0}, name="1").path
+    (path / "checksums.json").unlink()
+    assert again(checkpointer, model).recover_if_possible().path == path
+    os.truncate(path / "model.ckpt", 300)
+    with pytest.raises(ValueError, match="every checkpoint is damaged"):
+        again(checkpointer, model).recover_if_possible()
+
+
+def test_a_checkpoint_of_another_network_is_named(parts):
+    checkpointer, _, _ = parts
+    checkpointer.save_checkpoint({"error": 2.0}, name="1")
+    other = again(checkpointer, torch.nn.Linear(3, 2))
+    with pytest.raises(ValueError, match="1: does not fit"):
+        other.recover_if_possible()

@@ -1,7 +1,6 @@
 """The localiser: windows, refusals, tracking; with a network made by hand."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ import torch
 
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference import SoundLocalizer
-from spatial_brain.inference.localizer import Localization, follow_talkers
+from spatial_brain.inference.localizer import Localization, _follow_talkers
 from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.recordings import RecordingWarning
 from spatial_brain.models.dual_mic import DualMicLocalizer
 from spatial_brain.processing.decoding import decode_classes
 
@@ -19,7 +19,7 @@ CLASSES = 180
 
 
 class LevelNetwork(torch.nn.Module):
-    """Answers the share of the power in microphone 1, as an angle.
+    """Predicts the share of the power in microphone 1, as an angle.
 
     Talker A is at 180 degrees times the share, talker B opposite; which one
     comes first depends on the last sample, as if the heads were random.
@@ -27,11 +27,11 @@ class LevelNetwork(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.calls, self.heard = [], []
+        self.calls, self.inputs = [], []
 
     def forward(self, waveform):
         self.calls.append(tuple(waveform.shape))
-        self.heard.append(waveform)
+        self.inputs.append(waveform)
         power = waveform.square().mean(1)
         angle = 180 * power[:, 1] / power.sum(1).clamp_min(1e-12)
         pair = torch.stack((angle, 180 - angle), 1)
@@ -60,7 +60,7 @@ def make_localizer(**hparams):
 
 
 def noise(seconds, angle=60.0, seed=0, rate=RATE):
-    """Two channels whose powers tell ``angle`` (and its opposite)."""
+    """Two channels whose powers stand for ``angle`` (and its opposite)."""
     generator = torch.Generator().manual_seed(seed)
     samples = torch.randn(round(seconds * rate), 2, generator=generator) * 0.1
     share = torch.as_tensor(angle) / 180
@@ -77,14 +77,14 @@ def record(tmp_path):
     return write
 
 
-def test_batch_answers_and_lengths():
+def test_batch_predictions_and_lengths():
     localizer = make_localizer()
     waveform = torch.stack((noise(1.0, 60.0), noise(1.0, 20.0, seed=1)))
     found = localizer.localize_batch(waveform)
     expected = torch.tensor([[60.0, 120.0], [20.0, 160.0]])
     assert torch.allclose(found.degrees, expected, atol=6)
     assert (found.confidence > 0.95).all()
-    # What lies behind the length is not heard.
+    # What lies behind the length is ignored.
     waveform[0, 600:] = noise(0.4, 170.0)
     cut = localizer(waveform, torch.tensor([0.6, 1.0])).degrees
     assert torch.allclose(cut, expected, atol=8)
@@ -94,26 +94,13 @@ def test_batch_answers_and_lengths():
 def test_a_silent_row_is_nan_and_disturbs_nobody():
     localizer = make_localizer()
     waveform = torch.stack((torch.zeros(1000, 2), noise(1.0)))
-    found = localizer.localize_batch(waveform)
+    with pytest.warns(RecordingWarning, match="signal 0 of the batch: is sil"):
+        found = localizer.localize_batch(waveform)
     assert found.degrees[0].isnan().all()
     assert (found.confidence[0] == 0).all()
     assert torch.equal(
         found.degrees[1], localizer.localize_batch(waveform[1:]).degrees[0]
     )
-
-
-@pytest.mark.parametrize(
-    ("waveform", "message"),
-    [
-        (torch.zeros(1, 1000, 3), r"2 microphones\], got \[1, 1000, 3\]"),
-        (torch.zeros(1000, 2), "got"),
-        (torch.full((1, 1000, 2), math.nan), "NaN"),
-        (torch.zeros(1, 400, 2), "signal 0 of the batch: 0.40 s.*0.50 s"),
-    ],
-)
-def test_bad_batches_are_refused(waveform, message):
-    with pytest.raises(ValueError, match=message):
-        make_localizer().localize_batch(waveform)
 
 
 def test_windows_cover_a_file_to_its_end(record):
@@ -147,18 +134,20 @@ def test_tracking_bridges_silence_and_keeps_confidence_with_its_talker():
     degrees = np.array([[100.0, 50], [0, 0], [55, 98], [97, 60]])
     confidence = np.array([[0.1, 0.9], [0, 0], [0.9, 0.1], [0.1, 0.9]])
     silent = np.array([False, True, False, False])
-    tracks, sure = follow_talkers(degrees, confidence, silent)
+    tracks, sure = _follow_talkers(degrees, confidence, silent)
     assert tracks[[0, 2, 3]].tolist() == [[50, 100], [55, 98], [60, 97]]
     assert np.isnan(tracks[1]).all()
     assert sure[[0, 2, 3], 0].tolist() == [0.9, 0.9, 0.9]
-    nothing = follow_talkers(degrees, confidence, np.ones(4, dtype=bool))
+    nothing = _follow_talkers(degrees, confidence, np.ones(4, dtype=bool))
     assert np.isnan(nothing[0]).all()
 
 
-def test_silent_windows_are_told_and_left_out(record):
+def test_silent_windows_are_shown_and_left_out(record):
     waveform = noise(4.0)
     waveform[1000:3000] = 0
-    found = make_localizer(hop_length=1.0).localize_file(record(waveform))
+    localizer = make_localizer(hop_length=1.0)
+    with pytest.warns(RecordingWarning, match="2 of 4 windows"):
+        found = localizer.localize_file(record(waveform))
     assert found.silent.tolist() == [False, True, True, False]
     assert found.to_dict()["windows"][1]["directions"] is None
     assert found.talkers[0]["direction"] == pytest.approx(60, abs=5)
@@ -169,44 +158,28 @@ def test_channels_are_chosen_in_order(record):
     four = torch.stack((scene[:, 1], *torch.zeros(2, 2000), scene[:, 0]), -1)
     path = record(four)
     localizer = make_localizer()
-    with pytest.raises(ValueError, match=r"4 channel.*2 micro.*--channels 0,1"):
-        localizer.localize_file(path)
     found = localizer.localize_file(path, channels=[3, 0])
     alone = localizer.localize_file(record(scene, name="two.wav"))
     assert np.array_equal(found.directions, alone.directions)
-    assert torch.equal(*localizer.mods.model.heard)
-    for channels in ([0], [0, 0], [0, 4], [-1, 0]):
-        with pytest.raises(ValueError, match="from 0 to 3"):
-            localizer.localize_file(path, channels=channels)
-    with pytest.raises(ValueError, match="channel 1 is silent"):
-        localizer.localize_file(path, channels=[0, 1])
+    assert torch.equal(*localizer.mods.model.inputs)
 
 
-def test_other_rates_need_leave(record):
+def test_other_rates_are_converted(record):
     path = record(noise(3.0, rate=2 * RATE), rate=2 * RATE)
-    localizer = make_localizer()
-    with pytest.raises(ValueError, match=r"2000 Hz.*1000 Hz.*--resample"):
-        localizer.localize_file(path)
-    found = localizer.localize_file(path, resample=True)
+    found = make_localizer().localize_file(path, resample=True)
     assert found.stops[-1] == 3.0
     assert found.talkers[0]["direction"] == pytest.approx(60, abs=5)
 
 
-@pytest.mark.parametrize(
-    ("waveform", "message"),
-    [
-        (torch.zeros(2000, 2), "is silent"),
-        (torch.full((2000, 2), 0.5), "is silent"),  # an offset is no sound
-        (noise(2.0)[:, :1].expand(-1, 2), "all channels are the same"),
-        (noise(2.0)[:, :1], r"1 channel\(s\).*another model"),
-        (noise(0.4), "0.40 s is too short.*0.50 s"),
-        (noise(2.0) * torch.tensor([1.0, 0.0]), "channel 1 is silent"),
-    ],
-)
-def test_useless_recordings_are_refused(record, waveform, message):
-    with pytest.raises(ValueError, match=message) as error:
-        make_localizer().localize_file(record(waveform))
-    assert "scene.wav" in str(error.value)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_silence_has_no_direction(record):
+    path = record(torch.full((2000, 2), 0.5))  # an offset is no sound
+    with pytest.warns(RecordingWarning, match="is silent"):
+        found = make_localizer().localize_file(path)
+    assert found.silent.all() and np.isnan(found.talkers[0]["direction"])
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    talker = {"direction": None, "spread": None, "confidence": 0.0}
+    assert plain["talkers"] == [talker, talker]
 
 
 def test_windows_that_cannot_be_are_refused(record):
@@ -280,7 +253,7 @@ def test_a_run_of_the_real_network_is_used_at_once(tmp_path):
     net = DualMicLocalizer(
         dim=32, depth=1, heads=2, dim_head=16, patch_channels=(8, 16)
     )
-    # Untrained answers are all alike; make them differ.
+    # Untrained predictions are all alike; make them differ.
     torch.nn.init.normal_(net.head.weight, std=2.0)
     folder = tmp_path / "pretrained"
     keys = SoundLocalizer.HPARAMS_NEEDED

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hyperpyyaml import resolve_references
 
 from spatial_brain.inference.pretrained import (
     PretrainedModel,
+    load_weights,
     read_weights,
     save_pretrained,
     save_weights,
@@ -56,7 +58,8 @@ def save(folder, net=None, text=RUN, **kwargs):
 
 
 def load(source, **kwargs):
-    return Model.from_hparams(source, run_opts={"device": "cpu"}, **kwargs)
+    options = {"run_opts": {"device": "cpu"}, "allowed": ["torch.nn."]}
+    return Model.from_hparams(source, **{**options, **kwargs})
 
 
 def test_round_trip_gives_the_same_network_frozen(tmp_path):
@@ -303,3 +306,82 @@ def test_models_from_a_hub(tmp_path):
         timeout=120,
     )
     assert "all well" in done.stdout, done.stderr[-3000:]
+
+
+def deflated(path):
+    tensors = {"weight": torch.zeros(1_000_000)}
+    torch.save(tensors, path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+
+
+WRONG_FILES = {
+    "empty": (b"", "an empty file"),
+    "random": (bytes(range(255, 0, -1)) * 9, "no file of torch.save|damaged"),
+    "web page": (b"\n<!DOCTYPE html><html>", "a web page"),
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "git lfs pull",
+    ),
+    "cut archive": (b"PK\x03\x04" + bytes(100), "damaged or cut archive"),
+    "compressed": (deflated, "a compressed archive"),
+    "program": (
+        lambda path: torch.jit.save(
+            torch.jit.script(torch.nn.Linear(1, 1)), path
+        ),
+        "a TorchScript program",
+    ),
+    "other archive": (
+        lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "x"),
+        "something else than tensors|damaged",
+    ),
+    "list": (lambda path: torch.save([torch.ones(1)], path), "found list"),
+    "numeric names": (
+        lambda path: torch.save({1: torch.ones(1)}, path),
+        "plain state dict",
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt", ".safetensors"])
+@pytest.mark.parametrize("kind", WRONG_FILES)
+def test_what_is_no_weights_file_is_called_what_it_is(kind, suffix, tmp_path):
+    content, message = WRONG_FILES[kind]
+    path = tmp_path / f"model{suffix}"
+    if callable(content):
+        content(path)
+        if suffix == ".safetensors":
+            message = "no safetensors file"
+    else:
+        path.write_bytes(content)
+        if suffix == ".safetensors" and kind in ("random", "cut archive"):
+            message = "no safetensors file"
+    with pytest.raises(ValueError, match=f"model{suffix}.*({message})"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (torch.tensor([[float("nan"), 0.0]]), "weight holds NaN"),
+        (torch.tensor([[float("inf"), 0.0]]), "weight holds NaN or inf"),
+        (torch.ones(1, 2, dtype=torch.int8), "holds torch.int8 where"),
+        (torch.ones(1, 2, dtype=torch.complex64), "holds torch.complex64"),
+        (torch.ones(1, 2).to_sparse(), "no plain dense tensor"),
+        (torch.zeros(1).expand(10**9, 10**9), "should be"),
+    ],
+)
+def test_weights_of_another_kind_are_refused(wrong, message):
+    tensors = {"weight": wrong, "bias": torch.ones(1)}
+    with pytest.raises(ValueError, match=f"a.pt.*{message}"):
+        load_weights(torch.nn.Linear(2, 1), tensors, "a.pt")
+
+
+def test_halves_become_floats():
+    net = torch.nn.Linear(2, 1)
+    halves = {k: x.half() for k, x in net.state_dict().items()}
+    load_weights(net, halves, "a.pt")
+    assert net.weight.dtype == torch.float32

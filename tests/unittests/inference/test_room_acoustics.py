@@ -9,6 +9,7 @@ import torch
 
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.recordings import RecordingWarning
 from spatial_brain.inference.room_acoustics import (
     RoomAcoustics,
     RoomAcousticsEstimator,
@@ -18,7 +19,7 @@ RATE = 1000
 
 
 class LevelRatio(torch.nn.Module):
-    """Answers the share of the power in the second channel."""
+    """Estimates the share of the power in the second channel."""
 
     def __init__(self):
         super().__init__()
@@ -62,13 +63,13 @@ def record(tmp_path):
     return write
 
 
-def test_batch_answers_and_lengths():
+def test_batch_estimates_and_lengths():
     estimator = make_estimator()
     waveform = torch.stack((noise(1.0, 0.25), noise(1.0, 0.6, seed=1)))
     found = estimator.estimate_batch(waveform)
     assert found.shape == (2,) and found.dtype == torch.float32
     assert found.tolist() == pytest.approx([0.25, 0.6], abs=1e-5)
-    # What lies behind the length is not heard.
+    # What lies behind the length is ignored.
     changed = waveform.clone()
     changed[0, 600:] = noise(0.4, 0.9)
     lengths = torch.tensor([0.6, 1.0])
@@ -86,23 +87,10 @@ def test_long_signals_give_the_median_over_windows():
 
 def test_a_silent_signal_is_nan_and_disturbs_nobody():
     waveform = torch.stack((torch.full((1000, 2), 0.5), noise(1.0)))
-    found = make_estimator().estimate_batch(waveform)
+    with pytest.warns(RecordingWarning, match="signal 0 of the batch: is sil"):
+        found = make_estimator().estimate_batch(waveform)
     assert found.isnan().tolist() == [True, False]
     assert found[1].item() == pytest.approx(0.25, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("waveform", "message"),
-    [
-        (torch.zeros(1, 1000, 3), r"2 microphones\], got \[1, 1000, 3\]"),
-        (torch.zeros(1000, 2), "got"),
-        (torch.full((1, 1000, 2), math.nan), "NaN"),
-        (torch.zeros(1, 400, 2), "signal 0 of the batch: 0.40 s.*0.50 s"),
-    ],
-)
-def test_bad_batches_are_refused(waveform, message):
-    with pytest.raises(ValueError, match=message):
-        make_estimator().estimate_batch(waveform)
 
 
 def test_folders_that_do_not_fit_are_refused():
@@ -132,64 +120,44 @@ def test_windows_cover_a_file_to_its_end(record):
             estimator.estimate_file(record(noise(2.0)), hop_length=hop)
 
 
-def test_silent_windows_are_told_and_left_out(record):
+def test_silent_windows_are_shown_and_left_out(record):
     waveform = noise(4.0)
     waveform[1000:3000] = 0
     estimator = make_estimator(hop_length=1.0)
-    found = estimator.estimate_file(record(waveform))
+    with pytest.warns(RecordingWarning, match="2 of 4 windows"):
+        found = estimator.estimate_file(record(waveform))
     assert found.silent.tolist() == [False, True, True, False]
     assert found.median == pytest.approx(0.25, abs=0.02)
-    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert told["tracks"]["ABS"]["values"][1] is None
-    assert told["meaning"] == "mean absorption"
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plain["tracks"]["ABS"]["values"][1] is None
+    assert plain["meaning"] == "mean absorption"
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_silence_has_no_estimate(record):
+    path = record(torch.full((2000, 2), 0.5))  # an offset is no sound
+    with pytest.warns(RecordingWarning, match="is silent"):
+        found = make_estimator().estimate_file(path)
+    assert found.silent.all() and math.isnan(found.median)
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    track = plain["tracks"]["ABS"]
+    assert track["median"] is None and track["quartiles"] == [None, None]
 
 
 def test_channels_are_chosen_in_order(record):
     scene = noise(2.0)
     path = record(torch.stack((scene[:, 1], torch.zeros(2000), scene[:, 0]), 1))
     estimator = make_estimator()
-    with pytest.raises(ValueError, match=r"3 channel.*needs 2.*--channels 0,1"):
-        estimator.estimate_file(path)
     found = estimator.estimate_file(path, channels=[2, 0])
     alone = estimator.estimate_file(record(scene, name="two.wav"))
     assert np.array_equal(found.values, alone.values)
-    for channels in ([0], [0, 0], [0, 3], [-1, 0], [0, 1, 2]):
-        with pytest.raises(ValueError, match="from 0 to 2"):
-            estimator.estimate_file(path, channels=channels)
-    with pytest.raises(ValueError, match="channel 1 is silent"):
-        estimator.estimate_file(path, channels=[0, 1])
 
 
-def test_other_rates_need_leave(record):
+def test_other_rates_are_converted(record):
     path = record(noise(3.0, rate=2 * RATE), rate=2 * RATE)
-    estimator = make_estimator()
-    with pytest.raises(ValueError, match=r"2000 Hz.*1000 Hz.*--resample"):
-        estimator.estimate_file(path)
-    found = estimator.estimate_file(path, resample=True)
+    found = make_estimator().estimate_file(path, resample=True)
     assert found.stops[-1] == 3.0
     assert found.median == pytest.approx(0.25, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("waveform", "message"),
-    [
-        (torch.zeros(2000, 2), "is silent"),
-        (torch.full((2000, 2), 0.5), "is silent"),
-        (noise(2.0)[:, :1].expand(-1, 2), "both channels are the same"),
-        (noise(2.0)[:, :1], r"1 channel\(s\).*record with two"),
-        (noise(0.4), "0.40 s is too short.*0.50 s"),
-        (noise(2.0) * torch.tensor([0.0, 1.0]), "channel 0 is silent"),
-    ],
-)
-def test_useless_recordings_are_refused(record, waveform, message):
-    with pytest.raises(ValueError, match=message) as error:
-        make_estimator().estimate_file(record(waveform))
-    assert "room.wav" in str(error.value)
-
-
-def test_missing_files_are_told():
-    with pytest.raises(FileNotFoundError, match="missing"):
-        make_estimator().estimate_file("missing.wav")
 
 
 def test_long_files_are_read_piece_by_piece(record, monkeypatch):
@@ -204,13 +172,13 @@ def test_long_files_are_read_piece_by_piece(record, monkeypatch):
         return waveform, rate
 
     estimator = make_estimator()
-    ask = estimator._ask
+    predict = estimator._predict
 
     def count(batch):
         alive.clear()
-        return ask(batch)
+        return predict(batch)
 
-    monkeypatch.setattr(estimator, "_ask", count)
+    monkeypatch.setattr(estimator, "_predict", count)
     monkeypatch.setattr(
         "spatial_brain.inference.room_acoustics.read_audio", spy
     )
@@ -255,7 +223,7 @@ def test_what_follows_from_a_tdoa():
     assert slow.tracks(spacing)[2].values == pytest.approx([120])
 
 
-def test_logarithms_are_told_as_surface_and_volume():
+def test_logarithms_become_surface_and_volume():
     surface = found_in("SUR", [2.0]).tracks()[1]
     volume = found_in("VOL", [math.log10(50)]).tracks()[1]
     assert (surface.unit, surface.median) == ("m²", 100)

@@ -134,9 +134,9 @@ def test_bad_options_are_refused():
 
 def test_the_training_mean_is_the_best_constant_in_the_square():
     labels = np.random.default_rng(0).exponential(1.0, 500)
-    answer = training_mean(torch.from_numpy(labels), 500)
-    assert answer.shape == (500,) and len(set(answer)) == 1
-    square = np.mean((labels - answer) ** 2)
+    constant = training_mean(torch.from_numpy(labels), 500)
+    assert constant.shape == (500,) and len(set(constant)) == 1
+    square = np.mean((labels - constant) ** 2)
     assert square == pytest.approx(labels.var())
 
 
@@ -159,7 +159,7 @@ def test_tdoa_is_exact_to_hundredths_of_a_sample():
 
 
 def test_tdoa_has_the_sign_of_the_labels():
-    # A source on the side of the first microphone: the second hears later.
+    # A source on the side of the first microphone: it reaches the second later.
     microphones = torch.tensor([[-0.05, 0.0, 0.0], [0.05, 0.0, 0.0]])
     source = torch.tensor([-3.0, 1.0, 0.0])
     distance = torch.linalg.vector_norm(microphones - source, dim=-1)

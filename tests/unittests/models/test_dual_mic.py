@@ -206,7 +206,7 @@ def test_gradients_reach_every_parameter(options):
 
 
 def test_learns_directions():
-    """A small network gets the angle of plane waves it has not heard."""
+    """A small network finds the angle of plane waves it was not trained on."""
     torch.manual_seed(1)
     pair = linear_array(2, 0.1)
 

@@ -5,9 +5,9 @@ import torch
 
 from spatial_brain.models.mc_conformer import (
     CrossChannelReconstruction,
-    FrameProjection,
     MultiPairEstimator,
     SpatialAcousticsEstimator,
+    _FrameProjection,
     convolution_format,
 )
 from spatial_brain.models.mc_pretext import (
@@ -211,7 +211,7 @@ def test_an_answer_does_not_depend_on_the_batch(network, x):
 
 
 def test_the_projection_is_a_convolution():
-    layer = FrameProjection(4, 8, 16)
+    layer = _FrameProjection(4, 8, 16)
     image = torch.randn(2, 4, 8, 5)
     wanted = torch.nn.functional.conv2d(image, layer.weight)
     torch.testing.assert_close(layer(image), wanted[:, :, 0].transpose(1, 2))
@@ -240,19 +240,19 @@ def test_mixed_precision_and_compilation(kind, x, network):
         network = SpatialAcousticsEstimator(**SMALL)
     network.eval()
 
-    def answer(run):
+    def estimate(run):
         outputs = run(*arguments)
         return outputs["loss"] if kind == "pretext" else outputs
 
-    wanted = answer(network)
+    wanted = estimate(network)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = answer(network)
+        low = estimate(network)
     assert low.dtype == torch.float32
     torch.testing.assert_close(low, wanted, rtol=0.05, atol=0.05)
     low.sum().backward()
     # No break in the graph; what an inductor makes of it is its own matter.
     compiled = torch.compile(network, backend="eager", fullgraph=True)
-    torch.testing.assert_close(answer(compiled), wanted)
+    torch.testing.assert_close(estimate(compiled), wanted)
 
 
 def test_layout_fits_the_device(monkeypatch):
@@ -320,13 +320,13 @@ def test_encoders_are_transferred(network, x):
         SpatialAcousticsEstimator(**SMALL),
         MultiPairEstimator(2, **SMALL),
     ):
-        told = initialize_encoders(target, tensors)
+        report = initialize_encoders(target, tensors)
         encoders = getattr(target, "model_sch", target)
         for name, tensor in encoders.state_dict().items():
             if "encoder" in name:
                 assert torch.equal(tensor, tensors[name]), name
-        assert {name.split(".")[0] for name in told.unused} == {"decoder"}
-        assert all("head" in name for name in told.left)
+        assert {name.split(".")[0] for name in report.unused} == {"decoder"}
+        assert all("head" in name for name in report.left)
     # With the names of the original, wrapped, and with stored tables.
     original = {
         "module." + name.replace("proj.", "proj.linear."): tensor

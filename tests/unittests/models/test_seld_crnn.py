@@ -5,8 +5,8 @@ import torch
 
 from spatial_brain.models.cnn14_conformer import (
     CNN14Conformer,
-    ConvEncoder,
-    steps_to_labels,
+    _ConvEncoder,
+    _steps_to_labels,
 )
 from spatial_brain.models.seld_crnn import SELDCRNN
 from spatial_brain.nnet.losses.seld import SELDLoss
@@ -157,11 +157,11 @@ def test_steps_to_labels_is_repeat_and_mean(steps, labels):
     if missing > 0:
         frames = torch.cat((frames, frames[:, -1:].expand(-1, missing, -1)), 1)
     expected = frames[:, : 10 * labels].unflatten(1, (labels, 10)).mean(2)
-    assert torch.allclose(steps_to_labels(x, labels), expected, atol=1e-6)
+    assert torch.allclose(_steps_to_labels(x, labels), expected, atol=1e-6)
 
 
 def test_sizes_behind_the_convolutions():
-    encoder = ConvEncoder(7, (4, 4, 4, 4, 4, 4))
+    encoder = _ConvEncoder(7, (4, 4, 4, 4, 4, 4))
     x, shapes = torch.randn(1, 7, 1001, 64), []
     for block in encoder.blocks:
         x = block(x)

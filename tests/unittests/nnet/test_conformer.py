@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from spatial_brain.nnet.conformer import (
     Conformer,
     ConformerBlock,
-    ConvolutionModule,
-    RelativeAttention,
+    _ConvolutionModule,
+    _RelativeAttention,
 )
 
 
@@ -39,7 +39,7 @@ def attention_by_loops(module, x):
 @pytest.mark.parametrize("max_distance", [1, 3, 64])
 @torch.no_grad()
 def test_attention_by_loops(tokens, max_distance):
-    module = RelativeAttention(12, 3, 5, max_distance=max_distance)
+    module = _RelativeAttention(12, 3, 5, max_distance=max_distance)
     x = torch.randn(2, tokens, 12)
     expected = torch.stack([attention_by_loops(module, row) for row in x])
     assert torch.allclose(module(x), expected, atol=1e-5)
@@ -47,7 +47,7 @@ def test_attention_by_loops(tokens, max_distance):
 
 @torch.no_grad()
 def test_convolution_module_by_definition():
-    module = ConvolutionModule(6, 2, kernel_size=5).eval()
+    module = _ConvolutionModule(6, 2, kernel_size=5).eval()
     norm, _, wide, _, depthwise, batch_norm, _, narrow, *_ = module.net
     batch_norm.running_mean.normal_()
     batch_norm.running_var.uniform_(0.5, 2.0)
@@ -97,7 +97,7 @@ def test_dropout_is_applied_everywhere():
 
 def test_dropout_of_attention_weights():
     """More happens than zeros and factors of two in the output."""
-    attention = RelativeAttention(8, 2, 4, dropout=0.5)
+    attention = _RelativeAttention(8, 2, 4, dropout=0.5)
     x = torch.randn(1, 6, 8)
     dropped, plain = attention(x), attention.eval()(x)
     assert (dropped == 0).any()
@@ -107,7 +107,7 @@ def test_dropout_of_attention_weights():
 
 
 def test_positions_matter():
-    attention = RelativeAttention(8, 2, 4)
+    attention = _RelativeAttention(8, 2, 4)
     x = torch.randn(1, 6, 8)
     assert not torch.allclose(
         attention(x).flip(1), attention(x.flip(1)), atol=1e-4

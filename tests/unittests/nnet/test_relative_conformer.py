@@ -8,8 +8,8 @@ import torch
 from spatial_brain.nnet.relative_conformer import (
     RelativeConformer,
     RelativeConformerBlock,
-    TableAttention,
-    relative_shift,
+    _relative_shift,
+    _TableAttention,
     sinusoid_table,
 )
 
@@ -17,7 +17,7 @@ from spatial_brain.nnet.relative_conformer import (
 @pytest.mark.parametrize("length", [1, 2, 3, 8])
 def test_relative_shift_entry_by_entry(length):
     scores = torch.randn(2, 3, length, length)
-    shifted = relative_shift(scores)
+    shifted = _relative_shift(scores)
     for i in range(length):
         for j in range(length):
             if j <= i:
@@ -54,7 +54,7 @@ def naive_attention(attention, x, table):
             for i in range(length):
                 for j in range(length):
                     position[i, j] = (q[i] + attention.v_bias[h]) @ p[j]
-            position = relative_shift(position)
+            position = _relative_shift(position)
             scores = torch.zeros_like(position)
             for i in range(length):
                 for j in range(length):
@@ -66,7 +66,7 @@ def naive_attention(attention, x, table):
 
 def test_attention_against_loops():
     torch.manual_seed(0)
-    attention = TableAttention(12, heads=3).double()
+    attention = _TableAttention(12, heads=3).double()
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter)
     x = torch.randn(2, 6, 12).double()

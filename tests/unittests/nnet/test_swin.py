@@ -9,12 +9,12 @@ from torch import nn
 
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 from spatial_brain.nnet.swin import (
-    DropPath,
-    PatchMerging,
-    SwinBlock,
     SwinTransformer,
-    relative_index,
-    shift_mask,
+    _DropPath,
+    _PatchMerging,
+    _relative_index,
+    _shift_mask,
+    _SwinBlock,
 )
 
 
@@ -69,7 +69,7 @@ def attention_oracle(block, x, size, window, shift):
 def test_window_attention_is_what_the_paper_says(shift, training):
     torch.manual_seed(0)
     size, window = 8, 4
-    block = SwinBlock(8, 2, size, window, shift).train(training)
+    block = _SwinBlock(8, 2, size, window, shift).train(training)
     nn.init.normal_(block.attn.relative_position_bias_table)
     nn.init.normal_(block.attn.qkv.weight)
     x = torch.randn(2, size, size, 8)
@@ -88,13 +88,13 @@ def test_window_attention_is_what_the_paper_says(shift, training):
 
 
 def test_relative_index_and_mask_buffers():
-    index = relative_index(8)
+    index = _relative_index(8)
     assert index.shape == (64, 64) and index.dtype == torch.int64
     for query, key in ((0, 0), (0, 63), (63, 0), (17, 44)):
         row = query // 8 - key // 8 + 7
         column = query % 8 - key % 8 + 7
         assert index[query, key] == 15 * row + column
-    mask = shift_mask(64, 8, 4)
+    mask = _shift_mask(64, 8, 4)
     assert mask.shape == (64, 64, 64)
     assert set(mask.unique().tolist()) == {-100.0, 0.0}
     # Only windows of the last row and column join distant pixels.
@@ -104,13 +104,13 @@ def test_relative_index_and_mask_buffers():
 
 
 def test_one_window_is_never_shifted():
-    block = SwinBlock(8, 2, resolution=8, window=8, shift=4)
+    block = _SwinBlock(8, 2, resolution=8, window=8, shift=4)
     assert block.shift == 0
     assert "attn_mask" not in block.state_dict()
 
 
 def test_patch_merging_order():
-    merging = PatchMerging(1)
+    merging = _PatchMerging(1)
     merging.norm = nn.Identity()
     merging.reduction = nn.Identity()
     x = torch.arange(16.0).view(1, 4, 4, 1)
@@ -120,7 +120,7 @@ def test_patch_merging_order():
 
 def test_drop_path_keeps_the_mean_and_drops_whole_examples():
     torch.manual_seed(0)
-    drop = DropPath(0.25)
+    drop = _DropPath(0.25)
     y = drop(torch.ones(4000, 3))
     assert torch.allclose(y.unique(), torch.tensor([0.0, 4 / 3]))
     assert torch.equal(y[:, 0], y[:, 2])

@@ -7,7 +7,7 @@ import torch
 
 from spatial_brain.dataio.events import EventTable
 from spatial_brain.dataio.labels import decode_outputs, encode_labels
-from spatial_brain.processing.decoding import ChunkStitcher, stitch_outputs
+from spatial_brain.processing.decoding import ChunkStitcher
 
 METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
 # What a duplicating loss accepts for one, two and three events.
@@ -26,6 +26,17 @@ def random_outputs(method, chunks, length, classes=2):
         }
     width = {"accdoa": 3, "multi_accdoa": 9}[method] * classes
     return {method: torch.tanh(torch.randn(chunks, length, width))}
+
+
+def stitch_outputs(outputs, method, hop, num_frames, align=True):
+    """Outputs of a recording from those of its chunks [chunk, L, ...]."""
+    stitcher = ChunkStitcher(method, hop, align)
+    parts = [
+        stitcher.push({key: value[n] for key, value in outputs.items()})
+        for n in range(len(next(iter(outputs.values()))))
+    ]
+    parts.append(stitcher.flush(num_frames))
+    return {key: torch.cat([part[key] for part in parts]) for key in outputs}
 
 
 def number_of_chunks(num_frames, length, hop):
@@ -90,7 +101,7 @@ def test_clip_shorter_than_a_chunk(method):
 
 @pytest.mark.parametrize("align", [True, False])
 @pytest.mark.parametrize("method", METHODS)
-def test_streaming_equals_batch(method, align):
+def test_a_stitcher_forgets_what_it_gave(method, align):
     outputs = random_outputs(method, 9, 12)
     whole = stitch_outputs(outputs, method, 5, 50, align=align)
     stitcher = ChunkStitcher(method, 5, align)
@@ -229,12 +240,6 @@ def test_half_precision_comes_out_as_float32():
     assert stitch_outputs(outputs, "accdoa", 2, 6)["accdoa"].dtype is (
         torch.float32
     )
-
-
-def test_surplus_chunks_are_cut():
-    outputs = random_outputs("accdoa", 5, 4)
-    ours = stitch_outputs(outputs, "accdoa", 4, 6)["accdoa"]
-    torch.testing.assert_close(ours, outputs["accdoa"].flatten(0, 1)[:6])
 
 
 def test_bad_input_is_refused():

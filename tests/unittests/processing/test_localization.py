@@ -14,7 +14,6 @@ from spatial_brain.processing.localization import (
     SteeredResponse,
     gcc_phat_directions,
     srp_phat_directions,
-    steered_response,
 )
 from spatial_brain.processing.stft import STFT
 
@@ -96,11 +95,11 @@ def test_pooling_is_checked():
 
 
 def test_steered_response_by_loops():
-    waveform = torch.randn(1, 400, 2)
-    maps = steered_response(
-        waveform, 0.08, n_fft=32, hop_length=16, num_angles=5, num_bands=4
+    steer = SteeredResponse(
+        0.08, num_angles=5, num_bands=4, num_bins=16, n_fft=32
     )
-    real, imag = STFT(32, 16)(waveform)
+    real, imag = STFT(32, 16)(torch.randn(1, 400, 2))
+    maps = steer(real, imag)
     phase = torch.atan2(imag.double(), real.double())[0]
     assert maps.shape == (1, 4, 26, 5)
     for band in range(4):
@@ -116,12 +115,12 @@ def test_steered_response_by_loops():
 
 
 def test_steered_response_peaks_at_the_source():
-    grid = angle_grid(36)
+    grid, stft, steer = angle_grid(36), STFT(512, 256), SteeredResponse(0.1)
     for angle in (12.5, 92.5, 137.5):
         waveform = plane_wave(
             linear_array(2, 0.1), azel_to_unit(torch.tensor(angle), 0.0)
         )
-        maps = steered_response(waveform, 0.1).mean((1, 2))
+        maps = steer(*stft(waveform)).mean((1, 2))
         assert grid[maps.argmax()].item() == angle
 
 

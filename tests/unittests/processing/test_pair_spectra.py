@@ -7,7 +7,7 @@ import torch
 
 from spatial_brain.processing.pair_spectra import (
     PairSpectra,
-    microphone_pairs,
+    pair_examples,
 )
 
 
@@ -113,14 +113,14 @@ def test_a_spectrum_of_no_signal_gets_the_least_squares_answer():
 
 def test_pairs_of_more_channels():
     x = torch.randn(2, 4, 5)
-    pairs = microphone_pairs(x)
+    pairs = pair_examples(x)
     assert pairs.shape == (6, 2, 5)
     for example in range(2):
         for other in range(3):
             pair = pairs[3 * example + other]
             assert torch.equal(pair, x[example, [0, other + 1]])
     assert torch.equal(
-        microphone_pairs(x, "all")[:6],
+        pair_examples(x, "all")[:6],
         x[0, [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]],
     )
 
@@ -140,9 +140,9 @@ def test_bad_input_is_told():
     with pytest.raises(ValueError, match="one of window, rectangular"):
         spectra.inverse(torch.zeros(1, 2, 256, 3, 2), synthesis="hann")
     with pytest.raises(ValueError, match="needs two channels"):
-        microphone_pairs(torch.zeros(1, 1, 2))
+        pair_examples(torch.zeros(1, 1, 2))
     with pytest.raises(ValueError, match="reference or all"):
-        microphone_pairs(torch.zeros(1, 2, 2), "some")
+        pair_examples(torch.zeros(1, 2, 2), "some")
 
 
 def test_the_transform_is_not_run_in_half_precision():

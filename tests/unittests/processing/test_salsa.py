@@ -8,7 +8,11 @@ import torch
 from seld_oracles import as_batch, naive_spectra, noise, plane_wave
 
 from spatial_brain.geometry import azel_to_unit
-from spatial_brain.processing.seld_features import Salsa, SalsaLite, above_noise
+from spatial_brain.processing.seld_features import (
+    Salsa,
+    SalsaLite,
+    _above_noise,
+)
 
 
 @pytest.mark.parametrize("compat", [False, True])
@@ -95,7 +99,7 @@ def test_noise_floor():
     generator = np.random.default_rng(3)
     magnitude = generator.rayleigh(0.01, (1, 150, 3))
     magnitude[:, 60:80] *= 30
-    found = above_noise(torch.from_numpy(magnitude))[0].numpy()
+    found = _above_noise(torch.from_numpy(magnitude))[0].numpy()
     for k in range(3):
         floor, patience, wanted = None, 3, []
         for t in range(150):

@@ -17,7 +17,6 @@ from spatial_brain.geometry import azel_to_unit
 from spatial_brain.processing import stft as spectra
 from spatial_brain.processing.seld_features import (
     BaselineFeatures,
-    FeatureScaler,
     LogMelGCC,
     LogMelIntensity,
     Salsa,
@@ -42,19 +41,8 @@ ALL = {
 def test_mel_banks(rate, scale):
     low = 20.0 if scale == "htk" else 0.0
     bank = mel_filter_bank(rate, 1024, 64, low, scale=scale)
-    assert np.abs(bank.numpy() - naive_bank(rate, 1024, low, scale)).max() < (
-        1e-8
-    )
-
-
-def test_mel_bank_of_torchaudio():
-    functional = pytest.importorskip("torchaudio.functional")
-    for scale, low in (("htk", 20.0), ("slaney", 0.0)):
-        theirs = functional.melscale_fbanks(
-            513, low, 12000.0, 64, 24000, norm="slaney", mel_scale=scale
-        )
-        ours = mel_filter_bank(24000, 1024, 64, low, scale=scale)
-        assert (ours - theirs).abs().max() < 1e-6
+    exact = naive_bank(rate, 1024, low, scale)
+    assert np.abs(bank.numpy() - exact).max() < 1e-7
 
 
 def test_mel_bank_errors():
@@ -260,37 +248,3 @@ def test_refused_settings():
         LogMelGCC(n_mels=63)
     with pytest.raises(ValueError, match="highest_phase"):
         SalsaLite(highest_phase=10000.0)
-
-
-def test_scaler():
-    generator = torch.Generator().manual_seed(0)
-    batches = [
-        1e4 + torch.randn(n, 2, 30, 5, generator=generator) * 3
-        for n in (1, 4, 2)
-    ]
-    for batch in batches:
-        batch[:, 1, :, 4] = -100.0  # a bin that never varies
-    scaler = FeatureScaler(2, 5)
-    assert torch.equal(scaler(batches[0]), batches[0])
-    scaler.fit(iter(batches))
-    everything = torch.cat(batches).double()
-    mean = everything.mean((0, 2))
-    deviation = everything.std((0, 2), correction=0)
-    assert torch.allclose(scaler.mean[:, 0].double(), mean)
-    assert torch.allclose(
-        scaler.scale[:, 0].double()[0], deviation[0], rtol=1e-5
-    )
-    assert scaler.scale[1, 0, 4] == 1
-    scaled = scaler(torch.cat(batches))
-    assert scaled.mean((0, 2)).abs().max() < 1e-2
-    assert (scaled[:, 1, :, 4] == 0).all()
-    other = FeatureScaler(2, 5)
-    other.load_state_dict(scaler.state_dict())
-    assert torch.equal(other(batches[0]), scaler(batches[0]))
-
-
-def test_scaler_errors():
-    with pytest.raises(ValueError, match="no features"):
-        FeatureScaler(2, 5).fit([])
-    with pytest.raises(ValueError, match=r"\[batch, 2, frame, 5\]"):
-        FeatureScaler(2, 5).fit([torch.zeros(1, 5, 30, 2)])

@@ -6,8 +6,8 @@ import pytest
 
 from spatial_brain.inference.localizer import Localization
 from spatial_brain.reporting.localization import (
+    _estimate_scatter,
     direction_trajectory,
-    estimate_scatter,
     half_plane,
 )
 from spatial_brain.reporting.plots import (
@@ -87,7 +87,7 @@ def test_trajectory_breaks_at_silence(tmp_path):
 
 def test_many_points_are_drawn_as_pixels():
     many = np.linspace(0, 180, 5000)
-    axes = estimate_scatter(many, many).axes[0]
+    axes = _estimate_scatter(many, many).axes[0]
     assert axes.collections[-1].get_rasterized()
 
 

@@ -1,65 +1,39 @@
 """Reports and pictures of pre-training, of one task, and of the grid."""
 
 import math
-import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+from pages import Page
 
 from spatial_brain.metrics.room_acoustics import AcousticErrors, training_mean
 from spatial_brain.reporting.acoustics_grid import (
+    _grid_table,
     format_grid,
     grid_picture,
     grid_report,
-    grid_table,
     summarize_grid,
 )
 from spatial_brain.reporting.pretext import (
-    flatten_embeddings,
+    _flatten_embeddings,
     pretext_report,
     reconstruction,
 )
 from spatial_brain.reporting.room_acoustics import (
+    _error_by_condition,
+    _value_scatter,
     downstream_report,
-    error_by_condition,
-    value_scatter,
 )
 
-VOID = {"meta", "img", "br", "link", "hr"}
 RECORDS = [
     {"epoch": k, "lr": 1e-3, "train loss": 2 / k, "valid loss": 2.1 / k}
     for k in range(1, 5)
 ]
 
 
-class Page(HTMLParser):
-    """Checks that elements are closed in order, and collects text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.text, self.links = [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in VOID:
-            self.open.append(tag)
-        self.links += [v for k, v in attrs if k in ("src", "href")]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
 def read(path):
-    page = Page(path.read_text(encoding="utf-8"))
-    # One file which needs nothing else.
-    assert all(re.match("#|data:", link) for link in page.links)
-    return " ".join(" ".join(page.text).split())
+    return Page(path.read_text(encoding="utf-8")).text
 
 
 def speech_like(bins=32, frames=40, seed=0):
@@ -133,20 +107,20 @@ def test_reconstruction_shows_what_was_hidden(channel):
     figure = reconstruction(clean, prediction, hidden, channel)
     panels = [axes for axes in figure.axes if axes.images]
     assert len(panels) == 6
-    truth, masked, answer = (pixels(axes) for axes in panels[:3])
+    truth, masked, filled = (pixels(axes) for axes in panels[:3])
     energy = clean[channel].square().sum(-1).numpy()
     assert np.allclose(truth, 10 * np.log10(energy), atol=1e-3)
     hidden = hidden.numpy()
     assert np.isnan(masked[:, hidden]).all()
     assert np.array_equal(masked[:, ~hidden], truth[:, ~hidden])
-    assert np.allclose(answer[:, hidden], truth[:, hidden] + 20, atol=1e-3)
-    assert np.array_equal(answer[:, ~hidden], truth[:, ~hidden])
-    truth, masked, answer = (pixels(axes) for axes in panels[3:])
+    assert np.allclose(filled[:, hidden], truth[:, hidden] + 20, atol=1e-3)
+    assert np.array_equal(filled[:, ~hidden], truth[:, ~hidden])
+    truth, masked, filled = (pixels(axes) for axes in panels[3:])
     pair = torch.view_as_complex(clean)
     phase = torch.angle(pair[channel] * pair[1 - channel].conj())
     assert np.allclose(truth, torch.rad2deg(phase).numpy(), atol=1e-3)
     assert np.isnan(masked).all(0).tolist() == hidden.tolist()
-    turn = (answer - truth)[:, hidden] % 360
+    turn = (filled - truth)[:, hidden] % 360
     assert np.allclose(turn, 90, atol=1e-2)
 
 
@@ -165,7 +139,7 @@ def test_reconstruction_refuses_other_shapes():
 def downstream(task="TDOA", number=60):
     rng = np.random.default_rng(0)
     reference = rng.normal(0, 3, number)
-    answers = {
+    estimates = {
         "network": reference + rng.normal(0, 0.3, number),
         "training_mean": training_mean(reference, number),
         "gcc_phat": reference + rng.normal(0, 2, number),
@@ -176,16 +150,16 @@ def downstream(task="TDOA", number=60):
         "distance": rng.uniform(0.5, 6, number),
     }
     metrics = {}
-    for method, answer in answers.items():
+    for method, estimate in estimates.items():
         errors = AcousticErrors(task)
         errors.append(
-            [f"e{k}" for k in range(number)], answer, reference, **conditions
+            [f"e{k}" for k in range(number)], estimate, reference, **conditions
         )
         metrics[method] = errors.summarize(200)
         if method == "network":
             rows = errors.rows()
-    for row, answer in zip(rows, answers["gcc_phat"], strict=True):
-        row["gcc_phat"] = answer
+    for row, estimate in zip(rows, estimates["gcc_phat"], strict=True):
+        row["gcc_phat"] = estimate
     return metrics, rows
 
 
@@ -242,13 +216,13 @@ def test_downstream_report_with_little(tmp_path):
 
 
 def test_scatter_shows_every_point_between_equal_axes():
-    figure = value_scatter([1.0, 2.0, 3.0], [1.5, 9.0, 3.0], "C50")
+    figure = _value_scatter([1.0, 2.0, 3.0], [1.5, 9.0, 3.0], "C50", "network")
     axes = figure.axes[0]
     dots = axes.collections[0].get_offsets()
     assert np.allclose(dots, [[1, 1.5], [2, 9], [3, 3]])
     assert axes.get_xlim() == axes.get_ylim()
     assert axes.get_xlim()[0] < 1 and axes.get_xlim()[1] > 9
-    value_scatter([1.0, 1.0], [1.0, 1.0], "C50")
+    _value_scatter([1.0, 1.0], [1.0, 1.0], "C50", "network")
 
 
 def test_error_by_condition_draws_values_and_gaps():
@@ -259,7 +233,7 @@ def test_error_by_condition_draws_values_and_gaps():
         },
         "mean": {"< 1": {"mae": 2.0}},
     }
-    axes = error_by_condition(parts, "T60", "By distance", "m").axes[0]
+    axes = _error_by_condition(parts, "T60", "By distance", "m").axes[0]
     lines = [container[0].get_ydata() for container in axes.containers]
     assert lines[0].tolist() == [0.5, 1.0]
     assert lines[1][0] == 2.0 and math.isnan(lines[1][1])
@@ -298,14 +272,14 @@ def test_grid_means_and_deviations():
     assert eight["mae"] == pytest.approx(0.135)
     assert eight["deviation"] == pytest.approx(0.01)  # of 0, 1, 2 hundredths
     assert many["num_trials"] == 1 and many["deviation"] is None
-    header, body = grid_table(cells, "T60")
+    header, body = _grid_table(cells, "T60")
     assert header == [
         "rooms", "fine-tuned", "from scratch", "training mean", "mine"
     ]  # fmt: skip
     assert [row[0] for row in body] == ["8", "32"]
     assert body[0][1] == "0.135 ± 0.010" and body[1][1] == "0.031"
     assert [row[3] for row in body] == ["0.250"] * 2
-    assert grid_table(cells, "TDOA")[1] == [["–", "1.50"]]
+    assert _grid_table(cells, "TDOA")[1] == [["–", "1.50"]]
     for key in ("task", "mode", "num_rooms", "mae"):
         row = {k: v for k, v in grid_rows()[0].items() if k != key}
         with pytest.raises(ValueError, match=f"lacks {key}"):
@@ -344,7 +318,7 @@ def test_grid_picture_has_a_line_a_mode():
     level = [line for line in axes.lines if line.get_label() == "training mean"]
     assert level[0].get_ydata() == [0.25, 0.25]
     assert grid_picture(cells, "TDOA") is None
-    # The mean of other training rooms is another answer.
+    # The mean of other training rooms is another number.
     known = [
         {"task": "T60", "mode": mode, "num_rooms": rooms, "mae": mae}
         for mode, rooms, mae in (
@@ -362,7 +336,7 @@ def test_pca_keeps_the_plane_of_largest_variance():
     generator = torch.Generator().manual_seed(0)
     plane = torch.randn(50, 2, generator=generator) * torch.tensor([5.0, 2.0])
     basis, _ = torch.linalg.qr(torch.randn(6, 6, generator=generator))
-    points, used = flatten_embeddings(plane @ basis[:2] + 7.0, "pca")
+    points, used = _flatten_embeddings(plane @ basis[:2] + 7.0, "pca")
     assert used == "PCA" and points.shape == (50, 2)
     # Distances in the plane are those of the data.
     expected = torch.cdist(plane.double(), plane.double()).numpy()
@@ -371,7 +345,7 @@ def test_pca_keeps_the_plane_of_largest_variance():
     assert points[:, 0].var() > points[:, 1].var()
     for bad, method in ((plane[:2], "pca"), (plane, "umap"), (plane[0], "pca")):
         with pytest.raises(ValueError, match="embeddings|no method"):
-            flatten_embeddings(bad, method)
+            _flatten_embeddings(bad, method)
 
 
 def test_tsne_keeps_clusters_apart_and_is_optional(monkeypatch):
@@ -380,14 +354,14 @@ def test_tsne_keeps_clusters_apart_and_is_optional(monkeypatch):
     clusters[1] += 10
     values = clusters.flatten(0, 1)
     monkeypatch.setitem(__import__("sys").modules, "sklearn.manifold", None)
-    assert flatten_embeddings(values)[1] == "PCA"
+    assert _flatten_embeddings(values)[1] == "PCA"
     with pytest.raises(ImportError, match="pip install scikit-learn"):
-        flatten_embeddings(values, "tsne")
+        _flatten_embeddings(values, "tsne")
     monkeypatch.undo()
     pytest.importorskip("sklearn", reason="t-SNE needs scikit-learn")
-    points, used = flatten_embeddings(values)
+    points, used = _flatten_embeddings(values)
     assert used == "t-SNE"
-    assert np.array_equal(points, flatten_embeddings(values, "tsne")[0])
+    assert np.array_equal(points, _flatten_embeddings(values, "tsne")[0])
     first, second = points[:20], points[20:]
     gap = np.linalg.norm(first.mean(0) - second.mean(0))
     assert gap > 2 * max(first.std(), second.std())

@@ -9,13 +9,13 @@ import pytest
 import soundfile
 
 from spatial_brain.metrics.separation.errors import SeparationErrors
+from spatial_brain.reporting.report import Report
 from spatial_brain.reporting.separation import (
-    SeparationReport,
-    delay_scatter,
-    error_by_angle,
-    level_error_bands,
+    _delay_scatter,
+    _error_by_angle,
+    _level_error_bands,
+    _separation_spectrograms,
     separation_report,
-    separation_spectrograms,
 )
 
 FS = 8000
@@ -67,7 +67,7 @@ def cells(page):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Summary, example and page of a run, with a silent answer in it."""
+    """Summary, example and page of a run, with a silent estimate in it."""
     folder = tmp_path_factory.mktemp("run")
     errors, example = run_of()
     reference = example["reference"][None]
@@ -153,7 +153,7 @@ def test_players_keep_cues_levels_and_order(run):
     assert [fs for _, fs in sounds] == [FS] * 5
     reference, estimate = example["reference"], example["estimate"]
     expected = [example["mixture"]]
-    # The made-up network answers in reverse order.
+    # The made-up network estimates in reverse order.
     for k in range(2):
         expected += [reference[..., k], estimate[..., 1 - k]]
     gain = 0.7 / max(np.abs(signal).max() for signal in expected)
@@ -162,7 +162,7 @@ def test_players_keep_cues_levels_and_order(run):
 
 
 def test_players_of_silence(tmp_path):
-    report = SeparationReport("Ears")
+    report = Report("Ears")
     report.add_players({"silence": np.zeros((80, 2))}, FS)
     page = report.write(tmp_path / "a.html").read_text()
     assert not sounds_of(page)[0][0].any()
@@ -181,7 +181,7 @@ def test_what_a_page_needs(tmp_path):
 def test_spectrograms_share_one_scale():
     rng = np.random.default_rng(0)
     quiet = 0.01 * rng.standard_normal((4000, 3))
-    figure = separation_spectrograms(
+    figure = _separation_spectrograms(
         rng.standard_normal(4000), quiet, 100 * quiet, 16000, list("abc")
     )
     panels = [axes for axes in figure.axes if axes.images]
@@ -199,21 +199,21 @@ def test_angle_lines_are_means_of_ranges():
     errors = np.concatenate((np.full(20, 8.0), np.full(20, 4.0), [1.0] * 20))
     errors[3] = np.nan
     other = np.full(60, np.nan)
-    figure = error_by_angle(
-        angles, {"network": errors, "nothing": other}, "error, µs"
+    figure = _error_by_angle(
+        angles, {"network": errors, "nothing": other}, "error, µs", "Time"
     )
     (line,) = figure.axes[0].lines
     assert line.get_xdata().tolist() == [10, 30, 90]
     assert line.get_ydata().tolist() == [8, 4, 1]
     errors[0] = 1e5
-    figure = error_by_angle(angles, {"network": errors}, "error, µs")
+    figure = _error_by_angle(angles, {"network": errors}, "µs", None)
     assert figure.axes[0].get_ylim()[1] < 1e4
-    empty = error_by_angle(angles, {"network": other}, "error, µs")
+    empty = _error_by_angle(angles, {"network": other}, "µs", None)
     assert not empty.axes[0].lines
 
 
 def test_cue_pictures_draw_what_they_are_given():
-    figure = delay_scatter(
+    figure = _delay_scatter(
         [0.0, 100.0, np.nan], {"mixture": [1, 2, 3], "network": [4, 5, np.nan]}
     )
     drawn = [
@@ -221,7 +221,7 @@ def test_cue_pictures_draw_what_they_are_given():
     ]
     assert drawn == [[0, 1], [0, 4]]
     bands = {"frequency": [100, 2000], "network": [1, 2], "mixture": [3, 4]}
-    figure = level_error_bands(bands)
+    figure = _level_error_bands(bands)
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [
         [1, 2],
         [3, 4],

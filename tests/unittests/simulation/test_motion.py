@@ -10,7 +10,7 @@ from spatial_brain.geometry import (
     rotation_matrix,
 )
 from spatial_brain.simulation.motion import (
-    doppler_direct,
+    _doppler_direct,
     filter_moving,
     positions_at,
     simulate_moving,
@@ -127,15 +127,15 @@ def test_doppler_shift_of_a_tone():
     path = torch.tensor([[-22.0, 0.0, 0.0], [-2.0, 0.0, 0.0]])
     times = torch.tensor([0.0, 1.0])
     ears = torch.zeros(1, 1, 3)
-    heard = doppler_direct(dry, path, ears, FS, timestamps=times)[0]
-    piece = heard[2000:15000] * torch.hann_window(13000)
+    direct = _doppler_direct(dry, path, ears, FS, timestamps=times)[0]
+    piece = direct[2000:15000] * torch.hann_window(13000)
     peak = torch.fft.rfft(piece, n=2**18).abs().argmax() * FS / 2**18
     assert float(peak) == pytest.approx(tone * 343 / (343 - speed), abs=1.0)
     # The microphone moves towards the source: f (c + v) / c.
-    heard = doppler_direct(
+    direct = _doppler_direct(
         dry, torch.zeros(1, 3), path[:, None], FS, timestamps=times
     )[0]
-    piece = heard[2000:15000] * torch.hann_window(13000)
+    piece = direct[2000:15000] * torch.hann_window(13000)
     peak = torch.fft.rfft(piece, n=2**18).abs().argmax() * FS / 2**18
     assert float(peak) == pytest.approx(tone * (343 + speed) / 343, abs=1.0)
 
@@ -147,7 +147,7 @@ def test_doppler_of_nothing_moving_is_the_direct_path():
         ROOM, source, PAIR, fs=FS, t60=0.3, direct_only=True, high_pass=False
     )
     plain = filter_moving(dry, rir)
-    direct = doppler_direct(dry, source, PAIR[None], plain.shape[-1])
+    direct = _doppler_direct(dry, source, PAIR[None], plain.shape[-1])
     # Both read between samples with windows of their own: white noise up to
     # the Nyquist frequency shows it.
     error = (direct - plain).square().sum() / plain.square().sum()

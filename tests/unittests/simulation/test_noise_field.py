@@ -59,7 +59,7 @@ def test_target_coherence_closed_forms():
     assert spherical[0, 1] == pytest.approx(
         float(torch.sin(torch.tensor(x)) / x)
     )
-    # J0 as the mean over horizontal plane waves; a vertical pair hears each
+    # J0 as the mean over horizontal plane waves; a vertical pair receives each
     # of them at once.
     azimuth = torch.arange(360).double().deg2rad()
     j0 = torch.cos(x * torch.cos(azimuth)).mean()
@@ -190,9 +190,9 @@ def test_blocks_do_not_matter(monkeypatch):
 def test_one_microphone_hears_its_noise():
     noise = torch.randn(1, 5000)
     noise -= noise.mean()
-    heard = diffuse_noise(torch.zeros(1, 3), 5000, fs=FS, noise=noise)
+    field = diffuse_noise(torch.zeros(1, 3), 5000, fs=FS, noise=noise)
     # A phase is free, and the lowest bins around 0 Hz are gone.
-    loss = heard.square().mean() / noise.square().mean()
+    loss = field.square().mean() / noise.square().mean()
     assert loss == pytest.approx(1.0, abs=0.02)
 
 

@@ -9,7 +9,6 @@ from spatial_brain.simulation.mixing import (
     active_level,
     add_noise,
     convolve,
-    gain_mismatch,
     mix,
     mix_batch,
 )
@@ -139,19 +138,6 @@ def test_noise_ratio():
     assert decibel(signal[1] / power[1]) == pytest.approx(-5.0, abs=0.2)
     spread = added[0].std(0) / added[0, :, 0].std()
     assert torch.allclose(spread, torch.tensor([1.0, 2, 3]), rtol=0.02)
-
-
-def test_gain_mismatch():
-    generator = torch.Generator().manual_seed(0)
-    waveform = torch.ones(500, 7, 4)
-    gains = gain_mismatch(waveform, 1.5, generator=generator)
-    assert torch.equal(gains[:, 0], gains[:, -1])
-    level = 20 * torch.log10(gains[:, 0])
-    assert float(level.std()) == pytest.approx(1.5, rel=0.1)
-    again = gain_mismatch(
-        waveform, 1.5, generator=torch.Generator().manual_seed(0)
-    )
-    assert torch.equal(gains, again)
 
 
 def test_static_scene():

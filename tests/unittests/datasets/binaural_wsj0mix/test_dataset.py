@@ -1,4 +1,4 @@
-"""Data sets of two-ear mixtures: fixed, stored or drawn anew."""
+"""Data sets of binaural mixtures: fixed, stored or drawn anew."""
 
 import shutil
 
@@ -48,30 +48,30 @@ def draw(folder, **options):
 
 
 @pytest.fixture(scope="module")
-def heads(tmp_path_factory):
+def hrtfs(tmp_path_factory):
     """A head of each set, and some more for training."""
     names = ["subject08", "subject09", "subject10", "subject12", "subject18"]
-    path = tmp_path_factory.mktemp("heads") / "heads.safetensors"
+    path = tmp_path_factory.mktemp("hrtfs") / "hrtfs.safetensors"
     load_hrtfs(None, FS, subjects=names).save(path)
     return path
 
 
 @pytest.fixture(scope="module")
-def open_sets(heads):
+def open_sets(hrtfs):
     def sets(folder, **options):
-        return binaural_sets(folder, fs=FS, **{"hrtfs": heads, **options})
+        return binaural_sets(folder, fs=FS, **{"hrtfs": hrtfs, **options})
 
     return sets
 
 
 @pytest.fixture(scope="module")
-def clean(heads, tmp_path_factory):
+def clean(hrtfs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clean")
-    return draw(folder, hrtfs=heads, scenes={"min_gap": 30})
+    return draw(folder, hrtfs=hrtfs, scenes={"min_gap": 30})
 
 
 @pytest.fixture(scope="module")
-def noisy(heads, tmp_path_factory, clean):
+def noisy(hrtfs, tmp_path_factory, clean):
     folder = tmp_path_factory.mktemp("noisy")
     generator = torch.Generator().manual_seed(0)
     for part in DEMAND_SPLITS.values():
@@ -82,7 +82,7 @@ def noisy(heads, tmp_path_factory, clean):
     return draw(
         folder,
         data=clean / "speech",
-        hrtfs=heads,
+        hrtfs=hrtfs,
         variant="noise",
         noise_folder=folder / "demand",
     )
@@ -186,13 +186,13 @@ def test_epochs_and_seeds(clean, open_sets):
         assert same(first_items(sets["test"], 2), tested)
 
 
-def test_sets_on_disk(noisy, heads, tmp_path, open_sets):
+def test_sets_on_disk(noisy, hrtfs, tmp_path, open_sets):
     for name in ("train", "valid", "test"):
         for ending in ("json", "options.json"):
             shutil.copy(noisy / f"{name}.{ending}", tmp_path)
     shutil.copy(noisy / "drawing.json", tmp_path)
     made = first_items(open_sets(tmp_path)["train"])
-    store_mixtures(tmp_path / "data", tmp_path, fs=FS, hrtfs=heads)
+    store_mixtures(tmp_path / "data", tmp_path, fs=FS, hrtfs=hrtfs)
     # Nothing but the files is needed.
     stored = open_sets(tmp_path, hrtfs="nowhere")["train"]
     for item, other in zip(made, first_items(stored), strict=True):
@@ -241,7 +241,7 @@ def test_dynamic_mixing_draws_from_the_training_set_alone(clean, open_sets):
         assert item["mix"].shape == (4000, 2)
         peak = max(item["mix"].abs().max(), item["sources"].abs().max())
         assert float(peak) == pytest.approx(0.9, abs=1e-5)
-    # Lateral angles of at least 30 degrees between the talkers.
+    # Lateral angles of at least 30 degrees between the sources.
     gaps = []
     for item in items:
         azimuth, elevation = (
@@ -295,8 +295,8 @@ def test_dynamic_mixing_of_published_lists(clean, tmp_path, open_sets):
         for entry in read_manifest(tmp_path / "train.json").values()
     ]
     assert {item["head"] for item in items} <= {m["head"] for m in listed}
-    heard = {s for item in items for s in item["speakers"]}
-    assert heard == {s for m in listed for s in m["speakers"]}
+    speakers = {s for item in items for s in item["speakers"]}
+    assert speakers == {s for m in listed for s in m["speakers"]}
 
 
 def test_other_speech_for_dynamic_mixing(clean, tmp_path, open_sets):
@@ -331,7 +331,9 @@ def test_a_set_needs_its_files(clean, tmp_path, open_sets):
         open_sets(tmp_path)["test"][0]
 
 
-def test_silent_speech_is_drawn_again_and_then_told(clean, tmp_path, open_sets):
+def test_silent_speech_is_drawn_again_and_then_reported(
+    clean, tmp_path, open_sets
+):
     shutil.copytree(clean, tmp_path / "c")
     speech = read_manifest(tmp_path / "c/speech_tr.json")
     for entry in speech.values():

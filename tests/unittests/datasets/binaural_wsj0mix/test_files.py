@@ -1,4 +1,4 @@
-"""Two-ear mixtures: physics of the rendering, and files that survive kills."""
+"""Binaural mixtures: physics of the rendering, and files that survive kills."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from spatial_brain.datasets.binaural_wsj0mix import files as binaural_generation
+from spatial_brain.datasets.binaural_wsj0mix import files as binaural_files
 from spatial_brain.datasets.binaural_wsj0mix.brirs import load_rooms
 from spatial_brain.datasets.binaural_wsj0mix.files import generate_mixtures
 from spatial_brain.datasets.binaural_wsj0mix.rendering import (
@@ -41,7 +41,7 @@ def speech(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def heads():
+def hrtfs():
     return load_hrtfs(None, 8000, subjects=["subject08"])
 
 
@@ -49,45 +49,45 @@ def energy(signal):
     return signal.double().square().sum().item()
 
 
-def test_each_talker_has_twice_its_dry_energy(speech, heads):
-    renderer = MixtureRenderer(speech, heads, 8000, "max")
+def test_each_source_has_twice_its_dry_energy(speech, hrtfs):
+    renderer = MixtureRenderer(speech, hrtfs, 8000, "max")
     sources = renderer.render(MIXTURE)["sources"]
     for index, dry in enumerate(renderer.dry(MIXTURE)):
         expected = 2 * float((dry**2).sum())
         assert energy(sources[..., index]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_talker_on_the_left_is_louder_and_earlier_on_the_left(speech, heads):
-    sources = MixtureRenderer(speech, heads, 8000).render(MIXTURE)["sources"]
+def test_a_source_on_the_left_is_louder_and_earlier_on_the_left(speech, hrtfs):
+    sources = MixtureRenderer(speech, hrtfs, 8000).render(MIXTURE)["sources"]
     left, right = sources[..., 0].T
     assert energy(left) > 2 * energy(right)
     left, right = sources[..., 1].T
     assert energy(right) > 1.5 * energy(left)
-    # Positive: the left ear hears later.
+    # Positive: later at the left ear.
     delays = itd(sources.permute(2, 1, 0), 8000)
     assert delays[0] < -3e-4 and delays[1] > 2e-4
     assert MIXTURE.azimuths[0] > 0 > MIXTURE.azimuths[1]
 
 
 @pytest.mark.parametrize("level", [1.0, 30.0])
-def test_the_mixture_is_the_sum_and_below_full_scale(speech, heads, level):
+def test_the_mixture_is_the_sum_and_below_full_scale(speech, hrtfs, level):
     mixture = replace(MIXTURE, speech_gain=level)
-    signals = MixtureRenderer(speech, heads, 8000).render(mixture)
+    signals = MixtureRenderer(speech, hrtfs, 8000).render(mixture)
     torch.testing.assert_close(
         signals["mix"], signals["sources"].sum(-1), rtol=0, atol=0
     )
     assert max(s.abs().max() for s in (signals["mix"], signals["sources"])) < 1
     assert (signals["gain"] < 1) == (level > 1)
-    quiet = MixtureRenderer(speech, heads, 8000).render(MIXTURE)
+    quiet = MixtureRenderer(speech, hrtfs, 8000).render(MIXTURE)
     torch.testing.assert_close(
         signals["mix"], quiet["mix"] * level * signals["gain"]
     )
 
 
-def test_overflow_wraps_where_the_original_is_wanted(speech, heads):
+def test_overflow_wraps_where_the_original_is_wanted(speech, hrtfs):
     loud = replace(MIXTURE, speech_gain=6.0)
-    fine = MixtureRenderer(speech, heads, 8000, compat=["same_convolution"])
-    theirs = MixtureRenderer(speech, heads, 8000, compat=True).render(loud)
+    fine = MixtureRenderer(speech, hrtfs, 8000, compat=["same_convolution"])
+    theirs = MixtureRenderer(speech, hrtfs, 8000, compat=True).render(loud)
     signals = fine.render(loud)
     whole = signals["mix"].double() / signals["gain"] * 32768
     assert whole.abs().max() > 40000
@@ -97,24 +97,24 @@ def test_overflow_wraps_where_the_original_is_wanted(speech, heads):
     assert (difference.abs() % 65535 <= 1).all()
 
 
-def test_direct_sound_stays_where_the_utterance_has_it(tmp_path, heads):
+def test_direct_sound_stays_where_the_utterance_has_it(tmp_path, hrtfs):
     dry = np.zeros(4000, np.int16)
     dry[[0, 1500]] = 9000
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.wav", dry, 8000)
-    ours = MixtureRenderer(tmp_path, heads, 8000).render(MIXTURE)["sources"]
+    ours = MixtureRenderer(tmp_path, hrtfs, 8000).render(MIXTURE)["sources"]
     for index in range(2):
         nearer = ours[..., index].abs().amax(1)
         for start in (0, 1500):
             peak = nearer[start : start + 100].argmax().item()
             assert peak <= 3
     # The original keeps the middle: by 18 samples earlier.
-    theirs = MixtureRenderer(tmp_path, heads, 8000, compat=True).render(MIXTURE)
+    theirs = MixtureRenderer(tmp_path, hrtfs, 8000, compat=True).render(MIXTURE)
     nearer = theirs["sources"][..., 0].abs().amax(1)
     assert nearer[1400:1600].argmax().item() + 1400 < 1500
 
 
-def test_each_ear_hears_its_own_room_response(speech):
+def test_each_ear_has_its_own_room_response(speech):
     rooms = load_rooms(tiny.write_rooms(speech / "r"), 16000)
     mixture = replace(
         MIXTURE, head="", room="0_2s", laterals=(-65.0, 40.0), t60=0.2
@@ -179,8 +179,8 @@ def test_surrey_rooms_are_oriented(shared_data, speech):
     assert levels[0, 0] > levels[1, 0] and levels[1, 1] > levels[0, 1]
 
 
-def test_part_of_an_utterance(speech, heads):
-    renderer = MixtureRenderer(speech, heads, 16000 // 2)
+def test_part_of_an_utterance(speech, hrtfs):
+    renderer = MixtureRenderer(speech, hrtfs, 16000 // 2)
     part = replace(MIXTURE, starts=(1000, 500), num_samples=2000)
     whole = renderer.dry(MIXTURE)
     for index, signal in enumerate(renderer.dry(part)):
@@ -193,7 +193,7 @@ def test_part_of_an_utterance(speech, heads):
         )
 
 
-def test_noise_begins_before_speech(speech, heads):
+def test_noise_begins_before_speech(speech, hrtfs):
     soundfile.write(speech / "noise.wav", tiny.wave(9, 30000, 900), 16000)
     mixture = replace(
         MIXTURE,
@@ -203,7 +203,7 @@ def test_noise_begins_before_speech(speech, heads):
         speech_start=3001,
         noise_gain=0.5,
     )
-    longest = MixtureRenderer(speech, heads, 8000, "max", noise=speech)
+    longest = MixtureRenderer(speech, hrtfs, 8000, "max", noise=speech)
     signals = longest.render(mixture)
     assert signals["mix"].shape == (6000, 2)
     assert not signals["sources"][:1500].any()
@@ -214,7 +214,7 @@ def test_noise_begins_before_speech(speech, heads):
         rtol=0,
         atol=1e-7,
     )
-    shortest = MixtureRenderer(speech, heads, 8000, "min", noise=speech)
+    shortest = MixtureRenderer(speech, hrtfs, 8000, "min", noise=speech)
     noise = shortest.render(mixture)["noise"]
     torch.testing.assert_close(noise, signals["noise"][1500 : 1500 + 2001])
 
@@ -228,34 +228,46 @@ def test_noise_begins_before_speech(speech, heads):
         ({"gains": (0.0, 1.0)}, "a.wav: is silent"),
     ],
 )
-def test_what_cannot_be_rendered_is_named(speech, heads, change, message):
-    renderer = MixtureRenderer(speech, heads, 8000)
+def test_what_cannot_be_rendered_is_named(speech, hrtfs, change, message):
+    renderer = MixtureRenderer(speech, hrtfs, 8000)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         renderer.render(replace(MIXTURE, **change))
 
 
-def test_wrong_arguments(speech, heads):
+def test_wrong_arguments(speech, hrtfs):
     with pytest.raises(ValueError, match="16000 Hz"):
-        MixtureRenderer(speech, heads, 16000)
+        MixtureRenderer(speech, hrtfs, 16000)
     with pytest.raises(ValueError, match="mode must be"):
-        MixtureRenderer(speech, heads, 8000, "mean")
+        MixtureRenderer(speech, hrtfs, 8000, "mean")
     with pytest.raises(ValueError, match="wrap_int8"):
-        MixtureRenderer(speech, heads, 8000, compat=["wrap_int8"])
-    with pytest.raises(ValueError, match="one value a talker"):
+        MixtureRenderer(speech, hrtfs, 8000, compat=["wrap_int8"])
+    with pytest.raises(ValueError, match="one value a source"):
         replace(MIXTURE, gains=(1.0,))
     with pytest.raises(ValueError, match="twice"):
         replace(MIXTURE, speakers=("a", "a"))
 
 
+def test_names_of_files():
+    mixture = binaural_files._parse_name("0_4s_01aa0101_-80_02bb0202_65", 2)
+    assert (mixture.room, mixture.t60) == ("0_4s", 0.4)
+    assert mixture.azimuths == [80.0, -65.0]
+    name = "subject08_01aa0101_-80_0_02bb0202_65_62"
+    mixture = binaural_files._parse_name(name, 2)
+    assert mixture.head == "subject08" and mixture.speakers == ("01a", "02b")
+    assert mixture.azimuths == [80.0, -77.603]
+    with pytest.raises(ValueError, match=r"expected <subject>_.* of 3 talkers"):
+        binaural_files._parse_name(name, 3)
+
+
 @pytest.fixture
-def job(speech, heads):
+def job(speech, hrtfs):
     """Folder, entries and renderer of five mixtures."""
     entries = {}
     for number in range(5):
         name = f"mix{number}"
         mixture = replace(MIXTURE, name=name, gains=(0.2 * number + 0.1, 0.3))
         entries[name] = mixture_entry(mixture, 4001 / 16000)
-    return speech / "tr", entries, MixtureRenderer(speech, heads, 8000)
+    return speech / "tr", entries, MixtureRenderer(speech, hrtfs, 8000)
 
 
 def snapshot(folder):
@@ -281,7 +293,7 @@ def test_integers_in_files_sum_up(job):
 
 def test_a_killed_generation_goes_on(job, monkeypatch):
     folder, _, _ = job
-    write, count = binaural_generation._write_wav, []
+    write, count = binaural_files._write_wav, []
 
     def killed(path, samples, fs):
         if len(count) == 7:
@@ -289,10 +301,10 @@ def test_a_killed_generation_goes_on(job, monkeypatch):
         count.append(path)
         write(path, samples, fs)
 
-    monkeypatch.setattr(binaural_generation, "_write_wav", killed)
+    monkeypatch.setattr(binaural_files, "_write_wav", killed)
     with pytest.raises(KeyboardInterrupt):
         generate_mixtures(*job)
-    monkeypatch.setattr(binaural_generation, "_write_wav", write)
+    monkeypatch.setattr(binaural_files, "_write_wav", write)
     before = snapshot(folder)
     assert len(before) == 7
     # What a kill or a bad disk may leave.
@@ -326,7 +338,7 @@ def test_folders_of_something_else_are_refused(job):
     folder, entries, renderer = job
     generate_mixtures(*job)
     other = MixtureRenderer(
-        renderer.speech_root, renderer.heads, 8000, compat=["wrap_int16"]
+        renderer.speech_root, renderer.hrtfs, 8000, compat=["wrap_int16"]
     )
     with pytest.raises(ValueError, match="compat differ"):
         generate_mixtures(folder, entries, other)

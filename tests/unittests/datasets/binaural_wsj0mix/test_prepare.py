@@ -89,13 +89,13 @@ def test_on_the_fly_equals_disk(tmp_path, inputs):
     )["test"]
     described = read_manifest(path)
     assert list(described) == list(disk)
-    heads = load_responses(
+    hrtfs = load_responses(
         {"test": described},
         8000,
         hrtfs=inputs["hrtfs"],
         compat=inputs["compat"],
     )
-    renderer = MixtureRenderer("/", heads, 8000)
+    renderer = MixtureRenderer("/", hrtfs, 8000)
     for name, entry in described.items():
         assert "mix_wav" not in entry
         mixture = BinauralMixture.from_dict(entry["mixture"])

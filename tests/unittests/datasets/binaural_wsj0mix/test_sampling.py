@@ -1,4 +1,4 @@
-"""Drawn two-ear mixtures: who is heard from where in which set, how loud."""
+"""Drawn binaural mixtures: who speaks from where in which set, how loud."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import torch
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.manifest import read_manifest
-from spatial_brain.datasets.binaural_wsj0mix import sampling as binaural_drawing
+from spatial_brain.datasets.binaural_wsj0mix import sampling
 from spatial_brain.datasets.binaural_wsj0mix.noise import (
     DEMAND_SPLITS,
     DiffuseNoise,
@@ -24,10 +24,10 @@ from spatial_brain.datasets.binaural_wsj0mix.rendering import (
 )
 from spatial_brain.datasets.binaural_wsj0mix.sampling import (
     SceneDrawer,
+    _draw_snrs,
+    _mixture_gains,
     draw_levels,
     draw_mixtures,
-    draw_snrs,
-    mixture_gains,
     set_gains,
     split_listeners,
 )
@@ -89,7 +89,7 @@ def test_other_listeners_are_divided_by_seed(count):
 
 
 @pytest.mark.parametrize("names", [["kemar"], ["kemar", "ku100"]])
-def test_few_listeners_are_told_about(names, caplog):
+def test_few_listeners_are_warned_about(names, caplog):
     with caplog.at_level(logging.WARNING):
         parts = split_listeners(names)
     assert "kemar" in caplog.text
@@ -116,7 +116,7 @@ def test_scenes():
         assert scene.utterances[0][0] != scene.utterances[1][0]
         assert "short" not in scene.utterances
         assert abs(scene.laterals[0] - scene.laterals[1]) >= 30
-    # Elevations of the talkers do not depend on each other.
+    # Elevations of the sources do not depend on each other.
     polars = np.array([scene.polars for scene in scenes])
     assert len(np.unique(polars)) == 50
     assert abs(np.corrcoef(polars.T)[0, 1]) < 0.1
@@ -128,8 +128,8 @@ def test_azimuths_are_uniform_and_differ():
     rng = np.random.default_rng(1)
     laterals = np.array([drawer.draw(rng).laterals for _ in range(2000)])
     assert all(len(set(row)) == 3 for row in laterals.tolist())
-    for talker in laterals.T:
-        values, counts = np.unique(talker, return_counts=True)
+    for source in laterals.T:
+        values, counts = np.unique(source, return_counts=True)
         assert values.tolist() == [float(x) for x in CIPIC_LATERALS]
         assert counts.min() > 45 and counts.max() < 125
 
@@ -149,7 +149,7 @@ def test_levels_of_fixed_mixtures():
     signals = [torch.randn(n, generator=generator) for n in (9000, 8000)]
     snrs = [1.5, -1.5]
     for mode in ("min", "max"):
-        gains = mixture_gains(signals, snrs, 8000, mode)
+        gains = _mixture_gains(signals, snrs, 8000, mode)
         levels = [
             float(active_level(gain * signal, 8000))
             for gain, signal in zip(gains, signals, strict=True)
@@ -162,7 +162,7 @@ def test_levels_of_fixed_mixtures():
         peak = max(parts.abs().max(), parts.sum(0).abs().max())
         assert float(peak) == pytest.approx(0.9, abs=1e-5)
     rng = np.random.default_rng(0)
-    drawn = np.array([draw_snrs(rng, 3) for _ in range(2000)])
+    drawn = np.array([_draw_snrs(rng, 3) for _ in range(2000)])
     assert drawn[:, 0].min() >= 0 and 2.4 < drawn[:, 0].max() <= 2.5
     assert (drawn[:, 1] == -drawn[:, 0]).all() and not drawn[:, 2].any()
 
@@ -182,10 +182,10 @@ def test_levels_of_dynamic_mixtures():
     assert levels.min() >= -45 and levels.max() <= 0
 
 
-def test_no_talker_and_no_listener_in_two_sets(drawn):
+def test_no_speaker_and_no_listener_in_two_sets(drawn):
     sets = {split: mixtures_of(drawn[split]) for split in SPLITS}
     for key in ("speakers", "utterances", "head"):
-        heard = [
+        values = [
             {
                 value
                 for mixture in sets[split]
@@ -193,8 +193,8 @@ def test_no_talker_and_no_listener_in_two_sets(drawn):
             }
             for split in SPLITS
         ]
-        assert not (heard[0] & heard[1] or heard[0] & heard[2])
-        assert not heard[1] & heard[2]
+        assert not (values[0] & values[1] or values[0] & values[2])
+        assert not values[1] & values[2]
     for split, mixtures in sets.items():
         assert len(mixtures) == NUMBERS[split]
         for mixture in mixtures:
@@ -203,8 +203,8 @@ def test_no_talker_and_no_listener_in_two_sets(drawn):
 
 
 def test_entries_are_what_is_rendered(drawn):
-    heads = load_hrtfs(None, 8000)
-    renderer = MixtureRenderer("", heads, 8000)
+    hrtfs = load_hrtfs(None, 8000)
+    renderer = MixtureRenderer("", hrtfs, 8000)
     for entry in list(read_manifest(drawn["train"]).values())[:3]:
         mixture = BinauralMixture.from_dict(entry["mixture"])
         signals = renderer.render(mixture)
@@ -225,7 +225,7 @@ def test_entries_are_what_is_rendered(drawn):
 def test_drawing_depends_on_the_seed_alone(drawn, tmp_path, monkeypatch):
     speech = drawn["train"].parent / "speech"
     options = {"data": speech, "scenes": {"min_gap": 20}}
-    monkeypatch.setattr(binaural_drawing, "_JOB", 1)
+    monkeypatch.setattr(sampling, "_JOB", 1)
     more = {**NUMBERS, "train": 15}
     again = prepare(tmp_path / "a", num_mixtures=more, **options)
     # A longer list begins with the shorter one.
@@ -255,8 +255,8 @@ def test_preparation_goes_on_where_it_stopped(tmp_path):
     # Other voices take the place of those there.
     few = {"num_talkers": {"train": 2, "valid": 2, "test": 3}}
     prepare(tmp_path, voices={**VOICES, **few})
-    heard = {s for m in mixtures_of(paths["train"]) for s in m["speakers"]}
-    assert heard == {"si_tr_s-001", "si_tr_s-002"}
+    speakers = {s for m in mixtures_of(paths["train"]) for s in m["speakers"]}
+    assert speakers == {"si_tr_s-001", "si_tr_s-002"}
 
 
 def test_any_corpus(tmp_path):
@@ -268,8 +268,8 @@ def test_any_corpus(tmp_path):
     table = corpus / "table.csv"
     table.write_text("\n".join(lines))
     paths = prepare(tmp_path / "a", data=table, num_speakers=2)
-    heard = {s for m in mixtures_of(paths["test"]) for s in m["speakers"]}
-    assert heard == {"e", "f"}
+    speakers = {s for m in mixtures_of(paths["test"]) for s in m["speakers"]}
+    assert speakers == {"e", "f"}
     # A set with one speaker.
     table.write_text("\n".join(lines[:-1]))
     with pytest.raises(ValueError, match=r"speech_et.json: mixtures of 2 .* e"):
@@ -330,12 +330,12 @@ def test_noise_has_its_level(tmp_path):
         # Its second excerpt goes on at the beginning of the file.
         noise_start=25000,
     )
-    heads = load_hrtfs(None, 8000, subjects=["subject03"])
-    source = DiffuseNoise(tmp_path, heads)
+    hrtfs = load_hrtfs(None, 8000, subjects=["subject03"])
+    source = DiffuseNoise(tmp_path, hrtfs)
     [mixture] = set_gains(
         [mixture], [[1.0, -1.0]], 8000, snrs=[6.0], noise=source
     )
-    signals = MixtureRenderer("", heads, 8000, noise=source).render(mixture)
+    signals = MixtureRenderer("", hrtfs, 8000, noise=source).render(mixture)
     power = signals["sources"][..., 0].square().mean()
     snr = 10 * torch.log10(power / signals["noise"].square().mean())
     assert float(snr) == pytest.approx(6.0, abs=0.01)

@@ -1,4 +1,4 @@
-"""The reader gives the talkers, the room and the noise of a mixture."""
+"""The reader gives the speech, the room and the noise of a mixture."""
 
 import numpy as np
 import pytest

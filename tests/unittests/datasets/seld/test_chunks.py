@@ -13,7 +13,7 @@ from spatial_brain.dataio.annotations import read_events
 from spatial_brain.dataio.audio import AudioFileError, read_audio
 from spatial_brain.dataio.labels import encode_labels
 from spatial_brain.dataio.manifest import write_manifest
-from spatial_brain.datasets.seld import chunks as seld_feature_cache
+from spatial_brain.datasets.seld import chunks as seld_chunks
 from spatial_brain.datasets.seld.chunks import (
     cache_features,
     clip_events,
@@ -251,9 +251,9 @@ def test_cached_features(entries, tmp_path, monkeypatch):
     assert batch.features.data.shape == (2, 7, 101, 64)
     # Another run takes what is there; other features are made anew.
     made = []
-    real = seld_feature_cache._chunk_features
+    real = seld_chunks._chunk_features
     monkeypatch.setattr(
-        seld_feature_cache,
+        seld_chunks,
         "_chunk_features",
         lambda *a: made.append(a[-1]) or real(*a),
     )

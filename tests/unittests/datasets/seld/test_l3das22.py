@@ -15,7 +15,7 @@ from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.seld import l3das22
 from spatial_brain.datasets.seld.chunks import clip_events, make_chunks
 from spatial_brain.datasets.seld.l3das22 import (
-    estimate_channel_order,
+    _estimate_channel_order,
     prepare_l3das22,
     write_synthetic_l3das22,
 )
@@ -147,7 +147,7 @@ def test_chunks_come_in_the_order_wyzx(data, tmp_path):
 def test_channel_order_is_found(tmp_path, order, channels, name, signs):
     folder = make_data(tmp_path / "data", True, order, signs)
     entries = prepare(folder, tmp_path, channel_order="WYZX")["train"]
-    found = estimate_channel_order(entries)
+    found = _estimate_channel_order(entries)
     assert (found.channels, found.signs) == (channels, signs)
     assert found.name == name
     assert found.cosine > 0.9 and found.lead > 0.1
@@ -170,13 +170,13 @@ def test_channel_order_that_cannot_be_found(tmp_path):
     entries = prepare(folder, tmp_path, channel_order="WZYX")["train"]
     assert entries["split0_ov1_0_A"]["channels"] == [0, 2, 1, 3]
     with pytest.raises(ValueError, match="frames with one source"):
-        estimate_channel_order({"a": entries["split0_ov1_0_A"]})
+        _estimate_channel_order({"a": entries["split0_ov1_0_A"]})
     rng = np.random.default_rng(1)
     for entry in entries.values():
         noise = rng.normal(size=(64000, 4))
         soundfile.write(entry["wav"], 0.05 * noise, 32000, subtype="PCM_16")
     with pytest.raises(ValueError, match="does not follow their labels"):
-        estimate_channel_order(entries)
+        _estimate_channel_order(entries)
 
 
 def archive(path, folder, inside):
@@ -235,7 +235,7 @@ def test_messages(data, tmp_path):
         prepare(folder, tmp_path / "s")
 
 
-def test_synthetic_data_tells_its_channel_order(tmp_path):
+def test_channel_order_of_synthetic_data(tmp_path):
     folder = tmp_path / "L3DAS22"
     numbers = {"train": 1, "valid": 1, "test": 3}
     write_synthetic_l3das22(folder, clips=numbers, duration=5.0)

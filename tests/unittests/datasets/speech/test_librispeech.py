@@ -1,4 +1,4 @@
-"""LibriSpeech and its stand-ins: manifests, rooms, mixtures."""
+"""LibriSpeech, other corpora in its place, and synthetic data."""
 
 import hashlib
 import io
@@ -65,7 +65,7 @@ def test_synthetic_data_is_a_librispeech_tree(synthetic_speech):
     assert [line.split(" | ")[2] for line in listed[1:]] == (
         ["dev-clean"] * 6 + ["test-clean"] * 3
     )
-    # Two talkers and two utterances of one talker all differ.
+    # Two speakers and two utterances of one speaker all differ.
     sounds = [read_audio(path, 0, 16000)[0] for path in files[:4]]
     for i in range(4):
         for j in range(i):
@@ -174,6 +174,8 @@ def test_missing_corpus(tmp_path):
         prepare_librispeech(tmp_path / "nowhere", tmp_path)
     with pytest.raises(FileNotFoundError, match="--download True"):
         prepare_librispeech(tmp_path, tmp_path)
+    with pytest.raises(ValueError, match="no split 'dev-dirty'; it has dev-cl"):
+        prepare_librispeech(tmp_path, tmp_path, "dev-dirty", download=True)
     write_synthetic_librispeech(tmp_path, 1, 1)
     with pytest.raises(FileNotFoundError, match="test-clean.*--download True"):
         prepare_librispeech(tmp_path, tmp_path)

@@ -14,7 +14,7 @@ from spatial_brain.datasets.speech.pool import (
     part_of_stage,
     prepare_speech,
 )
-from spatial_brain.datasets.wsj0_simu import dataset as simu_wavs
+from spatial_brain.datasets.wsj0_simu import dataset as simu_dataset
 from spatial_brain.datasets.wsj0_simu.dataset import (
     SimulatedPairs,
     render_items,
@@ -90,17 +90,17 @@ def test_wsj0_as_the_original_wants_it(tmp_path):
         assert entry["wav"].endswith(f"{part}1.wav")
 
 
-def test_corpora_without_parts_are_divided_by_talkers(tmp_path):
+def test_corpora_without_parts_are_divided_by_speakers(tmp_path):
     for speaker in range(12):
         for number in range(2):
             write_speech(tmp_path / "in" / f"s{speaker}" / f"{number}.wav", 1)
     paths = prepare_speech(tmp_path / "in", tmp_path / "out")
-    talkers = {
+    speakers = {
         part: {entry["speaker"] for entry in read_json(path).values()}
         for part, path in paths.items()
     }
-    assert [len(talkers[part]) for part in ("tr", "dt", "et")] == [10, 1, 1]
-    assert len(set.union(*talkers.values())) == 12
+    assert [len(speakers[part]) for part in ("tr", "dt", "et")] == [10, 1, 1]
+    assert len(set.union(*speakers.values())) == 12
 
 
 def test_librispeech_splits_become_parts(tmp_path):
@@ -116,20 +116,20 @@ def test_librispeech_splits_become_parts(tmp_path):
     assert parts == {"tr": ["1-1-0000"], "dt": ["2-1-0000"], "et": ["3-1-0000"]}
 
 
-def test_missing_corpora_and_talkers_in_two_parts(tmp_path):
+def test_missing_corpora_and_speakers_in_two_parts(tmp_path):
     with pytest.raises(FileNotFoundError, match="LDC93S6A"):
         prepare_speech(tmp_path / "nowhere", tmp_path)
     for split in ("train", "valid", "test"):
         write_speech(tmp_path / "in" / split / "same" / f"{split}.wav", 1)
-    with pytest.raises(ValueError, match="speaker same is in two"):
+    with pytest.raises(ValueError, match="speaker same is in tr and in dt"):
         prepare_speech(tmp_path / "in", tmp_path)
     write_speech(tmp_path / "two" / "a" / "1.wav", 1)
     write_speech(tmp_path / "two" / "b" / "1.wav", 1)
-    with pytest.raises(ValueError, match="too few talkers"):
+    with pytest.raises(ValueError, match="too few speakers"):
         prepare_speech(tmp_path / "two", tmp_path)
 
 
-def test_stages_hear_their_own_talkers():
+def test_stages_have_their_own_speakers():
     stages = "pretrain train preval val pretest test pretest_ins_x".split()
     parts = [part_of_stage(stage) for stage in stages]
     assert parts == ["tr", "tr", "dt", "dt", "et", "et", "et"]
@@ -235,7 +235,7 @@ def test_other_noise_is_part_of_the_example(speech, options):
 
 
 def test_snr_follows_the_noise_in_the_original(speech):
-    # One random state: talker, utterance, start, noise, then the SNR.
+    # One random state: speaker, utterance, start, noise, then the SNR.
     which = {**SHORT, "compat": True}
     data = SimulatedPairs("preval", 1, speech["dt"], which)
     rng = np.random.RandomState(2_000_000)
@@ -362,7 +362,7 @@ def test_ranks_share_and_a_second_run_makes_nothing(
 
 def test_an_interrupted_run_goes_on(corpus, tmp_path, monkeypatch):
     written = []
-    original = simu_wavs._write_wav
+    original = simu_dataset._write_wav
 
     def interrupted(*arguments):
         if len(written) == 2:
@@ -370,10 +370,10 @@ def test_an_interrupted_run_goes_on(corpus, tmp_path, monkeypatch):
         written.append(arguments[-1])
         return original(*arguments)
 
-    monkeypatch.setattr(simu_wavs, "_write_wav", interrupted)
+    monkeypatch.setattr(simu_dataset, "_write_wav", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(corpus, tmp_path, "wav")
-    monkeypatch.setattr(simu_wavs, "_write_wav", original)
+    monkeypatch.setattr(simu_dataset, "_write_wav", original)
     made = []
     simulate = SimulatedPairs.simulate
 

@@ -13,12 +13,11 @@ from spatial_brain.datasets.wsj0_simu.scenes import (
 )
 from spatial_brain.datasets.wsj0_simu.simulate import (
     SceneBatch,
+    _scene_responses,
+    _seeded_generator,
+    _white_diffuse_pairs,
     anf_noise,
     render_pairs,
-    scene_responses,
-    seeded_generator,
-    simulate_pair,
-    white_diffuse_pairs,
 )
 from spatial_brain.simulation import simulate_rir
 
@@ -120,7 +119,7 @@ def test_options_make_the_same_distribution():
 def responses():
     drawn = scenes(OURS, 8)
     batch = SceneBatch.of(drawn)
-    return drawn, batch, scene_responses(OURS, batch, torch.arange(8))
+    return drawn, batch, _scene_responses(OURS, batch, torch.arange(8))
 
 
 def test_responses_have_the_requested_t60(responses):
@@ -154,7 +153,7 @@ def test_images_are_those_of_the_package(responses):
 
 def test_a_scene_is_the_same_alone_and_in_a_batch(responses):
     drawn, _, together = responses
-    alone = scene_responses(OURS, SceneBatch.of(drawn[3:4]), torch.tensor([3]))
+    alone = _scene_responses(OURS, SceneBatch.of(drawn[3:4]), torch.tensor([3]))
     length = alone.full.shape[-1]
     torch.testing.assert_close(
         together.full[3, :, :length], alone.full[0], atol=1e-5, rtol=1e-4
@@ -166,7 +165,7 @@ def test_late_reverberation_goes_on_at_the_level_of_the_images():
     steps = []
     for index in range(20):
         scene = draw_room_scene(OURS, "pretest", index)
-        rir = scene_responses(
+        rir = _scene_responses(
             OURS, SceneBatch.of([scene]), torch.tensor([index])
         ).full[0]
         switch, window = int(scene.t60 / 5 * FS), 640
@@ -179,7 +178,7 @@ def test_late_reverberation_goes_on_at_the_level_of_the_images():
 
 def first_reflection(distribution):
     scene = draw_room_scene(distribution, "pretrain", 0)
-    rir = scene_responses(
+    rir = _scene_responses(
         distribution, SceneBatch.of([scene]), torch.tensor([0])
     ).full[0, 0]
     image = scene.source * [1, 1, -1]
@@ -214,10 +213,10 @@ def test_noise_is_diffuse(method):
         noise = anf_noise(rng.standard_normal((16 * FS, 2)), spacing)
         noise = torch.from_numpy(noise.T[None]).float()
     elif method == "exact":
-        noise = white_diffuse_pairs(
+        noise = _white_diffuse_pairs(
             places,
             16 * FS,
-            [seeded_generator(0, torch.device("cpu"))],
+            [_seeded_generator(0, torch.device("cpu"))],
             fs=FS,
             sound_speed=343.0,
             device=torch.device("cpu"),
@@ -239,7 +238,7 @@ def late_parts(spacing):
         mic_array_pos=pos, array_scale_range=(1, 1), T60_range=(0.9, 1.1)
     )
     batch = SceneBatch.of(scenes(still, 24))
-    rirs = scene_responses(still, batch, torch.arange(24)).full
+    rirs = _scene_responses(still, batch, torch.arange(24)).full
     late = rirs[:, :, 4000 : 4000 + 4096]
     slope = 10 ** (3 * torch.arange(4096) / FS / batch.t60[:, None, None])
     late = late * slope
@@ -253,28 +252,39 @@ def test_independent_tail_is_independent():
         T60_range=(0.9, 1.1),
     )
     batch = SceneBatch.of(scenes(apart, 4))
-    rirs = scene_responses(apart, batch, torch.arange(4)).full
+    rirs = _scene_responses(apart, batch, torch.arange(4)).full
     late = rirs[:, :, 4500:8500]
     found = (late[:, 0] * late[:, 1]).sum(-1)
     found = found / late.square().sum(-1).prod(-1).sqrt()
     assert float(found.abs().max()) < 0.15
 
 
+def render(distribution, scene, speech, seed):
+    """One scene with 20 dB of direct sound to noise."""
+    return render_pairs(
+        distribution,
+        SceneBatch.of([scene]),
+        speech[None],
+        torch.tensor([20.0]),
+        torch.tensor([[seed, seed + 1]]),
+    )
+
+
 def test_snr_and_peak_are_those_of_the_labels():
     speech = torch.randn(8000) * torch.linspace(0, 1, 8000)
     scene = draw_room_scene(OURS, "pretrain", 3)
     silent = SceneDistribution(**SHORT, noise_type="none")
-    clean = simulate_pair(silent, scene, speech, snr=20.0, seed=5)
+    clean = render(silent, scene, speech, seed=5)
     for kind in ("diffuse_white", "spatial_white"):
         noisy = SceneDistribution(**SHORT, noise_type=kind)
-        pair = simulate_pair(noisy, scene, speech, snr=20.0, seed=5)
+        pair = render(noisy, scene, speech, seed=5)
         # Bring both to the level of the direct sound.
-        level = pair["direct"].std() / clean["direct"].std()
-        noise = pair["waveform"] - clean["waveform"] * level
-        ratio = pair["direct"].square().mean() / noise.square().mean()
+        level = pair.direct.std() / clean.direct.std()
+        noise = pair.waveform - clean.waveform * level
+        ratio = pair.direct.square().mean() / noise.square().mean()
         assert 10 * math.log10(float(ratio)) == pytest.approx(20, abs=0.05)
-        assert float(pair["labels"]["SNR"]) == 20.0
-        peak = max(pair[key].abs().max() for key in ("waveform", "direct"))
+        assert float(pair.labels["SNR"]) == 20.0
+        peak = max(part.abs().max() for part in (pair.waveform, pair.direct))
         assert float(peak) == pytest.approx(0.9, rel=1e-4)
 
 
@@ -283,13 +293,13 @@ def test_the_waveform_is_the_convolution():
     speech[100] = 1.0
     scene = draw_room_scene(OURS, "pretrain", 1)
     silent = SceneDistribution(**SHORT, noise_type="none")
-    pair = simulate_pair(silent, scene, speech, snr=20.0, seed=7)
+    [waveform] = render(silent, scene, speech, seed=7).waveform
     batch = SceneBatch.of([scene])
-    rir = scene_responses(silent, batch, torch.tensor([7])).full[0]
+    rir = _scene_responses(silent, batch, torch.tensor([7])).full[0]
     expected = torch.nn.functional.pad(rir, (100, 8000))[:, :8000].T
     # The direct sound alone may be the louder one.
-    expected *= pair["waveform"].abs().max() / expected.abs().max()
-    torch.testing.assert_close(pair["waveform"], expected, atol=1e-5, rtol=1e-3)
+    expected *= waveform.abs().max() / expected.abs().max()
+    torch.testing.assert_close(waveform, expected, atol=1e-5, rtol=1e-3)
 
 
 def test_wrong_speech_is_refused():

@@ -8,8 +8,8 @@ import torch
 from spatial_brain.cli.main import main
 from spatial_brain.inference.convert import convert
 from spatial_brain.inference.convert.pseldnets import (
-    infer_network,
-    read_checkpoint,
+    _infer_network,
+    _read_checkpoint,
     read_network_weights,
 )
 from spatial_brain.inference.pretrained import PretrainedModel, save_weights
@@ -103,7 +103,7 @@ def test_plain_names_and_the_sampling_rate(fs, tmp_path):
     path = tmp_path / "epoch_3.ckpt"
     content = released(network, prefix="net.", fs=fs)
     torch.save({**content, "epoch": 3, "optimizer_states": [{}]}, path)
-    found = read_checkpoint(path)
+    found = _read_checkpoint(path)
     assert (found.format, found.sample_rate) == ("pseldnets", fs)
     state = network.network.state_dict()
     assert list(found.tensors) == list(state)
@@ -127,10 +127,10 @@ def test_a_network_that_does_not_fit_is_refused(seddoa, tmp_path):
         convert("pseldnets", path, tmp_path / "out")
     torch.save({"weight": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="no SELD or AudioSet network"):
-        read_checkpoint(path)
+        _read_checkpoint(path)
     torch.save({"state_dict": {}, "args": argparse.Namespace()}, path)
     with pytest.raises(ValueError, match="could run code"):
-        read_checkpoint(path)
+        _read_checkpoint(path)
     with pytest.raises(FileNotFoundError, match="no such weights file"):
         convert("pseldnets", tmp_path / "missing.ckpt", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -163,12 +163,12 @@ TWO = {"sed_encoder.norm.weight": torch.zeros(1)}
     ],
 )
 def test_kind_of_network_is_inferred(tensors, name, expected):
-    assert infer_network(tensors, name) == expected
+    assert _infer_network(tensors, name) == expected
 
 
 def test_an_ambiguous_head_asks_for_the_name():
     with pytest.raises(ValueError, match=r"18 outputs.*begin with ACCDOA-"):
-        infer_network(head("tscam_conv", 18), "epoch_3.ckpt")
+        _infer_network(head("tscam_conv", 18), "epoch_3.ckpt")
 
 
 def test_audioset_htsat_to_both_branches(seddoa, tmp_path):

@@ -14,7 +14,7 @@ from spatial_brain.models.mc_conformer import (
     SpatialAcousticsEstimator,
 )
 from spatial_brain.models.transfer import initialize_encoders
-from spatial_brain.nnet.relative_conformer import PositionTable, sinusoid_table
+from spatial_brain.nnet.relative_conformer import _PositionTable, sinusoid_table
 
 WRAPPED = ("query_proj", "key_proj", "value_proj", "out_proj", "pos_proj")
 
@@ -32,7 +32,7 @@ def original_state(network, prefix="module."):
         middle = ".linear" if linear else ""
         state[f"{prefix}{head}{middle}.{last}"] = tensor
     for name, module in network.named_modules():
-        if isinstance(module, PositionTable):
+        if isinstance(module, _PositionTable):
             table = sinusoid_table(100, module.dim)[None]
             state[f"{prefix}{name}.pe"] = table
     return state
@@ -126,7 +126,7 @@ class Evil:
 
 def test_what_is_refused(networks, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match=r"which task.*exp/TDOA"):
+    with pytest.raises(ValueError, match=r"name the task.*exp/TDOA"):
         convert("sar-ssl", save(tmp_path / "a.tar", networks[1]), out)
     torch.save({"model": {"fc.weight": torch.zeros(1)}}, tmp_path / "b.tar")
     with pytest.raises(ValueError, match="no network of SAR-SSL"):

@@ -117,7 +117,7 @@ def test_causal_networks_of_speechbrain(tmp_path):
     folder = save(tmp_path / "a", origin)
     more = "MasknetL: !new:speechbrain.lobes.models.conv_tasnet.MaskNet\n"
     describe(tmp_path, "parallel", more=more + "    causal: True\n")
-    with pytest.raises(ValueError, match="hears the future"):
+    with pytest.raises(ValueError, match="needs the future"):
         convert("speechbrain-binaural", folder, tmp_path / "out")
     more += "    causal: True\n    norm_type: cLN\n"
     describe(tmp_path, "parallel", more=more)

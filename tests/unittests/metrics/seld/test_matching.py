@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from spatial_brain.metrics.seld.matching import assign
+from spatial_brain.metrics.seld.matching import _assign
 from spatial_brain.metrics.seld.scores import SELDScores
 
 CLASSES = 3
@@ -284,7 +284,7 @@ def test_ties_fall_as_in_scipy(shape):
     # Small whole numbers: nearly every problem has several solutions.
     rng = np.random.default_rng(0)
     costs = rng.integers(0, 4, size=(4000, *shape)).astype(float)
-    rows, columns = assign(costs)
+    rows, columns = _assign(costs)
     for k, cost in enumerate(costs):
         expected = linear_sum_assignment(cost)
         assert (rows[k] == expected[0]).all()
@@ -295,6 +295,6 @@ def test_ties_of_rounded_sums_fall_as_in_scipy():
     rng = np.random.default_rng(1)
     x = rng.integers(-18, 18, size=(4000, 4)) * 0.1
     costs = np.abs(x[:, :2, None] - x[:, None, 2:])  # on a line: a + d = b + c
-    _, columns = assign(costs)
+    _, columns = _assign(costs)
     expected = [linear_sum_assignment(cost)[1] for cost in costs]
     assert (columns == np.array(expected)).all()

@@ -1,5 +1,6 @@
 """SELD scores in segments: closed forms, modes, subsets, intervals, input."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,11 @@ from scipy import stats
 from spatial_brain.dataio.events import EventTable
 from spatial_brain.metrics.seld import scores as seld
 from spatial_brain.metrics.seld.rules import METRICS
-from spatial_brain.metrics.seld.scores import SELDScores
+from spatial_brain.metrics.seld.scores import (
+    SELDScores,
+    constant_prediction,
+    repeat_prediction,
+)
 
 NAMES = ("ER", "F", "LE", "LR", "SELD")
 
@@ -302,7 +307,7 @@ def test_subsets_by_room():
     assert len(scores) == 0 and scores.compute()["num_clips"] == 0
 
 
-def test_kinds_of_input_say_the_same():
+def test_kinds_of_input_score_the_same():
     rows = [(4, 1, 0, 30.0, 10.0, 150.0), (5, 2, 1, -60.0, 0.0, 90.0)]
     array = np.array(rows)
     table = EventTable(*array[:, [0, 1, 3, 4]].T, distance=array[:, 5] / 100)
@@ -379,7 +384,62 @@ def test_lists_of_clips_are_checked():
         scores.append(many[0], many[0], num_frames=-1)
 
 
-def test_missing_distances_are_told():
+def test_missing_distances_are_reported():
     for metric in ("dcase2024", "l3das22"):
         with pytest.raises(ValueError, match="a: reference has no distance"):
             SELDScores(3, metric=metric).append(sound(ONE), [], name="a")
+
+
+def scene_of(rng, num_frames=50):
+    """Class 1 mostly to the left, class 2 now and then, class 0 never."""
+    frames = np.flatnonzero(rng.random(num_frames) < 0.9)
+    rare = np.flatnonzero(rng.random(num_frames) < 0.1)
+    return EventTable(
+        np.concatenate((frames, rare)),
+        [1] * len(frames) + [2] * len(rare),
+        np.concatenate(
+            (rng.normal(90, 5, len(frames)), rng.uniform(-180, 180, len(rare)))
+        ),
+        np.zeros(len(frames) + len(rare)),
+        num_frames=num_frames,
+    )
+
+
+def seld_of(references, prediction):
+    scores = SELDScores(3, average="micro")
+    for table in references:
+        estimate = repeat_prediction(prediction, table.num_frames)
+        scores.append(table, estimate, num_frames=table.num_frames)
+    return scores.compute()["SELD"]
+
+
+def test_constant_prediction_is_the_best_of_all_class_sets():
+    rng = np.random.default_rng(1)
+    references = [scene_of(rng) for _ in range(4)]
+    best = constant_prediction(
+        references, 3, lambda: SELDScores(3, average="micro")
+    )
+    assert best.label.tolist() == [1]
+    assert abs(best.azimuth[0] - 90) < 3
+    every = {1: best.azimuth[0], 2: 0.0}
+    for size in range(3):
+        for labels in itertools.combinations(every, size):
+            other = EventTable(
+                [0] * size, labels, [every[k] for k in labels], [0.0] * size
+            )
+            assert (
+                seld_of(references, best) <= seld_of(references, other) + 1e-9
+            )
+
+
+def test_constant_prediction_of_silence():
+    empty = EventTable([], [], [], [], num_frames=30)
+    assert len(constant_prediction([empty], 3, lambda: SELDScores(3))) == 0
+
+
+def test_repeated_prediction():
+    prediction = EventTable([0, 0], [2, 0], [10.0, -20.0], [5.0, 0.0])
+    table = repeat_prediction(prediction, 3)
+    assert table.frame.tolist() == [0, 0, 1, 1, 2, 2]
+    assert table.label.tolist() == [2, 0] * 3
+    assert table.num_frames == 3

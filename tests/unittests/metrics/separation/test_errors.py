@@ -22,12 +22,12 @@ from spatial_brain.metrics.separation.signals import (
 FS = 8000
 
 
-def mixture_of(talkers, seed=0, time=4000, noise=0.1):
+def mixture_of(sources, seed=0, time=4000, noise=0.1):
     """Estimate in another order, reference and mixture of one batch."""
     generator = torch.Generator().manual_seed(seed)
-    reference = torch.randn(1, time, 2, talkers, generator=generator)
+    reference = torch.randn(1, time, 2, sources, generator=generator)
     reference = reference * torch.linspace(1, 0.5, 2)[:, None]
-    order = torch.randperm(talkers, generator=generator)
+    order = torch.randperm(sources, generator=generator)
     estimate = reference[..., order]
     rest = torch.randn(reference.shape, generator=generator)
     return estimate + noise * rest, reference, reference.sum(-1), order
@@ -47,20 +47,20 @@ def test_compat_snr_is_the_published_value():
     assert snr(estimate[..., order], reference).mean() == pytest.approx(
         12.867254601, abs=1e-6
     )
-    # An order of its own for the worst answer, too, and a silent talker.
+    # An order of its own for the worst estimate, too, and a silent source.
     assert compat_snr(0 * reference, 0 * reference) == pytest.approx(-80)
 
 
-@pytest.mark.parametrize("talkers", [1, 2, 3, 4])
-def test_permutation_is_the_best_of_all(talkers):
-    rng = np.random.default_rng(talkers)
+@pytest.mark.parametrize("sources", [1, 2, 3, 4])
+def test_permutation_is_the_best_of_all(sources):
+    rng = np.random.default_rng(sources)
     for _ in range(6):
-        reference = rng.standard_normal((300, 2, talkers))
-        mixing = rng.standard_normal((talkers, talkers))
+        reference = rng.standard_normal((300, 2, sources))
+        mixing = rng.standard_normal((sources, sources))
         estimate = reference @ mixing + rng.standard_normal(reference.shape)
         scores = {
             order: snr(estimate[..., list(order)], reference).mean()
-            for order in permutations(range(talkers))
+            for order in permutations(range(sources))
         }
         best = max(scores, key=scores.get)
         assert tuple(best_permutation(estimate, reference)) == best
@@ -69,7 +69,7 @@ def test_permutation_is_the_best_of_all(talkers):
         )
 
 
-def test_many_talkers_are_put_in_order():
+def test_many_sources_are_put_in_order():
     reference = np.random.default_rng(0).standard_normal((200, 2, 12))
     order = np.random.default_rng(1).permutation(12)
     found = best_permutation(reference[..., order], reference)
@@ -101,7 +101,7 @@ def test_silent_reference_takes_what_is_left():
     assert np.isnan(si_snr(silence, estimate)).all()
 
 
-def test_perfect_answers_stay_finite():
+def test_perfect_estimates_stay_finite():
     reference = np.random.default_rng(0).standard_normal((2000, 2))
     assert snr(reference, reference).tolist() == [100, 100]
     assert si_snr(3 * reference, reference) == pytest.approx([100, 100])
@@ -143,18 +143,18 @@ def test_sdr_is_the_least_squares_projection():
     assert sdr(estimate, reference, taps) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("talkers", [2, 3])
-def test_rows_hold_improvements_in_one_order(talkers):
-    estimate, reference, mixture, order = mixture_of(talkers)
+@pytest.mark.parametrize("sources", [2, 3])
+def test_rows_hold_improvements_in_one_order(sources):
+    estimate, reference, mixture, order = mixture_of(sources)
     errors = SeparationErrors(FS)
     errors.append(["a"], estimate, reference, mixture)
     row = errors.rows()[0]
     back = torch.argsort(order)
     assert row["permutation"] == back.tolist()
-    answer, truth = estimate[0][..., back].numpy(), reference[0].numpy()
-    stacked = np.repeat(mixture[0][..., None].numpy(), talkers, axis=2)
+    found, truth = estimate[0][..., back].numpy(), reference[0].numpy()
+    stacked = np.repeat(mixture[0][..., None].numpy(), sources, axis=2)
     for name, function in (("snr", snr), ("si_snr", si_snr), ("sdr", sdr)):
-        after, before = function(answer, truth), function(stacked, truth)
+        after, before = function(found, truth), function(stacked, truth)
         assert row[name] == pytest.approx(after.mean(0), abs=1e-4)
         assert row[f"mixture_{name}"] == pytest.approx(before.mean(0), abs=1e-4)
         assert row[f"{name}_i"] == pytest.approx(
@@ -163,7 +163,7 @@ def test_rows_hold_improvements_in_one_order(talkers):
         assert row[f"{name}_i_left"] == pytest.approx(
             (after - before)[0], abs=1e-4
         )
-    assert row["snr"] == pytest.approx([17.4] * talkers, abs=3)
+    assert row["snr"] == pytest.approx([17.4] * sources, abs=3)
     assert row["compat_snr"] == pytest.approx(np.mean(row["snr"]), abs=1e-5)
     assert row["compat_snr_i"] == pytest.approx(np.mean(row["snr_i"]), abs=1e-4)
 
@@ -171,8 +171,8 @@ def test_rows_hold_improvements_in_one_order(talkers):
 def test_mixture_is_its_own_baseline():
     _, reference, mixture, _ = mixture_of(2)
     errors = SeparationErrors(FS)
-    answer = mixture[..., None].expand_as(reference)
-    errors.append(["a"], answer, reference, mixture)
+    same = mixture[..., None].expand_as(reference)
+    errors.append(["a"], same, reference, mixture)
     row, summary = errors.rows()[0], errors.summarize(num_bootstrap=0)
     for name in ("snr", "si_snr", "sdr"):
         assert row[f"{name}_i"] == [0, 0]
@@ -256,7 +256,7 @@ def test_silence_is_counted_and_written_as_missing(tmp_path):
     estimate[..., 0] = 0
     errors.append(["half"], estimate, reference, mixture)
     summary = errors.summarize(num_bootstrap=10)
-    # A silent answer has an SNR of about 0 dB, but no cues.
+    # A silent estimate has an SNR of about 0 dB, but no cues.
     assert summary["missing"]["itd_error"] == 1
     assert summary["missing"]["si_snr"] == summary["missing"]["sdr"] == 1
     assert "snr" not in summary["missing"]
@@ -329,9 +329,9 @@ def test_perceptual_metrics_need_their_libraries(monkeypatch):
 
 
 def test_perceptual_metrics_reach_rows_and_summary(monkeypatch):
-    def stoi(wanted, heard, fs, extended):
+    def stoi(wanted, found, fs, extended):
         assert fs == FS and not extended
-        return float(np.corrcoef(wanted, heard)[0, 1])
+        return float(np.corrcoef(wanted, found)[0, 1])
 
     monkeypatch.setitem(sys.modules, "pystoi", SimpleNamespace(stoi=stoi))
     estimate, reference, mixture, _ = mixture_of(2)
@@ -348,8 +348,8 @@ def test_pesq_at_its_rates(monkeypatch):
     class NoSpeech(Exception):
         pass
 
-    def pesq(fs, wanted, heard, mode):
-        if not heard[0]:
+    def pesq(fs, wanted, found, mode):
+        if not found[0]:
             raise NoSpeech
         return {"nb": 1.0, "wb": 2.0}[mode]
 
@@ -357,10 +357,10 @@ def test_pesq_at_its_rates(monkeypatch):
         pesq=pesq, NoUtterancesError=NoSpeech, BufferTooShortError=NoSpeech
     )
     monkeypatch.setitem(sys.modules, "pesq", library)
-    heard = np.ones((100, 3))
-    heard[0, 1] = heard[:, 2] = 0
+    estimate = np.ones((100, 3))
+    estimate[0, 1] = estimate[:, 2] = 0
     for fs, score in ((8000, 1.0), (16000, 2.0)):
-        found = perceptual_score("pesq", heard, np.ones((100, 3)), fs)
+        found = perceptual_score("pesq", estimate, np.ones((100, 3)), fs)
         np.testing.assert_equal(found, [score, np.nan, np.nan])
     with pytest.raises(ValueError, match="8000 and 16000"):
-        perceptual_score("pesq", heard, heard, 44100)
+        perceptual_score("pesq", estimate, estimate, 44100)

@@ -7,12 +7,12 @@ from pyroomacoustics.experimental import tdoa
 
 from spatial_brain.metrics import interaural_errors
 from spatial_brain.metrics.separation.interaural import (
-    active_samples,
-    compat_ild,
-    compat_itd,
+    _active_samples,
+    _compat_ild,
+    _compat_itd,
+    _source_cues,
     ild_bands,
     interaural_time_difference,
-    talker_cues,
 )
 
 FS = 8000
@@ -53,7 +53,7 @@ def shifted(signal, microseconds, fs=FS):
     return np.fft.irfft(np.fft.rfft(signal) * turn, len(signal))
 
 
-def talker(signal, itd, ild, fs=FS):
+def source(signal, itd, ild, fs=FS):
     """Two ears [time, 2]; the left one later and louder by these."""
     left = shifted(signal, itd, fs) * 10 ** (ild / 20)
     return np.stack((left, signal), axis=1)
@@ -73,11 +73,14 @@ def compat_case():
 
 def test_compat_check_values():
     estimate, target = compat_case()
-    itd = [compat_itd(target[..., c], FS) for c in (0, 1)]
+    itd = [_compat_itd(target[..., c], FS) for c in (0, 1)]
     assert itd == [-500.0, 375.0]
-    assert [compat_itd(estimate[..., c], FS) for c in (0, 1)] == [250.0, -625.0]
+    assert [_compat_itd(estimate[..., c], FS) for c in (0, 1)] == [
+        250.0,
+        -625.0,
+    ]
     ild = [
-        compat_ild(signal[..., c])
+        _compat_ild(signal[..., c])
         for signal in (target, estimate)
         for c in (0, 1)
     ]
@@ -90,8 +93,8 @@ def test_compat_check_values():
 def test_compat_order_is_chosen_for_each_cue_alone():
     # Levels fit in the given order, delays in the reversed one.
     x, y = syllables(0.5, 1), syllables(0.5, 2)
-    target = np.stack((talker(x, 250, 6), talker(y, -250, -6)), axis=2)
-    estimate = np.stack((talker(x, -250, 6), talker(y, 250, -6)), axis=2)
+    target = np.stack((source(x, 250, 6), source(y, -250, -6)), axis=2)
+    estimate = np.stack((source(x, -250, 6), source(y, 250, -6)), axis=2)
     errors = interaural_errors(estimate, target, FS, compat=True)
     assert errors["delta_ITD"] == 0
     assert errors["delta_ILD"] < 0.1
@@ -106,22 +109,22 @@ def test_compat_itd_is_that_of_the_library(time):
         pair = rng.standard_normal((time, 2))
         # Unrelated ears: the largest lag is anywhere, at its full range.
         expected = tdoa(pair[:, 0], pair[:, 1], fs=FS) * 1e6
-        assert compat_itd(pair, FS) == pytest.approx(expected, abs=1e-6)
-    assert compat_itd(np.zeros((time, 2)), FS) == -(time + 1) / FS * 1e6
+        assert _compat_itd(pair, FS) == pytest.approx(expected, abs=1e-6)
+    assert _compat_itd(np.zeros((time, 2)), FS) == -(time + 1) / FS * 1e6
 
 
 @pytest.mark.parametrize("fs", [8000, 16000, 44100, 96000])
 def test_delays_are_found_to_a_fraction_of_a_microsecond(fs):
     signal = syllables(1.0, 3, fs)
     for itd in (-731.0, -250.0, -3.3, 0.0, 20.0, 101.7, 655.0, 950.0):
-        found = interaural_time_difference(talker(signal, itd, -9, fs), fs)
+        found = interaural_time_difference(source(signal, itd, -9, fs), fs)
         assert found == pytest.approx(itd, abs=0.1)
 
 
 def test_delays_in_noise_and_their_bound():
     signal = syllables(2.0, 4)
     rng = np.random.default_rng(0)
-    pair = talker(signal, 431.0, 4.0)
+    pair = source(signal, 431.0, 4.0)
     noise = rng.standard_normal(pair.shape) * pair.std() * 10 ** (-10 / 20)
     assert interaural_time_difference(pair + noise, FS) == pytest.approx(
         431, abs=6
@@ -136,28 +139,28 @@ def test_delays_in_noise_and_their_bound():
 
 def test_leakage_moves_the_delay_in_proportion():
     first, second = syllables(2.0, 5), syllables(2.0, 6)
-    reference = talker(first, 300, 5)
-    leak = talker(second, -600, -5)
+    reference = source(first, 300, 5)
+    leak = source(second, -600, -5)
     shift = []
     for level in (-40, -30, -20):
         estimate = reference + 10 ** (level / 20) * leak
-        shift.append(talker_cues(estimate, reference, FS)["itd_error"])
+        shift.append(_source_cues(estimate, reference, FS)["itd_error"])
     assert 0 < shift[0] < shift[1] < shift[2] < 30
 
 
 def test_level_differences_are_found_in_each_band():
     signal = syllables(1.0, 7)
-    reference = talker(signal, 0, 0)
-    cues = talker_cues(talker(signal, 0, 7.5), reference, FS)
+    reference = source(signal, 0, 0)
+    cues = _source_cues(source(signal, 0, 7.5), reference, FS)
     assert cues["ild_estimate"] == pytest.approx(
         np.full(len(ild_bands(FS)) - 1, 7.5), abs=1e-6
     )
     assert cues["ild_error"] == pytest.approx(7.5, abs=1e-6)
-    # A loss of the left ear's highs is heard in the upper bands alone.
+    # A loss of the left ear's highs changes the upper bands alone.
     frequency = np.fft.rfftfreq(len(signal), 1 / FS)
     muffled = np.fft.rfft(signal) * np.where(frequency > 1000, 0.1, 1.0)
     estimate = np.stack((np.fft.irfft(muffled, len(signal)), signal), 1)
-    difference = talker_cues(estimate, reference, FS)["ild_estimate"]
+    difference = _source_cues(estimate, reference, FS)["ild_estimate"]
     edges = ild_bands(FS)
     assert difference[edges[1:] < 950] == pytest.approx(0, abs=0.2)
     assert difference[edges[:-1] > 1050] == pytest.approx(-20, abs=0.2)
@@ -166,22 +169,22 @@ def test_level_differences_are_found_in_each_band():
 def test_pauses_do_not_count():
     # In the pause the estimate hums, from the right.
     signal = syllables(1.0, 8)
-    reference = np.concatenate((talker(signal, 200, 3), np.zeros((FS, 2))))
+    reference = np.concatenate((source(signal, 200, 3), np.zeros((FS, 2))))
     estimate = reference.copy()
     hum = np.sin(np.arange(FS) * 2 * np.pi * 200 / FS)
     estimate[FS + 800 :, 0] += 0.5 * reference.std() * hum[796:-4]
     estimate[FS + 800 :, 1] += reference.std() * hum[800:]
-    cues = talker_cues(estimate, reference, FS)
+    cues = _source_cues(estimate, reference, FS)
     assert cues["itd_error"] < 0.01
     assert cues["ild_error"] < 1e-6
-    assert compat_ild(estimate) < compat_ild(reference) - 0.3
-    active = active_samples(reference, FS)
+    assert _compat_ild(estimate) < _compat_ild(reference) - 0.3
+    active = _active_samples(reference, FS)
     assert not active[FS:].any() and active[:FS].mean() > 0.4
 
 
 def test_silence_is_nan_for_its_talker_alone():
     reference = np.stack(
-        [talker(syllables(0.5, k), 0, 0) for k in range(3)], axis=2
+        [source(syllables(0.5, k), 0, 0) for k in range(3)], axis=2
     )
     estimate = reference.copy()
     estimate[:, 1, 2] = 0
@@ -191,17 +194,17 @@ def test_silence_is_nan_for_its_talker_alone():
     reference[..., 0] = 0
     errors = interaural_errors(estimate, reference, FS)
     assert np.isnan(errors["itd_error"]).tolist() == [True, False, True]
-    # A high tone has a level, but no delay that could be heard.
+    # A high tone has a level, but no audible delay.
     tone = np.hanning(4000) * np.sin(np.arange(4000) * 0.75 * np.pi)
     tone = np.stack((tone, tone), axis=1)
-    cues = talker_cues(tone, tone, FS)
+    cues = _source_cues(tone, tone, FS)
     assert np.isnan(cues["itd_error"]) and cues["ild_error"] == 0
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 2, 0]])
 def test_all_orders_of_three_talkers(order):
     reference = np.stack(
-        [talker(syllables(0.5, k), 300 * k - 300, 3 * k) for k in range(3)], 2
+        [source(syllables(0.5, k), 300 * k - 300, 3 * k) for k in range(3)], 2
     )
     errors = interaural_errors(reference[..., order], reference, FS)
     assert errors["itd_error"] == pytest.approx([0, 0, 0], abs=1e-6)
@@ -215,7 +218,7 @@ def test_all_orders_of_three_talkers(order):
 
 def test_padding_of_a_batch_does_not_count():
     reference = torch.from_numpy(
-        np.stack([talker(syllables(0.5, k), 100, 3) for k in range(2)], 2)
+        np.stack([source(syllables(0.5, k), 100, 3) for k in range(2)], 2)
     )
     estimate = reference.flip(2) + 0.1 * torch.randn_like(reference)
     alone = interaural_errors(estimate, reference, FS)
@@ -244,5 +247,5 @@ def test_bad_input_is_named(estimate, lengths, message):
             estimate, torch.zeros(1, 100, 2, 2), FS, lengths=lengths
         )
     three_ears = torch.randn(100, 3, 2)
-    with pytest.raises(ValueError, match="two ears"):
+    with pytest.raises(ValueError, match="must be binaural"):
         interaural_errors(three_ears, three_ears, FS)

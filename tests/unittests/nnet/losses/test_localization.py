@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from spatial_brain.nnet.losses.localization import (
+    _gaussian_labels,
     azimuth_to_class,
-    gaussian_labels,
     localization_loss,
     pit_class_loss,
     sorted_class_loss,
@@ -98,7 +98,7 @@ def test_azimuth_to_class():
 @pytest.mark.parametrize("num_classes, sigma", [(36, 4.0), (180, 3.0)])
 def test_gaussian_labels_by_integration(num_classes, sigma):
     angles = torch.tensor([0.0, 1.3, 45.0, 90.0, 177.0, 180.0])
-    labels = gaussian_labels(angles, num_classes, sigma)
+    labels = _gaussian_labels(angles, num_classes, sigma)
     assert torch.allclose(labels.sum(-1), torch.ones(6), atol=1e-6)
     assert (labels >= 0).all()
     fine = (torch.arange(-400_000, 400_000) + 0.5) / 1000 + 90
@@ -113,7 +113,7 @@ def test_gaussian_labels_by_integration(num_classes, sigma):
 
 def test_median_of_labels_is_the_angle():
     angles = torch.linspace(0, 180, 91)
-    labels = gaussian_labels(angles, 60, 5.0)
+    labels = _gaussian_labels(angles, 60, 5.0)
     below = labels.cumsum(-1)
     index = (below < 0.5 - 1e-5).sum(-1)
     # Angles on an edge belong to either bin.
@@ -121,13 +121,13 @@ def test_median_of_labels_is_the_angle():
         (index * 3.0 <= angles + 1e-3) & (angles <= index * 3 + 3.001)
     ).all()
     assert torch.equal(
-        gaussian_labels(-angles, 60), gaussian_labels(angles, 60)
+        _gaussian_labels(-angles, 60), _gaussian_labels(angles, 60)
     )
 
 
 def test_small_sigma_gives_classes():
     angles = torch.tensor([2.5, 92.5, 177.5])
-    labels = gaussian_labels(angles, 36, 0.01)
+    labels = _gaussian_labels(angles, 36, 0.01)
     assert labels.argmax(-1).tolist() == azimuth_to_class(angles).tolist()
     assert labels.max(-1).values.min() > 0.999
 
@@ -152,4 +152,4 @@ def test_wrong_shapes_and_options():
     with pytest.raises(ValueError, match="'random'"):
         localization_loss(logits, torch.zeros(2, 2), order="random")
     with pytest.raises(ValueError, match="sigma"):
-        gaussian_labels(torch.zeros(2), sigma=0.0)
+        _gaussian_labels(torch.zeros(2), sigma=0.0)

@@ -22,16 +22,16 @@ from spatial_brain.simulation.hrtf.grid import (
     unit_to_interaural,
 )
 from spatial_brain.simulation.hrtf.interpolation import (
-    delay_between,
+    _delay_between,
     ild,
     itd,
     resample_responses,
     shift_responses,
 )
 from spatial_brain.simulation.hrtf.sphere import (
+    _ear_delay,
+    _head_shadow,
     draw_head,
-    ear_delay,
-    head_shadow,
     spherical_head_hrtfs,
     spherical_head_responses,
     woodworth_itd,
@@ -117,7 +117,7 @@ def test_save_and_load(tmp_path):
 
 
 def test_head_shadow_and_delays_have_the_published_values():
-    b0, b1, a1 = head_shadow(torch.tensor([0.0, 90.0, 150.0, 180.0]), 8000)
+    b0, b1, a1 = _head_shadow(torch.tensor([0.0, 90.0, 150.0, 180.0]), 8000)
     expected = torch.tensor([1.67114, 0.83653, 0.39597, 0.51774])
     torch.testing.assert_close(b0, expected, atol=6e-6, rtol=0)
     expected = torch.tensor([-1.01342, -0.17881, 0.26174, 0.13998])
@@ -126,7 +126,7 @@ def test_head_shadow_and_delays_have_the_published_values():
     microseconds = woodworth_itd(torch.tensor([15.0, 45.0, 80.0, 90.0])) * 1e6
     assert microseconds.round().tolist() == [133, 381, 607, 656]
     # The delays of both ears are those of the formula.
-    difference = ear_delay(90 + LATERALS) - ear_delay(90 - LATERALS)
+    difference = _ear_delay(90 + LATERALS) - _ear_delay(90 - LATERALS)
     torch.testing.assert_close(difference, woodworth_itd(LATERALS))
 
 
@@ -135,7 +135,7 @@ def test_brown_duda_response_is_delay_and_shadow():
     direction = interaural_to_unit(LATERALS.double(), 0.0)
     responses = spherical_head_responses(direction, fs)
     incidence = torch.stack((90 + LATERALS, 90 - LATERALS), -1).double()
-    b0, b1, a1 = head_shadow(incidence[..., None], fs)
+    b0, b1, a1 = _head_shadow(incidence[..., None], fs)
     frequency = torch.fft.rfftfreq(1024, 1 / fs, dtype=torch.float64)
     z = torch.polar(torch.ones_like(frequency), -2 * math.pi * frequency / fs)
     shadow = (b0 + b1 * z) / (1 + a1 * z)
@@ -198,7 +198,7 @@ def test_spherical_heads_fit_the_lists_of_cipic():
     cue = itd(heads.responses[:, [0, -1], 8], 8000)
     assert (cue[:, 0] < -450e-6).all() and (cue[:, 1] > 450e-6).all()
     assert cue[:, 1].std() > 15e-6
-    # Ears behind the middle tell front from back.
+    # Ears behind the middle separate front and back.
     front, back = ild(heads.responses[:, 4, [8, 40]], 8000).unbind(-1)
     assert (front - back).abs().median() > 0.1
 
@@ -238,7 +238,7 @@ def test_time_difference_at_fractions_of_a_sample():
     )
     # The bound holds, for each of them.
     bound = torch.tensor([1e-4, 1e-4, 1e-4, 1e-4, 1e-3])
-    found = delay_between(ears[:, 0], ears[:, 1], fs, bound)
+    found = _delay_between(ears[:, 0], ears[:, 1], fs, bound)
     assert found[0].abs() <= 1.3e-4
     assert found[4].item() == pytest.approx(5.71 / fs, abs=1e-6)
     with pytest.raises(ValueError, match="2, L"):
@@ -287,7 +287,7 @@ def test_resampling_keeps_the_frequency_response(fs):
     inside = response(responses, old).abs() > 0.05
     assert (20 * torch.log10(level[inside])).abs().max() < 0.06
     # All are delayed alike, by a whole number of samples at the new rate.
-    delay = delay_between(
+    delay = _delay_between(
         torch.nn.functional.pad(found, (0, 900)),
         resample_responses(responses, old, fs, compat=True),
         fs,

@@ -164,7 +164,7 @@ def test_rooms_in_the_form_of_the_published_ones(tmp_path):
     rooms = load_rooms(root, 8000)
     assert rooms.t60s == {"0_2s": 0.2, "0_3s": 0.3}
     for name, t60 in rooms.t60s.items():
-        responses = torch.from_numpy(rooms.rooms[name].responses)
+        responses = torch.from_numpy(rooms.rooms[name].rirs)
         assert rooms.rooms[name].laterals == [-60.0, 0.0, 60.0]
         level = ild(responses[..., :200])
         assert level[0] > 3 and level[2] < -3

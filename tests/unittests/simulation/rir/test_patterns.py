@@ -39,7 +39,9 @@ def test_ambisonics_are_exact_gains_of_every_image():
             WALLS,
             4,
             1600,
-            gain=lambda heard, _, c=channel, a=axis: heard @ a if c else 1.0,
+            gain=lambda received, _, c=channel, a=axis: (
+                received @ a if c else 1.0
+            ),
         )
         assert error_db(foa[channel], exact) < -50
     omni = simulate_rir(SIZE, SOURCES[:1], [mic], max_order=4, **COMMON)
@@ -88,9 +90,9 @@ def test_patterns_of_both_ends_match_the_exact_sum(order):
                 WALLS,
                 4 if order is None else order,
                 320,
-                gain=lambda heard, sent, a=a, b=b: (
-                    (a + b * heard @ mic_way)
-                    * (0.75 + 0.25 * sent @ source_way)
+                gain=lambda received, emitted, a=a, b=b: (
+                    (a + b * received @ mic_way)
+                    * (0.75 + 0.25 * emitted @ source_way)
                 ),
             )
             assert error_db(rir[s, m], exact) < -45

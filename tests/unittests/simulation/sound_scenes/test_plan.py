@@ -8,8 +8,8 @@ from spatial_brain.geometry import (
     angular_distance,
 )
 from spatial_brain.simulation.sound_scenes.plan import (
-    Box,
-    draw_path,
+    _Box,
+    _draw_path,
     draw_scene,
 )
 
@@ -117,10 +117,10 @@ class TestDrawing:
 
 
 def test_paths_are_smooth_and_dense():
-    box = Box(np.array([9.0, 7, 4]), np.array([4.0, 3.5, 2.0]), 0.5, 0.7)
+    box = _Box(np.array([9.0, 7, 4]), np.array([4.0, 3.5, 2.0]), 0.5, 0.7)
     curves = 0
     for seed in range(60):
-        points, times = draw_path(rng(seed), box, 4.0, (10.0, 20.0, 40.0))
+        points, times = _draw_path(rng(seed), box, 4.0, (10.0, 20.0, 40.0))
         offset = points - box.center
         distance = np.linalg.norm(offset, axis=1)
         assert points.min() >= 0.5 and (box.size - points).min() >= 0.5

@@ -1,4 +1,4 @@
-"""Sound scenes: what is drawn, the physics of what is heard, the labels."""
+"""Sound scenes: what is drawn, the physics of the recordings, the labels."""
 
 import math
 
@@ -28,8 +28,8 @@ from spatial_brain.simulation.sound_scenes.plan import (
 )
 from spatial_brain.simulation.sound_scenes.render import (
     ArrayRoom,
-    array_noise,
-    event_rows,
+    _array_noise,
+    _event_rows,
     render_scene,
 )
 
@@ -129,7 +129,7 @@ class TestResponses:
 
 def test_diffuse_field_by_plane_waves():
     """Cross-spectra of both formats equal the mean over many directions."""
-    noise = array_noise(2**19, FS, BOTH, 3)
+    noise = _array_noise(2**19, FS, BOTH, 3)
     signals = torch.cat((noise["foa"], noise["mic"]))
     frames = signals.unfold(-1, 256, 128) * torch.hann_window(256)
     spectrum = torch.fft.rfft(frames).to(torch.complex128)
@@ -152,7 +152,7 @@ def test_diffuse_field_by_plane_waves():
 
 
 def test_long_noise_is_steady():
-    noise = array_noise(2**18 + 5000, 16000, ("foa",), 1)["foa"][0]
+    noise = _array_noise(2**18 + 5000, 16000, ("foa",), 1)["foa"][0]
     power = noise[: 2**18].reshape(128, -1).square().mean(-1)
     assert 0.85 < power.min() and power.max() < 1.15
     # Blocks are not repeated.
@@ -245,20 +245,20 @@ class TestLabels:
                 1, 0, onset, 1.0, 0.0, points, np.array([0.0, 1.0])
             )
             plan = plan_of(event)
-            frames = event_rows(plan, [seconds])["frame"]
+            frames = _event_rows(plan, [seconds])["frame"]
             sent = np.arange(0.0, seconds, 1e-4)
             place = points[0] + np.clip(sent, 0, 1)[:, None] * np.diff(
                 points, axis=0
             )
-            heard = (
+            arrival = (
                 onset
                 + sent
                 + np.linalg.norm(place - plan.center, axis=1) / SPEED_OF_SOUND
             )
             filled = np.array(
                 [
-                    np.clip(heard[-1], k / 10, (k + 1) / 10)
-                    - np.clip(heard[0], k / 10, (k + 1) / 10)
+                    np.clip(arrival[-1], k / 10, (k + 1) / 10)
+                    - np.clip(arrival[0], k / 10, (k + 1) / 10)
                     for k in range(30)
                 ]
             )
@@ -268,19 +268,19 @@ class TestLabels:
 
     def test_a_very_short_event_has_a_frame(self):
         plan = plan_of(event_at(0.0, 0.0, 2.0, seconds=0.1))
-        rows = event_rows(plan, [0.004])
+        rows = _event_rows(plan, [0.004])
         assert rows["frame"].tolist() == [5]
 
     def test_events_at_the_very_end(self):
         plan = plan_of(event_at(0.0, 0.0, 2.0, onset=2.9, seconds=0.1))
-        assert event_rows(plan, [0.1])["frame"].tolist() == [29]
+        assert _event_rows(plan, [0.1])["frame"].tolist() == [29]
 
     def test_rows_of_drawn_scenes(self):
         for seed in range(5):
             plan = draw_scene(
                 rng(seed), 3, duration=20.0, interferers=(3,), max_overlap=2
             )
-            rows = event_rows(plan, [e.duration for e in plan.events])
+            rows = _event_rows(plan, [e.duration for e in plan.events])
             counts = np.bincount(rows["frame"], minlength=200)
             assert len(counts) == 200 and counts.max() == 2
             assert rows["label"].max() <= 2
@@ -293,7 +293,7 @@ class TestLabels:
     def test_no_events(self):
         plan = plan_of(event_at(0.0, 0.0, 2.0, interferer=True))
         assert all(
-            len(column) == 0 for column in event_rows(plan, [1.0]).values()
+            len(column) == 0 for column in _event_rows(plan, [1.0]).values()
         )
 
 

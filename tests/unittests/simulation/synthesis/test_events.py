@@ -1,11 +1,11 @@
-"""Synthetic sound events: form, variety, and that kinds can be told apart."""
+"""Synthetic sound events: form, variety, and that kinds can be separated."""
 
 import numpy as np
 import pytest
 import torch
 
 from spatial_brain.simulation.synthesis.event_parts import (
-    bursts,
+    _bursts,
     colour,
     harmonics,
     modes,
@@ -80,7 +80,7 @@ def test_usual_duration_is_drawn():
 
 
 def test_kinds_are_distinct():
-    """A linear classifier tells unseen events of all kinds apart."""
+    """A linear classifier separates unseen events of all kinds."""
     train, test = [], []
     for number, kind in enumerate(EVENT_KINDS):
         state = generator(100 + number)
@@ -142,13 +142,13 @@ def test_modes_decay_as_asked():
 def test_colour_has_no_delay():
     click = np.zeros(1000, np.float32)
     click[500] = 1.0
-    heard = colour(click, 8000, peaks([1000.0], [1.0]))
-    assert np.abs(heard).argmax() == 500
-    assert np.allclose(heard[400:500], heard[501:601][::-1], atol=1e-6)
+    coloured = colour(click, 8000, peaks([1000.0], [1.0]))
+    assert np.abs(coloured).argmax() == 500
+    assert np.allclose(coloured[400:500], coloured[501:601][::-1], atol=1e-6)
 
 
 def test_patterns():
-    pattern = bursts(np.random.default_rng(1), 5.0, (0.2, 0.5), (0.1, 0.3))
+    pattern = _bursts(np.random.default_rng(1), 5.0, (0.2, 0.5), (0.1, 0.3))
     stops = [start + length for start, length in pattern]
     assert pattern[0][0] == 0.0 and stops[-1] <= 5.0
     for stop, (start, _) in zip(stops[:-1], pattern[1:], strict=True):

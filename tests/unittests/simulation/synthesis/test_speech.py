@@ -7,7 +7,7 @@ import torch
 from spatial_brain.simulation.mixing import active_level
 from spatial_brain.simulation.synthesis.speech import (
     SyntheticTalker,
-    plan_utterance,
+    _plan_utterance,
     synthetic_babble,
     synthetic_speech,
 )
@@ -97,7 +97,7 @@ def test_pitch_is_the_talkers(speech):
 def test_pitch_moves_and_falls():
     talker = SyntheticTalker(1, "male")
     rng = np.random.default_rng(0)
-    tracks = plan_utterance(talker, 60.0, rng)
+    tracks = _plan_utterance(talker, 60.0, rng)
     voiced = tracks.voicing > 0.3
     semitones = 12 * np.log2(tracks.f0 / talker.f0)
     assert 1.0 < semitones[voiced].std() < 6.0

@@ -1,4 +1,4 @@
-"""Answers of several methods to the same signals, and their errors."""
+"""Predictions of several methods for the same signals, and their errors."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from spatial_brain.metrics.room_acoustics import AcousticErrors
 CONDITIONS = ("t60", "snr", "room", "distance")
 
 
-class Answers:
-    """Collects what methods say of one quantity, signal by signal.
+class Predictions:
+    """Collects what methods predict for one quantity, signal by signal.
 
     Arguments
     ---------
     task : str
-        Label that is asked for.
+        Label that is predicted.
     scenes : dict, optional
         Id of a signal to further facts, such as its ``distance``.
     """
@@ -22,7 +22,7 @@ class Answers:
         self.task, self.scenes = task, scenes or {}
         self.rows, self.num_batches = [], 0
 
-    def append(self, batch, labels, answers):
+    def append(self, batch, labels, predictions):
         """Add a batch.
 
         Arguments
@@ -31,15 +31,15 @@ class Answers:
             ``id`` and ``room``.
         labels : dict of torch.Tensor
             [batch] each.
-        answers : dict of torch.Tensor
-            Method to answers, [batch] or [batch, 1].
+        predictions : dict of torch.Tensor
+            Method to predictions, [batch] or [batch, 1].
         """
         columns = {
             "room": batch["room"],
             "reference": labels[self.task],
             "t60": labels["T60"],
             "snr": labels["SNR"],
-            **answers,
+            **predictions,
         }
         columns = {
             name: values.detach().double().cpu().flatten().tolist()
@@ -58,7 +58,7 @@ class Answers:
         self.num_batches += 1
 
     def of(self, stage):
-        """Rows of a stage, with the network's answer as ``estimate``."""
+        """Rows of a stage, with the network's prediction as ``estimate``."""
         return [
             {**row, "estimate": row["network"]}
             for row in self.rows

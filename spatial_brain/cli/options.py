@@ -1,0 +1,187 @@
+"""Options and habits that sub-commands share."""
+
+import argparse
+import os
+import re
+import sys
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+# Lines of a table; the rest is in --json, and in the picture or the files.
+MAX_LINES = 30
+
+
+def _channels(text):
+    """Parse ``0,3`` into channel numbers."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no list of channels such as 0,3"
+        ) from error
+
+
+def _package(text):
+    """Name of a package with its dot, ``my_package.``."""
+    name = text.removesuffix(".")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no package such as my_package."
+        )
+    return f"{name}."
+
+
+# What each option is, unless a sub-command changes it.
+_OPTIONS = {
+    "--model": {
+        "required": True,
+        "help": "pretrained folder, output folder of a run, or hub id",
+    },
+    "--allow": {
+        "action": "append",
+        "default": [],
+        "type": _package,
+        "metavar": "my_package.",
+        "help": "package of your own whose code the model may run; once each",
+    },
+    "--savedir": {"metavar": "DIR", "help": "keep a copy of the model here"},
+    "--device": {"help": "cpu, cuda:0, ... (default: a guess)"},
+    "--channels": {
+        "type": _channels,
+        "metavar": "0,1",
+        "help": "channels to use, from 0, in the order of the model's",
+    },
+    "--resample": {
+        "action": "store_true",
+        "help": "convert another sampling rate",
+    },
+    "--window": {
+        "type": float,
+        "help": "seconds of a window (default: the model's)",
+    },
+    "--hop": {
+        "type": float,
+        "help": "seconds from one window to the next (default: the model's)",
+    },
+    "--output": {"help": "write the result here"},
+    "--json": {
+        "action": "store_true",
+        "help": "print one JSON object instead",
+    },
+    "--picture": {"help": "draw the result over time (png)"},
+}
+
+
+def add_option(parser, name, **changes):
+    """Add one of the options that sub-commands share.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        Receives it.
+    name : str
+        Such as ``"--model"``.
+    **changes
+        What ``add_argument`` shall take instead, such as another ``help``.
+
+    Example
+    -------
+    >>> parser = argparse.ArgumentParser()
+    >>> add_option(parser, "--json")
+    >>> parser.parse_args(["--json"]).json
+    True
+    """
+    parser.add_argument(name, **{**_OPTIONS[name], **changes})
+
+
+def add_model_options(parser, **changes):
+    """Add the options with which ``load_model`` loads a model.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        Receives them.
+    **changes
+        What ``add_argument`` shall take instead for ``--model``.
+    """
+    add_option(parser, "--model", **changes)
+    for name in ("--allow", "--savedir", "--device"):
+        add_option(parser, name)
+
+
+def load_model(interface, args, source=None):
+    """Load the model that the options name.
+
+    Arguments
+    ---------
+    interface : type
+        Subclass of ``spatial_brain.inference.pretrained.PretrainedModel``.
+    args : argparse.Namespace
+        With what ``add_model_options`` adds.
+    source : str, optional
+        One of several models; its copy is kept in a folder of its own.
+
+    Returns
+    -------
+    PretrainedModel
+        An object of the interface.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device here, or the model does not do.
+    """
+    if args.allow and os.getcwd() not in sys.path:
+        # As for a script of this folder, such as the one that trained it.
+        sys.path.insert(0, os.getcwd())
+    savedir = args.savedir
+    if savedir and source is not None:
+        savedir = Path(savedir) / re.sub(r"\W+", "_", source).strip("_")
+    return interface.from_hparams(
+        args.model if source is None else source,
+        savedir=savedir,
+        run_opts={"device": _check_device(args.device)}
+        if args.device
+        else None,
+        allowed=args.allow,
+    )
+
+
+@contextmanager
+def one_line_warnings(prog):
+    """Print what is suspicious in a recording once, in a line each.
+
+    Arguments
+    ---------
+    prog : str
+        Name of the command, which begins the line on standard error.
+    """
+    from spatial_brain.inference.recordings import RecordingWarning
+
+    printed = set()
+
+    def show(message, category, *place, **options):
+        if not issubclass(category, RecordingWarning):
+            usual(message, category, *place, **options)
+        elif str(message) not in printed:
+            printed.add(str(message))
+            print(f"{prog}: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RecordingWarning)
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+def _check_device(name):
+    """Name of a device with its index, after checking that it is here."""
+    import torch
+
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in ["cpu", *gpus]:
+        raise ValueError(
+            f"no device '{name}' here; use " + ", ".join(["cpu", *gpus])
+        )
+    return wanted
