@@ -156,7 +156,9 @@ def _is_text(value):
 
 
 def _is_length(value):
-    """Whether a value is a number of samples."""
+    """Whether a value is a number of samples, or several."""
+    if isinstance(value, list) and value:
+        return all(not isinstance(v, list) and _is_length(v) for v in value)
     whole = isinstance(value, int) and not isinstance(value, bool)
     return whole and 0 < value < _MAX_SAMPLES
 

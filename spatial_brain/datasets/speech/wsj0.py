@@ -66,6 +66,8 @@ class WSJ0File(NamedTuple):
 
 def _walk(data_folder, in_subsets):
     """Files that may be utterances: those in subsets, or all."""
+    if not os.path.isdir(data_folder):
+        return  # the table of another corpus
     depth = _DEPTH + 1 if in_subsets else None
     for path in find_files(data_folder, _SUFFIXES, depth=depth):
         subset = path.parent.parent.name.lower()

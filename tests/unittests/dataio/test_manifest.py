@@ -68,6 +68,8 @@ def test_round_trip_and_speechbrain(tmp_path):
         ('{"a": {"wav": "x", "num_samples": true}}', "a number of samples"),
         ('{"a": {"wav": "x", "num_samples": 9e99}}', "a number of sam"),
         ('{"a": {"n": ' + "9" * 5000 + "}}", "not valid JSON"),
+        ('{"a": {"wav": "x", "num_samples": [5, 0]}}', "a number of samples"),
+        ('{"a": {"wav": "x", "num_samples": [[5]]}}', "a number of samples"),
         ('{"a": {"wav": "x", "n": NaN}}', "NaN is no number"),
         ('{"a": {"wav": "x", "n": -1e999}}', "-1e999 is no number"),
         ('{"a": {"wav": "x"}, "a": {"wav": "y"}}', "key 'a' is there twice"),
