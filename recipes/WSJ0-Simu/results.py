@@ -18,6 +18,7 @@ from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_table
 from spatial_brain.experiment import one_line_errors
+from spatial_brain.folders import find_files
 from spatial_brain.reporting.acoustics_grid import (
     format_grid,
     grid_picture,
@@ -64,7 +65,7 @@ def read_runs(folders):
     for folder in folders:
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"{folder}: no such folder of runs")
-        for path in sorted(Path(folder).rglob("metrics.json")):
+        for path in find_files(folder, "metrics.json"):
             run = {**read_json(path), "folder": path.parent}
             if "sets" in run:
                 pretext.append(run)

@@ -42,6 +42,8 @@ from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.events import (
     COLUMNS,
     FRAME_LENGTH,
+    MAX_CLASSES,
+    MAX_FRAMES,
     EventTable,
     occurrence,
 )
@@ -85,15 +87,26 @@ _OPTIONAL = ("file", "distance", "onscreen")
 # Columns that are not parsed as numbers.
 _TEXT = ("file", "class", "mids", "onscreen")
 # What a column may hold: lowest, highest, whole numbers only, in words.
+_SECONDS = MAX_FRAMES * FRAME_LENGTH
+_FAR = 1e7
 _RANGES = {
-    "frame": (0, np.inf, True, "a whole number from 0"),
-    "label": (0, np.inf, True, "a class index, a whole number from 0"),
-    "source": (-np.inf, np.inf, True, "a whole number"),
+    "frame": (0, MAX_FRAMES - 1, True, f"a whole number below {MAX_FRAMES}"),
+    "label": (
+        0,
+        MAX_CLASSES - 1,
+        True,
+        f"a class index, a whole number below {MAX_CLASSES}",
+    ),
+    "source": (-(2**31), 2**31, True, "a whole number of at most 32 bits"),
     "azimuth": (-180, 180, False, "degrees in [-180, 180]"),
     "elevation": (-90, 90, False, "degrees in [-90, 90]"),
-    "distance": (0, np.inf, False, "a distance from 0"),
-    "start": (0, np.inf, False, "seconds from 0"),
+    "distance": (0, _FAR, False, f"a distance in [0, {_FAR:g}]"),
+    "start": (0, _SECONDS, False, f"seconds in [0, {_SECONDS:g}]"),
+    "end": (0, _SECONDS, False, f"seconds in [0, {_SECONDS:g}]"),
+    **dict.fromkeys(_XYZ, (-_FAR, _FAR, False, f"a number up to {_FAR:g}")),
 }
+# Rows that the events of a file may make.
+_MAX_ROWS = MAX_FRAMES
 # Dialect by number of columns.
 _BY_COUNT = {
     "auto": {4: "polar4", 5: "dcase2021", 6: "starss23", 7: "cartesian7"},
@@ -402,6 +415,11 @@ class AnnotationLines:
                 bad |= value != np.rint(value)
             if bad.any():
                 faults.append((int(bad.argmax()), name, expected))
+        if set(_XYZ) <= set(columns):
+            nowhere = ~np.any([values[name] for name in _XYZ], axis=0)
+            if nowhere.any():
+                row = int(nowhere.argmax())
+                faults.append((row, "z", "not 0 where x and y are 0: no place"))
         if faults:
             row, name, expected = min(faults, key=lambda fault: fault[0])
             word = self.word(row, columns.index(name))
@@ -557,6 +575,13 @@ def _frames_of_events(lines, values, dialect, num_frames):
         stop = np.minimum(stop, num_frames)
     start = start.astype(np.int64)
     length = np.maximum(stop.astype(np.int64) - start, 0)
+    if length.sum() > _MAX_ROWS:
+        row = int(length.argmax())
+        raise lines.error(
+            row,
+            f"the events last for {length.sum()} frames in all, this one for "
+            f"{length[row]}, expected at most {_MAX_ROWS}",
+        )
     row = np.repeat(np.arange(len(start)), length)
     first = np.repeat(np.cumsum(length) - length, length)
     frame = start[row] + np.arange(len(row)) - first

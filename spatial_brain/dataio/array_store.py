@@ -9,8 +9,10 @@ depend on the number of workers, and neither does the content.
 """
 
 import json
+import math
 import os
 import shutil
+import tokenize
 import zlib
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,8 @@ from spatial_brain.dataio.manifest import (
 )
 from spatial_brain.dataio.parallel import progress, run_jobs
 
+# What NumPy makes of damaged headers.
+_DAMAGE = (ValueError, EOFError, SyntaxError, tokenize.TokenError)
 _DTYPES = ("float32", "float16")
 
 
@@ -38,7 +42,8 @@ class ArrayStore:
     """Reader of a store; cheap to open and to send to DataLoader workers.
 
     The arrays are mapped into memory at the first access, in every process
-    anew, so nothing is read before it is needed.
+    anew, so nothing is read before it is needed. The checksum of an array is
+    compared when a process reads it for the first time.
 
     Arguments
     ---------
@@ -50,7 +55,8 @@ class ArrayStore:
     FileNotFoundError
         If the manifest or the array file is not there.
     ValueError
-        If the array file is not as long as the manifest declares.
+        If the manifest does not describe the array file; when an array is
+        read, if it is not as it was written.
 
     Example
     -------
@@ -66,9 +72,25 @@ class ArrayStore:
         self.entries = read_manifest(path, keys=("offset", "shape", "crc32"))
         self.ids = list(self.entries)
         self._flat = None
-        self._check_size()
+        self._verified = set()
+        self._check_size(self._described())
 
-    def _check_size(self):
+    def _described(self):
+        """Samples that the manifest describes, one array behind another."""
+        total = 0
+        for item_id, entry in self.entries.items():
+            shape = entry["shape"]
+            good = isinstance(shape, list) and all(map(_is_count, shape))
+            if not (good and entry["offset"] == total):
+                raise ValueError(
+                    f"{self.path}: entry {item_id!r} has the shape {shape!r} "
+                    f"at {entry['offset']!r}, expected whole numbers at "
+                    f"{total}; remove it and run the preparation again"
+                )
+            total += math.prod(shape)
+        return total
+
+    def _check_size(self, described):
         """Compare the size of the array file with the manifest."""
         if not self.file.is_file():
             raise FileNotFoundError(
@@ -77,13 +99,17 @@ class ArrayStore:
             )
         with open(self.file, "rb") as file:
             try:
-                npy_format.read_magic(file)
+                if npy_format.read_magic(file) != (2, 0):
+                    raise ValueError("another version of the format")
                 shape, _, dtype = npy_format.read_array_header_2_0(file)
-            except ValueError as error:
-                raise ValueError(f"{self.file}: damaged ({error})") from error
+                if len(shape) != 1 or dtype.str not in ("<f4", "<f2"):
+                    raise ValueError(f"shape {shape} of {dtype}")
+            except _DAMAGE as error:
+                raise ValueError(
+                    f"{self.file}: damaged ({error}); remove it and run the "
+                    "preparation again"
+                ) from error
             expected = file.tell() + shape[0] * dtype.itemsize
-        last = self.entries[self.ids[-1]]
-        described = last["offset"] + int(np.prod(last["shape"], dtype=np.int64))
         found = self.file.stat().st_size
         if found != expected or described != shape[0]:
             raise ValueError(
@@ -96,7 +122,7 @@ class ArrayStore:
         return len(self.ids)
 
     def __getstate__(self):
-        return {**self.__dict__, "_flat": None}
+        return {**self.__dict__, "_flat": None, "_verified": set()}
 
     def _map(self):
         """Samples of all arrays, mapped into memory."""
@@ -116,11 +142,21 @@ class ArrayStore:
         -------
         torch.Tensor
             A float32 copy in the array's own shape.
+
+        Raises
+        ------
+        KeyError
+            If there is no such entry.
+        ValueError
+            If the array is damaged.
         """
         item_id = key if isinstance(key, str) else self.ids[key]
         if item_id not in self.entries:
             raise KeyError(f"{self.path}: no entry {item_id!r}")
         entry = self.entries[item_id]
+        if item_id not in self._verified:
+            _check_crc(self.file, item_id, self._map(), entry)
+            self._verified.add(item_id)
         size = int(np.prod(entry["shape"], dtype=np.int64))
         flat = self._map()[entry["offset"] : entry["offset"] + size]
         array = np.array(flat, dtype=np.float32)
@@ -138,6 +174,11 @@ class ArrayStore:
             self.entries.items(), description=f"checking {self.file.name}"
         ):
             _check_crc(self.file, item_id, self._map(), entry)
+
+
+def _is_count(value):
+    """Whether a value is a length of an array."""
+    return isinstance(value, int) and 0 <= value < 1 << 48
 
 
 def build_store(

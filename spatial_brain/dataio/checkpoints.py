@@ -16,6 +16,8 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 
+from spatial_brain.atomic import full_disk
+
 logger = get_logger(__name__)
 
 _PARTIAL_PREFIX = "PARTIAL+"
@@ -74,9 +76,10 @@ class AtomicCheckpointer(Checkpointer):
             for leftover in self.checkpoints_dir.glob(f"{_PARTIAL_PREFIX}*"):
                 shutil.rmtree(leftover)
         level = kwargs.pop("verbosity", logging.INFO)
-        checkpoint = super().save_checkpoint(
-            *args, verbosity=logging.DEBUG, **kwargs
-        )
+        with full_disk(self.checkpoints_dir):
+            checkpoint = super().save_checkpoint(
+                *args, verbosity=logging.DEBUG, **kwargs
+            )
         # Every rank has written its part before the folder is named.
         ddp_barrier()
         if checkpoint is not None:

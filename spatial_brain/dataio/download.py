@@ -19,6 +19,7 @@ import requests
 from filelock import FileLock
 
 import spatial_brain
+from spatial_brain.atomic import full_disk
 from spatial_brain.dataio.archives import check_free_space, is_unpacked, unpack
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.parallel import progress
@@ -37,6 +38,8 @@ _HOPELESS = (
     requests.exceptions.SSLError,
 )
 _CHUNK = 1 << 16
+_PAGES = (".html", ".htm")
+_PAGE_START = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.I)
 
 
 class DownloadError(OSError):
@@ -56,8 +59,10 @@ def download(
     """Download a file, continuing an earlier attempt, and check it.
 
     A file which is there already and has the checksum is kept; without a
-    checksum any file of this name is, since files appear only when complete.
-    Two processes that ask for the same file wait for each other.
+    checksum any file of this name is, since files appear only when complete:
+    then the server has to state the length, which is compared. A web page is
+    not taken for a file of another kind. Two processes that ask for the same
+    file wait for each other.
 
     Arguments
     ---------
@@ -85,8 +90,9 @@ def download(
     Raises
     ------
     DownloadError
-        (an OSError) If the server refuses or every attempt failed; what was
-        received is kept for the next call.
+        (an OSError) If the server refuses, sends a web page instead or no
+        length to compare, or every attempt failed; what was received is kept
+        for the next call.
     ValueError
         If the complete file has another checksum; it is removed.
     OSError
@@ -290,6 +296,7 @@ class _ResumingDownloader:
             if response.status_code == 416:
                 self._discard("the server has a shorter file now")
             _check_status(url, response)
+            self._check_kind(url, response)
             start, total, validator = _describe(response)
             if response.status_code == 206 and (
                 start != have or not self._same_file(total, validator)
@@ -311,6 +318,46 @@ class _ResumingDownloader:
             raise _Interrupted(
                 f"connection ended after {self._received()} of {total} bytes"
             )
+        self._check_content(url)
+
+    def _check_kind(self, url, response):
+        """Refuse responses of which nothing could be compared later."""
+        headers = response.headers
+        encoding = headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity":
+            raise DownloadError(
+                f"{url}: the server compresses the file on the way "
+                f"({encoding}), so its length cannot be compared; download it "
+                "by hand"
+            )
+        if headers.get("Content-Type", "").lower().startswith("text/html"):
+            self._refuse_page(url)
+        # Chunks end with a last one; a closed connection is no end.
+        chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
+        stated = "Content-Length" in headers or chunked
+        if not stated and not self.has_checksum:
+            raise DownloadError(
+                f"{url}: the server does not state the length and no checksum "
+                "is known, so an early end could not be noticed; download it "
+                "by hand"
+            )
+
+    def _check_content(self, url):
+        """Refuse a web page that is labelled as something else."""
+        with open(self.part, "rb") as file:
+            if _PAGE_START.match(file.read(512)):
+                self._refuse_page(url)
+
+    def _refuse_page(self, url):
+        """Raise if what is wanted is no web page."""
+        if self.part.stem.lower().endswith(_PAGES):
+            return
+        self.part.unlink(missing_ok=True)
+        self.state_file.unlink(missing_ok=True)
+        raise DownloadError(
+            f"{url}: the server sent a web page instead of {self.part.stem}, "
+            "perhaps to log in or to confirm; download it by hand"
+        )
 
     def _resume_headers(self, url):
         """Bytes that can be kept, and the headers which ask for the rest."""
@@ -348,6 +395,7 @@ class _ResumingDownloader:
     def _receive(self, response, start, total):
         """Write the body of a response behind the first ``start`` bytes."""
         with (
+            full_disk(self.part),
             open(self.part, "r+b") as output,
             progress(
                 total=total,

@@ -15,8 +15,17 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 FRAME_LENGTH = 0.1
+# Bounds of what is believed: eleven days, and more classes than any list has.
+MAX_FRAMES, MAX_CLASSES = 10_000_000, 100_000
 COLUMNS = ("frame", "label", "source", "azimuth", "elevation", "distance")
 _INTEGERS = COLUMNS[:3]
+_KINDS = {n: np.int64 if n in _INTEGERS else np.float64 for n in COLUMNS}
+# Of frames, a segment that begins later counts from there and may be below 0.
+_BOUNDS = {
+    "frame": (-MAX_FRAMES, MAX_FRAMES),
+    "label": (0, MAX_CLASSES),
+    "source": (-(2**31), 2**31 + 1),
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,9 @@ class EventTable:
     Raises
     ------
     ValueError
-        If the columns differ in length.
+        If the columns differ in length, or hold what they cannot: numbers
+        that are not whole, frames or classes out of all bounds, angles that
+        are not finite.
 
     Example
     -------
@@ -69,13 +80,16 @@ class EventTable:
             column = getattr(self, name)
             if column is None:
                 column = np.full(number, defaults[name])
-            kind = np.int64 if name in _INTEGERS else np.float64
-            column = np.array(column, dtype=kind, ndmin=1)
+            if name in _INTEGERS:
+                column = _whole(name, np.array(column, ndmin=1))
+            column = np.array(column, dtype=_KINDS[name], ndmin=1)
             if column.shape != (number,):
                 raise ValueError(
                     f"column {name!r} of an event table has shape "
                     f"{column.shape}, 'frame' has {number} rows"
                 )
+            if name in ("azimuth", "elevation"):
+                _check_finite(name, column)
             if name == "azimuth":
                 # Arithmetic would cost the last bit of the others.
                 outside = (column < -180.0) | (column >= 180.0)
@@ -149,6 +163,30 @@ class EventTable:
             num_frames = int(self.frame.max(initial=-1)) + 1
         inside = self.frame[(self.frame >= 0) & (self.frame < num_frames)]
         return np.bincount(inside, minlength=num_frames)
+
+
+def _whole(name, column):
+    """A column of whole numbers within their bounds."""
+    low, high = _BOUNDS[name]
+    bad = ~((column >= low) & (column < high) & (column == np.floor(column)))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"row {row} of an event table: {name} is {column[row]}, expected a "
+            f"whole number from {low} to below {high}"
+        )
+    return column
+
+
+def _check_finite(name, column):
+    """Refuse angles that are none."""
+    bad = ~np.isfinite(column)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"row {row} of an event table: {name} is {column[row]}, expected "
+            "finite degrees"
+        )
 
 
 def concatenate(tables, num_frames=None):

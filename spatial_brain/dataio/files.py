@@ -87,7 +87,8 @@ def read_json(path):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not JSON.
+        If it is not JSON in UTF-8, names a key twice, or holds NaN or
+        numbers without end, which JSON does not know.
 
     Example
     -------
@@ -102,13 +103,41 @@ def read_json(path):
         raise FileNotFoundError(
             f"{path}: no such file; run the preparation first"
         )
+    remedy = "remove the file and run the preparation again"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(
+            path.read_text(encoding="utf-8-sig"),
+            parse_constant=_finite,
+            parse_float=_finite,
+            object_pairs_hook=_unique,
+        )
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}, line {error.lineno}: not valid JSON ({error.msg}); "
-            "remove the file and run the preparation again"
+            f"{remedy}"
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); {remedy}") from (
+            error
+        )
+
+
+def _finite(text):
+    """A number of a JSON file; Python's reader takes NaN and 1e999, too."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
+def _unique(pairs):
+    """An object of a JSON file; of equal keys Python keeps the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        key = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {key!r} is there twice")
+    return content
 
 
 def write_table(path, lines):

@@ -9,12 +9,18 @@ change, the manifests are made again.
 
 import json
 import os
+import re
+import reprlib
 from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_json
 
 _DATA_ROOT = "data_root"
 _NOTES = "notes"
+# Python's own formatting would also take attributes and widths.
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
+# More than thirty years at 192 kHz.
+_MAX_SAMPLES = 1 << 48
 
 
 def write_manifest(path, entries, *, data_root=None):
@@ -92,7 +98,8 @@ def read_manifest(path, *, data_root=None, keys=()):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no manifest, an entry lacks a key, or a placeholder is
+        If it is no manifest, an entry lacks a key, ``wav``, ``speaker`` or
+        ``num_samples`` are not what they should be, or a placeholder is
         unknown.
 
     Example
@@ -115,20 +122,46 @@ def read_manifest(path, *, data_root=None, keys=()):
                     f"{path}: entry {entry_id!r} has no {key!r}; remove the "
                     "file and run the preparation again"
                 )
+        for key in _KINDS.keys() & entry.keys():
+            expected, is_good = _KINDS[key]
+            if not is_good(entry[key]):
+                raise ValueError(
+                    f"{path}: {key} of entry {entry_id!r} is "
+                    f"{reprlib.repr(entry[key])}, expected {expected}; remove "
+                    "the file and run the preparation again"
+                )
     if data_root is None:
         return entries
-    values = {_DATA_ROOT: os.fspath(data_root).rstrip("/\\")}
+    parts = {
+        "{" + _DATA_ROOT + "}": os.fspath(data_root).rstrip("/\\"),
+        "{{": "{",
+        "}}": "}",
+    }
     for entry_id, entry in entries.items():
         try:
             entries[entry_id] = _map_strings(
-                entry, lambda text: text.format_map(values)
+                entry,
+                lambda text: _PLACEHOLDER.sub(lambda m: parts[m[0]], text),
             )
-        except (KeyError, ValueError, IndexError) as error:
+        except KeyError as error:
             raise ValueError(
                 f"{path}: entry {entry_id!r} holds an unknown placeholder "
                 f"({error}); only {{{_DATA_ROOT}}} is known"
             ) from error
     return entries
+
+
+def _is_text(value):
+    """Whether a value is a string that a path can be."""
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
+def _is_length(value):
+    """Whether a value is a number of samples, or several."""
+    if isinstance(value, list) and value:
+        return all(not isinstance(v, list) and _is_length(v) for v in value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and 0 < value < _MAX_SAMPLES
 
 
 def options_path(manifest):
@@ -232,6 +265,14 @@ def is_prepared(manifest, options):
         recorded.pop(_NOTES, None)
     wanted = json.loads(json.dumps(options, default=os.fspath))
     return Path(manifest).is_file() and recorded == wanted
+
+
+# What keys hold that are the same in all manifests.
+_KINDS = {
+    "wav": ("the path of a file", _is_text),
+    "speaker": ("a name", _is_text),
+    "num_samples": ("a number of samples", _is_length),
+}
 
 
 def _map_strings(value, function):

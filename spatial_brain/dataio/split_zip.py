@@ -9,10 +9,13 @@ Parts cut by bytes (``.zip.001``, ``.zip.002``, ...) are simply joined.
 
 import bisect
 import io
+import itertools
+import lzma
 import os
 import re
 import struct
 import zipfile
+import zlib
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -26,6 +29,30 @@ _ENTRY = struct.Struct("<4s6H3L5H2L")  # one file of the central directory
 _ENTRY_SIGNATURE = b"PK\x01\x02"
 _ZIP64_EXTRA = 0x0001
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
+# What parsing a damaged directory ends in.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+    ValueError,
+    OverflowError,
+    IndexError,
+)
+# Missing parts that a message names.
+_LISTED = 5
+
+
+class ArchiveError(ValueError):
+    """An archive is damaged, of an unknown kind, or not to be unpacked."""
+
+
+class MissingPartError(ArchiveError, FileNotFoundError):
+    """A part of a split archive is not there."""
 
 
 def split_zip_parts(archive):
@@ -82,9 +109,9 @@ def open_zip(archive):
     Raises
     ------
     FileNotFoundError
-        If the archive or one of its parts is not there.
-    ValueError
-        If it is not a zip archive, or damaged.
+        If the archive is not there, or (``MissingPartError``) a part of it.
+    ArchiveError
+        (a ValueError) If it is not a zip archive, or damaged.
 
     Example
     -------
@@ -105,11 +132,16 @@ def open_zip(archive):
             for part in parts
         ]
         try:
-            pieces = _one_disk(archive, parts, pieces)
+            pieces, entries = _one_disk(archive, parts, pieces)
             joined = io.BufferedReader(_JoinedFile(pieces), 1 << 16)
             file = stack.enter_context(zipfile.ZipFile(joined))
-        except (zipfile.BadZipFile, struct.error) as error:
-            raise ValueError(
+            # ``zipfile`` reads the directory without its number of entries.
+            if entries is not None and len(file.infolist()) != entries:
+                raise zipfile.BadZipFile("its directory is incomplete")
+        except ArchiveError:
+            raise
+        except _DAMAGE as error:
+            raise ArchiveError(
                 f"{archive}: damaged or not a zip archive ({error}); remove it "
                 "and download it again"
             ) from error
@@ -162,7 +194,7 @@ class _JoinedFile(io.RawIOBase):
 
 
 def _one_disk(archive, parts, pieces):
-    """Pieces of an archive with its directory rewritten for one disk."""
+    """Pieces with the directory rewritten for one disk; its entries."""
     joined = _JoinedFile(pieces)
     starts = [0]
     for _, size in pieces:
@@ -179,16 +211,22 @@ def _one_disk(archive, parts, pieces):
                 raise zipfile.BadZipFile("no zip64 end record")
             cd_disk = end64[5]
             entries, cd_size, cd_offset = end64[7:]
+        else:
+            # Mostly, the record stands before its locator.
+            before = end_at - _LOCATOR.size - _END64.size
+            end64 = _read(joined, before, _END64)
+            known = end64 is not None and end64[0] == _END64_SIGNATURE
+            entries = end64[7] if known else None
     if disk == 0:
         # In one piece, or cut by bytes: zipfile finds its way.
         if archive.suffix.lower() == ".zip":
-            return pieces[-1:]
+            return pieces[-1:], entries
         for number, part in enumerate(parts, 1):
             if part.suffix != f".{number:03d}":
-                raise FileNotFoundError(
+                raise MissingPartError(
                     f"{archive}: part .{number:03d} is missing beside it"
                 )
-        return pieces
+        return pieces, entries
     _check_parts(archive, parts, disk)
     directory_at = starts[cd_disk] + cd_offset
     directory = _read_exactly(joined, directory_at, cd_size)
@@ -198,7 +236,7 @@ def _one_disk(archive, parts, pieces):
     for (file, size), start in zip(pieces, starts, strict=False):
         if start < directory_at:
             kept.append((file, min(size, directory_at - start)))
-    return [*kept, (io.BytesIO(tail), len(tail))]
+    return [*kept, (io.BytesIO(tail), len(tail))], entries
 
 
 def _find_end(file, size):
@@ -233,15 +271,22 @@ def _read(file, position, record):
 
 def _check_parts(archive, parts, last_disk):
     """Name the parts that are missing."""
-    expected = [
-        f"{archive.stem}.z{number:02d}" for number in range(1, last_disk + 1)
-    ] + [archive.name]
     there = {part.name.lower() for part in parts}
-    missing = [name for name in expected if name.lower() not in there]
-    if missing or len(parts) != len(expected):
-        raise FileNotFoundError(
-            f"{archive}: consists of {len(expected)} parts, but beside it "
-            + (f"{', '.join(missing)} is missing" if missing else "more lie")
+    names = (f"{archive.stem}.z{n:02d}" for n in range(1, last_disk + 1))
+    absent = (name for name in names if name.lower() not in there)
+    # A damaged archive may claim billions of parts.
+    missing = list(itertools.islice(absent, _LISTED))
+    if missing or len(parts) != last_disk + 1:
+        number = last_disk + 1 - len(parts)
+        more = ", ..." if number > len(missing) else ""
+        raise MissingPartError(
+            f"{archive}: consists of {last_disk + 1} parts, but beside it "
+            + (
+                f"{', '.join(missing)}{more} is missing; if it should be in "
+                "one piece, it is damaged: download it again"
+                if missing
+                else "more lie"
+            )
         )
 
 

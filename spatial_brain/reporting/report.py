@@ -13,10 +13,10 @@ import speechbrain
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
-from torchaudio.functional import resample
 
 from spatial_brain import __version__
 from spatial_brain.atomic import atomic_path
+from spatial_brain.dataio.audio import resample_audio
 from spatial_brain.reporting.plots import figure_to_svg, training_curves
 
 MAX_RATE = 16000
@@ -248,7 +248,8 @@ class Report:
                 f"{tuple(waveform.shape)}"
             )
         if fs > MAX_RATE:
-            waveform, fs = resample(waveform, fs, MAX_RATE), MAX_RATE
+            waveform = resample_audio(waveform[:, None], fs, MAX_RATE)[:, 0]
+            fs = MAX_RATE
         waveform = PEAK * waveform / waveform.abs().max().clamp(min=1e-8)
         sound = _sound(waveform.numpy(), fs, caption)
         return self._add("audio", sound=sound)

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "spatial_brain"
 LAYERS = {
     "geometry": 0,
     "atomic": 0,
+    "folders": 0,
     "compilation": 0,
     "loadable": 0,
     "suggestions": 0,

@@ -1,7 +1,9 @@
 """A crash at any moment leaves the old file, and no other."""
 
+import errno
 import os
 import stat
+import subprocess
 
 import pytest
 import safetensors.torch
@@ -9,6 +11,10 @@ import torch
 
 from spatial_brain import atomic
 from spatial_brain.atomic import atomic_path
+from spatial_brain.dataio.array_store import build_store
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.dataio.checkpoints import AtomicCheckpointer
+from spatial_brain.dataio.files import write_json, write_table
 
 
 @pytest.fixture
@@ -89,3 +95,71 @@ def test_longest_names(tmp_path, name):
     with atomic_path(tmp_path / name) as temporary:
         temporary.write_text("new")
     assert (tmp_path / name).read_text() == "new"
+
+
+def full(folder):
+    """Mount a disk of 1 MB, or skip."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    done = subprocess.run(command, capture_output=True).returncode == 0
+    if not done:
+        pytest.skip("no disk can be mounted")
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 1 MB."""
+    folder = full(tmp_path / "disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def write_checkpoint(path):
+    model = torch.nn.Linear(1000, 1000)
+    AtomicCheckpointer(path.parent, {"model": model}).save_checkpoint()
+
+
+def write_tensors(path):
+    with atomic_path(path) as temporary:
+        torch.save(torch.zeros(1_000_000), temporary)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_json(path, ["x" * 2_000_000]),
+        lambda path: write_table(path, [{"a": "x" * 2_000_000}]),
+        lambda path: write_audio(path, torch.rand(1_000_000), 16000),
+        lambda path: build_store(
+            path.with_suffix(".json"),
+            lambda index: ("a", torch.rand(1_000_000), {}),
+            1,
+        ),
+        write_tensors,
+        write_checkpoint,
+    ],
+    ids=["json", "table", "audio", "store", "tensors", "checkpoint"],
+)
+def test_full_disk_is_called_full_disk(small_disk, write):
+    path = small_disk / "a.wav"
+    with pytest.raises(OSError, match="disk is full; delete files") as caught:
+        write(path)
+    assert caught.value.errno == errno.ENOSPC
+    assert str(small_disk) in str(caught.value)
+    assert not list(small_disk.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_in_the_body(path, number):
+    with pytest.raises(OSError, match=r"disk is full.*a\.txt"):
+        with atomic_path(path):
+            raise OSError(number, "No space left on device")
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [OSError(5, "broken"), ValueError("other")])
+def test_other_errors_stay_what_they_are(path, error):
+    with pytest.raises(type(error)) as caught, atomic_path(path):
+        raise error
+    assert caught.value is error

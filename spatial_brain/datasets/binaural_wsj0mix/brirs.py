@@ -16,6 +16,7 @@ import torch
 
 from spatial_brain.dataio.audio import read_audio
 from spatial_brain.datasets.binaural_wsj0mix.rendering import fingerprint
+from spatial_brain.folders import find_files
 from spatial_brain.simulation.acoustics import t60 as measure_t60
 from spatial_brain.simulation.hrtf.grid import (
     interaural_to_unit,
@@ -27,6 +28,7 @@ from spatial_brain.simulation.hrtf.readers import read_sofa
 logger = logging.getLogger(__name__)
 
 _CATT_FILE = re.compile(r"CATT_(\d+_\d+s)_(-?\d+)\.wav", re.I)
+_SUFFIXES = (".sofa", ".wav")
 # A source takes the nearest measured direction, which must not be further away
 # than this, degrees.
 _MAX_GAP = 6.0
@@ -229,7 +231,8 @@ def load_rooms(source, fs, *, rooms=None, compat=False):
             "file of binaural room responses, or a folder of them"
         )
     found = {}
-    for path in [source] if source.is_file() else sorted(source.rglob("*")):
+    paths = [source] if source.is_file() else find_files(source, _SUFFIXES)
+    for path in paths:
         match = _CATT_FILE.fullmatch(path.name)
         if path.suffix.lower() == ".sofa":
             found.setdefault(path.stem, []).append((path, None))

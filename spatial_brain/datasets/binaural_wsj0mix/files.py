@@ -35,6 +35,7 @@ from spatial_brain.datasets.binaural_wsj0mix.rendering import (
 )
 from spatial_brain.datasets.speech.corpora import read_headers
 from spatial_brain.datasets.speech.layouts import Utterance
+from spatial_brain.folders import find_files
 from spatial_brain.simulation.hrtf.grid import CIPIC_POLARS
 
 _RECORD = "generation.json"
@@ -491,7 +492,7 @@ def _parse_name(name, num_sources):
 def _paired_names(folders):
     """Names of mixtures that have all their files."""
     present = {
-        folder: {path.stem for path in folder.glob("*.wav")}
+        folder: {path.stem for path in find_files(folder, ".wav", depth=0)}
         if folder.is_dir()
         else set()
         for folder in folders

@@ -15,6 +15,7 @@ import torch
 from scipy.signal import resample_poly
 
 from spatial_brain.dataio.audio import audio_info, read_audio
+from spatial_brain.folders import find_files
 from spatial_brain.simulation.hrtf.rooms import (
     diffuse_at_ears,
     direction_weights,
@@ -292,11 +293,7 @@ def split_noise(folder, seed=0):
             f"{folder}: no such folder of noise; give that of DEMAND "
             "(https://zenodo.org/records/1227121) or of other recordings"
         )
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-    )
+    files = find_files(folder, _SUFFIXES)
     if not files:
         raise FileNotFoundError(f"{folder}: no .wav and no .flac file in it")
     parts = _demand(files) or _by_chance(files, np.random.default_rng(seed))

@@ -21,6 +21,7 @@ from spatial_brain.dataio.audio import (
 )
 from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.seld.checks import Manifests
+from spatial_brain.folders import find_files
 
 logger = logging.getLogger(__name__)
 
@@ -92,13 +93,8 @@ def audio_files(folder):
     """
     folder = Path(folder)
     found = {}
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
-        if path.suffix.lower() not in AUDIO_SUFFIXES or any(
-            part.startswith(".") or part == "__MACOSX" for part in place.parts
-        ):
-            continue
-        name = place.with_suffix("").as_posix()
+    for path in find_files(folder, AUDIO_SUFFIXES):
+        name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise ValueError(
                 f"{found[name]} and {path} have the same name; remove one"

@@ -4,6 +4,7 @@ A bank holds embedded kinds of sound, or the recordings of a folder.
 """
 
 import csv
+import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from spatial_brain.dataio.audio import (
 from spatial_brain.dataio.events import FRAME_LENGTH, EventTable
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.splits import are_splits, first_names, take_split
+from spatial_brain.folders import find_files, find_folders
 from spatial_brain.simulation.sound_scenes.plan import draw_scene
 from spatial_brain.simulation.sound_scenes.render import render_scene
 from spatial_brain.simulation.synthesis.events import (
@@ -27,6 +29,8 @@ from spatial_brain.simulation.synthesis.events import (
     event_durations,
     synthetic_event,
 )
+
+logger = logging.getLogger(__name__)
 
 # A recording is active from the first to the last frame of 20 ms that is
 # within 40 dB of its loudest.
@@ -345,7 +349,7 @@ def _read(path, start, seconds, fs):
 
 def _list_folders(folder, split):
     """Recordings of each sub-folder, perhaps of a split."""
-    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    names = [path.name for path in find_folders(folder)]
     if split is not None:
         folder = folder / _split_names(names, split, folder)[0]
     elif are_splits(names, folder, "classes"):
@@ -354,10 +358,19 @@ def _list_folders(folder, split):
             "classes; give one of them"
         )
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.parent != folder:
+    files = find_files(folder, AUDIO_SUFFIXES)
+    for path in files:
+        if path.parent != folder:
             name = path.relative_to(folder).parts[0]
             found.setdefault(name, []).append(Recording(path))
+    loose = len(files) - sum(map(len, found.values()))
+    if loose:
+        logger.warning(
+            "%s: %d files lie in no sub-folder, so they have no class and are "
+            "left out",
+            folder,
+            loose,
+        )
     return found
 
 

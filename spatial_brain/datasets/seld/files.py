@@ -2,13 +2,13 @@
 
 Audio and annotations stay where they are: in one folder, or in any
 sub-folders (``dev-train-sony`` and the like). Files are matched by their
-stems, whatever the folder; hidden files and ``__MACOSX`` are left out.
+stems, whatever the folder.
 
 Zenodo never changes a version of a record, and describes it by the name, size
 and MD5 of every file: https://developers.zenodo.org/#files.
 """
 
-import os
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from spatial_brain.dataio.archives import is_unpacked, marker_path, unpack
 from spatial_brain.dataio.download import download
 from spatial_brain.dataio.files import read_json
 from spatial_brain.dataio.split_zip import open_zip
+from spatial_brain.folders import find_files, find_folders
+
+logger = logging.getLogger(__name__)
 
 CLIP_SUFFIXES = (".wav", ".flac")
 SERVER = "https://zenodo.org"
@@ -55,27 +58,11 @@ class Clip:
     num_samples: int = 0
 
 
-def _subfolders(folder):
-    """Folders in a folder, sorted; hidden ones are left out."""
-    with os.scandir(folder) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.is_dir() and not _is_junk(entry.name)
-        ]
-    return [Path(folder, name) for name in sorted(names)]
-
-
-def _is_junk(name):
-    """Whether a name is hidden or left by a Mac."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def _find_folder(data_folder, name, depth=3):
     """Folder of a name at most ``depth`` levels down, nearest to the top."""
     level = [Path(data_folder)]
     for _ in range(depth):
-        level = [path for parent in level for path in _subfolders(parent)]
+        level = [path for parent in level for path in find_folders(parent)]
         found = [path for path in level if path.name == name]
         if len(found) > 1:
             raise ValueError(
@@ -227,29 +214,16 @@ def list_files(folder, suffixes, pattern=".*", skip=None):
     >>> list(list_files(folder, (".wav",)))
     ['fold4_room2_mix001']
     """
-    found, seen = {}, set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(root))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not _is_junk(name)
-            and not (skip and re.fullmatch(skip, name))
-            and os.path.realpath(os.path.join(root, name)) not in seen
-        )
-        for name in names:
-            stem, suffix = os.path.splitext(name)
-            if _is_junk(name) or suffix.lower() not in suffixes:
-                continue
-            if not re.fullmatch(pattern, stem):
-                continue
-            path = Path(root, name)
-            if stem in found:
-                raise ValueError(
-                    f"{folder}: {found[stem]} and {path} have the same name; "
-                    "remove the copy"
-                )
-            found[stem] = path
+    found = {}
+    for path in find_files(folder, suffixes, skip=skip):
+        if not re.fullmatch(pattern, path.stem):
+            continue
+        if path.stem in found:
+            raise ValueError(
+                f"{folder}: {found[path.stem]} and {path} have the same name; "
+                "remove the copy"
+            )
+        found[path.stem] = path
     return dict(sorted(found.items()))
 
 
@@ -308,6 +282,17 @@ def pair_clips(wavs, annotations, pattern, *, what, key=None):
             if events is None:
                 missing.append(stem)
         clips.append(Clip(stem, wav, events, **match.groupdict()))
+    used = {clip.events for clip in clips}
+    alone = [path for path in (annotations or {}).values() if path not in used]
+    if alone:
+        logger.warning(
+            "%s: %d of %d annotations have no audio and are left out, the "
+            "first is %s; unpack the rest of the audio if they should not be",
+            what,
+            len(alone),
+            len(annotations),
+            alone[0],
+        )
     if missing:
         names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise FileNotFoundError(

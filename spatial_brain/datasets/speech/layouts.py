@@ -20,7 +20,6 @@ The last two are guesses, and the log says whom they take for a speaker.
 
 import csv
 import logging
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from typing import NamedTuple
 from spatial_brain.dataio.audio import AUDIO_SUFFIXES
 from spatial_brain.datasets.speech.wsj0 import list_wsj0
 from spatial_brain.datasets.splits import are_splits, first_names, split_part
+from spatial_brain.folders import find_files, find_folders
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def find_layout(data_folder):
     data_folder = Path(data_folder)
     if data_folder.suffix.lower() == ".csv" or _table(data_folder).is_file():
         return "csv"
-    paths = _audio_below(data_folder)
+    paths = find_files(data_folder, AUDIO_SUFFIXES)
     tried = paths[:: len(paths) // _TRIED + 1]
     names = [_end(path) for path in tried]
     fits = {
@@ -285,20 +285,6 @@ def read_layout(data_folder, layout="auto"):
     return Corpus(layout, found, dict(skipped))
 
 
-def _audio_below(folder):
-    """Audio files in a folder and below, sorted; hidden ones are left out."""
-    found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
-            and not name.startswith(".")
-        ]
-    return sorted(found)
-
-
 def _librispeech_splits(data_folder):
     """Split folders of a LibriSpeech tree."""
     nested = data_folder / "LibriSpeech"
@@ -307,8 +293,8 @@ def _librispeech_splits(data_folder):
         return [root]
     return [
         path
-        for path in sorted(root.iterdir())
-        if _LIBRISPEECH_SPLIT.match(path.name) and path.is_dir()
+        for path in find_folders(root)
+        if _LIBRISPEECH_SPLIT.match(path.name)
     ]
 
 
@@ -340,7 +326,7 @@ def _read_named(layout):
 def _named(data_folder, layout, skipped):
     """Utterances of a layout of ``_PATTERNS``, or None, with their files."""
     rule, found, unnamed = _FITTING[layout], {}, []
-    paths = _audio_below(data_folder)
+    paths = find_files(data_folder, AUDIO_SUFFIXES)
     paths.sort(key=lambda p: (_RANKS.get(p.suffix.lower(), len(_RANKS)), p))
     for path in paths:
         place = path.relative_to(data_folder).parts
@@ -398,7 +384,10 @@ def _common_voice_folders(data_folder):
 def _read_common_voice(data_folder, skipped):
     """Utterances that the tables of Common Voice list, with their splits."""
     for folder in _common_voice_folders(data_folder):
-        clips = {path.stem: path for path in _audio_below(folder / "clips")}
+        clips = {
+            path.stem: path
+            for path in find_files(folder / "clips", AUDIO_SUFFIXES)
+        }
         listed = set()
         names = [n for n in _CV_TABLES if (folder / f"{n}.tsv").is_file()]
         for name in names or ["validated"]:
@@ -470,7 +459,7 @@ def _in_splits(data_folder, skipped):
 
 def _first_forms(data_folder, skipped):
     """Audio files without those of WSJ0's second microphone."""
-    paths = _audio_below(data_folder)
+    paths = find_files(data_folder, AUDIO_SUFFIXES)
     first = {p.with_suffix("") for p in paths if p.suffix.lower() == ".wv1"}
     for path in paths:
         if path.suffix.lower() == ".wv2" and path.with_suffix("") in first:

@@ -24,6 +24,7 @@ from spatial_brain.dataio.audio import (
     scan_headers,
 )
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.folders import find_files
 
 WSJ0_FS = 16000
 # What is taken where an utterance is there in several forms.
@@ -65,23 +66,20 @@ class WSJ0File(NamedTuple):
 
 def _walk(data_folder, in_subsets):
     """Files that may be utterances: those in subsets, or all."""
-    for folder, folders, names in os.walk(data_folder, followlinks=True):
-        place = Path(folder)
-        if in_subsets:
-            if len(place.relative_to(data_folder).parts) > _DEPTH:
-                folders.clear()
-            if not _SUBSET.fullmatch(place.parent.name.lower()):
-                continue
-        for name in names:
-            stem, suffix = os.path.splitext(name.lower())
-            if suffix in _SUFFIXES and not name.startswith("."):
-                yield WSJ0File(
-                    _SUFFIXES.index(suffix),
-                    str(place / name),
-                    place.parent.name.lower(),
-                    place.name.lower(),
-                    stem,
-                )
+    if not os.path.isdir(data_folder):
+        return  # the table of another corpus
+    depth = _DEPTH + 1 if in_subsets else None
+    for path in find_files(data_folder, _SUFFIXES, depth=depth):
+        subset = path.parent.parent.name.lower()
+        if not in_subsets or _SUBSET.fullmatch(subset):
+            stem, suffix = os.path.splitext(path.name.lower())
+            yield WSJ0File(
+                _SUFFIXES.index(suffix),
+                str(path),
+                subset,
+                path.parent.name.lower(),
+                stem,
+            )
 
 
 def list_wsj0(data_folder):

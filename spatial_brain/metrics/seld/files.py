@@ -17,6 +17,7 @@ from spatial_brain.dataio.annotations import (
     detect_dialect,
     read_events,
 )
+from spatial_brain.folders import find_files
 from spatial_brain.metrics.seld.rules import Rows
 from spatial_brain.metrics.seld.scores import SELDScores
 
@@ -326,9 +327,7 @@ def _files(folder):
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
     found = {}
-    for path in sorted(folder.rglob("*.csv")):
-        if path.name.startswith("."):
-            continue
+    for path in find_files(folder, ".csv"):
         name = _clip_name(path.stem)
         if name in found:
             raise ValueError(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spatial_brain.dataio.events import EventTable
+from spatial_brain.dataio.events import MAX_CLASSES, MAX_FRAMES, EventTable
 
 METRICS = (
     "dcase2019",
@@ -306,12 +306,16 @@ def _from_rows(rows, what):
     *places, far = _PLACES[rows.shape[1]]
     frame, label, azimuth, elevation = (rows[:, place] for place in places)
     whole = []
-    for name, column in (("frame", frame), ("class", label)):
-        if not (np.isfinite(column) & (column == np.round(column))).all():
-            row = int(np.flatnonzero(~(column == np.round(column)))[0])
+    for name, column, bound in (
+        ("frame", frame, MAX_FRAMES),
+        ("class", label, MAX_CLASSES),
+    ):
+        good = (np.abs(column) < bound) & (column == np.round(column))
+        if not good.all():
+            row = int(np.flatnonzero(~good)[0])
             raise ValueError(
                 f"{what}, row {row}: {name} must be a whole number; got "
-                f"{column[row]}"
+                f"{column[row]} (at most {bound - 1} is believed)"
             )
         whole.append(column.astype(np.int64))
     distance = np.full(len(rows), np.nan)

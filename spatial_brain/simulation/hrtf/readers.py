@@ -29,6 +29,7 @@ import scipy.io
 import soundfile
 import torch
 
+from spatial_brain.folders import find_files
 from spatial_brain.geometry import azel_to_unit
 from spatial_brain.simulation.hrtf.grid import (
     CIPIC_LATERALS,
@@ -51,12 +52,8 @@ _LATERAL = 0.3
 _LEAST_DIFFERENCE = 0.5
 CIPIC_FS = 44100
 # What identifies each form, as a pattern below the folder.
-_FORMS = {
-    "wav": "0azleft.wav",
-    "mat": "hrir_final.mat",
-    "npz": "*.npz",
-    "sofa": "*.sofa",
-}
+# By the ends of their names; of MATLAB and WAV files the whole names count.
+_FORMS = (".sofa", ".npz", "hrir_final.mat", "0azleft.wav")
 
 
 @dataclass(frozen=True)
@@ -369,8 +366,9 @@ def find_heads(source):
             )
         found = [
             (form, path.parent if form == "wav" else path)
-            for form, pattern in _FORMS.items()
-            for path in sorted(source.rglob(pattern))
+            for path in find_files(source, _FORMS)
+            for form in [_form(path)]
+            if form
         ]
     heads = {}
     for form, path in found:
@@ -537,6 +535,13 @@ def _from_arrays(path, form):
             )
     fs = int(np.ravel(arrays.get("sample_rate", CIPIC_FS))[0])
     return np.stack(ears, axis=2), fs
+
+
+def _form(path):
+    """Form of a file of a head; None: it is none."""
+    form = path.suffix.lower().lstrip(".")
+    wanted = form in ("sofa", "npz") or path.name.lower() in _FORMS
+    return form if wanted else None
 
 
 def _subject(path):

@@ -61,7 +61,7 @@ def test_real_annotations(shared_data):
         ("polar6", "7,3,1,-20,10,1.54", (7, 3, 1, -20, 10, 1.54)),
         ("cartesian6", "7,3,1,0,-0.5,0", (7, 3, 1, -90, 0, np.nan)),
         ("cartesian7", "7,3,1,0,-1,1,2.5", (7, 3, 1, -90, 45, 2.5)),
-        ("cartesian7", "7,3,1,0,0,0,0", (7, 3, 1, 0, 0, 0)),
+        ("cartesian7", "7,3,1,0,0,1e-9,0", (7, 3, 1, 0, 90, 0)),
         ("l3das22_output", "7,3,0,-3,4", (7, 3, -1, -90, 53.1301024, 5)),
     ],
 )
@@ -222,6 +222,28 @@ def test_header_without_events(file):
             "start is '-1'",
         ),
         ("l3das22", L3DAS22_HEADER + "a,1,1,Knock,1,1\n", 2, "6 columns in"),
+        # What no recording holds, and no whole number of 64 bits.
+        ("auto", "1e300,3,0,5,1\n", 1, "frame is '1e300', expected a whole"),
+        ("auto", f"{2**63},3,0,5,1\n", 1, f"frame is '{2**63}', expected"),
+        ("auto", "10000000,3,0,5,1\n", 1, "a whole number below 10000000"),
+        ("auto", "0,3,1e300,5,1\n", 1, "source is '1e300', .* 32 bits"),
+        ("auto", "0,3,0,5,1,1e300\n", 1, "distance is '1e300', expected a"),
+        ("cartesian6", "0,3,0,1e300,1,1\n", 1, "x is '1e300', expected a"),
+        ("cartesian6", "0,3,0,1,0,0\n0,3,0,0,-0,0\n", 2, "z is '0', .*place"),
+        ("l3das22_output", "0,3,0,0,0\n", 1, "z is '0', .* no place"),
+        (
+            "l3das22",
+            L3DAS22_HEADER + "a,0,1,Knock,1,1,1\na,0,1e12,Knock,1,1,1\n",
+            3,
+            "end is '1e12', expected seconds in",
+        ),
+        (
+            "dcase2019",
+            "sound_event_recording,start_time,end_time,ele,azi,dist\n"
+            "cough,0,9e5,1,1,1\ncough,0,9e5,1,1,1\n",
+            2,
+            "the events last for 18000000 frames in all",
+        ),
     ],
 )
 def test_faults_are_named(file, dialect, content, line, message):
@@ -391,3 +413,33 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
         write_events(path, table, "polar4")
     assert [p.name for p in tmp_path.iterdir()] == ["clip.csv"]
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["1e300", str(2**63), "100000"])
+def test_classes_beyond_all_lists(file, name):
+    with pytest.raises(ValueError, match=f"line 1: label is '{name}'"):
+        read_events(file(f"0,{name},0,5,1\n"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"frame": 1e300},
+        {"frame": 2.0**63},
+        {"frame": 0.5},
+        {"frame": np.nan},
+        {"label": 1e300},
+        {"label": -1},
+        {"source": np.inf},
+        {"azimuth": np.nan},
+        {"elevation": np.inf},
+    ],
+    ids=str,
+)
+def test_tables_of_what_cannot_be(values):
+    good = {"frame": 0, "label": 1, "azimuth": 2.0, "elevation": 3.0}
+    columns = {name: [value] for name, value in (good | values).items()}
+    with pytest.raises(
+        ValueError, match="row 0 of an event table: " + next(iter(values))
+    ):
+        EventTable(**columns)

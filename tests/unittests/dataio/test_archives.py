@@ -1,6 +1,9 @@
 """Archives: hostile, damaged, half unpacked, split."""
 
+import gzip
+import hashlib
 import io
+import os
 import re
 import shutil
 import stat
@@ -13,7 +16,11 @@ import numpy as np
 import pytest
 
 from spatial_brain.dataio import archives, split_zip
-from spatial_brain.dataio.archives import UnsafeArchiveError, unpack
+from spatial_brain.dataio.archives import (
+    ArchiveError,
+    UnsafeArchiveError,
+    unpack,
+)
 
 BODY = np.random.default_rng(0).bytes(1_500_000)
 
@@ -278,3 +285,216 @@ def test_zip_cut_by_bytes(tmp_path, content):
     (tmp_path / "foa.zip.002").unlink()
     with pytest.raises((FileNotFoundError, ValueError), match="missing"):
         unpack(tmp_path / "foa.zip.001", tmp_path / "again")
+
+
+CONTENT = {
+    f"dev/sub{i % 2}/mix{i:02d}.txt": np.random.default_rng(i)
+    .integers(48, 58, 400 * i)
+    .astype(np.uint8)
+    .tobytes()
+    for i in range(6)
+}
+
+
+def make_archive(folder, kind):
+    """Write an archive of ``CONTENT``; its checksum where nothing else is."""
+    folder.mkdir()
+    path = folder / f"data.{kind.split('-')[0]}"
+    if kind == "zip-split":
+        cut_zip(path, CONTENT, 1500, zip64=True)
+    elif kind.startswith("zip"):
+        method = (
+            zipfile.ZIP_STORED if "stored" in kind else zipfile.ZIP_DEFLATED
+        )
+        with zipfile.ZipFile(path, "w", method) as file:
+            for name, data in CONTENT.items():
+                with file.open(name, "w", force_zip64="64" in kind) as member:
+                    member.write(data)
+    else:
+        mode = kind.removeprefix("tar").strip(".") or ""
+        form = tarfile.PAX_FORMAT
+        with tarfile.open(path, f"w:{mode}", format=form) as file:
+            for name, data in CONTENT.items():
+                info = tarfile.TarInfo(name)
+                info.size, info.mtime = len(data), 0.5
+                file.addfile(info, io.BytesIO(data))
+    checksum = "md5:" + hashlib.md5(path.read_bytes()).hexdigest()
+    return path, checksum if kind == "tar" else None
+
+
+def damage(content, generator):
+    """One flipped bit, or a cut."""
+    damaged = bytearray(content)
+    at = int(generator.integers(len(content)))
+    if generator.random() < 0.2:
+        return damaged[:at]
+    damaged[at] ^= 1 << int(generator.integers(8))
+    return damaged
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "zip",
+        "zip-stored",
+        "zip-64",
+        "zip-split",
+        "tar",
+        "tar.gz",
+        "tar.bz2",
+        "tar.xz",
+    ],
+)
+def test_damage_never_passes_for_data(tmp_path, kind, monkeypatch):
+    # The disk is not what is tested.
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    path, checksum = make_archive(tmp_path / "archives", kind)
+    check_content(unpack(path, tmp_path / "whole", checksum), CONTENT)
+    parts = split_zip.split_zip_parts(path)
+    originals = [part.read_bytes() for part in parts]
+    generator = np.random.default_rng(7)
+    harmless = 0
+    for number in range(300):
+        which = int(generator.integers(len(parts)))
+        parts[which].write_bytes(damage(originals[which], generator))
+        folder = tmp_path / f"out{number}"
+        try:
+            check_content(unpack(path, folder, checksum), CONTENT)
+            harmless += 1
+        except ArchiveError as error:
+            assert str(path) in str(error)
+            left = [name.name for name in folder.iterdir()]
+            assert all(name.endswith(".unpacked.json") for name in left)
+        parts[which].write_bytes(originals[which])
+    # Times, comments and the like.
+    assert harmless < 120
+
+
+def test_headers_of_a_plain_tar_are_checked(tmp_path, caplog):
+    path, _ = make_archive(tmp_path / "archives", "tar")
+    original = path.read_bytes()
+    check_content(unpack(path, tmp_path / "whole"), CONTENT)
+    assert "no checksum of its contents" in caplog.text
+    with tarfile.open(path) as file:
+        headers = [info.offset_data - 512 for info in file]
+        end = file.offset
+    for number, at in enumerate([*headers, end + 5, len(original) - 1]):
+        damaged = bytearray(original)
+        damaged[at + 150 * (at in headers)] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(ArchiveError, match="data.tar: damaged"):
+            unpack(path, tmp_path / f"out{number}")
+    # Cut between two members, without the end.
+    path.write_bytes(original[: headers[3]])
+    with pytest.raises(ArchiveError, match="data.tar: damaged"):
+        unpack(path, tmp_path / "cut")
+
+
+def test_zip_that_claims_billions_of_parts(tmp_path):
+    path, _ = make_archive(tmp_path / "archives", "zip-split")
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\x06\x07") + 16
+    content[at : at + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match="4294967295 parts.*, \\.\\.\\. is"):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
+def test_bombs(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(archives, "_MAX_SMALL", 1 << 20)
+    path = tmp_path / f"bomb.{kind}"
+    zeros = bytes(4 << 20)
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as file:
+            file.writestr("zeros", zeros)
+    else:
+        with tarfile.open(path, f"w:{kind[4:]}") as file:
+            info = tarfile.TarInfo("zeros")
+            info.size = len(zeros)
+            file.addfile(info, io.BytesIO(zeros))
+    monkeypatch.setattr(archives, "_MAX_RATIO", 100)
+    with pytest.raises(ArchiveError, match="bomb.*unpacks to more than"):
+        unpack(path, tmp_path / "out")
+    assert not (tmp_path / "out" / "zeros").exists()
+
+
+def test_endless_zeros_behind_a_tar(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_MAX_SMALL", 1 << 20)
+    path = make_tar(tmp_path / "a.tar.gz", [("data", b"1")])
+    with gzip.open(path, "ab") as file:
+        file.write(bytes(4 << 20))
+    with pytest.raises(ArchiveError, match="unpacks to more than"):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "a/b"],
+        ["a/b", "a"],
+        ["x" * 300],
+        ["."],
+        ["d/" + "y" * 5000],
+        [".other.zip.unpacked.json"],
+        ["C:/a"],
+        ["a\\..\\..\\b"],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_names_that_cannot_be_written(tmp_path, kind, names):
+    path = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for name in names:
+                file.writestr(name, b"1")
+    else:
+        make_tar(path, [(name, b"1") for name in names])
+    with pytest.raises(ArchiveError, match=re.escape(str(path))):
+        unpack(path, tmp_path / "out")
+    assert not [p for p in tmp_path.rglob("*") if p.suffix == ".tmp"]
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, "out"}
+
+
+def test_an_archive_copied_again_is_unpacked_anew(tmp_path, monkeypatch):
+    path = make_tar(tmp_path / "a.tar.gz", [("x", b"old"), ("y", b"1")])
+    folder = tmp_path / "out"
+    real = archives._write_member
+
+    def killed(archive, member, place):
+        if member.name == "y":
+            raise KeyboardInterrupt
+        real(archive, member, place)
+
+    monkeypatch.setattr(archives, "_write_member", killed)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(path, folder)
+    monkeypatch.undo()
+    size = path.stat().st_size
+    make_tar(path, [("x", b"new"), ("y", b"1")])
+    with open(path, "ab") as file:
+        file.write(bytes(size - path.stat().st_size))
+    os.utime(path, (1, 1))
+    assert (unpack(path, folder) / "x").read_bytes() == b"new"
+
+
+def test_killed_while_moving(tmp_path, monkeypatch):
+    path, _ = make_archive(tmp_path / "archives", "zip")
+    real, moved = os.replace, []
+
+    def killed(source, target):
+        if "mix" in str(source) and ".unpacking" in str(source):
+            if ".tmp" not in str(source):
+                moved.append(source)
+            if len(moved) == 3:
+                raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(path, tmp_path / "out")
+    monkeypatch.undo()
+    assert not archives.is_unpacked(path.name, tmp_path / "out")
+    check_content(unpack(path, tmp_path / "out"), CONTENT)
+    assert archives.is_unpacked(path.name, tmp_path / "out")

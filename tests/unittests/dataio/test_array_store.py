@@ -15,6 +15,7 @@ import torch
 
 from spatial_brain.dataio import array_store
 from spatial_brain.dataio.array_store import ArrayStore, build_store
+from spatial_brain.dataio.files import read_json, write_json
 
 
 def make_item(index, scale=1.0):
@@ -154,6 +155,12 @@ def test_damage_is_found_and_named(tmp_path):
     file.write_bytes(data)
     with pytest.raises(ValueError, match=r"rirs.npy.*'item004'.*damaged"):
         ArrayStore(path).verify()
+    # Nobody has to ask: what is read is compared.
+    store = ArrayStore(path)
+    assert torch.equal(store[3], make_item(3)[1])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"rirs.npy.*'item004'.*damaged"):
+            store[4]
     file.write_bytes(data[:-4])
     with pytest.raises(ValueError, match=r"rirs.npy.*run the preparation"):
         ArrayStore(path)
@@ -198,3 +205,59 @@ def test_bad_arguments(tmp_path):
         build_store(tmp_path / "d.json", make_item, 1, dtype="int8")
     with pytest.raises(KeyError, match="no entry 'x'"):
         ArrayStore(build_store(tmp_path / "e.json", make_item, 1))["x"]
+
+
+def test_an_array_is_compared_once(tmp_path, monkeypatch):
+    store = ArrayStore(build_store(tmp_path / "a.json", make_item, 2))
+    compared = []
+    real = array_store._check_crc
+    monkeypatch.setattr(
+        array_store,
+        "_check_crc",
+        lambda *args: (compared.append(args[1]), real(*args)),
+    )
+    for index in (0, 0, 1, 0, 1):
+        store[index]
+    assert compared == ["item000", "item001"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"offset": -4},
+        {"offset": 1e300},
+        {"offset": "0"},
+        {"offset": None},
+        {"shape": 3},
+        {"shape": [-1, 2]},
+        {"shape": [2.5]},
+        {"shape": [2**62, 2**62]},
+        {"shape": ["2"]},
+        {"crc32": 7},
+        {"crc32": "x"},
+    ],
+    ids=str,
+)
+def test_manifests_that_describe_something_else(tmp_path, change):
+    path = build_store(tmp_path / "a.json", make_item, 3)
+    entries = read_json(path)
+    entries["item001"] |= change
+    write_json(path, entries)
+    with pytest.raises(ValueError, match=r"a\.(json|npy).*preparation again"):
+        ArrayStore(path)[1]
+
+
+def test_damaged_headers(tmp_path):
+    path = build_store(tmp_path / "a.json", make_item, 3)
+    file = path.with_suffix(".npy")
+    content = file.read_bytes()
+    for at in range(120):
+        damaged = bytearray(content)
+        damaged[at] ^= 8
+        file.write_bytes(damaged)
+        try:
+            read = [ArrayStore(path)[index] for index in range(3)]
+        except ValueError as error:
+            assert str(file) in str(error)
+        else:
+            assert all(torch.equal(read[i], make_item(i)[1]) for i in range(3))

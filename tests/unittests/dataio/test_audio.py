@@ -1,5 +1,6 @@
 """Audio files: segments, formats, damage, resampling, streaming."""
 
+import resource
 from functools import partial
 
 import numpy as np
@@ -8,12 +9,14 @@ import soundfile
 import torch
 from torchaudio.functional import resample
 
+from spatial_brain.dataio import audio
 from spatial_brain.dataio.audio import (
     AudioFileError,
     audio_info,
     check_audio,
     list_problems,
     read_audio,
+    resample_audio,
     scan_headers,
     stream_blocks,
     write_audio,
@@ -199,6 +202,47 @@ def test_resampled_segment_equals_the_whole(tmp_path, target):
     for start, length in ((0, 50), (1, 1), (1717, 900), (len(whole) - 3, 3)):
         part, _ = read_audio(path, start, length, target, resample=True)
         assert torch.allclose(part, whole[start : start + length], atol=1e-6)
+
+
+@pytest.mark.parametrize("rates", [(22050, 16000), (16000, 44100)])
+def test_weights_of_each_sample_are_those_of_the_table(rates, monkeypatch):
+    waveform = noise(3000)
+    # In 32 bits, torchaudio's own weights are off by 1e-5.
+    table = resample(waveform.double().T, *rates).T
+    assert (resample_audio(waveform, *rates) - table).abs().max() < 2e-5
+    monkeypatch.setattr(audio, "_MAX_TABLE", 0)
+    monkeypatch.setattr(audio, "_MAX_WEIGHTS", 1 << 14)
+    assert (resample_audio(waveform, *rates) - table).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("old_fs", [47999, 44101, 192001, 11027])
+def test_rates_that_share_no_factor(tmp_path, old_fs):
+    path = tmp_path / "x.wav"
+    times = torch.arange(2 * old_fs, dtype=torch.float64) / old_fs
+    tones = torch.stack([torch.sin(2000 * t * times) for t in (1, 3)], 1)
+    write_audio(path, 0.5 * tones, old_fs, subtype="FLOAT")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    read, _ = read_audio(path, fs=FS, resample=True)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert used < 300_000, f"{used} kB"
+    assert len(read) == 2 * FS
+    times = torch.arange(2 * FS, dtype=torch.float64) / FS
+    for channel, t in enumerate((1, 3)):
+        error = read[:, channel] - 0.5 * torch.sin(2000 * t * times)
+        # The pass band of the filter, away from the ends.
+        assert error[100:-100].abs().max() < 2e-3
+    part, _ = read_audio(path, 20_001, 500, FS, resample=True)
+    assert torch.allclose(part, read[20_001:20_501], atol=1e-6)
+
+
+def test_rates_that_no_recording_has(tmp_path):
+    path = tmp_path / "x.wav"
+    for fs in (1, 2**31 - 1):
+        soundfile.write(path, np.zeros(100), fs)
+        with pytest.raises(AudioFileError, match=f"rate of {fs} Hz"):
+            read_audio(path, fs=FS, resample=True)
+    with pytest.raises(ValueError, match="rate of 10 Hz is not that"):
+        resample_audio(torch.zeros(100, 1), 10, FS)
 
 
 @pytest.mark.parametrize("hop", [None, 100, 37])

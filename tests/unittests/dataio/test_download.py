@@ -33,6 +33,8 @@ def server(monkeypatch):
         retry_after=None,
         declared=None,
         cap=None,
+        chunked=None,
+        headers={},
         requests=[],
     )
 
@@ -64,14 +66,29 @@ def server(monkeypatch):
                 self.send_response(200)
             if control.etag:
                 self.send_header("ETag", control.etag)
+            for name, value in control.headers.items():
+                self.send_header(name, value)
+            if control.chunked is not None:
+                self.send_chunks(body, control.chunked)
+                return
             declared = control.declared or len(body) - start
-            self.send_header("Content-Length", str(declared))
+            if declared > 0:
+                self.send_header("Content-Length", str(declared))
             self.end_headers()
             stop = control.drops.pop(0) if control.drops else len(body)
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(body[start:stop])
             self.close_connection = True
 
+        def send_chunks(self, body, complete):
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
+            if complete:
+                self.wfile.write(b"0\r\n\r\n")
+            self.close_connection = True
+
+    Handler.protocol_version = "HTTP/1.1"
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(
         target=httpd.serve_forever, args=(0.01,), daemon=True
@@ -229,6 +246,51 @@ def test_truncated_response_is_noticed(server, tmp_path):
     with pytest.raises(download.DownloadError, match="gave up"):
         download.download(server.url, tmp_path / "f.bin", attempts=2)
     assert not (tmp_path / "f.bin").exists()
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_chunks_that_end_early(server, tmp_path, complete):
+    server.chunked = complete
+    if complete:
+        path = download.download(server.url, tmp_path / "f.bin")
+        assert path.read_bytes() == BODY
+        return
+    with pytest.raises(download.DownloadError, match="gave up"):
+        download.download(server.url, tmp_path / "f.bin", attempts=2)
+    assert not (tmp_path / "f.bin").exists()
+
+
+def test_length_that_the_server_does_not_state(server, tmp_path):
+    server.declared = -1
+    server.drops = [400_000]
+    with pytest.raises(download.DownloadError, match="state the length"):
+        download.download(server.url, tmp_path / "f.bin")
+    assert not (tmp_path / "f.bin").exists()
+    server.drops = []
+    path = download.download(server.url, tmp_path / "f.bin", MD5)
+    assert path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html; charset=utf-8", "application/zip"]
+)
+@pytest.mark.parametrize("checksum", [MD5, None])
+def test_web_page_instead_of_an_archive(server, tmp_path, kind, checksum):
+    server.headers = {"Content-Type": kind}
+    server.body = b"\n<!DOCTYPE html><html>log in</html>"
+    with pytest.raises(
+        download.DownloadError, match="web page instead of f.zip"
+    ):
+        download.download(server.url, tmp_path / "f.zip", checksum)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+    path = download.download(server.url, tmp_path / "f.html")
+    assert path.read_bytes() == server.body
+
+
+def test_file_compressed_on_the_way(server, tmp_path):
+    server.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(download.DownloadError, match="compresses the file"):
+        download.download(server.url, tmp_path / "f.bin")
 
 
 def test_free_space_is_checked_before_the_transfer(

@@ -53,12 +53,33 @@ def test_round_trip_and_speechbrain(tmp_path):
         ("{}", "not a manifest"),
         ('{"a": 1}', "entry 'a' is not a JSON object"),
         ('{"a": {}}', "entry 'a' has no 'wav'"),
-        ('{"a": {"wav": "{root}/x"}}', "entry 'a'.*'root'"),
+        ('{"a": {"wav": "{root}/x"}}', "entry 'a'.*root"),
+        ('{"a": {"wav": "{data_root.__class__}"}}', "unknown placeholder"),
+        ('{"a": {"wav": "{data_root:9999999999}"}}', "unknown placeholder"),
+        ('{"a": {"wav": "{x"}}', "unknown placeholder"),
+        ('{"a": {"wav": 3}}', "wav of entry 'a' is 3, expected the path"),
+        ('{"a": {"wav": ["x"]}}', "expected the path of a file"),
+        ('{"a": {"wav": ""}}', "expected the path of a file"),
+        ('{"a": {"wav": "x\\u0000"}}', "expected the path of a file"),
+        ('{"a": {"wav": "x", "speaker": null}}', "speaker of entry 'a' is N"),
+        ('{"a": {"wav": "x", "num_samples": "9"}}', "num_samples of entry"),
+        ('{"a": {"wav": "x", "num_samples": 1.5}}', "a number of samples"),
+        ('{"a": {"wav": "x", "num_samples": -1}}', "a number of samples"),
+        ('{"a": {"wav": "x", "num_samples": true}}', "a number of samples"),
+        ('{"a": {"wav": "x", "num_samples": 9e99}}', "a number of sam"),
+        ('{"a": {"n": ' + "9" * 5000 + "}}", "not valid JSON"),
+        ('{"a": {"wav": "x", "num_samples": [5, 0]}}', "a number of samples"),
+        ('{"a": {"wav": "x", "num_samples": [[5]]}}', "a number of samples"),
+        ('{"a": {"wav": "x", "n": NaN}}', "NaN is no number"),
+        ('{"a": {"wav": "x", "n": -1e999}}', "-1e999 is no number"),
+        ('{"a": {"wav": "x"}, "a": {"wav": "y"}}', "key 'a' is there twice"),
+        ("[" * 100_000, "not valid JSON"),
+        ("\udcff", "not valid JSON"),
     ],
 )
 def test_errors_name_file_and_entry(tmp_path, text, message):
     path = tmp_path / "train.json"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=message) as caught:
         read_manifest(path, data_root="/d", keys=["wav"])
     assert str(path) in str(caught.value)

@@ -121,7 +121,7 @@ def test_manifests_follow_files_and_options(tmp_path):
         return OwnManifests(tmp_path, save, [file], content, options | changed)
 
     names = {"a": "train", "b": "valid", "c": "test"}
-    entries = {name: {"num_samples": 10} for name in names}
+    entries = {name: {"num_samples": 10, "fs": 10} for name in names}
     manifests().write_splits(entries, names, "name them")
     assert manifests().ready
     assert not manifests(content=1).ready
