@@ -6,10 +6,10 @@ Live: the causal parallel network gets noise block by block on one core.
 "p50" and "p99" are the times a block takes, "factor" is the sum of all
 times over the duration of the sound; "busy" are the same of the time that the
 processor worked on it, which other programs lengthen less. Live use needs a
-factor less than 1, and p99 below the length of a block. What is heard comes
+factor less than 1, and p99 below the length of a block. The sound comes
 later by the algorithm's latency (the window of the encoder), the length of a
 block, and the time the block takes. "difference" is the largest one from what
-the network answers to all of the sound at once, over the largest answer.
+the network outputs for all of the sound at once, over the largest output.
 "ready" is the time until a stream can take its first block, much of it for
 compilation if the machine never made one.
 
@@ -46,16 +46,16 @@ def live(norm, size, seconds):
     for block in waveform[: 50 * size].split(size):
         stream.push(block)
     stream.reset()
-    answers, times = [], []
+    outputs, times = [], []
     for block in waveform.split(size):
         start = time.perf_counter(), time.thread_time()
-        answers.append(stream.push(block))
+        outputs.append(stream.push(block))
         stop = time.perf_counter(), time.thread_time()
         times.append([b - a for a, b in zip(start, stop, strict=True)])
-    answers.append(stream.flush())
+    outputs.append(stream.flush())
     with torch.no_grad():
         wanted = network(waveform[None])[0]
-    apart = (torch.cat(answers) - wanted).abs().max() / wanted.abs().max()
+    apart = (torch.cat(outputs) - wanted).abs().max() / wanted.abs().max()
     times = torch.tensor(times, dtype=torch.float64)
     # [p50, p99], [clock, busy]
     p50, p99 = 1e3 * times.quantile(torch.tensor([0.5, 0.99]).double(), 0)
@@ -77,16 +77,16 @@ def whole(name, options, reference_options, seconds, repeats):
     ours.load_state_dict(reference.state_dict(), strict=True)
     waveform = 0.1 * torch.randn(1, round(seconds * RATE), 2)
     times = {reference: [], ours: []}
-    answers = {}
+    outputs = {}
     with torch.inference_mode():
         for repeat in range(repeats + 1):
             for network, found in times.items():
                 start = time.perf_counter()
-                answers[network] = network(waveform)
+                outputs[network] = network(waveform)
                 if repeat:
                     found.append(time.perf_counter() - start)
     factors = [statistics.median(t) / seconds for t in times.values()]
-    apart = (answers[reference] - answers[ours]).abs().max().item()
+    apart = (outputs[reference] - outputs[ours]).abs().max().item()
     print(
         f"{name:8s} {factors[0]:9.4f} {factors[1]:9.4f}"
         f" {factors[0] / factors[1]:6.2f} {apart:11.1e}",

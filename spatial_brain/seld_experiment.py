@@ -1,8 +1,8 @@
 """What experiments on sound event localisation and detection share.
 
 The recipes are one experiment on different data: chunks of recordings become
-features, a network answers with events, answers of chunks are stitched into
-those of clips, decoded and scored. ``SELDBrain`` is that experiment; a recipe
+features, a network predicts events, its outputs for chunks are stitched into
+those for clips, decoded and scored. ``SELDBrain`` is that experiment; a recipe
 brings its data set and its hyper-parameters.
 """
 
@@ -46,13 +46,44 @@ from spatial_brain.reporting.seld import seld_report
 
 logger = get_logger(__name__)
 
-# Recordings of the test that the report shows.
-NUM_SHOWN = 4
-SHOWN_SECONDS = 10
+# Recordings of the test in the report, and their seconds.
+NUM_EXAMPLES = 4
+EXAMPLE_LENGTH = 10
 
 
 class SELDBrain(SpatialBrain):
     """Detects and localises sound events.
+
+    Any features, network and loss with the following arguments and results
+    can stand in the YAML; B chunks have L label frames of 100 ms and C
+    classes.
+
+    ``modules["features"](waveform)``: from [B, time, 4] to the input of the
+    network, [B, channel, frame, bin] in this package.
+
+    ``modules["model"](features)``: a dictionary of tensors, by ``method``
+
+    - ``accdoa``: ``{"accdoa": [B, L, 3 * C]}``, for each class a vector x, y,
+      z whose direction is that of the event and whose length is its activity;
+      x of all classes comes first, then y, then z;
+    - ``multi_accdoa``: ``{"multi_accdoa": [B, L, 9 * C]}``, three such tracks
+      one after the other, for up to three events of a class;
+    - ``einv2`` and ``seddoa``: ``{"sed": [B, L, 3, C], "doa": [B, L, 3, 3]}``,
+      for each of three tracks logits of the classes, and a vector x, y, z.
+
+    ``loss(outputs, targets, mask)``: a scalar tensor. ``outputs`` are those
+    of the network; ``targets`` a dictionary of float tensors, by ``method``
+
+    - ``accdoa``: ``"accdoa"``, like the output;
+    - ``multi_accdoa``: ``"adpit"`` [B, L, 6, 4, C], activity, x, y, z in the
+      slots A0, B0, B1, C0, C1, C2: a class with one event in a frame fills
+      the first, with two events the next two, with three the last three;
+    - ``einv2`` and ``seddoa``: ``"sed"``, activities in [0, 1], and ``"doa"``,
+      unit vectors or zero, like the outputs;
+
+    and ``"overlap"`` [B], the most events at once in each chunk. ``mask``
+    [B, L] is 1 for frames of the recording and 0 for those of the padding, or
+    None with ``mask_padding: False``.
 
     Beside what every experiment needs, the hyper-parameters hold
 
@@ -102,7 +133,7 @@ class SELDBrain(SpatialBrain):
             self.untrained.to(self.device)
 
     def compute_forward(self, batch, stage):
-        """Features of the chunks, then what the network says of them."""
+        """Features of the chunks, and the outputs of the network."""
         batch, targets = batch.to(self.device), self.targets_of(batch)
         chain = None
         if stage == sb.Stage.TRAIN:
@@ -135,7 +166,7 @@ class SELDBrain(SpatialBrain):
         return {name: getattr(batch, name).data for name in names}
 
     def compute_objectives(self, predictions, batch, stage):
-        """The loss; outside training the answers are collected as well."""
+        """The loss; outside training the outputs are collected as well."""
         outputs, targets, features = predictions
         mask = targets.pop("mask") if self.hparams.mask_padding else None
         loss = self.hparams.loss(outputs, targets, mask)
@@ -147,10 +178,10 @@ class SELDBrain(SpatialBrain):
         return loss
 
     def collect(self, name, batch, outputs):
-        """Hand the outputs of a batch to the answers of one method."""
+        """Add the outputs of a batch to the predictions of one method."""
         outputs = {key: value.float().cpu() for key, value in outputs.items()}
         for i, clip in enumerate(batch.clip):
-            self.answers[name].append(
+            self.predictions[name].append(
                 clip,
                 {key: value[i] for key, value in outputs.items()},
                 self.references[clip].num_frames,
@@ -158,7 +189,7 @@ class SELDBrain(SpatialBrain):
             )
 
     def on_stage_start(self, stage, epoch=None):
-        """Start with no answers."""
+        """Start without predictions."""
         if stage == sb.Stage.TRAIN:
             return
         split, hop = "valid", self.hparams.valid_hop_length
@@ -166,7 +197,7 @@ class SELDBrain(SpatialBrain):
             split, hop = "test", self.hparams.detection_hop
         self.manifest = Path(self.hparams.manifest_folder) / f"{split}.json"
         self.references = self.read_references(split)
-        self.answers = {
+        self.predictions = {
             name: ClipPredictions(
                 self.hparams.method,
                 round(hop * 10),
@@ -212,7 +243,7 @@ class SELDBrain(SpatialBrain):
         if stage == sb.Stage.TRAIN:
             self.train_loss = stage_loss
             return
-        scores = self.score(self.answers["network"].events)
+        scores = self.score(self.predictions["network"].events)
         summary = scores.compute()
         stats = {key: summary[key] for key in ("ER", "F", "LE", "LR", "SELD")}
         stats["loss"] = stage_loss
@@ -239,9 +270,9 @@ class SELDBrain(SpatialBrain):
         """Write predictions, metrics, the model to use and the report."""
         hparams, folder = self.hparams, Path(self.hparams.output_folder)
         methods = {
-            name: self.score(answers.events)
-            for name, answers in self.answers.items()
-            if answers.events
+            name: self.score(predictions.events)
+            for name, predictions in self.predictions.items()
+            if predictions.events
         }
         methods["constant"] = self.score(self.constant_events())
         results = {k: v.compute(intervals=True) for k, v in methods.items()}
@@ -276,31 +307,31 @@ class SELDBrain(SpatialBrain):
             folder,
             scores=results,
             train_log=read_train_log(hparams.train_log),
-            clips=self.shown_clips(entries),
+            clips=self.example_clips(entries),
             class_names=hparams.class_names,
             references=self.references,
-            estimates=self.answers["network"].events,
+            estimates=self.predictions["network"].events,
             subtitle=f"{parameters:,} parameters, {len(entries)} test clips "
             f"of {self.challenge}",
             **by,
         )
 
     def constant_events(self):
-        """What the best constant answer of the validation says here."""
-        answer = constant_prediction(
+        """Events of the constant prediction that is best in validation."""
+        prediction = constant_prediction(
             list(self.read_references("valid").values()),
             self.hparams.num_classes,
             self.hparams.scores,
         )
         return {
-            clip: repeat_prediction(answer, table.num_frames)
+            clip: repeat_prediction(prediction, table.num_frames)
             for clip, table in self.references.items()
         }
 
     def challenge_scores(self, folder, entries):
         """Write the challenge's files, and score them as it would."""
         estimate = folder / "predictions"
-        for clip, table in self.answers["network"].events.items():
+        for clip, table in self.predictions["network"].events.items():
             write_events(estimate / f"{clip}.csv", table, self.dialect)
         folders = {
             os.path.dirname(entry["events"]) for entry in entries.values()
@@ -313,24 +344,24 @@ class SELDBrain(SpatialBrain):
             **self.challenge_rules,
         )
 
-    def shown_clips(self, entries):
+    def example_clips(self, entries):
         """Clips with the most simultaneous events, for the report."""
         busy = {k: t.overlap().mean() for k, t in self.references.items()}
-        shown = []
-        for clip in sorted(busy, key=busy.get, reverse=True)[:NUM_SHOWN]:
+        examples = []
+        for clip in sorted(busy, key=busy.get, reverse=True)[:NUM_EXAMPLES]:
             entry = entries[clip]
-            number = min(entry["num_samples"], SHOWN_SECONDS * entry["fs"])
+            number = min(entry["num_samples"], EXAMPLE_LENGTH * entry["fs"])
             waveform = ClipReader(entries).read(clip, 0, number, number)
-            shown.append(
+            examples.append(
                 {
                     "name": clip,
                     "reference": self.references[clip],
-                    "estimate": self.answers["network"].events[clip],
+                    "estimate": self.predictions["network"].events[clip],
                     "waveform": waveform,
                     "fs": entry["fs"],
                 }
             )
-        return shown
+        return examples
 
 
 def seld_datasets(hparams):

@@ -5,8 +5,10 @@ from pathlib import Path
 from spatial_brain.augment.binaural import BinauralAugmentation
 from spatial_brain.datasets.binaural_wsj0mix.dataset import (
     binaural_sets,
+    on_disk,
     store_mixtures,
 )
+from spatial_brain.datasets.binaural_wsj0mix.files import is_generated
 from spatial_brain.datasets.binaural_wsj0mix.prepare import (
     VARIANTS,
     load_responses,
@@ -132,6 +134,18 @@ def responses_and_noise(hparams):
         return {"hrtfs": hparams["hrtf"]}
     folder = hparams["manifest_folder"]
     entries = {split: read_mixtures(folder, split) for split in SPLITS}
+    if on_disk(entries) and not hparams["dynamic_mixing"]:
+        return {}
+    if (
+        are_found(hparams)
+        and hparams["hrtf"] is None
+        and hparams["variant"] != "reverb"
+    ):
+        raise ValueError(
+            f"{hparams['data_folder']}: dynamic mixing needs the heads that "
+            "its mixtures were made with; give them as --hrtf, or "
+            "--dynamic_mixing False"
+        )
     hrtfs = load_responses(
         entries,
         hparams["sample_rate"],
@@ -144,6 +158,17 @@ def responses_and_noise(hparams):
         root = set_folder(hparams["data_folder"], "noise")
         noise = hparams["noise_folder"] or root / "noisedata"
     return {"hrtfs": hrtfs, "noise": noise}
+
+
+def are_found(hparams):
+    """Whether the mixtures were on disk already: made with who knows what."""
+    if is_drawn(hparams):
+        return False
+    entries = read_mixtures(hparams["manifest_folder"], "test")
+    if not on_disk({"test": entries}):
+        return False
+    split_folder = Path(next(iter(entries.values()))["mix_wav"]).parents[1]
+    return hparams["wsj_root"] is None or not is_generated(split_folder)
 
 
 def augmentation(hparams):
@@ -165,11 +190,14 @@ def notes(hparams, test_set):
     if is_drawn(hparams):
         corpus = hparams["speech_folder"]
         speech = "synthetic voices" if corpus is None else Path(corpus).name
-    heads = hparams["hrtf"] or "spherical heads"
+    heads = Path(hparams["hrtf"] or "spherical heads").name
     if hparams["variant"] == "reverb":
-        heads = hparams["rooms_folder"] or "simulated rooms"
+        heads = Path(hparams["rooms_folder"] or "simulated rooms").name
+    if are_found(hparams):
+        place = Path(hparams["data_folder"]).name
+        heads = f"heads or rooms of the mixtures found in {place}"
     return (
         f"{len(test_set)} test mixtures of {hparams['num_spks']} talkers, "
-        f"{hparams['variant']} ({speech}; {Path(heads).name}; "
+        f"{hparams['variant']} ({speech}; {heads}; "
         f"{hparams['sample_rate']} Hz, {hparams['mode']})"
     )

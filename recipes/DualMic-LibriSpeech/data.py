@@ -1,5 +1,6 @@
 """Speech, rooms and mixtures of this recipe, written once and read."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -15,15 +16,51 @@ from spatial_brain.datasets.dual_mic.rir_bank import (
     SimulatedRooms,
     StoredRooms,
     assert_disjoint,
+    check_pair,
     prepare_rir_bank,
 )
 from spatial_brain.datasets.speech.librispeech import prepare_librispeech
 from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
+from spatial_brain.datasets.summary import describe
 from spatial_brain.metrics.localization import chance_directions
+
+logger = logging.getLogger(__name__)
+
+
+def check_parts(hparams):
+    """Refuse rooms without speech, and speech without rooms."""
+    numbers = {k: n for k, n in hparams["num_rooms"].items() if n is not None}
+    hparams["num_rooms"], rooms = numbers, set(numbers)
+    speech = {"train"} | {
+        split
+        for split in ("valid", "test")
+        if hparams[f"{split}_splits"] is not None
+        or hparams[f"{split}_speakers"] is not None
+    }
+    if missing := sorted(rooms - speech):
+        [split, *_] = missing
+        raise ValueError(
+            f"--num_rooms has rooms for {split}, but there is no speech for "
+            f"it: give --{split}_splits, or --{split}_speakers (a number or a "
+            "share of the training speakers)"
+            + (", or null in --num_rooms" if split == "valid" else "")
+        )
+    if missing := sorted(speech - rooms):
+        raise ValueError(
+            f"there is speech for {missing[0]}, but no rooms: give "
+            f"{missing[0]} in --num_rooms, --room_seeds and --num_mixtures"
+        )
 
 
 def prepare(hparams):
     """Write manifests of speech, rooms and test mixtures; all resumable."""
+    check_parts(hparams)
+    check_pair(
+        hparams["mic_spacing"],
+        hparams["microphone_positions"],
+        hparams["rooms"]["array"],
+        hparams["reader"].keywords["microphones"],
+    )
     if hparams["synthetic_data"] is not None:
         write_synthetic_librispeech(
             hparams["data_folder"], **hparams["synthetic_data"]
@@ -36,6 +73,7 @@ def prepare(hparams):
         hparams["valid_splits"],
         hparams["test_splits"],
         valid_speakers=hparams["valid_speakers"],
+        test_speakers=hparams["test_speakers"],
         download=hparams["download"],
         check_counts=hparams["check_counts"],
         skip_prep=hparams["skip_prep"],
@@ -63,6 +101,20 @@ def prepare(hparams):
                 num_mixtures=hparams["num_mixtures"][split],
                 **hparams["mixtures"],
             )
+    report(hparams, rooms)
+
+
+def report(hparams, rooms):
+    """Log the rooms and mixtures of each set; the speech was logged."""
+    sets, folder = {}, Path(hparams["manifest_folder"])
+    for split, these in rooms.items():
+        speech = folder / f"{split}.json"
+        number = hparams["num_mixtures"][split] or len(read_manifest(speech))
+        hours = number * hparams["mixtures"]["length"] / 3600
+        hours /= hparams["sample_rate"]
+        sets[split] = {"rooms": len(these.ids), "mixtures": number}
+        sets[split]["hours"] = hours
+    logger.info("%s", describe(f"{folder}, simulated rooms", sets))
 
 
 def open_rooms(hparams):

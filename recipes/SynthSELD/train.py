@@ -45,6 +45,12 @@ class SynthSELDBrain(SELDBrain):
 
 def prepare(hparams):
     """Simulate the scenes and write the manifests."""
+    names, number = hparams["class_names"], hparams["num_classes"]
+    if len(names) != number:
+        raise ValueError(
+            f"--class_names gives {len(names)} classes ({', '.join(names)}), "
+            f"--num_classes is {number}; give both"
+        )
     prepare_simulated_scenes(
         hparams["data_folder"],
         hparams["manifest_folder"],

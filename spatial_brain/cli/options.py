@@ -43,7 +43,7 @@ _OPTIONS = {
         "default": [],
         "type": _package,
         "metavar": "my_package.",
-        "help": "package of your own whose code the model may run; once each",
+        "help": "package of your own whose code may run (repeatable)",
     },
     "--savedir": {"metavar": "DIR", "help": "keep a copy of the model here"},
     "--device": {"help": "cpu, cuda:0, ... (default: a guess)"},

@@ -296,12 +296,13 @@ def check_audio(info, *, fs=None, num_channels=None):
     ...     check_audio(info, fs=16000)
     ... except AudioFileError as error:
     ...     print(error)
-    a.wav: sampling rate is 8000 Hz, expected 16000 Hz; convert the file, ...
+    a.wav: sampling rate is 8000 Hz, expected 16000 Hz; convert the file ...
     """
     if fs is not None and info.fs != fs:
         raise AudioFileError(
             f"{info.path}: sampling rate is {info.fs} Hz, expected {fs} Hz; "
-            "convert the file, or ask for resampling (resample=True)"
+            f"convert the file to {fs} Hz, or use --resample with a command "
+            "that has it"
         )
     if not _RATES[0] <= info.fs <= _RATES[1]:
         raise AudioFileError(
@@ -718,7 +719,7 @@ def write_audio(path, waveform, fs, *, subtype=None, clip=False):
     if peak > 1 and not clip and subtype not in ("FLOAT", "DOUBLE"):
         raise ValueError(
             f"{path}: peak {peak:.4g} would be clipped by {subtype}; scale the "
-            'waveform, write subtype="FLOAT" to a .wav, or pass clip=True'
+            "waveform, allow it to be clipped, or write floats to a .wav"
         )
     with atomic_path(path) as temporary:
         soundfile.write(temporary, samples, fs, format=form, subtype=subtype)

@@ -20,6 +20,7 @@ _DATA_ROOT = "data_root"
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 # More than thirty years at 192 kHz.
 _MAX_SAMPLES = 1 << 48
+_NOTES = "notes"
 
 
 def write_manifest(path, entries, *, data_root=None):
@@ -185,7 +186,7 @@ def options_path(manifest):
     return manifest.with_name(f"{manifest.stem}.options.json")
 
 
-def write_options(manifest, options):
+def write_options(manifest, options, *, notes=None):
     """Record the arguments a manifest was made with; call it last.
 
     Arguments
@@ -194,6 +195,8 @@ def write_options(manifest, options):
         The manifest.
     options : dict
         Arguments, of types JSON knows.
+    notes : str, optional
+        What was found; it does not matter for ``is_prepared``.
 
     Example
     -------
@@ -203,7 +206,35 @@ def write_options(manifest, options):
     >>> is_prepared(path, {"seed": 1}), is_prepared(path, {"seed": 2})
     (True, False)
     """
+    if notes is not None:
+        options = {**options, _NOTES: notes}
     write_json(options_path(manifest), options)
+
+
+def read_notes(manifest):
+    """What ``write_options`` was given as ``notes``.
+
+    Arguments
+    ---------
+    manifest : str or Path
+        The manifest.
+
+    Returns
+    -------
+    str or None
+        None if there are none.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.json"
+    >>> write_options(path, {"seed": 1}, notes="2 files")
+    >>> read_notes(path)
+    '2 files'
+    """
+    try:
+        return read_json(options_path(manifest)).get(_NOTES)
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def is_prepared(manifest, options):
@@ -230,6 +261,8 @@ def is_prepared(manifest, options):
         recorded = read_json(options_path(manifest))
     except (FileNotFoundError, ValueError):
         return False
+    if isinstance(recorded, dict):
+        recorded.pop(_NOTES, None)
     wanted = json.loads(json.dumps(options, default=os.fspath))
     return Path(manifest).is_file() and recorded == wanted
 

@@ -75,7 +75,8 @@ def claim(folder, options, parts=None, *, shared=False):
             names = ", ".join(taken[:3]) + (", ..." if len(taken) > 3 else "")
             raise ValueError(
                 f"{folder}: holds data that are not synthetic ({names}); "
-                "choose another folder"
+                "choose another folder, or ask for no synthetic data to use "
+                "what is there"
             )
     elif made != options:
         for name in [""] if parts is None else parts(made):

@@ -23,6 +23,13 @@ from spatial_brain.inference.recordings import (
 MEANINGS = {
     "cone": "angle from the +x axis of the array",
     "azimuth": "azimuth from the +x axis, left and right folded",
+    "full_azimuth": "azimuth, counter-clockwise from the +x axis (the front)",
+}
+# Least and greatest direction, degrees; the ends of the last are the same.
+LIMITS = {
+    "cone": (0.0, 180.0),
+    "azimuth": (0.0, 180.0),
+    "full_azimuth": (-180.0, 180.0),
 }
 # How many of a talker's latest windows show where it is expected next.
 MEMORY = 5
@@ -75,6 +82,11 @@ class Localization:
         return np.isnan(self.directions).all(axis=1)
 
     @property
+    def limits(self):
+        """Least and greatest direction that can be, degrees."""
+        return LIMITS[self.target]
+
+    @property
     def talkers(self):
         """Summary of each talker over the recording.
 
@@ -87,8 +99,10 @@ class Localization:
         """
         loud = ~self.silent
         summary = []
-        for talker, direction in enumerate(median(self.directions).tolist()):
-            spread = median(np.abs(self.directions[:, talker] - direction))
+        directions = _median(self.directions, self.target)
+        for talker, direction in enumerate(directions.tolist()):
+            track = self.directions[:, talker]
+            spread = median(np.abs(_wrap(track - direction, self.target)))
             sure = self.confidence[loud][:, talker]
             summary.append(
                 {
@@ -160,10 +174,12 @@ class SoundLocalizer(PretrainedModel):
     [batch, time, microphone] for logits [batch, talker, class];
     ``decoder``, from logits to degrees [batch, talker]; ``sample_rate`` (Hz);
     ``microphone_positions`` (metres, [microphone][3], in the order of the
-    channels); ``window_length`` and ``hop_length`` (seconds); and ``target``,
-    the meaning of the degrees: ``"cone"`` (angle from the +x axis of the
-    array) or ``"azimuth"`` (the same in the horizontal plane, left and right
-    folded), both in [0, 180].
+    channels; null if unknown, then there is ``num_microphones``);
+    ``window_length`` and ``hop_length`` (seconds); and ``target``, the meaning
+    of the degrees: ``"cone"`` (angle from the +x axis of the array) or
+    ``"azimuth"`` (the same in the horizontal plane, left and right folded),
+    both in [0, 180], or ``"full_azimuth"`` in [-180, 180). Classes are equal
+    bins from one end of that range to the other.
 
     Arguments
     ---------
@@ -199,7 +215,10 @@ class SoundLocalizer(PretrainedModel):
     @property
     def num_microphones(self):
         """Channels that the model takes."""
-        return len(self.hparams.microphone_positions)
+        positions = self.hparams.microphone_positions
+        if positions is None:
+            return self.hparams.num_microphones
+        return len(positions)
 
     def localize_batch(self, waveform, lengths=None):
         """Directions of the talkers of each signal of a batch.
@@ -236,10 +255,11 @@ class SoundLocalizer(PretrainedModel):
         found = []
         for row in range(len(waveform)):
             mine = np.equal(rows, row)
-            tracks = _follow_talkers(
-                degrees[mine], confidence[mine], silent[mine]
+            target = self.hparams.target
+            directions, weights = _follow_talkers(
+                degrees[mine], confidence[mine], silent[mine], target
             )
-            found.append([median(track) for track in tracks])
+            found.append([_median(directions, target), median(weights)])
         degrees, confidence = np.array(found).swapaxes(0, 1)
         return Directions(
             torch.from_numpy(degrees).float(),
@@ -292,7 +312,7 @@ class SoundLocalizer(PretrainedModel):
         channels, total = check.check_file(path, channels, resample)
         bounds = window_bounds(total, window, hop)
         directions, confidence = _follow_talkers(
-            *self._estimate_file(path, bounds, channels)
+            *self._estimate_file(path, bounds, channels), self.hparams.target
         )
         starts, stops = np.array(bounds).T / self.hparams.sample_rate
         return Localization(
@@ -380,16 +400,37 @@ class SoundLocalizer(PretrainedModel):
         logits = logits.float()
         check_output(logits.cpu()[~is_silent(waveform)])
         degrees = self.hparams.decoder(logits)
-        width = 180.0 / logits.shape[-1]
-        centres = torch.arange(logits.shape[-1], device=logits.device)
-        near = (
-            (centres + 0.5) * width - degrees[..., None]
-        ).abs() <= CONFIDENCE_WIDTH
+        target = self.hparams.target
+        low, high = LIMITS[target]
+        width = (high - low) / logits.shape[-1]
+        bins = torch.arange(logits.shape[-1], device=logits.device)
+        centres = low + (bins + 0.5) * width
+        offset = _wrap(centres - degrees[..., None], target)
+        near = offset.abs() <= CONFIDENCE_WIDTH
         confidence = (logits.softmax(-1) * near).sum(-1)
         return degrees.cpu().double().numpy(), confidence.cpu().numpy()
 
 
-def _follow_talkers(degrees, confidence, silent):
+def _wrap(degrees, target):
+    """Differences of directions: all around, in [-180, 180)."""
+    if target != "full_azimuth":
+        return degrees
+    return (degrees + 180.0) % 360.0 - 180.0
+
+
+def _median(degrees, target):
+    """Median direction over windows [window, ...]: see ``median``."""
+    if target != "full_azimuth":
+        return median(degrees)
+    # About the mean direction, so that both sides of 180 degrees are near.
+    radians = np.radians(degrees)
+    mean = np.degrees(
+        np.arctan2(np.nansum(np.sin(radians), 0), np.nansum(np.cos(radians), 0))
+    )
+    return _wrap(mean + median(_wrap(degrees - mean, target)), target)
+
+
+def _follow_talkers(degrees, confidence, silent, target):
     """Order the talkers [window, talker] of all windows alike, by direction."""
     directions = np.full_like(degrees, np.nan)
     weights = np.full_like(degrees, np.nan)
@@ -397,14 +438,14 @@ def _follow_talkers(degrees, confidence, silent):
     for index in np.flatnonzero(~silent):
         known = directions[:index][~silent[:index]][-MEMORY:]
         if len(known):
-            expected = np.median(known, axis=0)
+            expected = _median(known, target)
         else:
             expected = np.sort(degrees[index])
-        cost = np.abs(expected[:, None] - degrees[index][None])
+        cost = np.abs(_wrap(expected[:, None] - degrees[index][None], target))
         order = linear_sum_assignment(cost)[1]
         directions[index] = degrees[index][order]
         weights[index] = confidence[index][order]
     if not silent.all():
-        order = np.argsort(np.median(directions[~silent], axis=0))
+        order = np.argsort(_median(directions[~silent], target))
         directions, weights = directions[:, order], weights[:, order]
     return directions, weights

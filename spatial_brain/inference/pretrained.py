@@ -39,41 +39,8 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 
 
-class ModelSource:
-    """Gives the files of one pretrained model, wherever it is.
-
-    Arguments
-    ---------
-    source : str or Path
-        A folder with a model, the output folder of a run (its ``pretrained``
-        folder is found), or a hub id such as ``"organisation/name"``.
-    hparams_file : str
-        Name of the YAML file which marks a model's folder.
-    savedir : str or Path, optional
-        Folder to keep copies in. It belongs to one model: a folder that
-        holds another one is refused.
-    fetch_config : speechbrain.utils.fetching.FetchConfig, optional
-        ``revision``, ``token``, ``allow_network``, ``allow_updates``,
-        ``overwrite`` and ``huggingface_cache_dir`` for the hub.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a local folder was meant and it, or the model in it, is missing.
-    ValueError
-        If ``savedir`` holds another model, or ``source`` is a web address.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> ModelSource(folder / "nothing", "hyperparams.yaml")
-    Traceback (most recent call last):
-    ...
-    FileNotFoundError: no such folder: ...nothing (wanted a pretrained model...
-    >>> _ = (folder / "hyperparams.yaml").write_text("a: 1")
-    >>> ModelSource(folder, "hyperparams.yaml").get("hyperparams.yaml").name
-    'hyperparams.yaml'
-    """
+class _ModelSource:
+    """Gives the files of one model in a folder, in that of a run, or a hub."""
 
     def __init__(self, source, hparams_file, savedir=None, fetch_config=None):
         self.name = os.fspath(source)
@@ -85,23 +52,7 @@ class ModelSource:
             self._claim_savedir(hparams_file)
 
     def get(self, filename):
-        """Path of a file of the model, fetched if necessary.
-
-        Arguments
-        ---------
-        filename : str
-            Name inside the model's folder.
-
-        Returns
-        -------
-        Path or None
-            The file here; None if the model has no such file.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the hub has no such repository or cannot be reached.
-        """
+        """Path of a file of the model, fetched if necessary, or None."""
         kept = None if self.savedir is None else self.savedir / filename
         if self.folder is not None:
             path = self.folder / filename
@@ -231,33 +182,6 @@ def unwrap(module):
             return module
 
 
-def save_weights(path, module):
-    """Write the state dict of a module as safetensors.
-
-    Arguments
-    ---------
-    path : str or Path
-        File to write; it appears complete or not at all.
-    module : torch.nn.Module
-        Parameters and buffers are written, wrappers are not.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "model.safetensors"
-    >>> save_weights(path, torch.nn.Linear(1, 2))
-    >>> sorted(read_weights(path))
-    ['bias', 'weight']
-    """
-    path = Path(path)
-    # A clone each: safetensors refuses tensors that share memory.
-    tensors = {
-        name: tensor.detach().cpu().contiguous().clone()
-        for name, tensor in unwrap(module).state_dict().items()
-    }
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary)
-
-
 def find_weights(source):
     """File with the weights of the module ``model``.
 
@@ -287,7 +211,7 @@ def find_weights(source):
     """
     if Path(source).is_file():
         return Path(source)
-    origin = ModelSource(source, "hyperparams.yaml")
+    origin = _ModelSource(source, "hyperparams.yaml")
     names = [f"model{suffix}" for suffix in WEIGHT_SUFFIXES]
     for name in names:
         path = origin.get(name)
@@ -558,10 +482,21 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
     check_tags(stream.getvalue(), "the pretrained subset")
 
     for name, module in modules.items():
-        save_weights(folder / f"{name}.safetensors", module)
+        _save_weights(folder / f"{name}.safetensors", module)
     with atomic_path(folder / "hyperparams.yaml") as temporary:
         temporary.write_text(stream.getvalue(), encoding="utf-8")
     return folder
+
+
+def _save_weights(path, module):
+    """Write the state dict of a module, without wrappers, as safetensors."""
+    # A clone each: safetensors refuses tensors that share memory.
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in unwrap(module).state_dict().items()
+    }
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary)
 
 
 def _require(what, names, mapping):
@@ -660,7 +595,7 @@ class PretrainedModel(Pretrained):
         ...
         FileNotFoundError: no such folder: nowhere (wanted a pretrained ...
         """
-        origin = ModelSource(source, hparams_file, savedir, fetch_config)
+        origin = _ModelSource(source, hparams_file, savedir, fetch_config)
         path = origin.get(hparams_file)
         if path is None:
             raise FileNotFoundError(

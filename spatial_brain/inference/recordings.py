@@ -160,6 +160,11 @@ class RecordingCheck:
                 window = torch.from_numpy(
                     file.read(stop - start, dtype="float32", always_2d=True)
                 )
+                if len(window) < stop - start:
+                    raise ValueError(
+                        f"{path}: ends at sample {start + len(window)} of "
+                        f"{info.num_samples}; copy it again"
+                    )
                 # Readers refuse a file for what unused channels hold, too.
                 _check_finite(window, start, info.fs, path)
                 faults.add(start / info.fs, window[:, channels])
@@ -235,7 +240,7 @@ class _Faults:
 
     def add(self, start, window):
         """Add a window [time, channel] that starts at so many seconds."""
-        self.levels.append(level(window))
+        self.levels.append(_level(window))
         self.clipped.append(_is_clipped(window))
         self.identical &= torch.equal(window, window[:, :1].expand_as(window))
         if self.levels[-1].max() < SILENCE_DBFS:
@@ -359,25 +364,8 @@ def window_bounds(total, window, hop):
     ]
 
 
-def level(waveform):
-    """Level of each channel about its mean, on the CPU.
-
-    Arguments
-    ---------
-    waveform : torch.Tensor
-        [..., time, channel].
-
-    Returns
-    -------
-    torch.Tensor
-        dBFS, [..., channel]; a full sine has -3.
-
-    Example
-    -------
-    >>> sine = torch.sin(torch.arange(1000) * 0.2 * torch.pi)
-    >>> level(torch.stack((sine, sine / 10 + 0.5), 1)).round()
-    tensor([ -3., -23.], dtype=torch.float64)
-    """
+def _level(waveform):
+    """Level [..., channel] of [..., time, channel] about its mean, dBFS."""
     variance = waveform.double().var(-2, correction=0).cpu()
     return 10 * torch.log10(variance + 1e-20)
 
@@ -400,7 +388,7 @@ def is_silent(waveform):
     >>> is_silent(torch.full((3, 100, 2), 0.5))  # an offset is no sound
     tensor([True, True, True])
     """
-    return level(waveform).amax(-1) < SILENCE_DBFS
+    return _level(waveform).amax(-1) < SILENCE_DBFS
 
 
 def median(values):

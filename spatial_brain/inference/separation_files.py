@@ -1,4 +1,4 @@
-"""Separated talkers as stereo files, written while they are found."""
+"""Separated talkers: stereo files, and the level and cues of each."""
 
 import errno
 import math
@@ -10,12 +10,18 @@ import soundfile
 import torch
 
 from spatial_brain.dataio.audio import read_audio, stream_blocks
+from spatial_brain.inference.recordings import SILENCE_DBFS
 from spatial_brain.processing.spatial import gcc_phat
 
 SUBTYPES = ("FLOAT", "PCM_16")
 BLOCK = 1 << 16
 # A plain wav header counts bytes with 32 bits.
 LARGEST_WAV = 2**32 - 4096
+# Heads are less than this wide, seconds of sound travel.
+MAX_ITD = 1e-3
+# Seconds of ITD that a listener would call the middle, about 7 degrees.
+MIDDLE_ITD = 60e-6
+N_FFT = 1024
 
 
 class TalkerFiles:
@@ -166,7 +172,7 @@ class TalkerFiles:
 
 
 def _write(file, samples):
-    """Append [time, 2], telling of a full disk as the system does."""
+    """Append [time, 2]; a full disk raises OSError."""
     try:
         file.write(samples.contiguous().numpy())
     except soundfile.LibsndfileError as error:
@@ -188,7 +194,8 @@ class Separation:
         Their length.
     talkers : list of dict
         ``level`` (dBFS), ``ild`` (dB, left over right), ``itd``
-        (microseconds by which the left ear hears later) and ``side`` of each.
+        (microseconds by which sound is later at the left ear) and ``side``
+        of each.
     sources : torch.Tensor, optional
         [time, 2, source]; None if they are in files only.
     written : TalkerFiles, optional
@@ -313,14 +320,6 @@ class Separation:
             yield torch.stack(read, -1) / self.gain
 
 
-SILENCE_DBFS = -80.0
-# Heads are less than this wide, seconds of sound travel.
-MAX_ITD = 1e-3
-N_FFT = 1024
-# Seconds of ITD that a listener would call the middle, about 7 degrees.
-MIDDLE_ITD = 60e-6
-
-
 class CueMeter:
     """Measures each talker of a separation, with bounded memory.
 
@@ -334,7 +333,7 @@ class CueMeter:
     >>> noise = 0.1 * torch.randn(16004, 1)
     >>> left_first = torch.stack((noise[4:], 0.5 * noise[:-4]), dim=1)
     >>> meter = CueMeter(16000)
-    >>> meter.see(left_first)
+    >>> meter.add(left_first)
     >>> [talker] = meter.summary()
     >>> round(talker["level"]), round(talker["ild"]), round(talker["itd"])
     (-22, 6, -250)
@@ -351,7 +350,7 @@ class CueMeter:
         self._correlation = 0.0
         self._delays = None
 
-    def see(self, block):
+    def add(self, block):
         """Add the next samples.
 
         Arguments
@@ -374,10 +373,10 @@ class CueMeter:
         list of dict
             One a talker: ``level``, mean over both ears, dBFS (a full sine
             has -3); ``ild``, level of the left over the right ear, dB;
-            ``itd``, time by which the left ear hears later than the right,
-            microseconds, from the phase transform of all that was heard,
-            by energy; ``side``, where that is: left, right or middle. The
-            latter three are None for silent talkers.
+            ``itd``, time by which sound is later at the left than at the
+            right ear, microseconds, from the phase transform of all samples,
+            weighted by energy; ``side``, where that is: left, right or
+            middle. The latter three are None for silent talkers.
         """
         if len(self._kept):
             missing = N_FFT - len(self._kept)

@@ -1,10 +1,10 @@
 """Separated windows of a long recording to talkers of the whole of it.
 
 Networks trained with permutation-invariant losses give the talkers of every
-window in an order of their own. Neighbouring windows overlap: what they say
-of the same samples tells who is who. Where nobody, or not everybody, speaks
-in the overlap, a memory of every talker's interaural cues and spectrum
-decides: talkers keep their places and voices better than their turns.
+window in an order of their own. Neighbouring windows overlap: their samples
+there show who is who. Where nobody, or not everybody, speaks in the overlap,
+a memory of every talker's interaural cues and spectrum decides: talkers keep
+their places and voices better than their turns.
 """
 
 import math
@@ -29,8 +29,10 @@ FRAME_LENGTH = 0.032
 TINY = 1e-20
 
 
-class TalkerOrder:
-    """Finds the order of talkers which fits what was heard before.
+class WindowStitcher:
+    """Cross-fades separated windows in one order of talkers.
+
+    Holds no more than the samples of a window.
 
     Arguments
     ---------
@@ -39,13 +41,84 @@ class TalkerOrder:
 
     Example
     -------
-    >>> order = TalkerOrder(8000)
-    >>> talkers = torch.randn(4000, 2, 3) * torch.tensor([1.0, 0.5, 0.1])
-    >>> order.match(talkers[:0], talkers)
-    [0, 1, 2]
-    >>> order.match(talkers[2000:], talkers[2000:, :, [2, 0, 1]])
-    [1, 2, 0]
+    >>> stitcher = WindowStitcher(8000)
+    >>> talkers = torch.randn(7000, 2, 2)
+    >>> parts = [stitcher.push(0, talkers[:4000]),
+    ...          stitcher.push(3000, talkers[3000:].flip(-1)),
+    ...          stitcher.flush()]
+    >>> [len(part) for part in parts]
+    [0, 3000, 4000]
+    >>> torch.allclose(torch.cat(parts), talkers, atol=1e-6)
+    True
     """
+
+    def __init__(self, fs):
+        self._order = _TalkerOrder(fs)
+        self._start = 0
+        self._tail = None
+
+    def push(self, start, window):
+        """Add the next window.
+
+        Arguments
+        ---------
+        start : int
+            Its first sample in the recording.
+        window : torch.Tensor
+            Separated, [time, 2, source].
+
+        Returns
+        -------
+        torch.Tensor
+            [time, 2, source], what lies before this window and was not given
+            yet. No later window can change it.
+
+        Raises
+        ------
+        ValueError
+            If the window leaves a gap, starts before the last one, or ends
+            before it.
+        """
+        if self._tail is None:
+            self._tail, self._start = window[:0], start
+        finished = self._tail[: max(0, start - self._start)]
+        old = self._tail[len(finished) :]
+        if start != self._start + len(finished) or len(old) > len(window):
+            raise ValueError(
+                f"a window of {len(window)} samples from {start} on cannot "
+                f"follow those from {self._start} to "
+                f"{self._start + len(self._tail)}"
+            )
+        window = window[..., self._order.match(old, window)]
+        # The ends of a window are what its network knows least about.
+        fade = (torch.arange(len(old)) + 0.5) / max(1, len(old))
+        fade = fade.to(window)[:, None, None]
+        mixed = old + fade * (window[: len(old)] - old)
+        self._tail = torch.cat((mixed, window[len(old) :]))
+        self._start = start
+        return finished
+
+    def flush(self):
+        """Give the rest and forget it.
+
+        Returns
+        -------
+        torch.Tensor
+            [time, 2, source], what ``push`` has not given.
+
+        Raises
+        ------
+        ValueError
+            If there was no window.
+        """
+        if self._tail is None:
+            raise ValueError("there is nothing to flush: no window was pushed")
+        rest, self._tail = self._tail, None
+        return rest
+
+
+class _TalkerOrder:
+    """Finds the order of a window's talkers that fits the windows before."""
 
     def __init__(self, fs):
         n_fft = max(16, 2 ** round(math.log2(FRAME_LENGTH * fs)))
@@ -55,20 +128,10 @@ class TalkerOrder:
         self._weight = None
 
     def match(self, before, window):
-        """Order of a window's talkers, which is remembered for the next.
+        """Order [source] of a window [time, 2, source], and remember it.
 
-        Arguments
-        ---------
-        before : torch.Tensor
-            [overlap, 2, source], what is known of the window's first samples,
-            in the order of the recording.
-        window : torch.Tensor
-            [time, 2, source], in any order.
-
-        Returns
-        -------
-        list of int
-            ``window[..., order]`` has the order of the recording.
+        Its first samples are known in the order of the recording: ``before``,
+        [overlap, 2, source].
         """
         traits = self._observe(window)
         if self._traits is None:
@@ -109,12 +172,12 @@ class TalkerOrder:
         """Whether talkers remembered and observed are the same, [old, new].
 
         1 for yes, -1 for no: a new talker shall rather take the place of one
-        who was not heard yet. Near 0 where either is faint, as what leaks of
+        who has not spoken yet. Near 0 where either is faint, as what leaks of
         one talker into the output of another sounds like the former.
         """
         old, new = self._level(), _power(traits)
         loudest = old.max()
-        # A window of mere background tells nothing.
+        # A window of mere background shows nothing.
         floor = max(new.max(), loudest * 10 ** (-AGREEMENT_RANGE / 10), TINY)
         trust = torch.outer(
             (old / loudest.clamp_min(TINY)).sqrt(), (new / floor).sqrt()
@@ -146,94 +209,6 @@ class TalkerOrder:
         fade = torch.exp(-active * duration / MEMORY_LENGTH)
         self._traits = self._traits * fade[:, None, None] + traits
         self._weight = self._weight * fade + active
-
-
-class WindowStitcher:
-    """Cross-fades separated windows in one order of talkers.
-
-    Holds no more than the samples of a window.
-
-    Arguments
-    ---------
-    fs : float
-        Sampling rate, hertz.
-
-    Example
-    -------
-    >>> stitcher = WindowStitcher(8000)
-    >>> talkers = torch.randn(7000, 2, 2)
-    >>> parts = [stitcher.push(0, talkers[:4000]),
-    ...          stitcher.push(3000, talkers[3000:].flip(-1)),
-    ...          stitcher.flush()]
-    >>> [len(part) for part in parts]
-    [0, 3000, 4000]
-    >>> torch.allclose(torch.cat(parts), talkers, atol=1e-6)
-    True
-    """
-
-    def __init__(self, fs):
-        self.order = TalkerOrder(fs)
-        self._start = 0
-        self._tail = None
-
-    def push(self, start, window):
-        """Add the next window.
-
-        Arguments
-        ---------
-        start : int
-            Its first sample in the recording.
-        window : torch.Tensor
-            Separated, [time, 2, source].
-
-        Returns
-        -------
-        torch.Tensor
-            [time, 2, source], what lies before this window and was not given
-            yet. No later window can change it.
-
-        Raises
-        ------
-        ValueError
-            If the window leaves a gap, starts before the last one, or ends
-            before it.
-        """
-        if self._tail is None:
-            self._tail, self._start = window[:0], start
-        finished = self._tail[: max(0, start - self._start)]
-        old = self._tail[len(finished) :]
-        if start != self._start + len(finished) or len(old) > len(window):
-            raise ValueError(
-                f"a window of {len(window)} samples from {start} on cannot "
-                f"follow those from {self._start} to "
-                f"{self._start + len(self._tail)}"
-            )
-        window = window[..., self.order.match(old, window)]
-        # The ends of a window are what its network knows least about.
-        fade = (torch.arange(len(old)) + 0.5) / max(1, len(old))
-        fade = fade.to(window)[:, None, None]
-        mixed = old + fade * (window[: len(old)] - old)
-        self._tail = torch.cat((mixed, window[len(old) :]))
-        self._start = start
-        return finished
-
-    def flush(self):
-        """Give the rest and forget it.
-
-        Returns
-        -------
-        torch.Tensor
-            [time, 2, source], what ``push`` has not given.
-
-        Raises
-        ------
-        ValueError
-            If there was no window.
-        """
-        if self._tail is None:
-            raise ValueError("there is nothing to flush: no window was pushed")
-        rest, self._tail = self._tail, None
-        return rest
 
 
 def _power(traits):

@@ -190,7 +190,7 @@ class BinauralSeparator(PretrainedModel):
         meter = CueMeter(rate)
         with written as files:
             for part in parts:
-                meter.see(part)
+                meter.add(part)
                 if files is None:
                     kept.append(part)
                 else:

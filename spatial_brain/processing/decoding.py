@@ -126,7 +126,9 @@ def pick_peaks(spectrum, angles, num_peaks=2, min_separation=10.0):
 
 
 @loadable
-def decode_classes(logits, method="median", low=0.0, high=180.0):
+def decode_classes(
+    logits, method="median", low=0.0, high=180.0, circular=False
+):
     """Turn class scores into angles.
 
     Arguments
@@ -142,11 +144,15 @@ def decode_classes(logits, method="median", low=0.0, high=180.0):
         Lower end of the first bin, degrees.
     high : float
         Upper end of the last bin, degrees.
+    circular : bool
+        Whether the last bin is followed by the first, as with azimuths from
+        -180 to 180 degrees. The circle is cut opposite to the best bin.
 
     Returns
     -------
     torch.Tensor
-        Degrees, [batch, source], in the order of the scores.
+        Degrees, [batch, source], in the order of the scores; in [low, high)
+        if circular.
 
     Raises
     ------
@@ -161,8 +167,19 @@ def decode_classes(logits, method="median", low=0.0, high=180.0):
     tensor([[ 22.5000, 105.0000]])
     >>> decode_classes(logits, "centre")
     tensor([[ 22.5000, 102.5000]])
+    >>> behind = torch.tensor([[[1.0, 0.0, 0.0, 1.5]]])
+    >>> decode_classes(behind, "peak", -180.0, 180.0, circular=True)
+    tensor([[157.5000]])
     """
     size = logits.shape[-1]
+    if circular:
+        best = logits.argmax(-1, keepdim=True)
+        turn = best - size // 2
+        bins = torch.arange(size, device=logits.device)
+        turned = logits.gather(-1, (bins + turn) % size)
+        place = decode_classes(turned, method, 0.0, float(size)) + turn[..., 0]
+        # Once more: a tiny negative number rounds up to the size.
+        return low + place % size % size * ((high - low) / size)
     share = logits.float().softmax(-1)
     best = share.argmax(-1, keepdim=True)
     if method == "centre":

@@ -10,6 +10,7 @@ import math
 from itertools import combinations
 
 import torch
+from torch import nn
 
 from spatial_brain.geometry import SPEED_OF_SOUND
 from spatial_brain.processing.stft import STFT
@@ -323,6 +324,76 @@ def gcc_phat(
     angle = angle * delays
     correlation = cos[..., 1:] @ angle.cos() + sin[..., 1:] @ angle.sin()
     return correlation / (n_fft // 2), delays
+
+
+class GCCPhat(nn.Module):
+    """:func:`gcc_phat` of all pairs as the front end of a network.
+
+    Arguments
+    ---------
+    num_delays : int
+        Delays on an even grid, at least 2.
+    max_delay : float
+        The grid spans [-max_delay, max_delay], seconds: the largest distance
+        of two microphones over the speed of sound, 343 m/s, or a little more.
+    fs : float
+        Sampling rate, hertz.
+    n_fft : int
+        Frame length, samples.
+    hop_length : int
+        Samples from frame to frame.
+
+    Raises
+    ------
+    ValueError
+        If there are less than two delays, or ``max_delay`` is not positive or
+        exceeds half a frame.
+
+    Example
+    -------
+    >>> GCCPhat(num_delays=51, max_delay=0.0003)(torch.randn(2, 8000, 4)).shape
+    torch.Size([2, 6, 51])
+    """
+
+    def __init__(
+        self, num_delays, max_delay, fs=16000, n_fft=1024, hop_length=256
+    ):
+        super().__init__()
+        if num_delays < 2 or not 0 < max_delay <= n_fft / (2 * fs):
+            raise ValueError(
+                "num_delays must be at least 2 and max_delay in "
+                f"(0, {n_fft / (2 * fs):g}] s, half a frame, got {num_delays} "
+                f"and {max_delay}"
+            )
+        self.n_fft, self.hop_length = n_fft, hop_length
+        delays = torch.linspace(-max_delay, max_delay, num_delays)
+        angle = 2 * math.pi * bin_frequencies(n_fft, fs)[1:, None] * delays
+        self.register_buffer("cos", angle.cos(), persistent=False)
+        self.register_buffer("sin", angle.sin(), persistent=False)
+
+    def forward(self, waveform):
+        """Correlate the microphones of all pairs.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [batch, time, channel], at least a frame long.
+
+        Returns
+        -------
+        torch.Tensor
+            Averaged over frames, in [-1, 1], [batch, pair, delay]; float32
+            also under automatic mixed precision.
+        """
+        with torch.autocast(waveform.device.type, enabled=False):
+            cos, sin = _average_cross_phase(
+                waveform.float(),
+                self.n_fft,
+                self.hop_length,
+                microphone_pairs(waveform.shape[-1]),
+            )
+            correlation = cos[..., 1:] @ self.cos + sin[..., 1:] @ self.sin
+        return correlation / (self.n_fft // 2)
 
 
 def srp_phat(

@@ -218,8 +218,8 @@ def direction_trajectory(localization):
             xlabel="time, s",
             ylabel="direction, degrees",
             xlim=(0, localization.duration),
-            ylim=(0, 180),
-            yticks=range(0, 181, 30),
+            ylim=localization.limits,
+            yticks=np.linspace(*localization.limits, 7),
         )
         finish(figure, axes, None, 2)
         axes.set_title("Directions over time (marker size: confidence)")

@@ -182,6 +182,46 @@ def test_variants_differ_in_mixtures_and_tables(runs):
     assert log.count("train loss") == 2
 
 
+def finished_tree(folder, reverb):
+    """Mixtures that another program wrote, as the original names them."""
+    root = folder / ("reverb" if reverb else "2speakers") / "wav8k/min"
+    for split, (first, second) in {
+        "tr": ("01aa0101", "01ba0102"),
+        "cv": ("02aa0101", "02ba0102"),
+        "tt": ("40aa0101", "40ba0102"),
+    }.items():
+        name = f"subject08_{first}_-80_0_{second}_-15_62"
+        if reverb:
+            name = f"0_4s_{first}_-80_{second}_15"
+        s1, s2 = 0.05 * torch.randn(2, 6000, 2)
+        for part, signal in (("s1", s1), ("s2", s2), ("mix", s1 + s2)):
+            path = root / split / part / f"{name}.wav"
+            write_audio(path, signal, 8000, subtype="FLOAT")
+    return folder
+
+
+@pytest.mark.parametrize("reverb", [False, True])
+def test_finished_mixtures_need_no_responses(tmp_path, reverb):
+    options = {
+        "voices": "null",
+        "data_folder": finished_tree(tmp_path / "mine", reverb),
+        "storage": "disk",
+        "check_counts": "False",
+        "variant": "reverb" if reverb else "clean",
+    }
+    run_all(arguments(tmp_path / "out", **options, dynamic_mixing="False"))
+    data = metrics_of(tmp_path / "out")["data"]
+    assert "heads or rooms of the mixtures found in mine" in data
+    log = (tmp_path / "out/log.txt").read_text()
+    assert "spherical" not in data + log
+    printed = run_all(
+        arguments(tmp_path / "other", **options, dynamic_mixing="True"),
+        refused=1,
+    )
+    remedy = "as --rooms_folder" if reverb else "give them as --hrtf"
+    assert remedy in printed
+
+
 def test_killed_run_resumes_to_the_same_weights(runs, tmp_path):
     options = resumable(runs)
     line = [sys.executable, "train.py", *arguments(tmp_path, **options)]

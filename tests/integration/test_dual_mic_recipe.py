@@ -11,9 +11,14 @@ import torch
 from running import check, metrics_of, weights_of
 
 from spatial_brain.dataio.audio import write_audio
+from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.geometry import azel_to_unit, linear_array
 from spatial_brain.inference import SoundLocalizer
 from spatial_brain.simulation import simulate_rir
+from spatial_brain.simulation.synthesis.speech import (
+    SyntheticTalker,
+    synthetic_speech,
+)
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/DualMic-LibriSpeech"
 SMALL = {
@@ -159,6 +164,75 @@ def test_misspelt_options_are_named(tmp_path):
         "--number_of_epochs?\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def speakers(tmp_path):
+    """Folder with one sub-folder a speaker."""
+    for number in range(8):
+        for name in ("a", "b"):
+            speech = synthetic_speech(24000, 16000, SyntheticTalker(number))
+            path = tmp_path / f"corpus/s{number}x/{name}.wav"
+            write_audio(path, speech, 16000, clip=True)
+    return tmp_path / "corpus"
+
+
+def test_one_folder_a_speaker(tmp_path, speakers):
+    options = {"synthetic_data": "null", "data_folder": str(speakers)}
+    out = tmp_path / "out"
+    done = run(command(out, **options))
+    assert done.returncode == 2
+    assert "--test_splits null --test_speakers 0.1" in done.stderr
+    options |= {"test_splits": "null", "number_of_epochs": "1"}
+    done = run(command(out, **options))
+    assert done.returncode == 2
+    assert "give --test_splits, or --test_speakers" in done.stderr
+    options |= {"valid_speakers": "2", "test_speakers": "0.25"}
+    done = run(command(out, **options))
+    check(done)
+    assert metrics_of(out)["methods"]["network"]["num_mixtures"] == 6
+    found = {
+        split: {
+            entry["speaker"]
+            for entry in read_manifest(out / f"data/{split}.json").values()
+        }
+        for split in ("train", "valid", "test")
+    }
+    assert [len(found[split]) for split in found] == [4, 2, 2]
+    assert len(set.union(*found.values())) == 8
+    assert "folders are taken for speakers: s0x," in (
+        out / "log.txt"
+    ).read_text("utf-8")
+
+
+def test_speech_and_rooms_of_a_part_belong_together(tmp_path):
+    done = run(command(tmp_path, num_rooms="{valid: null}"))
+    assert done.returncode == 2
+    assert "there is speech for valid, but no rooms" in done.stderr
+    done = run(command(tmp_path, valid_speakers="null"))
+    assert done.returncode == 2
+    assert "--valid_speakers (a number or a share" in done.stderr
+
+
+def test_positions_follow_from_the_spacing(unbroken, tmp_path):
+    options = {"data": unbroken / "data", "number_of_epochs": "0"}
+    positions = "[[-0.1, 0, 0], [0.1, 0, 0]]"
+    done = run(command(tmp_path, microphone_positions=positions, **options))
+    assert done.returncode == 2
+    assert "give --mic_spacing alone" in done.stderr
+    del options["data"]
+    options |= {
+        "mic_spacing": "0.2",
+        "num_rooms": "{train: 1, valid: null, test: 1}",
+    }
+    options |= {"valid_speakers": "null"}
+    options |= {"num_mixtures": "{train: 4, test: 2}"}
+    check(run(command(tmp_path / "wide", **options)))
+    [room] = read_manifest(tmp_path / "wide/data/test_rirs.json").values()
+    first, second = torch.tensor(room["mic_pos"])
+    assert (second - first).norm() == pytest.approx(0.2, abs=1e-6)
+    localizer = SoundLocalizer.from_hparams(source=str(tmp_path / "wide"))
+    assert localizer.hparams.microphone_positions[1] == [0.1, 0.0, 0.0]
 
 
 def test_trained_run_locates_a_recording(unbroken, tmp_path):

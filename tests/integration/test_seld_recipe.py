@@ -271,3 +271,12 @@ def test_real_ambisonics_scene(unbroken, shared_data, tmp_path):
 def test_environment_is_noted(unbroken):
     assert (unbroken / "command.txt").read_text().startswith("python ")
     assert os.path.getsize(unbroken / "env.log") > 0
+
+
+def test_names_and_number_of_classes_belong_together(tmp_path):
+    line = [sys.executable, "train.py", "hparams/own_events_htsat.yaml"]
+    line += ["--event_folder", "null", "--class_names", "[alarm, knock]"]
+    line += ["--output_folder", str(tmp_path)]
+    done = running.run(line, RECIPE.parent / "SynthSELD")
+    assert done.returncode == 2
+    assert "--class_names gives 2 classes (alarm, knock)" in done.stderr

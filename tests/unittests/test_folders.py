@@ -156,7 +156,7 @@ def test_noise_rooms_heads_and_events(tmp_path):
     assert sorted(sum(map(list, split_noise(noise).values()), [])) == [
         f"link/{name}.WAV" for name in "abc"
     ]
-    assert len(_list_folders(noise)["link"]) == 3
+    assert len(_list_folders(noise, None)["link"]) == 3
     rooms = tmp_path / "rooms"
     rooms.mkdir()
     write_wav(tmp_path / "measured" / "CATT_0_4s_90.WAV", channels=2)
@@ -177,7 +177,7 @@ def test_noise_rooms_heads_and_events(tmp_path):
 
 def test_sounds_without_a_class_are_counted(tmp_path, caplog):
     make(tmp_path, "dog/a.wav", "b.wav")
-    assert list(_list_folders(tmp_path)) == ["dog"]
+    assert list(_list_folders(tmp_path, None)) == ["dog"]
     assert "1 files lie in no sub-folder" in caplog.text
 
 

@@ -141,7 +141,7 @@ def binaural_sets(
     """
     entries = _read_all(manifest_folder)
     renderer = None
-    if dynamic_mixing or not _on_disk(entries):
+    if dynamic_mixing or not on_disk(entries):
         plan = read_plan(manifest_folder, entries)
         hrtfs, noise = _responses_and_noise(plan, fs, hrtfs, noise, compat)
         renderer = MixtureRenderer(
@@ -177,6 +177,31 @@ def binaural_sets(
         )
         sets = {"train": train, **sets}
     return sets
+
+
+def on_disk(entries):
+    """Whether all mixtures are files: nothing has to be rendered.
+
+    Arguments
+    ---------
+    entries : dict
+        Set to its manifest.
+
+    Returns
+    -------
+    bool
+        False if one has to be made when it is read.
+
+    Example
+    -------
+    >>> on_disk({"test": {"x": {"mix_wav": "x.wav"}, "y": {}}})
+    False
+    """
+    return all(
+        "mix_wav" in entry
+        for these in entries.values()
+        for entry in these.values()
+    )
 
 
 def store_mixtures(
@@ -352,7 +377,7 @@ def _read_all(manifest_folder):
     if not entries:
         raise FileNotFoundError(
             f"{manifest_folder}: no train.json, valid.json or test.json; run "
-            "the preparation (skip_prep False)"
+            "the preparation (--skip_prep False)"
         )
     return entries
 
@@ -373,20 +398,12 @@ def _responses_and_noise(plan, fs, hrtfs, noise, compat):
     return hrtfs, noise
 
 
-def _on_disk(entries):
-    """Whether all mixtures are files."""
-    return all(
-        "mix_wav" in entry
-        for these in entries.values()
-        for entry in these.values()
-    )
-
-
 def _drawn_anew(manifest_folder, count):
     """Entries of mixtures about which nothing is known yet."""
     if not count:
         raise ValueError(
-            f"{manifest_folder}: without train.json, dynamic mixing needs "
-            "items_per_epoch, the number of mixtures in an epoch"
+            f"{manifest_folder}: without train.json, dynamic mixing needs the "
+            "number of mixtures in an epoch; give one for train in "
+            "--num_mixtures"
         )
     return {f"dynamic{index:06d}": {"duration": 0.0} for index in range(count)}

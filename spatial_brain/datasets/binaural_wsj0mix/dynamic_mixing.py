@@ -9,6 +9,7 @@ only the speakers and heads of the training set are drawn, and a mixture
 depends on seed, epoch and number alone.
 """
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -34,10 +35,13 @@ from spatial_brain.datasets.binaural_wsj0mix.sampling import (
     scene_mixture,
 )
 from spatial_brain.datasets.speech.corpora import (
-    Utterance,
     find_utterances,
     read_headers,
 )
+from spatial_brain.datasets.speech.layouts import Utterance
+from spatial_brain.datasets.splits import split_part
+
+logger = logging.getLogger(__name__)
 
 # What a preparation wrote about its drawing.
 PLAN = "drawing.json"
@@ -249,12 +253,32 @@ def _other_speech(folder, entries, speech_root):
                 files.add(os.path.realpath(Path(speech_root, name)))
             if split == "test":
                 speakers |= set(mixture["speakers"])
+    corpus = find_utterances(folder)
+    # WSJ0's speakers bear the names of their subsets in drawn sets.
     found = [
         utterance
-        for utterance in find_utterances(folder)
+        for utterance in corpus
         if os.path.realpath(utterance.path) not in files
+        and split_part(utterance.split) in (None, "train")
     ]
-    shared = {utterance.speaker for utterance in found} & speakers
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: no training speech in it; give the folder of the "
+            "training speakers"
+        )
+    logger.info(
+        "%s: %d of %d utterances are drawn from, the others are of validation "
+        "or test",
+        folder,
+        len(found),
+        len(corpus),
+    )
+    shared = {
+        utterance.speaker
+        for utterance in found
+        if {utterance.speaker, f"{utterance.split}-{utterance.speaker}"}
+        & speakers
+    }
     if shared:
         raise ValueError(
             f"{folder}: speakers of the test set are in it: "

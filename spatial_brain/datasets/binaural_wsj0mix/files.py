@@ -33,7 +33,8 @@ from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     BinauralMixture,
     mixture_entry,
 )
-from spatial_brain.datasets.speech.corpora import Utterance, read_headers
+from spatial_brain.datasets.speech.corpora import read_headers
+from spatial_brain.datasets.speech.layouts import Utterance
 from spatial_brain.folders import find_files
 from spatial_brain.simulation.hrtf.grid import CIPIC_POLARS
 
@@ -221,7 +222,7 @@ def read_tree(folder, num_sources, fs, *, noise=False, count=None):
         raise ValueError(
             f"{folder}: has {len(names)} mixtures, {count} were expected. The "
             "generation was not finished: run it again with the corpus of "
-            "speech, or pass check_counts=False to use a part"
+            "speech, or pass --check_counts False to use a part"
         )
     mixtures = {
         name: described[name]["mixture"]
@@ -283,14 +284,14 @@ def _claim(folder, entries, renderer):
             raise ValueError(
                 f"{folder}: was generated in another way: {', '.join(others)} "
                 f"differ from {path.name}. Remove the folder, or choose "
-                "another data_folder"
+                "another --data_folder"
             )
         return record
     if any(folder.glob("*/*.wav")):
         raise ValueError(
             f"{folder}: holds audio files that were not generated here (no "
-            f"{_RECORD}); choose another data_folder, or leave out the corpus "
-            "of speech to use what is there"
+            f"{_RECORD}); choose another --data_folder, or leave out "
+            "--wsj_root and --speech_folder to use what is there"
         )
     record = wanted | {"complete": False}
     write_json(path, record)
@@ -500,7 +501,7 @@ def _paired_names(folders):
     if not present[folders[0]]:
         raise FileNotFoundError(
             f"{folders[0]}: no mixtures; give the folder of Binaural-WSJ0Mix "
-            "as data_folder, or the corpus of speech to generate them"
+            "as --data_folder, or WSJ0 as --wsj_root to generate them"
         )
     missing = [
         f"{folder.name}/{name}.wav"

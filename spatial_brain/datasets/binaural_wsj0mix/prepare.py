@@ -72,6 +72,12 @@ from spatial_brain.datasets.binaural_wsj0mix.synthetic import (
     write_synthetic_wsj0,
 )
 from spatial_brain.datasets.speech.pool import prepare_speech
+from spatial_brain.datasets.summary import (
+    describe,
+    facts,
+    repeat,
+    write_prepared,
+)
 from spatial_brain.simulation.hrtf import load_hrtfs
 
 VARIANTS = ("clean", "noise", "reverb")
@@ -200,8 +206,10 @@ def prepare_binaural_wsj0mix(
     if all(is_prepared(path, options) for path in paths.values()) and (
         not on_disk or tree.is_there()
     ):
+        repeat(paths)
         return paths
-    if on_disk and tree.is_to_be_used(wsj0_folder):
+    found = on_disk and tree.is_to_be_used(wsj0_folder)
+    if found:
         entries = tree.read(check_counts)
     else:
         noise = None
@@ -219,9 +227,12 @@ def prepare_binaural_wsj0mix(
         if on_disk:
             renderer = MixtureRenderer("/", responses, fs, mode, compat, noise)
             entries = tree.generate(entries, renderer, num_workers)
-    for name, path in paths.items():
-        write_manifest(path, entries[name])
-        write_options(path, options)
+    source = f"{root}, mixtures found there"
+    if not found:
+        source = f"{root}, mixtures of the published lists ({storage})"
+    sets = {name: facts(entries[name].values(), "mixtures") for name in paths}
+    manifests = {path: entries[name] for name, path in paths.items()}
+    write_prepared(manifests, options, describe(source, sets))
     return paths
 
 
@@ -410,7 +421,7 @@ def load_responses(entries, fs, *, hrtfs=None, rooms=None, compat=False):
             raise FileNotFoundError(
                 "mixtures in rooms need room responses: give the folder "
                 "CATT_RIRs (the BRIR Sim Set of the IoSR, Surrey, "
-                "https://iosr.uk/software) as rooms"
+                "https://iosr.uk/software) as --rooms_folder"
             )
         return load_rooms(rooms, fs, rooms=names, compat=compat)
     if hrtfs is None:
@@ -510,8 +521,9 @@ class _Tree:
             raise FileNotFoundError(
                 f"{next(iter(self.folders.values()))}: no mixtures, and no "
                 "WSJ0 to make them. Give the folder of WSJ0 (LDC93S6A, by "
-                "licence of the LDC) as wsj0_folder, or a tree of the original "
-                "generator as data_folder; or draw mixtures from another corpus"
+                "licence of the LDC) as --wsj_root, or a tree of the original "
+                "generator as --data_folder; or draw mixtures from another "
+                "corpus, --speech_folder"
             )
         if foreign and wsj0_folder is not None:
             logger.info("%s: files are there and will be used", foreign[0])
@@ -542,20 +554,35 @@ class _Tree:
 
 def _write_sets(folder, numbers, speech, options, num_workers):
     """Write the manifests that are not there."""
-    paths = {}
+    made_with = {}
     for split in SPLITS:
         path = folder / f"{split}.json"
-        if not numbers.get(split):
+        if numbers.get(split):
+            made_with[split] = options | {"num_mixtures": numbers[split]}
+        else:
             # Whatever is there is of another preparation.
             path.unlink(missing_ok=True)
-            continue
-        paths[split] = path
-        these = options | {"num_mixtures": numbers[split]}
-        if is_prepared(path, these):
-            continue
+    paths = {split: folder / f"{split}.json" for split in made_with}
+    new = {
+        split: these
+        for split, these in made_with.items()
+        if not is_prepared(paths[split], these)
+    }
+    for split, these in new.items():
         entries = _draw_set(split, speech[_PARTS[split]], these, num_workers)
-        write_manifest(path, entries)
-        write_options(path, these)
+        write_manifest(paths[split], entries)
+        write_options(paths[split], these)
+    if new:
+        sets = {
+            split: facts(read_manifest(path).values(), "mixtures")
+            for split, path in paths.items()
+        }
+        line = describe(f"{folder}, drawn of {options['data_folder']}", sets)
+        for split, these in made_with.items():
+            write_options(paths[split], these, notes=line)
+        logger.info("%s", line)
+    else:
+        repeat(paths)
     return paths
 
 

@@ -243,7 +243,7 @@ class PublishedLists:
             raise ValueError(
                 f"{self.folder}: lists {len(mixtures)} mixtures for {split}, "
                 f"{COUNTS[split]} were published; get the lists again, or pass "
-                "check_counts=False to use a part"
+                "--check_counts False to use a part"
             )
         return mixtures
 
@@ -385,8 +385,8 @@ def _read_rows(path, columns):
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such list of mixtures; it is published in {_SERVER}. "
-            "Give the folder of the lists as metadata_folder, or have them "
-            "fetched by download True"
+            "Give the folder of the lists as --metadata_folder, or have them "
+            "fetched by --download True"
         )
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)

@@ -177,7 +177,7 @@ class SceneDrawer:
                 f"no place for {self.num_speakers} talkers at least "
                 f"{self.min_gap:g} degrees apart between azimuths "
                 f"{self.laterals[0]:g} and {self.laterals[-1]:g}: {placed} "
-                "find one. Choose a smaller min_gap"
+                "find one. Choose a smaller min_gap in --scenes"
             )
 
     def draw(self, rng):
@@ -220,7 +220,7 @@ class SceneDrawer:
         raise ValueError(
             f"no azimuths of {self.num_speakers} talkers at least "
             f"{self.min_gap:g} degrees apart in {_TRIES} tries; choose a "
-            "smaller min_gap"
+            "smaller min_gap in --scenes"
         )
 
 

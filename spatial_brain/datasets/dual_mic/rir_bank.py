@@ -114,6 +114,38 @@ def room_settings(
     return rooms, {"fs": fs, "backend": backend, **(simulation or {})}
 
 
+def check_pair(spacing, *positions):
+    """Raise ValueError unless all positions of a pair have one spacing.
+
+    Arguments
+    ---------
+    spacing : float
+        Metres.
+    *positions : sequence
+        Two microphones on the x axis around the origin, metres, [2, 3].
+
+    Raises
+    ------
+    ValueError
+        If there are other positions.
+
+    Example
+    -------
+    >>> check_pair(0.2, [[-0.05, 0, 0], [0.05, 0, 0]])
+    Traceback (most recent call last):
+    ValueError: microphones at [[-0.05, 0, 0], [0.05, 0, 0]] are not a pair ...
+    """
+    expected = linear_array(2, spacing)
+    for found in positions:
+        array = torch.as_tensor(found, dtype=expected.dtype)
+        if array.shape != expected.shape or not torch.allclose(array, expected):
+            raise ValueError(
+                f"microphones at {found} are not a pair on the x axis, "
+                f"{spacing:g} m apart; give --mic_spacing alone, the positions "
+                "follow from it"
+            )
+
+
 def prepare_rir_bank(
     folder,
     num_rooms,

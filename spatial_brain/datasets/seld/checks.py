@@ -24,12 +24,14 @@ from spatial_brain.dataio.audio import (
     list_problems,
     scan_headers,
 )
-from spatial_brain.dataio.manifest import (
-    is_prepared,
-    write_manifest,
-    write_options,
-)
+from spatial_brain.dataio.manifest import is_prepared
 from spatial_brain.dataio.parallel import progress
+from spatial_brain.datasets.summary import (
+    describe,
+    facts,
+    repeat,
+    write_prepared,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +123,7 @@ def check_count(folder, found, published, remedy):
     if found != published:
         raise ValueError(
             f"{folder}: has {found} clips, {published} were published. "
-            f"{remedy}, or pass check_counts=False to use what is there"
+            f"{remedy}, or pass --check_counts False to use what is there"
         )
 
 
@@ -265,6 +267,8 @@ class Manifests:
         Such as ``("train", "valid", "test")``.
     options : dict
         What their content depends on.
+    num_classes : int, optional
+        Of the events, for the line of the log.
 
     Example
     -------
@@ -272,23 +276,27 @@ class Manifests:
     >>> manifests = Manifests(folder, ["train"], {"fold": 1})
     >>> manifests.ready
     False
-    >>> paths = manifests.write({"train": {"a": {"wav": "a.wav"}}}, "/data")
+    >>> clip = {"wav": "a.wav", "num_samples": 240, "fs": 24000}
+    >>> paths = manifests.write({"train": {"a": clip}}, "/data")
     >>> Manifests(folder, ["train"], {"fold": 1}).ready
     True
     """
 
-    def __init__(self, save_folder, names, options):
+    def __init__(self, save_folder, names, options, num_classes=None):
         self.paths = {name: Path(save_folder, f"{name}.json") for name in names}
-        self.options = options
+        self.options, self.num_classes = options, num_classes
 
     @property
     def ready(self):
         """Whether all are there, made with the same options."""
-        return all(
+        ready = all(
             is_prepared(path, self.options) for path in self.paths.values()
         )
+        if ready:
+            repeat(self.paths)
+        return ready
 
-    def write(self, splits, data_folder):
+    def write(self, splits, data_folder, skipped=None):
         """Write all manifests, each complete or not at all.
 
         Arguments
@@ -297,6 +305,8 @@ class Manifests:
             Name of manifest to its entries (id to entry).
         data_folder : str or Path
             Stands as ``{data_root}`` in the paths.
+        skipped : dict, optional
+            Reason to number of clips left out.
 
         Returns
         -------
@@ -315,8 +325,19 @@ class Manifests:
                     f"protocol ({self.options}); give all folds of the data, "
                     "or choose another protocol or other rooms"
                 )
-        for name, path in self.paths.items():
-            write_manifest(path, splits[name], data_root=data_folder)
-            write_options(path, self.options)
-            logger.info("%s: %d clips", path, len(splits[name]))
+        line = describe(
+            os.fspath(data_folder)
+            + (f", {self.num_classes} classes" if self.num_classes else ""),
+            {
+                name: facts(splits[name].values(), "clips")
+                for name in self.paths
+            },
+            skipped,
+        )
+        write_prepared(
+            {path: splits[name] for name, path in self.paths.items()},
+            self.options,
+            line,
+            data_root=data_folder,
+        )
         return self.paths

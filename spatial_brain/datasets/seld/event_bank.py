@@ -20,7 +20,8 @@ from spatial_brain.dataio.audio import (
 )
 from spatial_brain.dataio.events import FRAME_LENGTH, EventTable
 from spatial_brain.dataio.parallel import progress, run_jobs
-from spatial_brain.folders import find_files
+from spatial_brain.datasets.splits import are_splits, first_names, take_split
+from spatial_brain.folders import find_files, find_folders
 from spatial_brain.simulation.sound_scenes.plan import draw_scene
 from spatial_brain.simulation.sound_scenes.render import render_scene
 from spatial_brain.simulation.synthesis.events import (
@@ -156,7 +157,8 @@ class EventBank:
         ``path``, ``active_start`` and ``active_end`` in seconds, and
         ``split`` if one is asked for; paths relative to the folder that holds
         ``folder``, or to ``folder``), or there is one sub-folder a class, in
-        ``folder/split`` if a split is asked for.
+        the sub-folder of the split if one is asked for. Splits may have any
+        usual names, such as ``dev`` for ``"valid"``.
 
         Arguments
         ---------
@@ -195,7 +197,7 @@ class EventBank:
         if manifest.is_file():
             found = _read_manifest(manifest, split)
         else:
-            found = _list_folders(folder / split if split else folder)
+            found = _list_folders(folder, split)
         names = sorted(found) if class_names is None else class_names
         if not names:
             raise ValueError(
@@ -319,7 +321,7 @@ def _by_class(sounds):
         if not sound:
             raise ValueError(
                 f"class {name!r} has no recordings; add some or leave it out "
-                "of class_names"
+                "of --class_names"
             )
     return dict(sounds)
 
@@ -345,10 +347,16 @@ def _read(path, start, seconds, fs):
     return mono / peak
 
 
-def _list_folders(folder):
-    """Recordings of each sub-folder."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of sound events")
+def _list_folders(folder, split):
+    """Recordings of each sub-folder, perhaps of a split."""
+    names = [path.name for path in find_folders(folder)]
+    if split is not None:
+        folder = folder / _split_names(names, split, folder)[0]
+    elif are_splits(names, folder, "classes"):
+        raise ValueError(
+            f"{folder}: its sub-folders {first_names(names)} are splits, not "
+            "classes; give one of them"
+        )
     found = {}
     files = find_files(folder, AUDIO_SUFFIXES)
     for path in files:
@@ -378,10 +386,25 @@ def _read_manifest(path, split):
                 f"{path}: columns {', '.join(missing)} are missing; found "
                 f"{reader.fieldnames}"
             )
-        for row in reader:
-            if split is None or row["split"] == split:
-                recording = _row_recording(path, reader.line_num, row)
-                found.setdefault(row["label"], []).append(recording)
+        rows = [(reader.line_num, row) for row in reader]
+    wanted = None
+    if split is not None:
+        wanted = _split_names([r["split"] for _, r in rows], split, path)
+    for line, row in rows:
+        if wanted is None or row["split"] in wanted:
+            recording = _row_recording(path, line, row)
+            found.setdefault(row["label"], []).append(recording)
+    return found
+
+
+def _split_names(names, split, where):
+    """The one name of a split, whatever its form."""
+    found = take_split(names, split, where)
+    if len(found) > 1:
+        raise ValueError(
+            f"{where}: {first_names(found)} may all be {split!r}; rename those "
+            "that are not"
+        )
     return found
 
 

@@ -67,7 +67,7 @@ def _find_folder(data_folder, name, depth=3):
         if len(found) > 1:
             raise ValueError(
                 f"{data_folder}: holds {found[0]} and {found[1]}; give the "
-                "folder that is meant as data_folder"
+                "folder that is meant as --data_folder"
             )
         if found:
             return found[0]

@@ -189,7 +189,7 @@ def prepare_l3das22(
         "synthetic_data": synthetic,
     }
     splits = PROTOCOLS[protocol]
-    manifests = Manifests(save_folder, splits, options)
+    manifests = Manifests(save_folder, splits, options, len(CLASS_NAMES))
     if skip_prep or manifests.ready:
         return manifests.paths
     published = check_counts and synthetic is None
@@ -334,7 +334,7 @@ def _estimate_channel_order(entries):
     ]
     directions = np.concatenate([r[0] for r in rows] or [np.zeros((0, 3))])
     intensity = np.concatenate([r[1] for r in rows] or [np.zeros((0, 3))])
-    remedy = 'pass channel_order="WYZX" (or "WZYX") instead of "auto"'
+    remedy = "pass --channel_order WYZX (or WZYX) instead of auto"
     if len(directions) < _FEWEST_FRAMES:
         raise ValueError(
             f"the channel order cannot be found: {len(directions)} frames with "

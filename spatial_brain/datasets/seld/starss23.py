@@ -180,7 +180,7 @@ def prepare_starss23(
         "synthetic_data": synthetic,
     }
     names = ["train", "valid", "test"] + ["eval"] * evaluation
-    manifests = Manifests(save_folder, names, options)
+    manifests = Manifests(save_folder, names, options, len(CLASS_NAMES))
     if skip_prep or manifests.ready:
         return manifests.paths
     if download:
@@ -193,7 +193,7 @@ def prepare_starss23(
             keep_archives=keep_archives,
         )
     published = check_counts and synthetic is None
-    dev = _development(data_folder, format, published, num_workers)
+    dev, left_out = _development(data_folder, format, published, num_workers)
     splits = _split(data_folder, dev, rooms)
     if synthetic_folder is not None:
         extra = _synthetic(synthetic_folder, format, num_workers)
@@ -202,11 +202,12 @@ def prepare_starss23(
         splits["eval"] = _evaluation(
             data_folder, format, published, num_workers
         )
-    return manifests.write(splits, data_folder)
+    skipped = {"of other folds": left_out}
+    return manifests.write(splits, data_folder, skipped)
 
 
 def _development(data_folder, format, published, num_workers):
-    """Checked entries of the development set, both folds."""
+    """Checked entries of both development folds, and how many clips not."""
     folders = f"{format}_dev", "metadata_dev"
     remedy = zenodo_remedy(RECORD, folders)
     found = find_clips(data_folder, *folders, _DEV_NAME, remedy)
@@ -214,7 +215,7 @@ def _development(data_folder, format, published, num_workers):
     if len(clips) < len(found):
         logger.warning(
             "%s: %d clips of other folds than %s and %s are left out; put "
-            "synthetic ones into a synthetic_folder",
+            "synthetic ones into a --synthetic_folder",
             data_folder,
             len(found) - len(clips),
             TRAIN_FOLD,
@@ -225,7 +226,8 @@ def _development(data_folder, format, published, num_workers):
         check_count(
             f"{data_folder}: {folders[0]}", len(clips), COUNTS["dev"], remedy
         )
-    return _checked(clips, dialect, num_workers)
+    entries = _checked(clips, dialect, num_workers)
+    return entries, len(found) - len(clips)
 
 
 def _checked(clips, dialect, num_workers):
@@ -260,7 +262,7 @@ def _split(data_folder, entries, rooms):
         raise ValueError(
             f"{data_folder}: cannot hold out rooms {rooms} for validation; "
             f"fold {TRAIN_FOLD} has rooms {present}: choose some of these, not "
-            "all, with valid_rooms"
+            "all, with --valid_rooms"
         )
     valid = {k: e for k, e in train.items() if int(e["room"]) in rooms}
     train = {k: e for k, e in train.items() if k not in valid}
@@ -291,7 +293,7 @@ def _synthetic(folder, format, num_workers):
         else:
             raise FileNotFoundError(
                 f"{folder}: neither {kind}_dev nor {kind} is there; give a "
-                "folder with both audio and metadata as synthetic_folder"
+                "folder with both audio and metadata as --synthetic_folder"
             )
     clips = pair_clips(
         list_files(places[0], CLIP_SUFFIXES),

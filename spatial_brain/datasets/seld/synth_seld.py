@@ -104,7 +104,7 @@ def prepare_simulated_scenes(
         "seed": seed,
         "scene": scene,
     }
-    manifests = Manifests(save_folder, SPLITS, options)
+    manifests = Manifests(save_folder, SPLITS, options, len(class_names))
     if manifests.ready:
         return manifests.paths
     splits = {}

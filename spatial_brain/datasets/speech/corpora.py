@@ -1,250 +1,19 @@
 """Utterance lists of dry speech: who speaks, where, how long.
 
-Known layouts, found by themselves or named:
-
-* ``librispeech``: ``<split>/<speaker>/<chapter>/<speaker>-<chapter>-<n>.flac``,
-  with or without the folder ``LibriSpeech`` around it;
-* ``wsj0``: ``[wsj0/]<si_tr_s|...>/<speaker>/<utterance>.(wav|wv1|sph)``, also
-  below the disc folders of the LDC, upper or lower case;
-* ``csv``: a table with the columns ``path``, ``speaker`` and, if wanted,
-  ``split`` and ``id``; paths are absolute or relative to the table's folder
-  or to the folder above it;
-* ``speakers``: a folder whose sub-folders are speakers, at most with folders
-  ``train``, ``valid``, ``test`` (or ``dev``, ``eval``) around them;
-* ``flat``: one folder of files whose names begin with the speaker, up to the
-  first ``-`` or ``_``.
+What is known of how corpora are laid out is in
+``spatial_brain.datasets.speech.layouts``.
 """
 
-import csv
 import logging
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from spatial_brain.dataio.audio import (
-    AUDIO_SUFFIXES,
     check_audio,
     list_problems,
     scan_headers,
 )
-from spatial_brain.datasets.speech.wsj0 import list_wsj0
-from spatial_brain.folders import find_files, find_folders, is_leftover
-
-_LIBRISPEECH_FILE = re.compile(r"^(\d+)-(\d+)-(\d+)$")
-_LIBRISPEECH_SPLIT = re.compile(r"^(train|dev|test)-(clean|other)")
-_SPLIT_NAMES = frozenset(
-    "train training valid dev validation test eval".split()
-)
-
-
-@dataclass(frozen=True, order=True)
-class Utterance:
-    """One recording of one speaker.
-
-    Arguments
-    ---------
-    id : str
-        Unique in its corpus.
-    path : str
-        Audio file.
-    speaker : str
-        Who speaks.
-    split : str
-        Name of the corpus's own split, None if it has none.
-    num_samples : int
-        Length; 0 before the header is read.
-    fs : int
-        Sampling rate, Hz; 0 before the header is read.
-
-    Example
-    -------
-    >>> Utterance("19-198-0000", "a.flac", "19", None, 8000, 16000).duration
-    0.5
-    """
-
-    id: str
-    path: str
-    speaker: str
-    split: str | None = None
-    num_samples: int = 0
-    fs: int = 0
-
-    @property
-    def duration(self):
-        """Duration in seconds."""
-        return self.num_samples / self.fs
-
-
-def find_layout(data_folder):
-    """Find out how a corpus is laid out.
-
-    Arguments
-    ---------
-    data_folder : str or Path
-        Folder of the corpus, or its CSV table.
-
-    Returns
-    -------
-    str
-        One of ``LAYOUTS``.
-
-    Raises
-    ------
-    ValueError
-        If no layout fits.
-
-    Example
-    -------
-    >>> find_layout("corpus/manifest.csv")
-    'csv'
-    """
-    data_folder = Path(data_folder)
-    if data_folder.suffix.lower() == ".csv" or _table(data_folder).is_file():
-        return "csv"
-    if _librispeech_splits(data_folder):
-        return "librispeech"
-    if list_wsj0(data_folder):
-        return "wsj0"
-    if any(_is_audio(path) for path in _children(data_folder)):
-        return "flat"
-    if find_files(data_folder, AUDIO_SUFFIXES):
-        return "speakers"
-    raise ValueError(
-        f"{data_folder}: no audio files in a layout known here. Known: a "
-        "LibriSpeech tree, a WSJ0 tree, a folder whose sub-folders are "
-        "speakers, a folder of <speaker>-<name>.<suffix> files, or a CSV table "
-        "with the columns path, speaker[, split]"
-    )
-
-
-def _children(folder):
-    """Sorted content of a folder, without what systems leave there."""
-    return sorted(p for p in folder.iterdir() if not is_leftover(p.name))
-
-
-def _is_audio(path):
-    """Whether a path is a visible file with a suffix of audio files."""
-    return (
-        path.suffix.lower() in AUDIO_SUFFIXES
-        and not is_leftover(path.name)
-        and path.is_file()
-    )
-
-
-def _librispeech_splits(data_folder):
-    """Split folders of a LibriSpeech tree."""
-    nested = data_folder / "LibriSpeech"
-    root = nested if nested.is_dir() else data_folder
-    if _LIBRISPEECH_SPLIT.match(root.name):
-        return [root]
-    return [
-        path
-        for path in _children(root)
-        if _LIBRISPEECH_SPLIT.match(path.name) and path.is_dir()
-    ]
-
-
-def _read_librispeech(data_folder):
-    """Utterances of a LibriSpeech tree."""
-    for split in _librispeech_splits(data_folder):
-        for path in find_files(split, ".flac", depth=2):
-            match = _LIBRISPEECH_FILE.match(path.stem)
-            if match is None or match[1] != path.parents[1].name:
-                raise ValueError(
-                    f"{path}: not named <speaker>-<chapter>-<number>.flac in "
-                    "the folder of its speaker; remove it, or pass another "
-                    "layout"
-                )
-            yield Utterance(path.stem, str(path), match[1], split.name)
-
-
-def _read_wsj0(data_folder):
-    """Utterances of a WSJ0 tree."""
-    for file in list_wsj0(data_folder):
-        yield Utterance(file.id, file.path, file.speaker, file.subset)
-
-
-def _read_speakers(data_folder):
-    """Utterances below folders of speakers, maybe below split folders."""
-    folders = find_folders(data_folder)
-    with_splits = folders and all(p.name in _SPLIT_NAMES for p in folders)
-    for top in folders:
-        for speaker in find_folders(top) if with_splits else [top]:
-            for path in find_files(speaker, AUDIO_SUFFIXES):
-                name = path.relative_to(speaker.parent).with_suffix("")
-                yield Utterance(
-                    "-".join(name.parts),
-                    str(path),
-                    speaker.name,
-                    top.name if with_splits else None,
-                )
-
-
-def _read_flat(data_folder):
-    """Utterances of one folder; their names begin with the speaker."""
-    for path in filter(_is_audio, _children(data_folder)):
-        speaker, *rest = re.split("[-_]", path.stem, maxsplit=1)
-        if not rest or not speaker:
-            raise ValueError(
-                f"{path}: the name does not begin with a speaker and - or _; "
-                "rename it, sort the files into one folder a speaker, or write "
-                "a CSV table with the columns path, speaker"
-            )
-        yield Utterance(path.stem, str(path), speaker)
-
-
-def _table(data_folder):
-    """CSV table of a corpus, given itself or by its folder."""
-    if data_folder.suffix.lower() == ".csv":
-        return data_folder
-    return data_folder / "manifest.csv"
-
-
-def _read_csv(data_folder):
-    """Utterances of a table with the columns path, speaker[, split, id]."""
-    table = _table(data_folder)
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = {"path", "speaker"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(
-                f"{table}: no column {' and '.join(sorted(missing))}; its "
-                f"header is {reader.fieldnames}"
-            )
-        for row in reader:
-            where = f"{table}, line {reader.line_num}"
-            if not row["path"] or not row["speaker"]:
-                raise ValueError(f"{where}: path or speaker is empty")
-            path = _resolve(table, row["path"], where)
-            yield Utterance(
-                row.get("id") or path.stem,
-                str(path),
-                row["speaker"],
-                row.get("split") or None,
-            )
-
-
-def _resolve(table, text, where):
-    """Absolute path of an entry of a table."""
-    candidates = [table.parent / text, table.parent.parent / text]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(
-        f"{where}: no file {text!r}, neither in {table.parent} nor in "
-        f"{table.parent.parent}"
-    )
-
-
-LAYOUTS = {
-    "librispeech": _read_librispeech,
-    "wsj0": _read_wsj0,
-    "csv": _read_csv,
-    "speakers": _read_speakers,
-    "flat": _read_flat,
-}
-
+from spatial_brain.datasets.speech.layouts import read_layout
 
 logger = logging.getLogger(__name__)
 
@@ -342,25 +111,39 @@ def find_utterances(data_folder, layout="auto"):
     >>> [(u.id, u.speaker) for u in find_utterances(folder)]
     [('ann-1', 'ann')]
     """
-    data_folder = Path(data_folder)
-    if not data_folder.exists():
-        raise FileNotFoundError(
-            f"{data_folder}: no such corpus; give the folder (or CSV table) of "
-            "dry speech as data_folder"
-        )
-    if layout == "auto":
-        layout = find_layout(data_folder)
-    elif layout not in LAYOUTS:
-        raise ValueError(
-            f"layout must be one of {list(LAYOUTS)}, got {layout!r}"
-        )
-    found = sorted(LAYOUTS[layout](data_folder))
-    if not found:
-        raise FileNotFoundError(
-            f"{data_folder}: no audio file found as layout {layout!r}"
-        )
-    _check_unique(data_folder, found)
-    return found
+    return find_corpus(data_folder, layout).utterances
+
+
+def find_corpus(data_folder, layout="auto"):
+    """Find the utterances of a corpus, its layout and what was left out.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        Folder of the corpus, or its CSV table.
+    layout : str
+        One of ``LAYOUTS``; ``"auto"`` finds out.
+
+    Returns
+    -------
+    Corpus
+        No id occurs twice in its utterances.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for ``find_utterances``.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "ann-1.wav").touch()
+    >>> find_corpus(folder).layout
+    'flat'
+    """
+    corpus = read_layout(data_folder, layout)
+    _check_unique(data_folder, corpus.utterances)
+    return corpus
 
 
 def _select_splits(data_folder, found, splits):
@@ -407,6 +190,7 @@ def take_speakers(utterances, count, rng):
     Example
     -------
     >>> import numpy as np
+    >>> from spatial_brain.datasets.speech.layouts import Utterance
     >>> spoken = [Utterance(f"{s}1", f"{s}1.wav", s) for s in "abc"]
     >>> taken, others = take_speakers(spoken, 1, np.random.default_rng(0))
     >>> len(taken), len(others)
@@ -437,6 +221,7 @@ def check_speakers(data_folder, parts):
 
     Example
     -------
+    >>> from spatial_brain.datasets.speech.layouts import Utterance
     >>> one = [Utterance("a1", "a1.wav", "ann")]
     >>> check_speakers("corpus", {"train": one, "test": one})
     Traceback (most recent call last):
@@ -484,6 +269,7 @@ def read_headers(
 
     Example
     -------
+    >>> from spatial_brain.datasets.speech.layouts import Utterance
     >>> read_headers([Utterance("a", "nowhere.wav", "ann")])
     Traceback (most recent call last):
     ValueError: 1 of 1 files are unusable:

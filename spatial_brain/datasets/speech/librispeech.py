@@ -7,23 +7,26 @@ channel, files ``<split>/<speaker>/<chapter>/<speaker>-<chapter>-<n>.flac``.
 """
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from spatial_brain.dataio.archives import marker_path
 from spatial_brain.dataio.download import fetch_and_unpack
-from spatial_brain.dataio.manifest import (
-    is_prepared,
-    write_manifest,
-    write_options,
-)
+from spatial_brain.dataio.manifest import is_prepared
 from spatial_brain.datasets.speech.corpora import (
     check_speakers,
-    find_layout,
-    find_utterances,
+    find_corpus,
     read_headers,
     take_speakers,
+)
+from spatial_brain.datasets.speech.layouts import find_layout
+from spatial_brain.datasets.summary import (
+    describe,
+    facts,
+    repeat,
+    write_prepared,
 )
 from spatial_brain.datasets.synthetic_data import synthetic_options
 
@@ -149,31 +152,46 @@ def prepare_librispeech(
         "seed": seed,
     }
     if all(is_prepared(path, options) for path in paths.values()):
+        repeat(paths)
         return paths
     names = [name for part in wanted.values() for name in part]
     if download:
         _download(data_folder, names, mirror)
-    utterances = _utterances(data_folder, names, layout, check_counts)
+    corpus, found = _utterances(data_folder, names, layout, check_counts)
     utterances = read_headers(
-        utterances, fs=fs, on_corrupt=on_corrupt, num_workers=num_workers
+        found, fs=fs, on_corrupt=on_corrupt, num_workers=num_workers
     )
     rng = np.random.default_rng(seed)
     splits = _assign(
         utterances, wanted, valid_speakers, test_speakers, rng, data_folder
     )
-    for name, path in paths.items():
-        entries = {
-            utterance.id: {
-                "wav": utterance.path,
-                "speaker": utterance.speaker,
-                "duration": utterance.duration,
-                "num_samples": utterance.num_samples,
-            }
-            for utterance in splits[name]
-        }
-        write_manifest(path, entries, data_root=data_folder)
-        write_options(path, options)
+    skipped = {
+        **corpus.skipped,
+        "of other splits": len(corpus.utterances) - len(found),
+        "unusable": len(found) - len(utterances),
+    }
+    source = f"{data_folder}, layout {corpus.layout}"
+    sets = {name: facts(map(asdict, splits[name])) for name in paths}
+    write_prepared(
+        {path: _entries(splits[name]) for name, path in paths.items()},
+        options,
+        describe(source, sets, skipped),
+        data_root=data_folder,
+    )
     return paths
+
+
+def _entries(utterances):
+    """Entries of a manifest."""
+    return {
+        utterance.id: {
+            "wav": utterance.path,
+            "speaker": utterance.speaker,
+            "duration": utterance.duration,
+            "num_samples": utterance.num_samples,
+        }
+        for utterance in utterances
+    }
 
 
 def _wanted(train, valid, test, valid_speakers, test_speakers):
@@ -193,8 +211,9 @@ def _wanted(train, valid, test, valid_speakers, test_speakers):
             # The test split has a default; speakers asked for go first.
             if name == "valid" and names:
                 raise ValueError(
-                    "give valid (splits) or valid_speakers, not both; got "
-                    f"valid={valid!r}, valid_speakers={valid_speakers}"
+                    f"validation is either of splits ({', '.join(names)}) or "
+                    f"of {valid_speakers} training speakers; pass "
+                    "--valid_splits null or --valid_speakers null"
                 )
             names = []
         if name == "train" or names or speakers is not None:
@@ -233,7 +252,7 @@ def _download(data_folder, splits, mirror):
 
 
 def _utterances(data_folder, names, layout, check_counts):
-    """Utterances of the wanted splits; of all where there are no splits."""
+    """The corpus, and its utterances of the wanted splits, or all."""
     remedy = (
         "Put LibriSpeech there (https://www.openslr.org/12), pass --download "
         "True to fetch it, or give another corpus of dry speech as data_folder"
@@ -253,19 +272,21 @@ def _utterances(data_folder, names, layout, check_counts):
             raise FileNotFoundError(
                 f"{root}: no folder {' and no folder '.join(missing)}. {remedy}"
             )
-    utterances = find_utterances(data_folder, layout)
+    corpus = find_corpus(data_folder, layout)
+    utterances = corpus.utterances
     present = {u.split for u in utterances} - {None}
     if not present:
-        return utterances
+        return corpus, utterances
     missing = sorted(set(names) - present)
     if missing:
         raise FileNotFoundError(
             f"{data_folder}: no split {', '.join(missing)}; the corpus has "
-            f"{', '.join(sorted(present))}. Choose with train, valid and test"
+            f"{', '.join(sorted(present))}. Choose with --train_splits, "
+            "--valid_splits and --test_splits"
         )
     if layout == "librispeech" and check_counts:
         _check_counts(root, names, utterances)
-    return [u for u in utterances if u.split in names]
+    return corpus, [u for u in utterances if u.split in names]
 
 
 def _check_counts(root, names, utterances):
@@ -278,7 +299,7 @@ def _check_counts(root, names, utterances):
             raise ValueError(
                 f"{root / name}: has {found} utterances, {ARCHIVES[name][0]} "
                 "were published. Remove the folder and pass --download True, "
-                "or pass check_counts=False to use a part of the corpus"
+                "or --check_counts False to use a part of the corpus"
             )
 
 
@@ -292,8 +313,10 @@ def _assign(
             if name != "train" and names:
                 raise ValueError(
                     f"{data_folder}: this corpus has no splits, so {name} "
-                    f"cannot be {', '.join(names)}; pass {name}_speakers (a "
-                    f"number of speakers or a share) instead, or {name}=None"
+                    f"cannot be {', '.join(names)}; hold speakers out, a "
+                    "number or a share of them: --valid_splits null "
+                    "--valid_speakers 0.1 --test_splits null "
+                    "--test_speakers 0.1"
                 )
     splits = {
         name: [u for u in utterances if not has_splits or u.split in names]

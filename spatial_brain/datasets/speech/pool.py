@@ -6,9 +6,11 @@ WSJ0 (LDC93S6A, by licence only) in the forms that
 none.
 """
 
+import logging
 import os
 import re
-from dataclasses import replace
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,27 +20,30 @@ from spatial_brain.dataio.audio import read_audio
 from spatial_brain.dataio.manifest import (
     is_prepared,
     read_manifest,
-    write_manifest,
-    write_options,
 )
 from spatial_brain.datasets.speech.corpora import (
-    Utterance,
     check_speakers,
-    find_utterances,
+    find_corpus,
     read_headers,
     take_speakers,
 )
+from spatial_brain.datasets.speech.layouts import REMEDY, Corpus, Utterance
 from spatial_brain.datasets.speech.synthetic import write_synthetic_librispeech
 from spatial_brain.datasets.speech.wsj0 import list_wsj0
+from spatial_brain.datasets.splits import first_names, split_part
+from spatial_brain.datasets.summary import (
+    describe,
+    facts,
+    repeat,
+    write_prepared,
+)
+
+logger = logging.getLogger(__name__)
 
 # Training, development and evaluation speakers.
 PARTS = ("tr", "dt", "et")
 _WSJ0_SUBSET = re.compile(r"^si_(tr|dt|et)_[a-z0-9]+$")
-_SPLIT_PARTS = {
-    "tr": re.compile(r"^(train|tr\b)"),
-    "dt": re.compile(r"^(dev|val|cv\b|dt\b)"),
-    "et": re.compile(r"^(test|eval|et\b)"),
-}
+_SPLIT_PARTS = {"train": "tr", "valid": "dt", "test": "et"}
 # Share of the speakers held out of a corpus without splits.
 _SHARE = 0.1
 _TRIES = 20
@@ -139,6 +144,7 @@ def prepare_speech(
         "seed": seed,
     }
     if all(is_prepared(path, options) for path in paths.values()):
+        repeat(paths)
         return paths
     if data_folder is None:
         root = write_synthetic_librispeech(
@@ -149,11 +155,16 @@ def prepare_speech(
             fs=fs,
         )
         data_folder = root.parent
-    for part, utterances in _parts(Path(data_folder), seed).items():
+    corpus, parts = _parts(Path(data_folder), seed)
+    sets, manifests, skipped = {}, {}, Counter(corpus.skipped)
+    for part, utterances in parts.items():
+        total = len(utterances)
         utterances = read_headers(
             utterances, fs=fs, on_corrupt=on_corrupt, num_workers=num_workers
         )
-        entries = {
+        skipped["unusable"] += total - len(utterances)
+        sets[part] = facts(map(asdict, utterances))
+        manifests[paths[part]] = {
             u.id: {
                 "wav": os.path.abspath(u.path),
                 "speaker": u.speaker,
@@ -161,13 +172,13 @@ def prepare_speech(
             }
             for u in utterances
         }
-        write_manifest(paths[part], entries)
-        write_options(paths[part], options)
+    source = f"{data_folder}, layout {corpus.layout}"
+    write_prepared(manifests, options, describe(source, sets, skipped))
     return paths
 
 
 def _parts(data_folder, seed):
-    """Utterances of each part, without headers."""
+    """The corpus, and utterances of each part, without headers."""
     if not data_folder.exists():
         raise FileNotFoundError(
             f"{data_folder}: no such corpus. Give the folder of WSJ0 "
@@ -175,18 +186,25 @@ def _parts(data_folder, seed):
             "whose sub-folders are speakers; without one, null (None) takes "
             "synthetic speech"
         )
-    utterances = _wsj0_utterances(data_folder) or find_utterances(data_folder)
+    corpus = Corpus("wsj0", _wsj0_utterances(data_folder), {})
+    if not corpus.utterances:
+        corpus = find_corpus(data_folder)
+    utterances = corpus.utterances
     parts = {part: [] for part in PARTS}
-    rest = []
-    for utterance in utterances:
-        name = (utterance.split or "").lower()
-        part = next(
-            (p for p, rule in _SPLIT_PARTS.items() if rule.match(name)), None
+    splits = {utterance.split for utterance in utterances}
+    unknown = {name for name in splits if name and not split_part(name)}
+    if unknown or (None in splits and len(splits) > 1):
+        raise ValueError(
+            f"{data_folder}: files are in split "
+            f"{first_names(unknown) or 'none, though others are in one'}, "
+            "which may be training, validation or test; name splits train, "
+            f"valid or test, or {REMEDY}"
         )
-        (rest if part is None else parts[part]).append(utterance)
-    parts["tr"] += rest
+    for utterance in utterances:
+        part = _SPLIT_PARTS[split_part(utterance.split) or "train"]
+        parts[part].append(utterance)
     _fill(data_folder, parts, np.random.default_rng(seed))
-    return parts
+    return corpus, parts
 
 
 def _wsj0_utterances(data_folder):
@@ -211,6 +229,13 @@ def _fill(data_folder, parts, rng):
             continue
         total = len({u.speaker for u in parts["tr"]})
         wanted = max(1, round(_SHARE * total))
+        logger.info(
+            "%s: has no split for %r, %d of its %d speakers are held out",
+            data_folder,
+            part,
+            wanted,
+            total,
+        )
         if total <= wanted:
             raise ValueError(
                 f"{data_folder}: too few speakers for training, development "
@@ -246,6 +271,7 @@ class SpeechPool:
     Example
     -------
     >>> from spatial_brain.dataio.audio import write_audio
+    >>> from spatial_brain.dataio.manifest import write_manifest
     >>> folder = getfixture("tmp_path")
     >>> write_audio(folder / "a.wav", torch.rand(300), 16000)
     >>> entry = {"wav": f"{folder}/a.wav", "speaker": "a", "num_samples": 300}

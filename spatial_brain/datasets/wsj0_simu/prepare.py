@@ -11,10 +11,12 @@ The same examples can be simulated when they are asked for, stored in a few
 large files, or written as wav files; :func:`open_pairs` opens any of these.
 """
 
+import logging
 from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.datasets.speech.pool import part_of_stage, prepare_speech
+from spatial_brain.datasets.summary import describe
 from spatial_brain.datasets.wsj0_simu.dataset import (
     SimulatedPairs,
     StoredPairs,
@@ -24,6 +26,8 @@ from spatial_brain.datasets.wsj0_simu.dataset import (
     write_wavs,
 )
 from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
+
+logger = logging.getLogger(__name__)
 
 # Sizes of the original's stages.
 STAGES = {
@@ -136,7 +140,7 @@ def open_pairs(path, *, rooms=None, crop=None, with_direct=False, **options):
         if options:
             raise ValueError(
                 f"{path}: the examples are stored, so {', '.join(options)} "
-                "cannot be chosen; prepare with storage='on_the_fly'"
+                "cannot be chosen; prepare with --storage on_the_fly"
             )
         kind = StoredPairs if "volumes" in content else WavPairs
         return kind(path, rooms=rooms, **common)
@@ -241,6 +245,7 @@ def prepare_wsj0_simu(
     if not isinstance(storage, dict):
         storage = dict.fromkeys(stages, storage)
     manifests = prepare_speech(data_folder, save_folder, **(speech or {}))
+    sets = {}
     for stage, options in stages.items():
         kind = storage.get(stage, "on_the_fly")
         if kind not in STORAGES:
@@ -263,7 +268,17 @@ def prepare_wsj0_simu(
         else:
             arguments["source"] = manifest.name
             write_json(paths[stage], {"simulate": arguments})
+        sets[stage] = _facts(arguments, len(pairs))
+    if rank == 0:
+        logger.info("%s", describe(f"{save_folder}, examples in rooms", sets))
     return paths
+
+
+def _facts(arguments, number):
+    """Numbers about a stage."""
+    rooms = arguments["rooms"][1] if "rooms" in arguments else number
+    hours = number * arguments["distribution"]["T"] / 3600
+    return {"rooms": rooms, "examples": number, "hours": hours}
 
 
 def _arguments(stage, options, distribution):

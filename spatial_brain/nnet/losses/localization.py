@@ -68,6 +68,20 @@ def _gaussian_labels(angle, num_classes=36, sigma=4.0):
     return torch.cat((zero, below, zero + 1), dim=-1).diff(dim=-1)
 
 
+def _circular_labels(azimuth, num_classes=72, sigma=5.0):
+    """Mass of a wrapped Gaussian, sigma degrees wide, in bins of the circle."""
+    if not 0 < sigma <= 90:
+        raise ValueError(f"sigma must be in (0, 90] degrees, got {sigma}")
+    _folded(azimuth)
+    edges = torch.linspace(
+        -180, 180, num_classes + 1, device=azimuth.device, dtype=azimuth.dtype
+    )
+    turns = azimuth.new_tensor([-360.0, 0.0, 360.0])
+    offset = (edges - azimuth[..., None])[..., None] + turns
+    below = 0.5 * (1 + torch.erf(offset / (sigma * math.sqrt(2))))
+    return below.sum(-1).diff(dim=-1)
+
+
 def _cross_entropies(logits, targets):
     """Cross entropy of head i with target j, float32, [batch, K, K]."""
     shape = tuple(logits.shape)
@@ -202,3 +216,40 @@ def localization_loss(logits, angles, order="sorted", sigma=None):
         targets = _gaussian_labels(angles.float(), num_classes, sigma)
     loss = sorted_class_loss if order == "sorted" else pit_class_loss
     return loss(logits, targets)
+
+
+def azimuth_loss(logits, azimuth, sigma=5.0):
+    """Loss of azimuth classes all around against azimuths in degrees.
+
+    Cross entropy with Gaussian soft labels, in the order of the heads with
+    the smallest loss. For microphones that tell left from right; what
+    a pair or a line of microphones observes is for
+    :func:`localization_loss`.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Scores of equal bins over [-180, 180) degrees, [batch, K, class].
+    azimuth : torch.Tensor
+        Degrees in [-180, 180], [batch, K], in any order.
+    sigma : float
+        Standard deviation of the soft labels, degrees.
+
+    Returns
+    -------
+    torch.Tensor
+        Scalar, float32: summed over heads, mean over the batch.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or an angle is out of range.
+
+    Example
+    -------
+    >>> loss = azimuth_loss(torch.zeros(2, 1, 72), torch.full((2, 1), 30.0))
+    >>> round(loss.item(), 3)  # ln 72
+    4.277
+    """
+    labels = _circular_labels(azimuth.float(), logits.shape[-1], sigma)
+    return pit_class_loss(logits, labels)

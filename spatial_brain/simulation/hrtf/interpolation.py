@@ -351,7 +351,7 @@ def find_neighbours(measured, wanted, method="barycentric", max_gap=30.0):
             f"nothing was measured within {max_gap:g} degrees of the "
             f"direction ({x:.2f}, {y:.2f}, {z:.2f}) (x front, y left, z up): "
             f"the nearest of {len(measured)} lies {angle.max():.0f} degrees "
-            "away. Take a set that covers the sphere, or allow a larger gap"
+            "away. Take a set that covers the sphere"
         )
     index = nearest[:, None].repeat(1, 3)
     weight = torch.zeros(len(wanted), 3, dtype=torch.float64)

@@ -151,7 +151,7 @@ def test_names_that_do_not_match(folders, tmp_path):
         score_folders(truth, guess, "STARSS23")
 
 
-def test_unknown_classes_are_counted_and_told(folders):
+def test_unknown_classes_are_counted(folders):
     truth, guess = folders
     write(guess / "fold4_room12_mix001.csv", polar(range(3), 13))
     found = score_folders(*folders, "STARSS23")
@@ -197,18 +197,18 @@ def run(capsys, folders, *options):
 
 
 def test_json_is_one_object(folders, capsys):
-    code, told = run(
+    code, captured = run(
         capsys, folders, "--dataset", "STARSS23", "--json", "--per-room"
     )
-    found = json.loads(told.out, parse_constant=pytest.fail)
+    found = json.loads(captured.out, parse_constant=pytest.fail)
     assert code == 0 and set(NAMES) <= set(found)
     assert found["class_names"][3] == "Telephone"
     assert found["by"]["12"]["num_clips"] == 1
     assert found["intervals"]["F"] == pytest.approx([1 / 13, 1 / 13])
     (folders[1] / "fold4_room12_mix001.csv").unlink()
-    _, told = run(capsys, folders, "--dataset", "STARSS23", "--json")
+    _, captured = run(capsys, folders, "--dataset", "STARSS23", "--json")
     # One clip has no interval, which is null and not NaN.
-    assert json.loads(told.out, parse_constant=pytest.fail)["intervals"][
+    assert json.loads(captured.out, parse_constant=pytest.fail)["intervals"][
         "F"
     ] == [None, None]
 
@@ -218,10 +218,10 @@ def test_json_of_2024_has_distances(folders, capsys):
         for path in part.rglob("*.csv"):
             metres = "300" if part == folders[0] else "3.6"
             path.write_text(path.read_text().replace("\n", f",{metres}\n"))
-    code, told = run(
+    code, captured = run(
         capsys, folders, "--dataset", "DCASE2024", "--json", "--no-intervals"
     )
-    found = json.loads(told.out)
+    found = json.loads(captured.out)
     assert code == 0 and "intervals" not in found
     assert found["DE"] == pytest.approx(0.6)
     assert found["RDE"] == pytest.approx(0.2)
@@ -230,8 +230,8 @@ def test_json_of_2024_has_distances(folders, capsys):
 
 def test_table(folders, capsys):
     options = ["--dataset", "STARSS22", "--per-class", "--per-room"]
-    code, told = run(capsys, folders, *options, "--mode", "present")
-    lines = told.out.splitlines()
+    code, captured = run(capsys, folders, *options, "--mode", "present")
+    lines = captured.out.splitlines()
     assert code == 0
     assert (
         lines[0] == "STARSS22: 2 clips, metric dcase2022 (macro), mode present"
@@ -245,18 +245,20 @@ def test_table(folders, capsys):
     )
     assert lines[-1].split()[0] == "12" and "10.0°" in lines[-1]
     (folders[1] / "fold4_room1_mix001.csv").unlink()
-    _, told = run(capsys, folders, "--dataset", "STARSS22", "--no-intervals")
-    assert "1 reference without estimate is not scored" in told.out
-    assert "[" not in told.out
+    _, captured = run(
+        capsys, folders, "--dataset", "STARSS22", "--no-intervals"
+    )
+    assert "1 reference without estimate is not scored" in captured.out
+    assert "[" not in captured.out
 
 
 def test_malformed_files_are_all_named(folders, capsys):
     truth, guess = folders
     write(guess / "fold4_room1_mix001.csv", ["0,1,0,30,0", "1,1,0,abc,0"])
     write(guess / "fold4_room12_mix001.csv", ["0,1,0,30,0", "", "3,1,0,30"])
-    code, told = run(capsys, folders, "--dataset", "STARSS23", "--json")
-    lines = told.err.splitlines()
-    assert code == 2 and not told.out and len(lines) == 3
+    code, captured = run(capsys, folders, "--dataset", "STARSS23", "--json")
+    lines = captured.err.splitlines()
+    assert code == 2 and not captured.out and len(lines) == 3
     assert "fold4_room12_mix001.csv, line 3: " in lines[0]
     assert "'3,1,0,30'" in lines[0] and "expected 5" in lines[0]
     assert "fold4_room1_mix001.csv, line 2: azimuth is 'abc'" in lines[1]
@@ -278,10 +280,10 @@ def test_malformed_files_are_all_named(folders, capsys):
     ],
 )
 def test_bad_options_end_with_2_and_one_line(folders, capsys, options, parts):
-    code, told = run(capsys, folders, *options)
-    assert code == 2 and len(told.err.splitlines()) == 1
+    code, captured = run(capsys, folders, *options)
+    assert code == 2 and len(captured.err.splitlines()) == 1
     for part in parts:
-        assert part in told.err
+        assert part in captured.err
 
 
 @pytest.fixture(scope="module")
@@ -295,8 +297,8 @@ def starss22(shared_data):
 
 def test_real_annotations_score_perfectly(starss22, capsys):
     folders = starss22, starss22
-    code, told = run(capsys, folders, "--dataset", "STARSS22", "--json")
-    found = json.loads(told.out)
+    code, captured = run(capsys, folders, "--dataset", "STARSS22", "--json")
+    found = json.loads(captured.out)
     assert code == 0 and found["num_clips"] == 97
     assert [found[name] for name in NAMES] == pytest.approx(
         [0, 1, 0, 1, 0], abs=1e-5

@@ -134,12 +134,51 @@ def test_tracking_bridges_silence_and_keeps_confidence_with_its_talker():
     degrees = np.array([[100.0, 50], [0, 0], [55, 98], [97, 60]])
     confidence = np.array([[0.1, 0.9], [0, 0], [0.9, 0.1], [0.1, 0.9]])
     silent = np.array([False, True, False, False])
-    tracks, sure = _follow_talkers(degrees, confidence, silent)
+    tracks, sure = _follow_talkers(degrees, confidence, silent, "cone")
     assert tracks[[0, 2, 3]].tolist() == [[50, 100], [55, 98], [60, 97]]
     assert np.isnan(tracks[1]).all()
     assert sure[[0, 2, 3], 0].tolist() == [0.9, 0.9, 0.9]
-    nothing = _follow_talkers(degrees, confidence, np.ones(4, dtype=bool))
+    loud = np.ones(4, dtype=bool)
+    nothing = _follow_talkers(degrees, confidence, loud, "cone")
     assert np.isnan(nothing[0]).all()
+
+
+def test_tracks_all_around_cross_the_back():
+    degrees = np.array([[178.0, 20.0], [22.0, -179.0], [-176.0, 18.0]])
+    ones, loud = np.ones((3, 2)), np.zeros(3, dtype=bool)
+    tracks, _ = _follow_talkers(degrees, ones, loud, "full_azimuth")
+    assert tracks.T.tolist() == [[178.0, -179.0, -176.0], [20.0, 22.0, 18.0]]
+    found = Localization(
+        "a.wav",
+        "full_azimuth",
+        3.0,
+        np.arange(3.0),
+        np.arange(1, 4.0),
+        tracks,
+        ones,
+    )
+    behind, front = found.talkers
+    assert behind["direction"] == pytest.approx(-179.0)
+    assert behind["spread"] == pytest.approx(3.0)
+    assert front["direction"] == pytest.approx(20.0)
+    assert found.limits == (-180.0, 180.0)
+    assert "counter-clockwise" in found.to_dict()["meaning"]
+
+
+def test_azimuth_all_around(record):
+    """The level network's angle a, as the azimuth 2 a - 180."""
+    localizer = make_localizer(
+        target="full_azimuth",
+        microphone_positions=None,
+        num_microphones=2,
+        decoder=lambda logits: 2 * decode(logits) - 180,
+    )
+    found = localizer.localize_file(record(noise(3.0, 40.0)))
+    directions = [talker["direction"] for talker in found.talkers]
+    assert directions == pytest.approx([-100.0, 100.0], abs=12)
+    assert all(talker["confidence"] > 0.5 for talker in found.talkers)
+    degrees = localizer.localize_batch(noise(3.0, 40.0)[None]).degrees[0]
+    assert degrees.tolist() == pytest.approx(directions, abs=6)
 
 
 def test_silent_windows_are_shown_and_left_out(record):

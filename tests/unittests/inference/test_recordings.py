@@ -314,6 +314,18 @@ def test_other_rates_are_refused_or_converted(reader):
         reader(waveform, fs=2 * RATE, resample=True)
 
 
+def test_files_that_end_early_are_refused(reader, monkeypatch):
+    real = soundfile.SoundFile.read
+
+    def read(file, frames, **options):
+        return real(file, frames, **options)[:900]
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", read)
+    with pytest.raises(ValueError, match=r"scene\.wav: ends at sample .*again"):
+        reader(reader.noise())
+    assert not reader.model.calls
+
+
 def test_missing_files_are_refused(reader):
     run = getattr(reader.interface, f"{reader.verb}_file")
     with pytest.raises(FileNotFoundError, match="missing.wav"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 # Each puts its classes on the list.
+import spatial_brain.models.array_localizer
 import spatial_brain.models.binaural_tasnet
 import spatial_brain.models.dual_mic
 import spatial_brain.models.mc_conformer
@@ -199,8 +200,8 @@ def test_nothing_is_built_before_the_last_tag_is_checked(monkeypatch):
 def test_overrides_obey_the_same_rules():
     with pytest.raises(ValueError, match="not on the list"):
         load_safe_yaml("x: 1", "a.yaml", "x: !new:subprocess.Popen [ls]")
-    with pytest.raises(ValueError, match="no key 'sise'; did you mean size"):
-        load_safe_yaml("size: 1", "a.yaml", {"sise": 2})
+    with pytest.raises(ValueError, match="no key 'size_'; did you mean size"):
+        load_safe_yaml("size: 1", "a.yaml", {"size_": 2})
     assert load_safe_yaml("x: 1", "a.yaml", {"x": 2}) == {"x": 2}
     assert load_safe_yaml("x: 1", "a.yaml", {"y": 2}, must_match=False) == {
         "x": 1,
@@ -328,6 +329,7 @@ def test_no_name_on_the_list_touches_files_processes_or_sockets(tmp_path):
 def test_the_list_is_closed():
     assert sorted(name.rsplit(".", 1)[1] for name in LOADABLE) == sorted(
         [
+            "ArrayLocalizer",
             "BaselineFeatures",
             "BinauralTasNet",
             "CrossChannelReconstruction",

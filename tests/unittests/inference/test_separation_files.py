@@ -7,8 +7,8 @@ import torch
 
 from spatial_brain.inference.separation_files import CueMeter
 from spatial_brain.inference.separation_windows import (
-    TalkerOrder,
     WindowStitcher,
+    _TalkerOrder,
 )
 
 RATE = 1000
@@ -19,7 +19,7 @@ GAINS = torch.tensor([[2.0, 1], [1, 2]]) * 0.02
 def test_an_overlap_that_agrees_outweighs_the_memory():
     # Two talkers change places while they speak: waveforms are what counts.
     voices = torch.randn(2000, 1, 2)
-    order = TalkerOrder(RATE)
+    order = _TalkerOrder(RATE)
     window = voices[:1000] * GAINS.T
     assert order.match(window[:0], window) == [0, 1]
     moved = voices[500:1500] * GAINS.T.flip(-1)
@@ -58,7 +58,7 @@ def test_cues_are_measured_in_any_blocks(seconds):
     block = torch.stack((late_left, torch.zeros_like(late_left)), -1)
     meter = CueMeter(fs)
     for part in block.split(1700):
-        meter.see(part)
+        meter.add(part)
     first, second = meter.summary()
     power = late_left.square().mean()
     assert first["level"] == pytest.approx(10 * math.log10(power), abs=1e-3)

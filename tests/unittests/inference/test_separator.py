@@ -146,7 +146,7 @@ def test_models_that_do_not_fit_are_refused():
 )
 def test_order_is_the_same_all_along(record, num_sources, window, hop):
     truth = talkers(num_sources, 9.63 if num_sources == 3 else 9.6)
-    # All in one place: only the overlaps tell who is who.
+    # All in one place: only the overlaps show who is who.
     truth = truth / GAINS[:num_sources].T * torch.tensor([[0.02], [0.01]])
     model = TakingTurns(num_sources)
     separator = make(model, window_length=window, hop_length=hop)

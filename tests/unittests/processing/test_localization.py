@@ -197,3 +197,18 @@ def test_decoding_is_sure_at_the_ends():
         assert torch.allclose(decode_classes(logits, method), expected)
     with pytest.raises(ValueError, match="mode"):
         decode_classes(logits, "mode")
+
+
+@pytest.mark.parametrize("method", ["median", "peak", "centre"])
+def test_decoding_all_around_is_the_same_in_every_direction(method):
+    circle = {"low": -180.0, "high": 180.0, "circular": True}
+    centres = torch.arange(-177.5, 180.0, 5.0)
+    truth = torch.arange(-180.0, 180.0, 7.3)
+    offset = (centres - truth[:, None] + 180.0) % 360.0 - 180.0
+    logits = -0.5 * (offset / 8) ** 2
+    found = decode_classes(logits[:, None], method, **circle)[:, 0]
+    assert ((found >= -180.0) & (found < 180.0)).all()
+    error = ((found - truth + 180.0) % 360.0 - 180.0).abs()
+    assert error.max() < (2.6 if method == "centre" else 0.1)
+    turned = decode_classes(logits.roll(9, -1)[:, None], method, **circle)
+    assert torch.allclose((found + 45.0 + 180.0) % 360.0, turned[:, 0] + 180.0)

@@ -10,6 +10,7 @@ from spatial_brain.geometry import (
     linear_array,
 )
 from spatial_brain.processing.spatial import (
+    GCCPhat,
     gcc_phat,
     ild_features,
     ipd_features,
@@ -154,3 +155,19 @@ def test_level_difference_in_decibels():
     difference = ild_features(real * gain, imag * gain, floor=1e-20)
     middle = difference.median(3).values.median(2).values[0]
     assert torch.allclose(middle, torch.tensor([20.0, -20.0, -40.0]), atol=1e-2)
+
+
+def test_gcc_phat_front_end_is_the_function():
+    array = circular_array(4, 0.05)
+    waveform = plane_wave(array, azel_to_unit(40.0, 0.0), seed=3)
+    limit = 4 / 16000
+    expected, delays = gcc_phat(waveform, max_delay=limit, interpolation=8)
+    network = GCCPhat(len(delays), limit)
+    assert torch.allclose(network(waveform), expected, atol=1e-5)
+    assert not network.state_dict()
+    half = network(waveform.to(torch.bfloat16))
+    assert half.dtype == torch.float32
+    for wrong in ({"num_delays": 1}, {"max_delay": 0.0}, {"max_delay": 0.1}):
+        options = {"num_delays": 9, "max_delay": 1e-4} | wrong
+        with pytest.raises(ValueError, match="num_delays must be at least 2"):
+            GCCPhat(**options)

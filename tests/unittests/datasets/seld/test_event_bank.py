@@ -184,7 +184,7 @@ def test_manifest_errors(tmp_path):
     write_manifest(events, ["dog,train,a.wav,0.0,0.2"])
     with pytest.raises(FileNotFoundError, match="line 2: .*a.wav does not"):
         EventBank.from_folder(events)
-    with pytest.raises(ValueError, match="no recordings found of split 'x'"):
+    with pytest.raises(FileNotFoundError, match="nothing for 'x' in it"):
         EventBank.from_folder(events, split="x")
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from spatial_brain.dataio.audio import write_audio
-from spatial_brain.datasets.speech.corpora import find_layout, list_utterances
+from spatial_brain.datasets.speech.corpora import list_utterances
+from spatial_brain.datasets.speech.layouts import find_layout
 
 
 def put(folder, *names, fs=16000):
@@ -156,7 +157,7 @@ def test_what_cannot_be_a_corpus(tmp_path):
     with pytest.raises(ValueError, match="two files have the id 'ann-1'"):
         list_utterances(tmp_path)
     with pytest.raises(ValueError, match="layout must be one of"):
-        list_utterances(tmp_path, layout="timit")
+        list_utterances(tmp_path, layout="nist")
     put(tmp_path / "good", "ann-1.wav")
     with pytest.raises(ValueError, match="on_corrupt"):
         list_utterances(tmp_path / "good", on_corrupt="ignore")

@@ -196,7 +196,7 @@ def test_published_counts(synthetic_speech, tmp_path):
 def test_shared_speakers_are_refused(synthetic_speech, tmp_path):
     with pytest.raises(ValueError, match="speaker 1 is in train and in test"):
         prepare_librispeech(synthetic_speech, tmp_path, test="dev-clean")
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="is either of splits"):
         prepare_librispeech(
             synthetic_speech, tmp_path, valid="dev-clean", valid_speakers=1
         )

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from spatial_brain.datasets.speech.corpora import find_layout, list_utterances
+from spatial_brain.datasets.speech.corpora import list_utterances
+from spatial_brain.datasets.speech.layouts import find_layout
 from spatial_brain.datasets.speech.pool import prepare_speech
 from spatial_brain.datasets.speech.wsj0 import find_wsj0
 

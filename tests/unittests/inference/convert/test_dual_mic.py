@@ -23,8 +23,8 @@ def test_dual_mic_checkpoint_is_usable_at_once(state, tmp_path, capsys):
     arguments = ["convert", "--format", "dual-mic-ssl"]
     arguments += ["--checkpoint", str(tmp_path / "model.pth")]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 0
-    told = capsys.readouterr().out
-    assert "315 tensors, 57,102,224 parameters" in told
+    printed = capsys.readouterr().out
+    assert "315 tensors, 57,102,224 parameters" in printed
 
     localizer = SoundLocalizer.from_hparams(
         tmp_path / "out", run_opts={"device": "cpu"}

@@ -12,7 +12,7 @@ from spatial_brain.inference.convert.pseldnets import (
     _read_checkpoint,
     read_network_weights,
 )
-from spatial_brain.inference.pretrained import PretrainedModel, save_weights
+from spatial_brain.inference.pretrained import PretrainedModel, _save_weights
 from spatial_brain.models.seld import SELDNetwork
 from spatial_brain.models.transfer import initialize
 from spatial_brain.processing.stft import mel_filter_bank
@@ -181,7 +181,7 @@ def test_audioset_htsat_to_both_branches(seddoa, tmp_path):
     assert done.folder == tmp_path / "initial" / "htsat-audioset.safetensors"
     network = SELDNetwork("htsat", "einv2", 4)
     stitches = inner(network, "stitch1")
-    told = initialize(network, read_network_weights(done.folder))
+    summary = initialize(network, read_network_weights(done.folder))
     conv = raw["state_dict"]["sed_model.patch_embed.proj.weight"]
     for branch, channels in (("sed_encoder", 4), ("doa_encoder", 7)):
         own = inner(network, branch)
@@ -198,12 +198,12 @@ def test_audioset_htsat_to_both_branches(seddoa, tmp_path):
     assert norm.num_batches_tracked.dtype == torch.int64
     for name, tensor in inner(network, "stitch1").items():
         assert torch.equal(tensor, stitches[name])
-    assert {name.split(".")[0] for name in told.left} == {
+    assert {name.split(".")[0] for name in summary.left} == {
         "stitch1",
         "sed_tscam_conv",
         "doa_tscam_conv",
     }
-    assert told.unused == []
+    assert summary.unused == []
     # A file as published will do as well.
     again = SELDNetwork("htsat", "seddoa", 4)
     initialize(again, read_network_weights(tmp_path / "HTSAT.ckpt"))
@@ -231,7 +231,7 @@ def test_audioset_passt_positions(tmp_path):
         for parameter in network.network.encoder.parameters():
             parameter.zero_()
     scalar = inner(network, "scalar")
-    told = initialize(network, read_network_weights(tmp_path / "passt.pt"))
+    summary = initialize(network, read_network_weights(tmp_path / "passt.pt"))
     own = network.network.encoder
     assert own.freq_new_pos_embed[0, 5].flatten().tolist() == list(range(3, 9))
     # Half-pixel positions: the ends stay, the middle is stretched.
@@ -242,8 +242,8 @@ def test_audioset_passt_positions(tmp_path):
         assert torch.equal(inner(network, "encoder")[name], state[name])
     for name, tensor in inner(network, "scalar").items():
         assert torch.equal(tensor, scalar[name])
-    assert {name.split(".")[0] for name in told.left} == {"scalar", "fc"}
-    assert told.unused == []
+    assert {name.split(".")[0] for name in summary.left} == {"scalar", "fc"}
+    assert summary.unused == []
     # Longer tables are cropped to their centre.
     state["time_new_pos_embed"] = torch.arange(103.0).expand(1, 768, 1, 103)
     torch.save(state, tmp_path / "passt.pt")
@@ -262,8 +262,8 @@ def test_audioset_cnn14_and_a_decoder_that_is_kept(tmp_path):
     state["fc1.weight"] = state["fc_audioset.bias"] = torch.zeros(3)
     torch.save({"model": state, "iteration": 3}, tmp_path / "Cnn14.pth")
     network = SELDNetwork("cnn14_conformer", "accdoa", 3, **SMALL_CNN)
-    told = initialize(network, read_network_weights(tmp_path / "Cnn14.pth"))
-    assert {n.split(".")[0] for n in told.left} == {"decoder", "fc"}
+    summary = initialize(network, read_network_weights(tmp_path / "Cnn14.pth"))
+    assert {n.split(".")[0] for n in summary.left} == {"decoder", "fc"}
     first = network.network.convs.conv_block1.conv1.weight
     for channel in range(7):
         assert torch.equal(
@@ -271,17 +271,23 @@ def test_audioset_cnn14_and_a_decoder_that_is_kept(tmp_path):
         )
 
     # From a trained network the decoder comes too, unlike in the original.
-    save_weights(tmp_path / "model.safetensors", trained)
+    _save_weights(tmp_path / "model.safetensors", trained)
     (tmp_path / "hyperparams.yaml").write_text("modules: {}")
-    told = initialize(network, read_network_weights(tmp_path))
+    summary = initialize(network, read_network_weights(tmp_path))
     for part in ("scalar", "convs", "decoder"):
         for name, tensor in inner(network, part).items():
             assert torch.equal(tensor, inner(trained, part)[name]), name
-    assert sorted(told.left) == sorted(told.unused) == ["fc.bias", "fc.weight"]
+    assert (
+        sorted(summary.left)
+        == sorted(summary.unused)
+        == ["fc.bias", "fc.weight"]
+    )
     assert not torch.equal(network.network.fc.weight, trained.network.fc.weight)
-    told = initialize(network, read_network_weights(tmp_path), keep_head=True)
+    summary = initialize(
+        network, read_network_weights(tmp_path), keep_head=True
+    )
     assert torch.equal(network.network.fc.weight, trained.network.fc.weight)
-    assert told.left == told.unused == []
+    assert summary.left == summary.unused == []
 
 
 def test_transfer_between_class_sets(maccdoa, tmp_path):
@@ -291,20 +297,20 @@ def test_transfer_between_class_sets(maccdoa, tmp_path):
     network = SELDNetwork("htsat", "multi_accdoa", 5)
     before = inner(network, "tscam_conv")
     before = {name: tensor.clone() for name, tensor in before.items()}
-    told = initialize(network, tensors, keep_head=True)
+    summary = initialize(network, tensors, keep_head=True)
     # Other classes: the head is not touched even if asked for.
-    assert told.left == ["tscam_conv.weight", "tscam_conv.bias"]
+    assert summary.left == ["tscam_conv.weight", "tscam_conv.bias"]
     for name, tensor in inner(network, "tscam_conv").items():
         assert torch.equal(tensor, before[name])
     for part in ("scalar", "encoder"):
         for name, tensor in inner(network, part).items():
             assert torch.equal(tensor, inner(maccdoa, part)[name]), name
-    assert "206 entries copied" in str(told)
+    assert "206 entries copied" in str(summary)
     # The heads of directions know no classes.
     source = SELDNetwork("htsat", "seddoa", 3)
     other = SELDNetwork("htsat", "seddoa", 5)
-    told = initialize(other, source.network.state_dict())
-    assert told.left == ["sed_tscam_conv.weight", "sed_tscam_conv.bias"]
+    summary = initialize(other, source.network.state_dict())
+    assert summary.left == ["sed_tscam_conv.weight", "sed_tscam_conv.bias"]
     assert torch.equal(
         other.network.doa_tscam_conv.weight,
         source.network.doa_tscam_conv.weight,

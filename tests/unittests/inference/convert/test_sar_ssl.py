@@ -64,8 +64,8 @@ def test_downstream_checkpoint(networks, tmp_path, capsys):
     )
     arguments = ["convert", "--format", "sar-ssl", "--checkpoint", str(path)]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 0
-    told = capsys.readouterr().out
-    assert "214 tensors, 12,025,873 parameters" in told
+    printed = capsys.readouterr().out
+    assert "214 tensors, 12,025,873 parameters" in printed
     loaded = load(tmp_path / "out")
     assert loaded.hparams.task == "TDOA"
     assert loaded.hparams.sample_rate == 16000
@@ -110,8 +110,8 @@ def test_pretext_checkpoint(networks, tmp_path):
     assert not hasattr(loaded.hparams, "task")
     for source in (path, done.folder, done.folder / "model.safetensors"):
         target = SpatialAcousticsEstimator()
-        told = initialize_encoders(target, read_encoder_weights(source))
-        assert len(told.copied) == 206
+        summary = initialize_encoders(target, read_encoder_weights(source))
+        assert len(summary.copied) == 206
         for name, tensor in target.state_dict().items():
             if "encoder" in name:
                 assert torch.equal(tensor, network.state_dict()[name]), name

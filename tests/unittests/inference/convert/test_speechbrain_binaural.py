@@ -62,8 +62,8 @@ def test_a_checkpoint_is_usable_at_once(tmp_path, capsys):
         warnings.simplefilter("error")
         assert main(arguments) == 0
     size = sum(p.numel() for p in origin.parameters())
-    told = f"{len(origin.state_dict())} tensors, {size:,} parameters"
-    assert told in capsys.readouterr().out
+    line = f"{len(origin.state_dict())} tensors, {size:,} parameters"
+    assert line in capsys.readouterr().out
     separator = load(tmp_path / "out")
     assert separator.hparams.sample_rate == 16000
     waveform = 0.1 * torch.randn(2, 4000, 2)

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from spatial_brain.nnet.losses.localization import (
+    _circular_labels,
     _gaussian_labels,
+    azimuth_loss,
     azimuth_to_class,
     localization_loss,
     pit_class_loss,
@@ -153,3 +155,31 @@ def test_wrong_shapes_and_options():
         localization_loss(logits, torch.zeros(2, 2), order="random")
     with pytest.raises(ValueError, match="sigma"):
         _gaussian_labels(torch.zeros(2), sigma=0.0)
+
+
+def test_circular_labels_turn_with_the_azimuth():
+    azimuth = torch.arange(-180.0, 180.0, 5.0)
+    labels = _circular_labels(azimuth, 72, sigma=6.0)
+    assert torch.allclose(labels.sum(-1), torch.ones(72))
+    for k in range(72):
+        assert torch.allclose(labels[k], labels[0].roll(k), atol=1e-6)
+    inside = _gaussian_labels(torch.tensor([82.0]), 36, sigma=6.0)
+    around = _circular_labels(torch.tensor([82.0]), 72, sigma=6.0)
+    assert torch.allclose(around[:, 36:], inside, atol=1e-6)
+    for sigma in (0.0, 91.0):
+        with pytest.raises(ValueError, match="sigma"):
+            _circular_labels(azimuth, 72, sigma)
+    with pytest.raises(ValueError, match="190"):
+        _circular_labels(torch.tensor([190.0]))
+
+
+def test_azimuth_loss_takes_the_best_order_and_learns():
+    azimuth = torch.tensor([[-179.0, 20.0], [60.0, 170.0]])
+    logits = _circular_labels(azimuth, 72, 5.0).log().clamp_min(-30)
+    loss = azimuth_loss(logits, azimuth)
+    assert torch.allclose(loss, azimuth_loss(logits, azimuth.flip(1)))
+    worse = azimuth_loss(logits.roll(20, -1), azimuth)
+    assert loss < worse
+    assert torch.allclose(
+        loss, azimuth_loss(logits.roll(36, -1), azimuth - 180 * azimuth.sign())
+    )
