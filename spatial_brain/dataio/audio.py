@@ -127,15 +127,52 @@ def open_audio(path):
     path = os.fspath(path)
     _check_kind(path)
     try:
-        with soundfile.SoundFile(path) as file:
-            _check_header(file, path)
+        with _open(path) as file:
             yield file
     except soundfile.LibsndfileError as error:
-        reason = _shorten_message(path) or (
+        raise AudioFileError(
             f"{path}: cannot be decoded as audio ({error.error_string}); the "
             "file is corrupt or of an unknown format"
-        )
-        raise AudioFileError(reason) from error
+        ) from error
+
+
+def _open(path):
+    """Open a file and check its header; shortened ones are decoded first."""
+    try:
+        file = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError:
+        content = _decode_shortened(path)
+        if content is None:
+            raise
+        return soundfile.SoundFile(content)
+    try:
+        _check_header(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _decode_shortened(path):
+    """A shortened NIST sphere file as a WAV file; None for other files."""
+    from spatial_brain.dataio import shorten  # compiles
+
+    if not shorten.is_shortened(path):
+        return None
+    try:
+        return shorten.read_shortened(path)
+    except NotImplementedError as error:
+        raise AudioFileError(
+            f"{path}: shorten-compressed NIST sphere file that {error}, which "
+            "is not decoded here. Convert it once, for example with the LDC's "
+            f"tool: sph2pipe -f wav '{path}' "
+            f"'{Path(path).with_suffix('.wav')}' (or ffmpeg -i with the same "
+            "two names) and use the .wav files."
+        ) from error
+    except ValueError as error:
+        raise AudioFileError(
+            f"{path}: shorten-compressed NIST sphere file: {error}"
+        ) from error
 
 
 def _check_kind(path):
@@ -161,20 +198,6 @@ def _check_kind(path):
         )
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, "audio file may not be read", path)
-
-
-def _shorten_message(path):
-    """Explain a shorten-compressed NIST sphere file; None for other files."""
-    with open(path, "rb") as file:
-        header = file.read(1024)
-    if not header.startswith(b"NIST_1A") or b"shorten" not in header:
-        return None
-    return (
-        f"{path}: shorten-compressed NIST sphere file, which libsndfile cannot "
-        "decode. Convert it once, for example with the LDC's tool: "
-        f"sph2pipe -f wav '{path}' '{Path(path).with_suffix('.wav')}' "
-        "(or ffmpeg -i with the same two names) and use the .wav files."
-    )
 
 
 def _check_header(file, path):

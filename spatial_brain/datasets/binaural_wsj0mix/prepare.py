@@ -220,7 +220,7 @@ def prepare_binaural_wsj0mix(
             download_metadata(metadata_folder, variant)
         entries = PublishedLists(
             metadata_folder, variant, fs, mode, check_counts
-        ).entries(splits, wsj0_folder, root / "speech", noise, num_workers)
+        ).entries(splits, wsj0_folder, noise, num_workers)
         responses = load_responses(
             entries, fs, hrtfs=hrtfs, rooms=rooms, compat=compat
         )

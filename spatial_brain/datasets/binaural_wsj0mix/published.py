@@ -174,7 +174,6 @@ class PublishedLists:
         self,
         splits,
         wsj0_folder,
-        cache_folder="speech",
         noise=None,
         num_workers=1,
     ):
@@ -186,8 +185,6 @@ class PublishedLists:
             Which of "train", "valid", "test".
         wsj0_folder : str or Path
             The corpus, see ``find_wsj0``.
-        cache_folder : str or Path
-            Where compressed files go when they are decompressed.
         noise : FolderNoise, optional
             DEMAND, for the variant with noise.
         num_workers : int
@@ -226,7 +223,7 @@ class PublishedLists:
                 for utterance in mixture.utterances
             ),
         )
-        speech = readable_wsj0(found, cache_folder, num_workers)
+        speech = readable_wsj0(found)
         if noise is not None:
             lengths = {name: u.num_samples for name, u in speech.items()}
             mixtures = _with_demand(mixtures, lengths, self.folder, noise)

@@ -93,6 +93,8 @@ def audio_files(folder):
     """
     folder = Path(folder)
     found = {}
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of audio files")
     for path in find_files(folder, AUDIO_SUFFIXES):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:

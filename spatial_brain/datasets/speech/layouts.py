@@ -384,10 +384,8 @@ def _common_voice_folders(data_folder):
 def _read_common_voice(data_folder, skipped):
     """Utterances that the tables of Common Voice list, with their splits."""
     for folder in _common_voice_folders(data_folder):
-        clips = {
-            path.stem: path
-            for path in find_files(folder / "clips", AUDIO_SUFFIXES)
-        }
+        paths = find_files(folder / "clips", AUDIO_SUFFIXES)
+        clips = {path.stem: path for path in paths}
         listed = set()
         names = [n for n in _CV_TABLES if (folder / f"{n}.tsv").is_file()]
         for name in names or ["validated"]:

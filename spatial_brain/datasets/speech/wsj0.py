@@ -3,27 +3,21 @@
 That is the LDC's disc folders (``11-1.1/wsj0/si_tr_s/01t/01to030v.wv1``), one
 folder ``wsj0``, the ``si_*`` folders alone or copied into ``tr``, ``dt`` and
 ``et``; upper or lower case; ``.wav``, ``.flac``, ``.sph`` or ``.wv1`` (the
-first microphone). By name, utterances are found in a flat folder as well.
+first microphone; compressed with shorten, as the LDC ships it, or not). By
+name, utterances are found in a flat folder as well.
 """
 
 import os
 import re
-import shutil
-import subprocess
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import soundfile
-
-from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.audio import (
-    AudioFileError,
     check_audio,
     list_problems,
     scan_headers,
 )
-from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.folders import find_files
 
 WSJ0_FS = 16000
@@ -175,106 +169,33 @@ def find_wsj0(data_folder, wanted):
     return found
 
 
-def readable_wsj0(found, cache_folder, num_workers=1):
-    """Check the headers of utterances; decompress what needs it.
-
-    The ``.wv1`` files of the LDC are compressed with shorten, which
-    libsndfile cannot decode. Where ``sph2pipe`` or ``ffmpeg`` is installed,
-    they are converted to FLAC, once.
+def readable_wsj0(found):
+    """Check the headers of utterances.
 
     Arguments
     ---------
     found : dict
         From ``find_wsj0``.
-    cache_folder : str or Path
-        Where converted files go.
-    num_workers : int
-        Processes.
 
     Returns
     -------
     dict
-        Name to ``spatial_brain.dataio.audio.AudioInfo``, path and length of
-        what can be read.
+        Name to ``spatial_brain.dataio.audio.AudioInfo``, path and length.
 
     Raises
     ------
     ValueError
-        If files are damaged, of another rate, or compressed while there is
-        no tool to convert them.
+        If files are damaged or of another rate.
 
     Example
     -------
-    >>> readable_wsj0({}, "cache")
+    >>> readable_wsj0({})
     {}
     """
-    compressed = [
-        (path, Path(cache_folder, *Path(name).with_suffix(".flac").parts))
-        for name, path in found.items()
-        if _is_shortened(path)
-    ]
-    if compressed:
-        _decompress(compressed, num_workers)
-    converted = {path: os.fspath(target) for path, target in compressed}
     infos, problems = scan_headers(
-        [os.path.abspath(converted.get(path, path)) for path in found.values()],
+        [os.path.abspath(path) for path in found.values()],
         partial(check_audio, fs=WSJ0_FS),
     )
     if problems:
         raise ValueError(list_problems(problems, len(found), "files"))
     return dict(zip(found, infos, strict=True))
-
-
-def _is_shortened(path):
-    """Whether a file is a NIST sphere file compressed with shorten."""
-    if Path(path).suffix.lower() not in (".wv1", ".sph", ".wav"):
-        return False
-    with open(path, "rb") as file:
-        header = file.read(1024)
-    return header.startswith(b"NIST_1A") and b"shorten" in header
-
-
-def _decompress(compressed, num_workers):
-    """Convert files that are not converted yet."""
-    todo = [
-        (path, target) for path, target in compressed if not target.exists()
-    ]
-    if not todo:
-        return
-    tool = next((n for n in ("sph2pipe", "ffmpeg") if shutil.which(n)), None)
-    if tool is None:
-        raise AudioFileError(
-            f"{todo[0][0]} and {len(todo) - 1} more files are compressed with "
-            "shorten, as the LDC ships them, and neither sph2pipe nor ffmpeg "
-            "is installed to decompress them. Install one of both (sph2pipe: "
-            "https://github.com/burrmill/sph2pipe) and run the same command "
-            "again, or convert the corpus to .wav yourself"
-        )
-    calls = run_jobs(partial(_decompress_file, tool), todo, num_workers)
-    for _ in progress(calls, total=len(todo), description="decompressing"):
-        pass
-
-
-def _decompress_file(tool, job):
-    """Convert one file to FLAC; samples stay what they are."""
-    path, target = job
-    with atomic_path(target) as packed:
-        temporary = packed.with_suffix(".wav")
-        if tool == "sph2pipe":
-            command = [tool, "-p", "-f", "wav", "-c", "1", path, temporary]
-        else:
-            command = [tool, "-v", "error", "-y", "-i", path, temporary]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True)
-            if result.returncode != 0 or not temporary.is_file():
-                raise AudioFileError(
-                    f"{path}: {tool} could not decompress it "
-                    f"({result.stderr.strip()[-200:]}); copy it again"
-                )
-            # Integers throughout: floats would be rounded.
-            samples, fs = soundfile.read(
-                temporary, dtype="int16", always_2d=True
-            )
-            soundfile.write(packed, samples[:, 0], fs, format="FLAC")
-        finally:
-            temporary.unlink(missing_ok=True)

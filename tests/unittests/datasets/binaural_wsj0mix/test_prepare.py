@@ -17,7 +17,6 @@ from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     BinauralMixture,
     MixtureRenderer,
 )
-from spatial_brain.datasets.speech import wsj0 as wsj0_speech
 from spatial_brain.datasets.speech.wsj0 import find_wsj0, readable_wsj0
 
 
@@ -216,7 +215,7 @@ def test_any_form_of_wsj0(tmp_path, suffix, upper):
         for stem, (subset, _) in tiny.UTTERANCES.items()
     ]
     found = find_wsj0(folder, wanted)
-    speech = readable_wsj0(found, tmp_path / "cache")
+    speech = readable_wsj0(found)
     assert [u.num_samples for u in speech.values()] == [
         length for _, length in tiny.UTTERANCES.values()
     ]
@@ -233,34 +232,6 @@ def test_missing_utterances_are_counted(tmp_path, inputs):
     ):
         prepare(tmp_path, inputs | {"wsj0_folder": tmp_path / "wsj"})
     assert not (tmp_path / "data").exists()
-
-
-def test_compressed_speech_needs_a_tool(tmp_path, monkeypatch):
-    folder = tiny.write_wsj0(tmp_path / "wsj")
-    name = "wsj0/si_tr_s/01a/01aa0101.wav"
-    path = folder / name
-    wave = path.read_bytes()
-    header = (
-        b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\n"
-    )
-    path.with_suffix(".wv1").write_bytes(header.ljust(1024) + b"ajkg")
-    path.unlink()
-    found = find_wsj0(folder, [name])
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with pytest.raises(ValueError, match="neither sph2pipe nor ffmpeg"):
-        readable_wsj0(found, tmp_path / "cache")
-    # A stand-in that decompresses.
-    (tmp_path / "decoded.wav").write_bytes(wave)
-    tool = tmp_path / "bin" / "sph2pipe"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\n/bin/cp "{tmp_path}/decoded.wav" "$7"\n')
-    tool.chmod(0o755)
-    path = readable_wsj0(found, tmp_path / "cache")[name].path
-    np.testing.assert_array_equal(
-        soundfile.read(path, dtype="int16")[0], tiny.wave(0, 9001, 9000)
-    )
-    monkeypatch.setattr(wsj0_speech, "_decompress_file", None)
-    assert readable_wsj0(found, tmp_path / "cache")[name].path == path
 
 
 def test_three_talkers_without_published_gains(tmp_path, inputs, caplog):
