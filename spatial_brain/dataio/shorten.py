@@ -237,6 +237,29 @@ def _block(data, at, function, offset, version, buffer, first, size):
 
 
 @compiled()
+def _add_mean(means, block, version, shift):
+    """Keep the mean of a block, the oldest goes."""
+    size = len(block)
+    if len(means):
+        total = block.sum() + (size // 2 if version > 1 else 0)
+        means[:-1] = means[1:]
+        means[-1] = _quotient(total, size)
+        if version > 1:
+            means[-1] <<= shift
+
+
+@compiled()
+def _put(block, shift, samples):
+    """Write a block where it belongs; False if it does not fit 16 bits."""
+    for i in range(len(block)):
+        value = block[i] << shift
+        if not -32768 <= value <= 32767:
+            return False
+        samples[i] = value
+    return True
+
+
+@compiled()
 def _decode(data, version, samples):
     """Fill samples [time, channel]; their number, or what went wrong."""
     at = np.zeros(1, dtype=np.int64)
@@ -288,17 +311,9 @@ def _decode(data, version, samples):
             if not good or done + size > len(samples):
                 return _DAMAGED
             block = buffer[first : first + size]
-            if num_means:
-                total = block.sum() + (size // 2 if version > 1 else 0)
-                mean[:-1] = mean[1:]
-                mean[-1] = _quotient(total, size)
-                if version > 1:
-                    mean[-1] <<= shift
-            for i in range(size):
-                value = block[i] << shift
-                if not -32768 <= value <= 32767:
-                    return _DAMAGED
-                samples[done + i, channel] = value
+            _add_mean(mean, block, version, shift)
+            if not _put(block, shift, samples[done : done + size, channel]):
+                return _DAMAGED
             buffer[:first] = buffer[size : size + first].copy()
             channel += 1
             if channel == channels:
