@@ -12,6 +12,7 @@ import gc
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -58,6 +59,11 @@ _CHANGEABLE = frozenset(
     """.split()
 )
 _RESUME_ANYWAY = "--resume_anyway"
+# Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
+_PATH_OPTION = re.compile(
+    r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
+    r"|frozen_encoders|train_log)"
+)
 
 
 class SpatialBrain(sb.Brain):
@@ -240,7 +246,7 @@ def parse_arguments(argv):
             + " ".join(kept)
         )
     hparams_file, run_opts, overrides = sb.parse_arguments(
-        [_mark_equals(argument) for argument in kept]
+        [_mark_equals(argument) for argument in _quote_paths(kept)]
     )
     hparams_file = hparams_file.replace(_EQUALS, "=")
     overrides = overrides.replace(_EQUALS, "=")
@@ -251,6 +257,27 @@ def parse_arguments(argv):
         )
     _check_options(hparams_file, overrides)
     return hparams_file, run_opts, overrides
+
+
+def _quote_paths(argv):
+    """Make values of options that are paths text for YAML."""
+    quoted, is_path = [], False
+    for argument in argv:
+        name, equals, value = argument.partition("=")
+        if is_path and not argument.startswith("--"):
+            argument = _quoted(argument)
+        elif equals and _PATH_OPTION.fullmatch(name):
+            argument = f"{name}={_quoted(value)}"
+        is_path = bool(_PATH_OPTION.fullmatch(argument))
+        quoted.append(argument)
+    return quoted
+
+
+def _quoted(value):
+    """A path as YAML text; null, tags and what is quoted stay."""
+    if value in ("null", "~") or value[:1] in ("!", '"', "'"):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _mark_equals(argument):

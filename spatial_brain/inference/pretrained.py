@@ -9,6 +9,7 @@ only: see :mod:`spatial_brain.inference.safe_yaml`.
 import errno
 import io
 import json
+import math
 import os
 import pickle
 import re
@@ -509,6 +510,91 @@ def _require(what, names, mapping):
         )
 
 
+def _is_number(value, lowest=-math.inf):
+    """Whether a value is a finite number above a limit."""
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and lowest < value < math.inf
+    )
+
+
+def _are_positions(value):
+    """Whether a value is null or positions [microphone, 3] in metres."""
+    return value is None or (
+        isinstance(value, (list, tuple))
+        and all(
+            isinstance(position, (list, tuple))
+            and len(position) == 3
+            and all(map(_is_number, position))
+            for position in value
+        )
+    )
+
+
+def _are_names(value):
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(name, str) for name in value
+    )
+
+
+def _are_modules(value):
+    return isinstance(value, dict) and all(
+        isinstance(module, torch.nn.Module) for module in value.values()
+    )
+
+
+def _is_count(value):
+    return isinstance(value, int) and _is_number(value, 0)
+
+
+def _is_length(value):
+    return _is_number(value, 0)
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+# Key -> what its value has to be, and how that is checked.
+_KINDS = {
+    "modules": ("networks, 'name: !new:...'", _are_modules),
+    "microphone_positions": ("positions [[x, y, z], ...]", _are_positions),
+    "class_names": ("a list of names", _are_names),
+    "threshold": ("a number", _is_number),
+    **dict.fromkeys(
+        ("sample_rate", "num_sources", "num_classes", "num_microphones"),
+        ("a whole number above 0", _is_count),
+    ),
+    **dict.fromkeys(
+        (
+            "window_length",
+            "hop_length",
+            "chunk_length",
+            "detection_hop",
+            "duration",
+        ),
+        ("a number of seconds above 0", _is_length),
+    ),
+    **dict.fromkeys(
+        ("method", "array_format", "task", "target"), ("text", _is_text)
+    ),
+    **dict.fromkeys(
+        ("features", "decoder"), ("built by !new: or !name:", callable)
+    ),
+}
+
+
+def _check_kinds(hparams, path):
+    """Refuse a value of another kind than its key has."""
+    for key, (kind, fits) in _KINDS.items():
+        if key in hparams and not fits(hparams[key]):
+            raise ValueError(
+                f"{path}: {key} must be {kind}, found "
+                f"{str(hparams[key])[:60]!r}"
+            )
+
+
 class PretrainedModel(Pretrained):
     """Base class of the pretrained interfaces.
 
@@ -626,6 +712,7 @@ class PretrainedModel(Pretrained):
         keys = ["modules", *cls.HPARAMS_NEEDED]
         try:
             _require(f"{path}: keys", keys, hparams)
+            _check_kinds(hparams, path)
             _require(f"{path}: modules", cls.MODULES_NEEDED, hparams["modules"])
         except ValueError as error:
             raise ValueError(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ruamel.yaml
 import running
 import torch
 
@@ -157,7 +158,7 @@ def yaml(tmp_path):
         (["--number_of_epochs", "3"], "small.yaml needs --data_folder"),
         (["number_of_epochs=3"], "cannot read: number_of_epochs=3"),
         (["--data_folder=a", "--data_folder=b"], "each once, the value in"),
-        (["--data_folder", "{a: b"], "cannot read: data_folder: {a: b"),
+        (["--number_of_epochs", "{a: b"], "cannot read: number_of_epochs: {a"),
     ],
 )
 def test_wrong_options_are_named(yaml, options, message):
@@ -168,7 +169,23 @@ def test_wrong_options_are_named(yaml, options, message):
 def test_equals_signs_in_values_stay(yaml):
     for options in (["--data_folder", "a=b.pth"], ["--data_folder=a=b.pth"]):
         overrides = parse_arguments([yaml, *options])[2]
-        assert overrides == "data_folder: a=b.pth"
+        assert overrides == 'data_folder: "a=b.pth"'
+
+
+@pytest.mark.parametrize(
+    "path", ["2023", "1e5", "a: b", "@lab", "x #2", "[mine]", "- a", "yes", "ä"]
+)
+def test_paths_are_text(yaml, path):
+    for options in (["--data_folder", path], [f"--data_folder={path}"]):
+        overrides = parse_arguments([yaml, *options])[2]
+        assert ruamel.yaml.YAML(typ="safe").load(overrides) == {
+            "data_folder": path
+        }
+    for text, value in (("null", None), ("'2023'", "2023")):
+        overrides = parse_arguments([yaml, "--data_folder", text])[2]
+        assert ruamel.yaml.YAML(typ="safe").load(overrides) == {
+            "data_folder": value
+        }
 
 
 SCRIPT = """

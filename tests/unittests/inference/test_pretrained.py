@@ -385,3 +385,39 @@ def test_halves_become_floats():
     halves = {k: x.half() for k, x in net.state_dict().items()}
     load_weights(net, halves, "a.pt")
     assert net.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "modules: [1]",
+        "modules: {model: 3}",
+        "modules: text",
+        "sample_rate: 16 kHz",
+        "sample_rate: -1",
+        "sample_rate: .nan",
+        "sample_rate: true",
+        "sample_rate: [16000]",
+        "window_length: wide",
+        "window_length: 0",
+        "hop_length: .inf",
+        "microphone_positions: 7",
+        "microphone_positions: [[0, 0], [1, 0]]",
+        "microphone_positions: [[a, 0, 0]]",
+        "class_names: noise",
+        "class_names: [1, 2]",
+        "threshold: high",
+        "features: plain",
+        "decoder: [median]",
+        "task: [T60]",
+        "num_sources: 1.5",
+    ],
+)
+def test_values_of_another_kind_are_named(value, tmp_path):
+    key = value.split(":")[0]
+    network = "!new:torch.nn.Linear {in_features: 1, out_features: 1}"
+    text = {"modules": f"modules:\n  net: {network}", "fs": "fs: 1"}
+    text |= {"decoder": "decoder: !name:torch.nn.functional.relu", key: value}
+    (tmp_path / "hyperparams.yaml").write_text("\n".join(text.values()))
+    with pytest.raises(ValueError, match=f"hyperparams.yaml: {key} must be"):
+        load(tmp_path)
