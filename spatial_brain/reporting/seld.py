@@ -127,7 +127,7 @@ def _confusion_picture(confusion, class_names):
             yticks=places,
             xlabel="estimate",
             ylabel="reference",
-            title="Which class is taken for which, % of a row",
+            title="Confusion, %",
         )
         axes.set_xticklabels([*names, "missed"], rotation=45, ha="right")
         axes.set_yticklabels([*names, "nothing"])
