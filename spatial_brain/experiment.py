@@ -446,6 +446,18 @@ def _replace(options, key, value):
         options[key] = value
 
 
+def _load_hparams(hparams_file, overrides):
+    """Build the hyper-parameters; checkpointer and logger make folders."""
+    try:
+        with open(hparams_file, encoding="utf-8") as file:
+            return load_hyperpyyaml(file, overrides)
+    except OSError as error:
+        raise ValueError(
+            f"{error.filename}: {error.strerror}; choose another "
+            f"--output_folder, or correct the paths in {hparams_file}"
+        ) from error
+
+
 def _claim_folder(hparams, hparams_file, overrides, test_only, anyway, keep):
     """Lock the output folder, and refuse the checkpoints of another run."""
     folder = Path(hparams["output_folder"])
@@ -577,8 +589,7 @@ def _run(brain_class, prepare, make_datasets, argv):
     ddp_init_group(run_opts)
     brain, locks = None, []
     try:
-        with open(hparams_file, encoding="utf-8") as file:
-            hparams = load_hyperpyyaml(file, overrides)
+        hparams = _load_hparams(hparams_file, overrides)
         on_main_process(
             _claim_folder,
             hparams,

@@ -133,7 +133,7 @@ def _flatten_embeddings(embeddings, method="auto", seed=0):
             if method == "tsne":
                 raise ImportError(
                     "t-SNE needs scikit-learn: pip install scikit-learn, or "
-                    "use method='pca'"
+                    "use --embedding_method pca (method='pca')"
                 ) from error
         else:
             perplexity = min(30.0, (len(values) - 1) / 3)

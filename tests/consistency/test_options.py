@@ -15,6 +15,7 @@ SOURCES = [
         "spatial_brain/datasets",
         "spatial_brain/dataio",
         "recipes",
+        "templates",
     )
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
@@ -22,7 +23,12 @@ YAMLS = [
     *ROOT.glob("recipes/*/hparams/*.yaml"),
     *ROOT.glob("templates/**/*.yaml"),
 ]
-DOCUMENTS = sorted(ROOT.glob("recipes/*/README.md"))
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("recipes/*/README.md")),
+    *sorted(ROOT.glob("templates/*/README.md")),
+]
 # "... instead, or pass valid_rooms" names an option without its dashes.
 REMEDY = re.compile(
     r"\b(?:as|another|allow|choose|give|lower|or|pass|raise|set|with)\s+"

@@ -332,6 +332,12 @@ def test_what_does_not_change_the_experiment_may_differ(toy):
     assert toy("--test_only").returncode == 0
 
 
+def test_an_output_folder_that_cannot_be_is_named(toy):
+    done = toy("--output_folder", "train.py/out")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("train.py/out: Not a directory; choose")
+
+
 def test_a_folder_in_use_is_refused_until_its_process_ends(toy):
     first = subprocess.Popen(
         [*toy.line, "--pause", "60", "--resume_anyway"],
