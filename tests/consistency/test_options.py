@@ -21,7 +21,7 @@ SOURCES = [
 ]
 YAMLS = [
     *ROOT.glob("recipes/*/hparams/*.yaml"),
-    *ROOT.glob("templates/**/*.yaml"),
+    *ROOT.glob("templates/*/hparams.yaml"),
 ]
 DOCUMENTS = [
     ROOT / "README.md",
