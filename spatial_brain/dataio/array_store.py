@@ -14,6 +14,7 @@ import os
 import shutil
 import tokenize
 import zlib
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import torch
 from filelock import FileLock
 from numpy.lib import format as npy_format
 
-from spatial_brain.atomic import atomic_path
+from spatial_brain.atomic import atomic_path, full_disk
 from spatial_brain.dataio.archives import check_free_space
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.manifest import (
@@ -255,8 +256,10 @@ def build_store(
         "dtype": dtype,
         "shard_size": shard_size,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    # A finished store may lie on a disk that is read-only.
+    if is_prepared(path, options) and _size_fits(path):
+        return path
+    with _locked(path):
         if is_prepared(path, options) and _size_fits(path):
             return path
         parts = path.with_suffix(".parts")
@@ -270,6 +273,19 @@ def build_store(
         write_options(path, options)
         shutil.rmtree(parts)
     return path
+
+
+@contextmanager
+def _locked(path):
+    """Let one process at a time make a store."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _size_fits(path):

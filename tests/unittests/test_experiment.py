@@ -1,6 +1,8 @@
 """Guards of the common training loop."""
 
 import json
+import logging
+import math
 import re
 import subprocess
 import sys
@@ -92,6 +94,70 @@ def test_learning_rate_follows_the_schedule():
     rates = [rate for rate, _ in fit(make(rising)).seen]
     assert rates[:4] == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert rates[3] > rates[4] > rates[5] > 0
+
+
+class Broken(Toy):
+    """A loss, or its gradient, that is not finite in chosen steps."""
+
+    bad, weights = {}, ()
+
+    def compute_objectives(self, predictions, batch, stage):
+        loss = super().compute_objectives(predictions, batch, stage)
+        kind = self.bad.get((stage.name, self.step))
+        if kind == "gradient":
+            return loss + (0 * predictions).abs().sqrt().sum()
+        if kind == "buffers":
+            self.modules.model.register_buffer("mean", loss * math.nan)
+        return loss * math.nan if kind else loss
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        weights = self.modules.model.weight.detach().clone()
+        self.weights = (*self.weights, weights)
+
+
+def break_at(bad, patience=3):
+    brain = make(max_grad_norm=1.0, nonfinite_patience=patience)
+    brain.__class__, brain.bad = Broken, bad
+    return brain
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("loss", "the loss is nan"), ("gradient", "the gradient has the norm na")],
+)
+def test_a_step_that_is_not_finite_is_left_out(kind, what, caplog):
+    brain = break_at({("TRAIN", 2): kind})
+    with caplog.at_level(logging.WARNING):
+        fit(brain, epochs=1)
+    first, second, third = brain.weights
+    assert torch.equal(first, second) and not torch.equal(second, third)
+    assert third.isfinite().all()
+    assert f"epoch 1, step 2: {what}" in caplog.text
+    assert "left out (1 of at most 3 an epoch)" in caplog.text
+
+
+def test_too_many_steps_that_are_not_finite_end_the_training():
+    bad = {("TRAIN", 1): "loss", ("TRAIN", 3): "gradient"}
+    # The count is one of an epoch.
+    bad_later = {("TRAIN", 2): "loss"}
+    fit(break_at(bad_later, patience=1), epochs=3)
+    brain = break_at(bad, patience=1)
+    message = r"epoch 1, step 3: the gradient.*\(2 steps.*lower learning rate"
+    with pytest.raises(ValueError, match=message):
+        fit(brain, epochs=1)
+    with pytest.raises(ValueError, match="loss is nan, and with it model.mean"):
+        fit(break_at({("TRAIN", 1): "buffers"}))
+
+
+def test_validation_and_test_refuse_what_is_not_finite():
+    data = torch.utils.data.DataLoader(torch.ones(3, 2))
+    brain = break_at({("VALID", 2): "loss"})
+    with pytest.raises(ValueError, match="validation of epoch 1, not saved: "):
+        brain.fit([1], data, data)
+    brain = break_at({("TEST", 2): "loss"})
+    brain.optimizer = torch.optim.SGD(brain.modules.parameters(), 1.0)
+    with pytest.raises(ValueError, match="test: the loss is nan"):
+        brain.evaluate(data)
 
 
 LEAVING = """
