@@ -256,13 +256,15 @@ def build_store(
         "dtype": dtype,
         "shard_size": shard_size,
     }
+    parts = path.with_suffix(".parts")
     # A finished store may lie on a disk that is read-only.
-    if is_prepared(path, options) and _size_fits(path):
+    if _is_finished(path, options) and not parts.exists():
         return path
     with _locked(path):
-        if is_prepared(path, options) and _size_fits(path):
+        if _is_finished(path, options):
+            # A killed process had no time for it.
+            shutil.rmtree(parts, ignore_errors=True)
             return path
-        parts = path.with_suffix(".parts")
         _prepare_parts(parts, options)
         shards = [
             range(first, min(first + shard_size, num_items))
@@ -288,8 +290,10 @@ def _locked(path):
         lock.release()
 
 
-def _size_fits(path):
-    """Whether the arrays of a finished store are there in full length."""
+def _is_finished(path, options):
+    """Whether a store was made with these options and is there in full."""
+    if not is_prepared(path, options):
+        return False
     try:
         ArrayStore(path)
     except (OSError, ValueError):

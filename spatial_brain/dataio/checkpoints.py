@@ -122,7 +122,9 @@ class AtomicCheckpointer(Checkpointer):
                         f"{self.checkpoints_dir}: {key}, by which checkpoints "
                         "are compared, is not a number; nothing was saved"
                     )
-        super().save_and_keep_only(meta, **kwargs)
+        # SpeechBrain would append to the one list of all calls.
+        keys = [*kwargs.pop("importance_keys", ())]
+        super().save_and_keep_only(meta, importance_keys=keys, **kwargs)
 
     def delete_checkpoints(
         self,

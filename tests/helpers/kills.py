@@ -1,5 +1,6 @@
-"""Kill a function at a moment that is counted, not timed."""
+"""What changes a disk: counted, to be killed at it, or refused."""
 
+import errno
 import os
 import random
 import shutil
@@ -21,6 +22,15 @@ _CHANGES = {
 }
 
 
+def _changed(event, arguments):
+    """Whether something that Python does changes a disk."""
+    if event != "open":
+        return event in _CHANGES
+    _, mode, flags = arguments
+    writes = isinstance(mode, str) and mode.strip("rbt")
+    return bool(writes or (flags or 0) & (os.O_WRONLY | os.O_RDWR))
+
+
 class _Counter:
     """Counts changes of the disk; the process kills itself at one of them."""
 
@@ -28,12 +38,7 @@ class _Counter:
         self.count, self.last = 0, last
 
     def __call__(self, event=None, arguments=()):
-        if event == "open":
-            _, mode, flags = arguments
-            writes = isinstance(mode, str) and mode.strip("rbt")
-            if not (writes or (flags or 0) & (os.O_WRONLY | os.O_RDWR)):
-                return
-        elif event is not None and event not in _CHANGES:
+        if event is not None and not _changed(event, arguments):
             return
         self.count += 1
         if self.count == self.last:
@@ -50,15 +55,8 @@ class _Counter:
         setattr(owner, name, counted)
 
 
-def run_until(function, last=None, also=()):
-    """Call a function in a forked process, which dies at a change of the disk.
-
-    Files that are opened for writing, renamed and removed, folders and calls
-    of ``os.fsync`` are counted, and those of the functions in ``also``, pairs
-    of an owner and a name.
-
-    Returns the number of changes, or None if the process was killed.
-    """
+def _forked(function, before):
+    """Exit code of a forked process, and what it returned as text."""
     reader, writer = os.pipe()
     process = os.fork()
     if process == 0:
@@ -66,12 +64,9 @@ def run_until(function, last=None, also=()):
         status = 1
         try:
             torch.set_num_threads(1)
-            counter = _Counter(last)
-            for owner, name in ((os, "fsync"), *also):
-                counter.watch(owner, name)
-            sys.addaudithook(counter)
+            result = before()
             function()
-            os.write(writer, b"%d" % counter.count)
+            os.write(writer, str(result()).encode())
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -82,9 +77,52 @@ def run_until(function, last=None, also=()):
     os.close(writer)
     with os.fdopen(reader) as pipe:
         said = pipe.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), said
+
+
+def run_until(function, last=None, also=()):
+    """Call a function in a forked process, which dies at a change of the disk.
+
+    Files that are opened for writing, renamed and removed, folders, calls of
+    ``os.fsync``, which does nothing, and those of the functions in ``also``,
+    pairs of an owner and a name, are counted.
+
+    Returns the number of changes, or None if the process was killed.
+    """
+
+    def before():
+        counter = _Counter(last)
+        # What a kill leaves does not hang on it, and it is slow.
+        os.fsync = lambda handle: counter()
+        for owner, name in also:
+            counter.watch(owner, name)
+        sys.addaudithook(counter)
+        return lambda: counter.count
+
+    status, said = _forked(function, before)
     assert status in (0, -signal.SIGKILL), f"ended with {status}"
     return int(said) if status == 0 else None
+
+
+def run_read_only(function, folder):
+    """Call a function in a forked process that cannot change a folder."""
+    root = os.path.realpath(folder)
+
+    def refuse(event, arguments):
+        if not _changed(event, arguments):
+            return
+        for path in arguments[:2]:
+            if isinstance(path, (str, os.PathLike)):
+                place = os.path.realpath(path)
+                if os.path.commonpath([root, place]) == root:
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    def before():
+        sys.addaudithook(refuse)
+        return str
+
+    status, _ = _forked(function, before)
+    assert status == 0, f"ended with {status}"
 
 
 def content(folder):

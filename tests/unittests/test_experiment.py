@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -297,8 +298,9 @@ def test_launch_flags_of_old_are_understood(tmp_path, monkeypatch):
 
 
 TOY = """
-import sys, time
+import os, signal, sys, time
 import torch
+from spatial_brain.dataio.files import read_json
 from spatial_brain.experiment import SpatialBrain, run_experiment
 
 class Brain(SpatialBrain):
@@ -316,9 +318,22 @@ class Brain(SpatialBrain):
 def prepare(hparams):
     time.sleep(hparams["pause"])
 
+class Data(torch.utils.data.Dataset):
+    def __init__(self, fate):
+        self.fate = fate
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        if self.fate == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fate == "refused":
+            read_json("nothing.json")
+        return torch.ones(1)
+
 def datasets(hparams):
-    data = torch.ones(2, 1)
-    return {"train": data, "valid": data, "test": data}
+    return dict.fromkeys(("train", "valid", "test"), Data(hparams["fate"]))
 
 if __name__ == "__main__":
     run_experiment(Brain, prepare, datasets)
@@ -328,6 +343,7 @@ seed: 1
 output_folder: out
 save_folder: !ref <output_folder>/save
 pause: 0
+fate: fine
 lr: 0.1
 number_of_epochs: 1
 num_workers: 0
@@ -424,3 +440,31 @@ def test_a_folder_in_use_is_refused_until_its_process_ends(toy):
         first.kill()
         first.wait()
     assert toy("--resume_anyway").returncode == 0
+
+
+def test_a_stopped_run_says_so_and_leaves_its_folder(toy):
+    options = toy.folder / "out/save/options.json"
+    done = running.run(
+        [*toy.line, "--pause", "60", "--resume_anyway"],
+        toy.folder,
+        stop=(lambda: '"pause": "60"' in options.read_text(), signal.SIGTERM),
+    )
+    assert done.returncode == 143
+    assert done.stderr.endswith(
+        "\nterminated; run the same command again to go on from what is "
+        "finished\n"
+    )
+    assert toy("--resume_anyway").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("fate", "message"),
+    [
+        ("killed", r"DataLoader worker .* out of memory\? .*fewer --num_work"),
+        ("refused", r"nothing\.json: no such file; run the preparation first"),
+    ],
+)
+def test_what_ends_a_worker_is_one_line(toy, fate, message):
+    done = toy("--fate", fate, "--num_workers=1", "--output_folder=new")
+    assert done.returncode == 2
+    assert re.fullmatch(f"{message}[^\n]*\n", done.stderr), done.stderr
