@@ -5,6 +5,7 @@ from pathlib import Path
 
 # Name to module and class; a reader is imported when it is asked for.
 _READERS = {
+    "LOCATA": "recordings.locata.Locata",
     "TABLE": "responses.table.TableResponses",
 }
 CORPORA = tuple(_READERS)
