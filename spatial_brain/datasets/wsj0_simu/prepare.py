@@ -15,16 +15,15 @@ import logging
 from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.datasets.microphone_pairs.examples import check_rooms
+from spatial_brain.datasets.microphone_pairs.shards import (
+    StoredPairs,
+    write_shards,
+)
+from spatial_brain.datasets.microphone_pairs.wavs import WavPairs, write_wavs
 from spatial_brain.datasets.speech.pool import part_of_stage, prepare_speech
 from spatial_brain.datasets.summary import describe
-from spatial_brain.datasets.wsj0_simu.dataset import (
-    SimulatedPairs,
-    StoredPairs,
-    WavPairs,
-    check_rooms,
-    write_shards,
-    write_wavs,
-)
+from spatial_brain.datasets.wsj0_simu.dataset import SimulatedPairs
 from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 
 logger = logging.getLogger(__name__)
