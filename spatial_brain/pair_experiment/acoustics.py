@@ -1,6 +1,7 @@
 """Downstream tasks: one quantity of a room or a source from two signals."""
 
 import copy
+import json
 from pathlib import Path
 
 import speechbrain as sb
@@ -106,21 +107,14 @@ class AcousticsBrain(PairBrain):
         Arguments
         ---------
         batch : dict
-            What the data set gave; its ``facts`` are the default.
+            What the evaluation set gave; its ``facts`` are the default.
 
         Returns
         -------
         list of dict
             One a signal.
         """
-        columns = {
-            name: values.tolist() if torch.is_tensor(values) else values
-            for name, values in batch.get("facts", {}).items()
-        }
-        return [
-            {name: values[index] for name, values in columns.items()}
-            for index in range(len(batch["id"]))
-        ]
+        return [json.loads(facts) for facts in batch["facts"]]
 
     def keeps_signals(self):
         """Whether an ``id`` stands for the same signal in every epoch.

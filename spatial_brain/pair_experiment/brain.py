@@ -65,7 +65,7 @@ class PairBrain(SpatialBrain):
         tuple
             float32 [batch, time, 2], and name to labels [batch].
         """
-        return batch["waveform"], batch["labels"]
+        return batch["waveform"], batch.get("labels", {})
 
     def features_and_labels(self, batch):
         """Spectra and labels of a batch.

@@ -1,8 +1,13 @@
 """Data sets of an evaluation under their names, and labels of a data set."""
 
+import json
+import math
+
 import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from spatial_brain.metrics.room_acoustics import TASKS
 
 # Enough for a mean; more would be read for nothing else.
 MOST_LABELS = 25600
@@ -10,6 +15,10 @@ MOST_LABELS = 25600
 
 class EvaluationSets(ConcatDataset):
     """Data sets one after the other, whose items know where they belong.
+
+    A batch may hold signals of several sets, of which other things are known:
+    items get all labels, see :func:`with_all_labels`, and their ``facts``
+    become text (JSON).
 
     Arguments
     ---------
@@ -24,9 +33,10 @@ class EvaluationSets(ConcatDataset):
 
     Example
     -------
-    >>> both = EvaluationSets({"val": [{"id": "a"}], "test": [{"id": "b"}]})
-    >>> both[1]
-    {'id': 'b', 'set': 'test'}
+    >>> test = [{"id": "b", "facts": {"room": "x"}}]
+    >>> both = EvaluationSets({"val": [{"id": "a"}], "test": test})
+    >>> both[1]["set"], both[1]["facts"], len(both[1]["labels"])
+    ('test', '{"room": "x"}', 8)
     """
 
     def __init__(self, sets):
@@ -43,7 +53,38 @@ class EvaluationSets(ConcatDataset):
         ]
 
     def __getitem__(self, index):
-        return {**super().__getitem__(index), "set": self.names[index]}
+        item = with_all_labels(super().__getitem__(index))
+        # Numbers of any kind.
+        facts = json.dumps(item.get("facts", {}), default=float)
+        return {**item, "facts": facts, "set": self.names[index]}
+
+
+def with_all_labels(item):
+    """An item with all labels there are, NaN for those that are not known.
+
+    Items of several data sets can then stand in one batch.
+
+    Arguments
+    ---------
+    item : dict
+        Perhaps with ``labels``, name to a float32 scalar.
+
+    Returns
+    -------
+    dict
+        The same with labels of all of
+        ``spatial_brain.metrics.room_acoustics.TASKS``.
+
+    Example
+    -------
+    >>> labels = {"T60": torch.tensor(0.5)}
+    >>> labels = with_all_labels({"labels": labels})["labels"]
+    >>> labels["T60"], labels["TDOA"]
+    (tensor(0.5000), tensor(nan))
+    """
+    unknown = torch.tensor(math.nan)
+    labels = dict.fromkeys(TASKS, unknown) | item.get("labels", {})
+    return {**item, "labels": labels}
 
 
 def labels_of(dataset, task, num_workers=0, most=MOST_LABELS):
