@@ -67,7 +67,8 @@ class DirectionTracks:
         }
         shape = (len(names), len(times))
         for name, value in values.items():
-            value = value if value.size else np.zeros(shape, value.dtype)
+            if not value.size and 0 in shape:
+                value = np.zeros(shape, value.dtype)
             if value.shape != shape:
                 raise ValueError(
                     f"{name} of {shape[0]} tracks at {shape[1]} times must "
