@@ -82,6 +82,8 @@ class GroundTruth:
     ---------
     time : torch.Tensor
         Seconds since the first sample, float64 [T].
+    clock : torch.Tensor
+        Year, month, day, hour, minute and second, float64 [T, 6].
     valid : torch.Tensor
         Whether the challenge asks for this time, bool [T].
     array_position : torch.Tensor
@@ -96,6 +98,7 @@ class GroundTruth:
     """
 
     time: torch.Tensor
+    clock: torch.Tensor
     valid: torch.Tensor
     array_position: torch.Tensor
     rotation: torch.Tensor
@@ -339,6 +342,7 @@ class Locata(RecordingCorpus):
         }
         return GroundTruth(
             time=torch.from_numpy(time),
+            clock=torch.from_numpy(clock[:, :6].copy()),
             valid=torch.from_numpy(clock[:, 6] != 0),
             array_position=torch.from_numpy(place[:, :3].copy()),
             rotation=torch.from_numpy(_rotations(place[:, 3:], path)),
