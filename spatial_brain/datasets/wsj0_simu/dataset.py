@@ -15,6 +15,7 @@ import torch
 
 from spatial_brain.dataio.array_store import ArrayStore, build_store
 from spatial_brain.dataio.audio import read_audio, write_audio
+from spatial_brain.dataio.dataset import EpochDataset
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.manifest import read_manifest, write_manifest
 from spatial_brain.dataio.parallel import progress, run_jobs
@@ -38,32 +39,16 @@ LABELS = ("TDOA", "T60", "DRR", "C50", "ABS", "SNR", "SUR", "VOL")
 _BABBLE = 10
 
 
-class _PairSet(torch.utils.data.Dataset):
+class _PairSet(EpochDataset):
     """Examples of two-microphone recordings, however they are held."""
 
     def __init__(self, fs, crop, with_direct):
+        super().__init__()
         if crop is not None and not crop > 0:
             raise ValueError(f"crop must be positive seconds, got {crop}")
         self.fs = fs
         self.crop = None if crop is None else int(crop * fs)
         self.with_direct = with_direct
-        # Shared memory: workers which outlive an epoch see the change too.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self):
-        """Epoch that was set last."""
-        return int(self._epoch)
-
-    def set_epoch(self, epoch):
-        """Choose the epoch; it matters to examples drawn anew only.
-
-        Arguments
-        ---------
-        epoch : int
-            At least 0.
-        """
-        self._epoch[0] = int(epoch)
 
     def finish(self, item):
         """Cut an item to what was asked for."""
