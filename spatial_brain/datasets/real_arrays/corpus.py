@@ -7,11 +7,14 @@ the original files. Channels count from 0 everywhere.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+
+from spatial_brain.dataio.audio import read_audio
 
 # Metres: distances of the pairs of microphones that are used.
 PAIR_RANGE = (0.03, 0.2)
@@ -116,6 +119,42 @@ class Noise:
     position: str = ""
 
 
+@dataclass(frozen=True)
+class ChannelFiles(Sequence):
+    """Files of the channels of a recording, whose names differ by a number.
+
+    Holds what the names have in common only: a corpus may have a million.
+
+    Arguments
+    ---------
+    before, after : str
+        Path before and after the number.
+    first : int
+        Number of channel 0.
+    count : int
+        Number of channels.
+
+    Example
+    -------
+    >>> files = ChannelFiles("/d/a_CH", ".flac", 0, 32)
+    >>> len(files), str(files[31])
+    (32, '/d/a_CH31.flac')
+    """
+
+    before: str
+    after: str
+    first: int
+    count: int
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, channel):
+        if not 0 <= channel < self.count:
+            raise IndexError(f"no channel {channel} of {self.count}")
+        return Path(f"{self.before}{self.first + channel}{self.after}")
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """A recording with all microphones of an array.
@@ -126,7 +165,7 @@ class Recording:
         Unique in its corpus.
     room, array : str
         Names in the corpus.
-    files : tuple of Path
+    files : sequence of Path
         One with all channels, or one a channel in their order.
     fs : int
         Sampling rate, Hz.
@@ -141,7 +180,7 @@ class Recording:
     id: str
     room: str
     array: str
-    files: tuple
+    files: Sequence
     fs: int
     num_samples: int
     intervals: tuple = ()
@@ -390,6 +429,13 @@ class RecordingCorpus(ArrayCorpus):
     """A corpus of recordings; see :class:`ArrayCorpus`."""
 
     ordered_pairs = True
+    # Whether distances of its microphones are those of the recording.
+    geometry_known: ClassVar[bool] = True
+
+    @property
+    def unreadable(self):
+        """What :meth:`recordings` leaves out as damaged; list of str."""
+        return []
 
     @abstractmethod
     def recordings(self, split=None):
@@ -406,7 +452,6 @@ class RecordingCorpus(ArrayCorpus):
             In an order that depends on names alone.
         """
 
-    @abstractmethod
     def read_segment(self, recording, start, stop, channels):
         """Read a part of a recording.
 
@@ -429,6 +474,49 @@ class RecordingCorpus(ArrayCorpus):
         ValueError
             If a file is damaged or too short; it is named.
         """
+        return read_channels(recording.files, start, stop, channels)
+
+
+def read_channels(files, start, stop, channels):
+    """Read some channels of a recording from its files.
+
+    Arguments
+    ---------
+    files : sequence of Path
+        One with all channels, or one a channel in their order; of a file of
+        one channel that has more, the first is read.
+    start, stop : int
+        Samples.
+    channels : sequence of int
+        Which, in which order.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [stop - start, channels].
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged or too short; it is named.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.audio import write_audio
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> write_audio(path, torch.arange(8.0).view(4, 2) / 8, 16000)
+    >>> read_channels([path], 1, 3, [1, 0])
+    tensor([[0.3750, 0.2500],
+            [0.6250, 0.5000]])
+    """
+    if len(files) == 1:
+        waveform, _ = read_audio(files[0], start, stop - start)
+        return waveform[:, list(channels)].contiguous()
+    signals = [
+        read_audio(files[channel], start, stop - start)[0][:, 0]
+        for channel in channels
+    ]
+    return torch.stack(signals, dim=-1)
 
 
 def check_split(split):
