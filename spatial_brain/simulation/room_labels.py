@@ -120,6 +120,40 @@ def _line(level, begin, stop):
     )
 
 
+def first_arrival(rir, ratio=0.5):
+    """Where a response begins: its direct path, if nothing hides that.
+
+    The first local maximum of the absolute value that reaches a part of the
+    largest one. A reflection may be louder than the direct path, and either
+    may be negative, so that the largest value alone is no sign of it.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    ratio : float
+        Part of the largest absolute value; what a resampling filter puts
+        before a pulse stays below 0.22 of it.
+
+    Returns
+    -------
+    torch.Tensor
+        Sample, int64 [...].
+
+    Example
+    -------
+    >>> rir = torch.zeros(100)
+    >>> rir[[20, 50]] = torch.tensor([-0.7, 1.0])
+    >>> first_arrival(rir)
+    tensor(20)
+    """
+    size = torch.nn.functional.pad(_response(rir).abs(), (1, 1))
+    middle = size[..., 1:-1]
+    peak = (middle > size[..., :-2]) & (middle >= size[..., 2:])
+    peak &= middle >= ratio * middle.amax(-1, keepdim=True)
+    return peak.byte().argmax(-1)
+
+
 def _energy_until(rir, index):
     """Energy of the samples up to and with ``index``, and of all."""
     summed = rir.square().cumsum(-1)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Name to module and class; a reader is imported when it is asked for.
 _READERS = {
+    "BUTReverb": "responses.butreverb.BUTReverb",
+    "ACE": "responses.ace.ACE",
     "TABLE": "responses.table.TableResponses",
 }
 CORPORA = tuple(_READERS)
