@@ -403,12 +403,7 @@ class ResponseCorpus(ArrayCorpus):
         -------
         list of Noise
         """
-        return [
-            noise
-            for noise in noises
-            if (noise.room, noise.array) == (response.room, response.array)
-            and noise.position in ("", response.position)
-        ]
+        return matching_noises(response, noises)
 
 
 class RecordingCorpus(ArrayCorpus):
@@ -454,6 +449,35 @@ class RecordingCorpus(ArrayCorpus):
         ValueError
             If a file is damaged or too short; it is named.
         """
+
+
+def matching_noises(response, noises):
+    """Noises that belong to a response: same room, array and place.
+
+    Arguments
+    ---------
+    response : Response
+        Of a corpus.
+    noises : list of Noise
+        Of the same corpus.
+
+    Returns
+    -------
+    list of Noise
+
+    Example
+    -------
+    >>> response = Response("a", "lab", "pair", (), position="1")
+    >>> noise = Noise("b", "lab", "pair", "fan", (), 16000, 9, position="2")
+    >>> matching_noises(response, [noise])
+    []
+    """
+    return [
+        noise
+        for noise in noises
+        if (noise.room, noise.array) == (response.room, response.array)
+        and noise.position in ("", response.position)
+    ]
 
 
 def missing_folder(folder, name, inside):
