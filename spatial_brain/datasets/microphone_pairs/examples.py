@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 
 from spatial_brain.dataio.dataset import EpochDataset
+from spatial_brain.dataio.files import without_nan
 
 LABELS = ("TDOA", "T60", "DRR", "C50", "ABS", "SNR", "SUR", "VOL")
 # Where an example comes from.
@@ -208,11 +209,9 @@ def facts_of(item):
     >>> facts["room"], facts["T60"]
     ('lab', None)
     """
+    facts = {key: item[key] for key in FACTS if key in item}
     labels = {name: float(item["labels"][name]) for name in LABELS}
-    return {
-        **{key: item[key] for key in FACTS if key in item},
-        **{k: None if math.isnan(v) else v for k, v in labels.items()},
-    }
+    return without_nan({**facts, **labels})
 
 
 def item_of(item_id, entry):
@@ -235,13 +234,15 @@ def item_of(item_id, entry):
     >>> item["room"], item["labels"]["T60"]
     (3, tensor(nan))
     """
-    labels = {
-        name: math.nan if entry[name] is None else entry[name]
-        for name in LABELS
+    known = {
+        key: math.nan if entry[key] is None else entry[key]
+        for key in (*FACTS, *LABELS)
+        if key in entry
     }
+    labels = {name: known.pop(name) for name in LABELS}
     return {
         "id": item_id,
-        **{key: entry[key] for key in FACTS if key in entry},
+        **known,
         "labels": {
             name: torch.tensor(value, dtype=torch.float32)
             for name, value in labels.items()

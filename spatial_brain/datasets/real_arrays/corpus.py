@@ -15,6 +15,8 @@ from typing import ClassVar
 import torch
 
 from spatial_brain.dataio.audio import read_audio
+from spatial_brain.folders import find_folders
+from spatial_brain.simulation.room_labels import first_arrival
 
 # Metres: distances of the pairs of microphones that are used.
 PAIR_RANGE = (0.03, 0.2)
@@ -69,6 +71,10 @@ class Response:
         Where the array stands; noises are matched by it.
     condition : str
         State of the room, if it has several.
+    published : dict
+        What is published for each channel: "t60" (s) and "drr" (dB), lists
+        of M; and in frequency bands "frequency" (Hz), a list of F, with
+        "band_t60" and "band_drr", M lists of F. NaN where a value is missing.
     """
 
     id: str
@@ -82,6 +88,7 @@ class Response:
     drr: float | None = None
     position: str = ""
     condition: str = ""
+    published: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,6 +379,23 @@ class ResponseCorpus(ArrayCorpus):
             If its file is damaged; it is named.
         """
 
+    def direct_path(self, rir, fs):
+        """Where the direct path is in a response.
+
+        Arguments
+        ---------
+        rir : torch.Tensor
+            Shape [M, time].
+        fs : int
+            Its sampling rate, Hz.
+
+        Returns
+        -------
+        torch.Tensor
+            Sample of each channel, int64 [M]; see ``first_arrival``.
+        """
+        return first_arrival(rir)
+
     def noises(self, split=None):
         """List noises; none by default.
 
@@ -417,12 +441,7 @@ class ResponseCorpus(ArrayCorpus):
         -------
         list of Noise
         """
-        return [
-            noise
-            for noise in noises
-            if (noise.room, noise.array) == (response.room, response.array)
-            and noise.position in ("", response.position)
-        ]
+        return matching_noises(response, noises)
 
 
 class RecordingCorpus(ArrayCorpus):
@@ -517,6 +536,76 @@ def read_channels(files, start, stop, channels):
         for channel in channels
     ]
     return torch.stack(signals, dim=-1)
+
+
+def matching_noises(response, noises):
+    """Noises that belong to a response: same room, array and place.
+
+    Arguments
+    ---------
+    response : Response
+        Of a corpus.
+    noises : list of Noise
+        Of the same corpus.
+
+    Returns
+    -------
+    list of Noise
+
+    Example
+    -------
+    >>> response = Response("a", "lab", "pair", (), position="1")
+    >>> noise = Noise("b", "lab", "pair", "fan", (), 16000, 9, position="2")
+    >>> matching_noises(response, [noise])
+    []
+    """
+    return [
+        noise
+        for noise in noises
+        if (noise.room, noise.array) == (response.room, response.array)
+        and noise.position in ("", response.position)
+    ]
+
+
+def missing_folder(folder, name, inside):
+    """Say why a corpus has not the folder that holds all of it.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where the corpus is looked for.
+    name : str
+        Folder that should be in it.
+    inside : sequence of str
+        Folders that are in that one.
+
+    Returns
+    -------
+    str
+        Names the folder and what to do: the folder may be one level too deep
+        or too high.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "ACE" / "RIRN").mkdir(parents=True)
+    >>> missing_folder(folder, "RIRN", ["EM32"])
+    '...: has no folder RIRN, but ACE in it has; give .../ACE'
+    """
+    folder = Path(folder)
+    found = find_folders(folder)
+    for path in found:
+        if (path / name).is_dir():
+            return (
+                f"{folder}: has no folder {name}, but {path.name} in it has; "
+                f"give {path}"
+            )
+    if {path.name for path in found} & set(inside):
+        return (
+            f"{folder}: holds what should be in a folder {name}; name it so "
+            "and give the folder above it"
+        )
+    return f"{folder}: has no folder {name}; unpack the corpus there"
 
 
 def check_split(split):

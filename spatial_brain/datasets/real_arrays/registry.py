@@ -12,6 +12,8 @@ _READERS = {
     "AISHELL4": "recordings.aishell4.AISHELL4",
     "AliMeeting": "recordings.alimeeting.AliMeeting",
     "RealMAN": "recordings.realman.RealMAN",
+    "BUTReverb": "responses.butreverb.BUTReverb",
+    "ACE": "responses.ace.ACE",
     "TABLE": "responses.table.TableResponses",
 }
 CORPORA = tuple(_READERS)
