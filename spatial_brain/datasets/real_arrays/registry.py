@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Name to module and class; a reader is imported when it is asked for.
 _READERS = {
+    "MIR": "responses.mir.MIRResponses",
+    "MeshRIR": "responses.meshrir.MeshRIRResponses",
     "TABLE": "responses.table.TableResponses",
 }
 CORPORA = tuple(_READERS)
