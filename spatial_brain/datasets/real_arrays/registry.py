@@ -7,6 +7,7 @@ from pathlib import Path
 _READERS = {
     "MIR": "responses.mir.MIRResponses",
     "MeshRIR": "responses.meshrir.MeshRIRResponses",
+    "DCASE": "responses.dcase.TAUResponses",
     "TABLE": "responses.table.TableResponses",
 }
 CORPORA = tuple(_READERS)

@@ -42,7 +42,7 @@ def find_misplaced(folder, name):
     return None
 
 
-def missing(folder, name, remedy):
+def missing(folder, name, remedy, others=()):
     """Line about a part of a corpus that is not there.
 
     Arguments
@@ -53,6 +53,8 @@ def missing(folder, name, remedy):
         File or folder.
     remedy : str
         What to do if it is nowhere near.
+    others : sequence of str
+        Names of other parts, for which it is not mistaken.
 
     Returns
     -------
@@ -72,8 +74,8 @@ def missing(folder, name, remedy):
             f"{folder}: {name} lies in {place}, not here; give that folder or "
             "move it"
         )
-    names = [path.name for path in Path(folder).glob("*")]
-    similar = nearest(name, names)
+    names = {path.name for path in Path(folder).glob("*")}
+    similar = nearest(name, sorted(names.difference(others)))
     if similar is not None:
         return f"{folder}: no {name}, but {similar}; rename it if that is it"
     return f"{folder}: no {name}; {remedy}"

@@ -28,6 +28,7 @@ from spatial_brain.datasets.real_arrays.trees import missing, some
 from spatial_brain.geometry import MicrophoneArray
 
 PART = "S32-M441_npy"
+_POSITIONS = ("pos_mic.npy", "pos_src.npy")
 ROOM = Room("R1", (7.0, 6.4, 2.7), 0.19)
 
 
@@ -66,10 +67,12 @@ class MeshRIRResponses(ResponseCorpus):
         """An array of the corpus; its name is checked, not its shape."""
         path = self.folder / PART / name
         if not path.is_file():
+            remedy = f"download it from {self.url}"
+            if not path.parent.is_dir():
+                raise FileNotFoundError(missing(self.folder, PART, remedy))
+            others = {file.name for file in path.parent.glob("ir_*.npy")}
             raise FileNotFoundError(
-                missing(path.parent, name, f"download it again from {self.url}")
-                if path.parent.is_dir()
-                else missing(self.folder, PART, f"download it from {self.url}")
+                missing(path.parent, name, remedy, [*others, *_POSITIONS])
             )
         try:
             return np.load(

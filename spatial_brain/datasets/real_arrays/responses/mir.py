@@ -40,7 +40,6 @@ _FILE = re.compile(
     rf".*_\(Reverberation_({'|'.join(TIMES)})s\)_({'|'.join(ARRAYS)})"
     rf"_({'|'.join(DISTANCES)})_({'|'.join(ANGLES)})\.mat"
 )
-_REMEDY = "download it again from {}"
 
 
 class MIRResponses(ResponseCorpus):
@@ -106,6 +105,8 @@ class MIRResponses(ResponseCorpus):
     @cached_property
     def _responses(self):
         """All of them."""
+        if not self._files:
+            raise FileNotFoundError(self._nothing)
         times = {name: float(time) for time, name in TIMES.items()}
         found = []
         for (room, array, distance, angle), path in self._files.items():
@@ -140,13 +141,11 @@ class MIRResponses(ResponseCorpus):
 
     def preflight(self):
         """See ``ArrayCorpus``."""
-        remedy = _REMEDY.format(self.url)
         if not self._files:
-            problems = [missing(self.folder, STEM, remedy)]
             return Preflight(
-                self.name, self.folder, {}, self.expected, problems
+                self.name, self.folder, {}, self.expected, [self._nothing]
             )
-        problems = self._missing_files(remedy)
+        problems = self._missing_files()
         for (_, array, _, _), path in self._files.items():
             try:
                 _check_file(path, array)
@@ -164,7 +163,12 @@ class MIRResponses(ResponseCorpus):
         except ValueError:
             return False
 
-    def _missing_files(self, remedy):
+    @property
+    def _nothing(self):
+        """Message where there is no file of the corpus."""
+        return missing(self.folder, STEM, f"download it from {self.url}")
+
+    def _missing_files(self):
         """A line for each room and array that lacks files."""
         lines = []
         for time, room in TIMES.items():
@@ -176,7 +180,7 @@ class MIRResponses(ResponseCorpus):
                     lines.append(
                         f"{room} (Reverberation_{time}s) with {array}: "
                         f"{len(lost)} of {len(wanted)} files are missing "
-                        f"({names}); {remedy}"
+                        f"({names}); download them from {self.url}"
                     )
         return lines
 

@@ -125,5 +125,6 @@ def test_nothing_there(tmp_path, copied):
     shutil.rmtree(copied)
     (copied / "other").mkdir(parents=True)
     found = open_corpus("MIR", tmp_path).preflight()
-    assert "download it again" in found.line()
-    assert open_corpus("MIR", tmp_path).responses() == []
+    assert "download it from https://www.eng.biu.ac.il" in found.line()
+    with pytest.raises(FileNotFoundError, match="download it from"):
+        open_corpus("MIR", tmp_path).responses()
