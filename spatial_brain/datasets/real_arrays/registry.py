@@ -8,6 +8,7 @@ _READERS = {
     "MIR": "responses.mir.MIRResponses",
     "MeshRIR": "responses.meshrir.MeshRIRResponses",
     "DCASE": "responses.dcase.TAUResponses",
+    "dEchorate": "responses.dechorate.DEchorateResponses",
     "TABLE": "responses.table.TableResponses",
 }
 CORPORA = tuple(_READERS)
