@@ -108,7 +108,7 @@ class Noise:
     fs : int
         Sampling rate, Hz.
     num_samples : int
-        Of each channel.
+        Of each channel, pauses included; see ``ResponseCorpus.usable``.
     key : object
         Where in the files, for its reader.
     position : str
@@ -396,6 +396,24 @@ class ResponseCorpus(ArrayCorpus):
         """
         return first_arrival(rir)
 
+    def read_channels(self, response, channels):
+        """Read a response at some of the microphones.
+
+        Arguments
+        ---------
+        response : Response
+            From :meth:`responses`.
+        channels : sequence of int
+            Which, in which order.
+
+        Returns
+        -------
+        tuple
+            float32 tensor [channels, time], and its sampling rate in Hz.
+        """
+        waveform, fs = self.read_response(response)
+        return waveform[list(channels)], fs
+
     def noises(self, split=None):
         """List noises; none by default.
 
@@ -426,6 +444,21 @@ class ResponseCorpus(ArrayCorpus):
             float32 [time, M], at ``noise.fs``.
         """
         raise ValueError(f"{self.name} has no noises")
+
+    def usable(self, noise):
+        """Part of a noise without pauses; all of it by default.
+
+        Arguments
+        ---------
+        noise : Noise
+            From :meth:`noises`.
+
+        Returns
+        -------
+        tuple of int
+            First sample, and the one behind the last.
+        """
+        return 0, noise.num_samples
 
     def matching(self, response, noises):
         """Noises that belong to a response: same room, array and place.
