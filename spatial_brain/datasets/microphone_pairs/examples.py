@@ -11,12 +11,15 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from spatial_brain.dataio.dataset import EpochDataset
+from spatial_brain.dataio.files import without_nan
+
 LABELS = ("TDOA", "T60", "DRR", "C50", "ABS", "SNR", "SUR", "VOL")
 # Where an example comes from.
 FACTS = ("room", "corpus", "array", "spacing")
 
 
-class PairSet(torch.utils.data.Dataset):
+class PairSet(EpochDataset):
     """Examples of two-microphone signals, however they are held.
 
     Arguments
@@ -41,28 +44,12 @@ class PairSet(torch.utils.data.Dataset):
     """
 
     def __init__(self, fs, crop, with_direct):
+        super().__init__()
         if crop is not None and not crop > 0:
             raise ValueError(f"crop must be positive seconds, got {crop}")
         self.fs = fs
         self.crop = None if crop is None else int(crop * fs)
         self.with_direct = with_direct
-        # Shared memory: workers which outlive an epoch see the change too.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self):
-        """Epoch that was set last."""
-        return int(self._epoch)
-
-    def set_epoch(self, epoch):
-        """Choose the epoch; it matters to examples drawn anew only.
-
-        Arguments
-        ---------
-        epoch : int
-            At least 0.
-        """
-        self._epoch[0] = int(epoch)
 
     def finish(self, item):
         """Cut an item to what was asked for.
@@ -222,11 +209,9 @@ def facts_of(item):
     >>> facts["room"], facts["T60"]
     ('lab', None)
     """
+    facts = {key: item[key] for key in FACTS if key in item}
     labels = {name: float(item["labels"][name]) for name in LABELS}
-    return {
-        **{key: item[key] for key in FACTS if key in item},
-        **{k: None if math.isnan(v) else v for k, v in labels.items()},
-    }
+    return without_nan({**facts, **labels})
 
 
 def item_of(item_id, entry):
@@ -249,13 +234,15 @@ def item_of(item_id, entry):
     >>> item["room"], item["labels"]["T60"]
     (3, tensor(nan))
     """
-    labels = {
-        name: math.nan if entry[name] is None else entry[name]
-        for name in LABELS
+    known = {
+        key: math.nan if entry[key] is None else entry[key]
+        for key in (*FACTS, *LABELS)
+        if key in entry
     }
+    labels = {name: known.pop(name) for name in LABELS}
     return {
         "id": item_id,
-        **{key: entry[key] for key in FACTS if key in entry},
+        **known,
         "labels": {
             name: torch.tensor(value, dtype=torch.float32)
             for name, value in labels.items()
