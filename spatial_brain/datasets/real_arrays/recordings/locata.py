@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spatial_brain.dataio.audio import audio_info, read_audio
+from spatial_brain.dataio.audio import audio_info
 from spatial_brain.datasets.real_arrays.corpus import (
     Preflight,
     Recording,
@@ -300,12 +300,6 @@ class Locata(RecordingCorpus):
                 task_of(one) == 1 and (split == "train" or set_of(one) == "dev")
             )
         ]
-
-    def read_segment(self, recording, start, stop, channels):
-        """See ``RecordingCorpus``."""
-        [path] = recording.files
-        waveform, _ = read_audio(path, start=start, num_samples=stop - start)
-        return waveform[:, list(channels)]
 
     def truth(self, recording):
         """Positions, rotations and activity during a recording.
