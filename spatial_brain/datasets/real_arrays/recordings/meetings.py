@@ -24,8 +24,7 @@ class MeetingCorpus(SessionCorpus):
     folder : str or Path
         The corpus.
     compat : bool or sequence of str
-        "skip_last": leave out the last sentence of a meeting. "blanks":
-        intervals without text count as sentences.
+        "skip_last": leave out the last sentence of a meeting.
     """
 
     # Of each part: rooms for training and for validation.
@@ -93,7 +92,7 @@ class MeetingCorpus(SessionCorpus):
 
     def _usable(self, session, info):
         """Parts with one speaker at most; None if there are none."""
-        sentences = read_sentences(session.transcript, "blanks" in self.compat)
+        sentences = read_sentences(session.transcript)
         intervals = single_speaker_intervals(
             sentences, info.duration, "skip_last" in self.compat
         )
