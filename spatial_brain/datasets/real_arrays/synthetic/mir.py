@@ -16,7 +16,7 @@ from spatial_brain.datasets.real_arrays.responses.mir import (
     STEM,
     TIMES,
 )
-from spatial_brain.datasets.real_arrays.synthetic.rooms import (
+from spatial_brain.datasets.real_arrays.synthetic.measurements import (
     simulate_responses,
 )
 from spatial_brain.datasets.synthetic_data import claim
