@@ -53,7 +53,7 @@ class MeetingCorpus(SessionCorpus):
         for part, rooms in self.PARTS.items():
             audio, grids = self._places(part)
             if not audio.is_dir():
-                others.append(f"{audio} is missing")
+                others.append(self.absent(part, audio))
                 continue
             splits = {room: s for s in rooms for room in rooms[s]}
             transcripts = {p.stem: p for p in audio_below(grids, ".textgrid")}

@@ -83,7 +83,7 @@ def test_aishell4_preflight_names_missing_rooms(aishell4):
     assert (
         "missing rooms: L_R002, M_R001, S_R001, S_R004, L_R003, L_R004" in text
     )
-    assert "train_S/wav is missing" in text
+    assert "no train_S; it comes from https://www.openslr.org/111" in text
 
 
 def test_meetings_that_the_original_leaves_out(damaged):
