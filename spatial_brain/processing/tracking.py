@@ -77,7 +77,7 @@ class DirectionTracker:
         agility=20.0,
         fading=1.0,
         gate=4.0,
-        max_angle=30.0,
+        max_angle=20.0,
         min_confidence=0.0,
         birth_confidence=0.0,
         confirm=3,
