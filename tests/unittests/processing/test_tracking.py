@@ -139,6 +139,15 @@ def test_a_pause_is_bridged_or_ends_the_track():
     assert np.flatnonzero(~np.isnan(later.azimuth[1]))[0] == 45
 
 
+def test_a_track_that_was_lost_does_not_take_the_peaks_of_another():
+    times = np.arange(34) * 0.1
+    peaks = np.tile([0.0, 24.0], (34, 1))
+    peaks[20:, 1] = NAN
+    peaks[32, 0] = 8.0
+    tracks = DirectionTracker(max_gap=2.0)(times, peaks)
+    assert tracks.active[0, 32] and not tracks.active[1, 32]
+
+
 def test_births_deaths_and_the_delay_of_confirmation():
     times = np.arange(60) * 0.1
     peaks = np.full((60, 2), NAN)
