@@ -54,7 +54,7 @@ class DirectionTracker:
         Seconds without detection after which a track ends.
     lag : float
         Seconds of the future that an output may use: 0 is causal, infinity
-        smooths over the whole track (Rauch, Tung and Striebel, 1965).
+        smooths over the whole track (fixed-interval RTS smoother).
 
     Raises
     ------

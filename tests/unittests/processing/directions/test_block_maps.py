@@ -211,6 +211,7 @@ def test_silence_and_dead_channels():
     array = circular_array(4, 0.05)
     for method in METHODS:
         locate = method(array, FS)
+        assert not locate(torch.zeros(1, 8000, 4)).any()
         found = locate.peaks(torch.zeros(1, 8000, 4))
         assert found.azimuth.isnan().all() and (found.confidence == 0).all()
         waves = plane_wave(array, azel_to_unit(70.0, 0.0))
