@@ -7,11 +7,16 @@ the original files. Channels count from 0 everywhere.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+
+from spatial_brain.dataio.audio import read_audio
+from spatial_brain.folders import find_folders
+from spatial_brain.simulation.room_labels import first_arrival
 
 # Metres: distances of the pairs of microphones that are used.
 PAIR_RANGE = (0.03, 0.2)
@@ -66,6 +71,10 @@ class Response:
         Where the array stands; noises are matched by it.
     condition : str
         State of the room, if it has several.
+    published : dict
+        What is published for each channel: "t60" (s) and "drr" (dB), lists
+        of M; and in frequency bands "frequency" (Hz), a list of F, with
+        "band_t60" and "band_drr", M lists of F. NaN where a value is missing.
     """
 
     id: str
@@ -79,6 +88,7 @@ class Response:
     drr: float | None = None
     position: str = ""
     condition: str = ""
+    published: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +126,42 @@ class Noise:
     position: str = ""
 
 
+@dataclass(frozen=True)
+class ChannelFiles(Sequence):
+    """Files of the channels of a recording, whose names differ by a number.
+
+    Holds what the names have in common only: a corpus may have a million.
+
+    Arguments
+    ---------
+    before, after : str
+        Path before and after the number.
+    first : int
+        Number of channel 0.
+    count : int
+        Number of channels.
+
+    Example
+    -------
+    >>> files = ChannelFiles("/d/a_CH", ".flac", 0, 32)
+    >>> len(files), str(files[31])
+    (32, '/d/a_CH31.flac')
+    """
+
+    before: str
+    after: str
+    first: int
+    count: int
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, channel):
+        if not 0 <= channel < self.count:
+            raise IndexError(f"no channel {channel} of {self.count}")
+        return Path(f"{self.before}{self.first + channel}{self.after}")
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """A recording with all microphones of an array.
@@ -126,7 +172,7 @@ class Recording:
         Unique in its corpus.
     room, array : str
         Names in the corpus.
-    files : tuple of Path
+    files : sequence of Path
         One with all channels, or one a channel in their order.
     fs : int
         Sampling rate, Hz.
@@ -141,7 +187,7 @@ class Recording:
     id: str
     room: str
     array: str
-    files: tuple
+    files: Sequence
     fs: int
     num_samples: int
     intervals: tuple = ()
@@ -333,6 +379,23 @@ class ResponseCorpus(ArrayCorpus):
             If its file is damaged; it is named.
         """
 
+    def direct_path(self, rir, fs):
+        """Where the direct path is in a response.
+
+        Arguments
+        ---------
+        rir : torch.Tensor
+            Shape [M, time].
+        fs : int
+            Its sampling rate, Hz.
+
+        Returns
+        -------
+        torch.Tensor
+            Sample of each channel, int64 [M]; see ``first_arrival``.
+        """
+        return first_arrival(rir)
+
     def read_channels(self, response, channels):
         """Read a response at some of the microphones.
 
@@ -411,18 +474,20 @@ class ResponseCorpus(ArrayCorpus):
         -------
         list of Noise
         """
-        return [
-            noise
-            for noise in noises
-            if (noise.room, noise.array) == (response.room, response.array)
-            and noise.position in ("", response.position)
-        ]
+        return matching_noises(response, noises)
 
 
 class RecordingCorpus(ArrayCorpus):
     """A corpus of recordings; see :class:`ArrayCorpus`."""
 
     ordered_pairs = True
+    # Whether distances of its microphones are those of the recording.
+    geometry_known: ClassVar[bool] = True
+
+    @property
+    def unreadable(self):
+        """What :meth:`recordings` leaves out as damaged; list of str."""
+        return []
 
     @abstractmethod
     def recordings(self, split=None):
@@ -439,7 +504,6 @@ class RecordingCorpus(ArrayCorpus):
             In an order that depends on names alone.
         """
 
-    @abstractmethod
     def read_segment(self, recording, start, stop, channels):
         """Read a part of a recording.
 
@@ -462,6 +526,119 @@ class RecordingCorpus(ArrayCorpus):
         ValueError
             If a file is damaged or too short; it is named.
         """
+        return read_channels(recording.files, start, stop, channels)
+
+
+def read_channels(files, start, stop, channels):
+    """Read some channels of a recording from its files.
+
+    Arguments
+    ---------
+    files : sequence of Path
+        One with all channels, or one a channel in their order; of a file of
+        one channel that has more, the first is read.
+    start, stop : int
+        Samples.
+    channels : sequence of int
+        Which, in which order.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [stop - start, channels].
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged or too short; it is named.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.audio import write_audio
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> write_audio(path, torch.arange(8.0).view(4, 2) / 8, 16000)
+    >>> read_channels([path], 1, 3, [1, 0])
+    tensor([[0.3750, 0.2500],
+            [0.6250, 0.5000]])
+    """
+    if len(files) == 1:
+        waveform, _ = read_audio(files[0], start, stop - start)
+        return waveform[:, list(channels)].contiguous()
+    signals = [
+        read_audio(files[channel], start, stop - start)[0][:, 0]
+        for channel in channels
+    ]
+    return torch.stack(signals, dim=-1)
+
+
+def matching_noises(response, noises):
+    """Noises that belong to a response: same room, array and place.
+
+    Arguments
+    ---------
+    response : Response
+        Of a corpus.
+    noises : list of Noise
+        Of the same corpus.
+
+    Returns
+    -------
+    list of Noise
+
+    Example
+    -------
+    >>> response = Response("a", "lab", "pair", (), position="1")
+    >>> noise = Noise("b", "lab", "pair", "fan", (), 16000, 9, position="2")
+    >>> matching_noises(response, [noise])
+    []
+    """
+    return [
+        noise
+        for noise in noises
+        if (noise.room, noise.array) == (response.room, response.array)
+        and noise.position in ("", response.position)
+    ]
+
+
+def missing_folder(folder, name, inside):
+    """Say why a corpus has not the folder that holds all of it.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where the corpus is looked for.
+    name : str
+        Folder that should be in it.
+    inside : sequence of str
+        Folders that are in that one.
+
+    Returns
+    -------
+    str
+        Names the folder and what to do: the folder may be one level too deep
+        or too high.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "ACE" / "RIRN").mkdir(parents=True)
+    >>> missing_folder(folder, "RIRN", ["EM32"])
+    '...: has no folder RIRN, but ACE in it has; give .../ACE'
+    """
+    folder = Path(folder)
+    found = find_folders(folder)
+    for path in found:
+        if (path / name).is_dir():
+            return (
+                f"{folder}: has no folder {name}, but {path.name} in it has; "
+                f"give {path}"
+            )
+    if {path.name for path in found} & set(inside):
+        return (
+            f"{folder}: holds what should be in a folder {name}; name it so "
+            "and give the folder above it"
+        )
+    return f"{folder}: has no folder {name}; unpack the corpus there"
 
 
 def check_split(split):

@@ -1,0 +1,95 @@
+"""Responses and noises as they would be measured in a shoebox room."""
+
+import torch
+
+from spatial_brain.simulation import diffuse_noise, simulate_rir
+
+# Decay in dB after which a response is a diffuse tail.
+_DIFFUSE_FROM = 15.0
+
+
+def measured_response(size, source, microphones, *, t60, fs, seed, seconds):
+    """Response of a room, as a file of a corpus holds it.
+
+    Arguments
+    ---------
+    size : sequence of float
+        Of the room, metres.
+    source : torch.Tensor
+        Position, metres from a corner, [3].
+    microphones : torch.Tensor
+        Positions, metres from a corner, [M, 3].
+    t60 : float
+        Seconds.
+    fs : int
+        Sampling rate, Hz.
+    seed : int
+        Of the diffuse tail.
+    seconds : float
+        Length.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [time, M], not larger than 0.9.
+
+    Example
+    -------
+    >>> response = measured_response(
+    ...     (4.0, 3.0, 2.5),
+    ...     torch.tensor([1.0, 1.0, 1.2]),
+    ...     torch.tensor([[2.0, 1.5, 1.2], [2.1, 1.5, 1.2]]),
+    ...     t60=0.3,
+    ...     fs=16000,
+    ...     seed=0,
+    ...     seconds=0.25,
+    ... )
+    >>> response.shape
+    torch.Size([4000, 2])
+    """
+    rir = simulate_rir(
+        size,
+        source[None],
+        microphones,
+        fs=fs,
+        t60=t60,
+        duration=seconds,
+        diffuse_from=_DIFFUSE_FROM,
+        generator=torch.Generator().manual_seed(seed),
+    )[0]
+    return 0.9 * rir.T / max(rir.abs().max().item(), 0.9)
+
+
+def measured_noise(microphones, *, seconds, fs, seed, level=0.01):
+    """Diffuse noise at an array, as a file of a corpus holds it.
+
+    Arguments
+    ---------
+    microphones : torch.Tensor
+        Positions, metres, [M, 3].
+    seconds : float
+        Length.
+    fs : int
+        Sampling rate, Hz.
+    seed : int
+        Of the noise.
+    level : float
+        Standard deviation.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [time, M].
+
+    Example
+    -------
+    >>> measured_noise(torch.eye(3), seconds=0.1, fs=16000, seed=1).shape
+    torch.Size([1600, 3])
+    """
+    noise = diffuse_noise(
+        microphones,
+        int(seconds * fs),
+        fs=fs,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return level * noise.T
