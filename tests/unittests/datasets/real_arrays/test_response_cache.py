@@ -128,9 +128,9 @@ def test_ranks_and_workers_give_the_same(tree, cache, tmp_path):
             with pytest.raises(FileNotFoundError, match="ACE_rir_0000.json"):
                 ResponseCache(path)
     torch.testing.assert_close(content(ResponseCache(path)), content(cache))
-    workers = write(tree, tmp_path / "w", kinds=["rir"], num_workers=2)
+    workers = write(tree, tmp_path / "w", kinds=["noise"], num_workers=2)
     found = content(ResponseCache(workers))
-    assert len(found) == 8
+    assert len(found) == 24
     expected = {name: content(cache)[name] for name in found}
     torch.testing.assert_close(found, expected)
 
