@@ -71,6 +71,13 @@ def _realman():
     return torch.cat((_with_centre(torch.cat(circles)), more))
 
 
+def _realman_prerelease():
+    """Another order: circles first, the centre after them."""
+    released = _realman()
+    order = [*range(1, 25), 0, 26, 27, 25, *range(28, 32)]
+    return released[order]
+
+
 def _lin8ch():
     """Eight microphones from the origin on."""
     return linear_array(8, 0.06) + torch.tensor([0.21, 0.0, 0.0])
@@ -116,6 +123,7 @@ NAMED_ARRAYS = {
     "aishell4": (lambda: circular_array(8, 0.05), "microphone 1"),
     "alimeeting": (lambda: circular_array(8, 0.051), "microphone 1"),
     "realman": (_realman, "microphone 2"),
+    "realman_prerelease": (_realman_prerelease, "microphone 1"),
 }
 
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from spatial_brain.dataio.dataset import EpochDataset
 from spatial_brain.dataio.files import without_nan
 
 LABELS = ("TDOA", "T60", "DRR", "C50", "ABS", "SNR", "SUR", "VOL")
@@ -18,7 +19,7 @@ LABELS = ("TDOA", "T60", "DRR", "C50", "ABS", "SNR", "SUR", "VOL")
 FACTS = ("room", "corpus", "array", "spacing")
 
 
-class PairSet(torch.utils.data.Dataset):
+class PairSet(EpochDataset):
     """Examples of two-microphone signals, however they are held.
 
     Arguments
@@ -43,28 +44,12 @@ class PairSet(torch.utils.data.Dataset):
     """
 
     def __init__(self, fs, crop, with_direct):
+        super().__init__()
         if crop is not None and not crop > 0:
             raise ValueError(f"crop must be positive seconds, got {crop}")
         self.fs = fs
         self.crop = None if crop is None else int(crop * fs)
         self.with_direct = with_direct
-        # Shared memory: workers which outlive an epoch see the change too.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self):
-        """Epoch that was set last."""
-        return int(self._epoch)
-
-    def set_epoch(self, epoch):
-        """Choose the epoch; it matters to examples drawn anew only.
-
-        Arguments
-        ---------
-        epoch : int
-            At least 0.
-        """
-        self._epoch[0] = int(epoch)
 
     def finish(self, item):
         """Cut an item to what was asked for.

@@ -7,12 +7,18 @@ the original files. Channels count from 0 everywhere.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
+from spatial_brain.dataio.audio import (
+    read_audio,
+    resample_audio,
+    resampling_span,
+)
 from spatial_brain.folders import find_folders
 from spatial_brain.simulation.room_labels import first_arrival
 
@@ -106,7 +112,7 @@ class Noise:
     fs : int
         Sampling rate, Hz.
     num_samples : int
-        Of each channel.
+        Of each channel, pauses included; see ``ResponseCorpus.usable``.
     key : object
         Where in the files, for its reader.
     position : str
@@ -124,6 +130,42 @@ class Noise:
     position: str = ""
 
 
+@dataclass(frozen=True)
+class ChannelFiles(Sequence):
+    """Files of the channels of a recording, whose names differ by a number.
+
+    Holds what the names have in common only: a corpus may have a million.
+
+    Arguments
+    ---------
+    before, after : str
+        Path before and after the number.
+    first : int
+        Number of channel 0.
+    count : int
+        Number of channels.
+
+    Example
+    -------
+    >>> files = ChannelFiles("/d/a_CH", ".flac", 0, 32)
+    >>> len(files), str(files[31])
+    (32, '/d/a_CH31.flac')
+    """
+
+    before: str
+    after: str
+    first: int
+    count: int
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, channel):
+        if not 0 <= channel < self.count:
+            raise IndexError(f"no channel {channel} of {self.count}")
+        return Path(f"{self.before}{self.first + channel}{self.after}")
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """A recording with all microphones of an array.
@@ -134,7 +176,7 @@ class Recording:
         Unique in its corpus.
     room, array : str
         Names in the corpus.
-    files : tuple of Path
+    files : sequence of Path
         One with all channels, or one a channel in their order.
     fs : int
         Sampling rate, Hz.
@@ -149,7 +191,7 @@ class Recording:
     id: str
     room: str
     array: str
-    files: tuple
+    files: Sequence
     fs: int
     num_samples: int
     intervals: tuple = ()
@@ -358,6 +400,24 @@ class ResponseCorpus(ArrayCorpus):
         """
         return first_arrival(rir)
 
+    def read_channels(self, response, channels):
+        """Read a response at some of the microphones.
+
+        Arguments
+        ---------
+        response : Response
+            From :meth:`responses`.
+        channels : sequence of int
+            Which, in which order.
+
+        Returns
+        -------
+        tuple
+            float32 tensor [channels, time], and its sampling rate in Hz.
+        """
+        waveform, fs = self.read_response(response)
+        return waveform[list(channels)], fs
+
     def noises(self, split=None):
         """List noises; none by default.
 
@@ -389,6 +449,21 @@ class ResponseCorpus(ArrayCorpus):
         """
         raise ValueError(f"{self.name} has no noises")
 
+    def usable(self, noise):
+        """Part of a noise without pauses; all of it by default.
+
+        Arguments
+        ---------
+        noise : Noise
+            From :meth:`noises`.
+
+        Returns
+        -------
+        tuple of int
+            First sample, and the one behind the last.
+        """
+        return 0, noise.num_samples
+
     def matching(self, response, noises):
         """Noises that belong to a response: same room, array and place.
 
@@ -410,6 +485,13 @@ class RecordingCorpus(ArrayCorpus):
     """A corpus of recordings; see :class:`ArrayCorpus`."""
 
     ordered_pairs = True
+    # Whether distances of its microphones are those of the recording.
+    geometry_known: ClassVar[bool] = True
+
+    @property
+    def unreadable(self):
+        """What :meth:`recordings` leaves out as damaged; list of str."""
+        return []
 
     @abstractmethod
     def recordings(self, split=None):
@@ -426,7 +508,6 @@ class RecordingCorpus(ArrayCorpus):
             In an order that depends on names alone.
         """
 
-    @abstractmethod
     def read_segment(self, recording, start, stop, channels):
         """Read a part of a recording.
 
@@ -449,6 +530,85 @@ class RecordingCorpus(ArrayCorpus):
         ValueError
             If a file is damaged or too short; it is named.
         """
+        return read_channels(recording.files, start, stop, channels)
+
+    def read_at(self, recording, start, num_samples, channels, fs):
+        """Read a part of a recording at another rate.
+
+        Arguments
+        ---------
+        recording : Recording
+            From :meth:`recordings`.
+        start, num_samples : int
+            Samples at ``fs``.
+        channels : sequence of int
+            Which, in which order.
+        fs : int
+            Sampling rate, Hz.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 [num_samples, channels]; it equals that of the whole
+            recording resampled.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged or too short; it is named.
+        """
+        if recording.fs == fs:
+            return self.read_segment(
+                recording, start, start + num_samples, channels
+            )
+        first, last, offset = resampling_span(
+            start, num_samples, fs, recording.fs, recording.num_samples
+        )
+        waveform = self.read_segment(recording, first, last, channels)
+        waveform = resample_audio(waveform, recording.fs, fs)
+        return waveform[offset : offset + num_samples].contiguous()
+
+
+def read_channels(files, start, stop, channels):
+    """Read some channels of a recording from its files.
+
+    Arguments
+    ---------
+    files : sequence of Path
+        One with all channels, or one a channel in their order; of a file of
+        one channel that has more, the first is read.
+    start, stop : int
+        Samples.
+    channels : sequence of int
+        Which, in which order.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [stop - start, channels].
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged or too short; it is named.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.audio import write_audio
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> write_audio(path, torch.arange(8.0).view(4, 2) / 8, 16000)
+    >>> read_channels([path], 1, 3, [1, 0])
+    tensor([[0.3750, 0.2500],
+            [0.6250, 0.5000]])
+    """
+    if len(files) == 1:
+        waveform, _ = read_audio(files[0], start, stop - start)
+        return waveform[:, list(channels)].contiguous()
+    signals = [
+        read_audio(files[channel], start, stop - start)[0][:, 0]
+        for channel in channels
+    ]
+    return torch.stack(signals, dim=-1)
 
 
 def matching_noises(response, noises):

@@ -5,8 +5,19 @@ from pathlib import Path
 
 # Name to module and class; a reader is imported when it is asked for.
 _READERS = {
+    "MIR": "responses.mir.MIRResponses",
+    "MeshRIR": "responses.meshrir.MeshRIRResponses",
+    "DCASE": "responses.dcase.TAUResponses",
+    "dEchorate": "responses.dechorate.DEchorateResponses",
     "BUTReverb": "responses.butreverb.BUTReverb",
     "ACE": "responses.ace.ACE",
+    "LOCATA": "recordings.locata.Locata",
+    "MC_WSJ_AV": "recordings.mc_wsj_av.MCWSJAV",
+    "LibriCSS": "recordings.libricss.LibriCSS",
+    "AMI": "recordings.ami.AMI",
+    "AISHELL4": "recordings.aishell4.AISHELL4",
+    "AliMeeting": "recordings.alimeeting.AliMeeting",
+    "RealMAN": "recordings.realman.RealMAN",
     "TABLE": "responses.table.TableResponses",
 }
 CORPORA = tuple(_READERS)

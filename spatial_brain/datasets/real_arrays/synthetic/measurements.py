@@ -1,11 +1,56 @@
-"""Responses and noises as they would be measured in a shoebox room."""
+"""Responses and noises of shoebox rooms, for the writers of corpora."""
 
 import torch
 
 from spatial_brain.simulation import diffuse_noise, simulate_rir
 
-# Decay in dB after which a response is a diffuse tail.
-_DIFFUSE_FROM = 15.0
+# Decay in dB behind which the tail is diffuse; keeps writers fast.
+_TAIL = 15.0
+
+
+def simulate_responses(
+    room_size, t60, sources, microphones, *, fs, duration=None, seed=0
+):
+    """Responses of a room; delays, levels and T60 are true.
+
+    Arguments
+    ---------
+    room_size : sequence of float
+        Metres.
+    t60 : float
+        Seconds.
+    sources, microphones : torch.Tensor
+        Positions in metres in the room, [S, 3] and [M, 3].
+    fs : int
+        Sampling rate, Hz.
+    duration : float, optional
+        Seconds; default: as long as the reverberation.
+    seed : int
+        Of the diffuse tail.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [S, M, time].
+
+    Example
+    -------
+    >>> import torch
+    >>> simulate_responses(
+    ...     (5, 4, 3), 0.3, torch.ones(1, 3), 2 * torch.ones(2, 3), fs=8000
+    ... ).shape
+    torch.Size([1, 2, 2400])
+    """
+    return simulate_rir(
+        room_size,
+        torch.as_tensor(sources),
+        torch.as_tensor(microphones),
+        fs=fs,
+        t60=t60,
+        duration=duration,
+        diffuse_from=_TAIL,
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
 def measured_response(size, source, microphones, *, t60, fs, seed, seconds):
@@ -47,16 +92,9 @@ def measured_response(size, source, microphones, *, t60, fs, seed, seconds):
     >>> response.shape
     torch.Size([4000, 2])
     """
-    rir = simulate_rir(
-        size,
-        source[None],
-        microphones,
-        fs=fs,
-        t60=t60,
-        duration=seconds,
-        diffuse_from=_DIFFUSE_FROM,
-        generator=torch.Generator().manual_seed(seed),
-    )[0]
+    [rir] = simulate_responses(
+        size, t60, source[None], microphones, fs=fs, duration=seconds, seed=seed
+    )
     return 0.9 * rir.T / max(rir.abs().max().item(), 0.9)
 
 
