@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from spatial_brain.atomic import full_disk
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.folders import is_leftover
 
@@ -84,11 +85,12 @@ def claim(folder, options, parts=None, *, shared=False):
         marks = (MARKER, _OLD_MARKER)
         names = [p.name for p in folder.iterdir() if p.name not in marks]
         # The mark goes last: a kill must not leave what looks like real data.
-        for name in names if parts is None else parts(made):
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
+        with full_disk(folder):
+            for name in names if parts is None else parts(made):
+                if (folder / name).is_dir():
+                    shutil.rmtree(folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
     if made != options or not (folder / MARKER).is_file():
         write_json(folder / MARKER, options)
         (folder / _OLD_MARKER).unlink(missing_ok=True)
