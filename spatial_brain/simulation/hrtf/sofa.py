@@ -63,6 +63,8 @@ _ROUNDING = 1e-3
 # No response is louder, in any unit of pressure, and none peaks as much above
 # the median of its file, 80 dB: a damaged exponent does.
 _LOUDEST, _OUTLIER = 1e9, 1e4
+# The direct sound begins at this share of the peak and lasts so many seconds.
+_ARRIVAL, _DIRECT = 0.2, 0.0025
 # Directions count as lateral from here on (left or right share of the unit
 # vector).
 _LATERAL = 0.3
@@ -178,7 +180,8 @@ def read_sofa(path):
     fs = _rate(file)
     responses = _responses(file, fs)
     directions = _directions(file, len(responses))
-    repair = _what_is_wrong(responses, directions, _receivers(file), path)
+    early = _direct_sound(responses, fs)
+    repair = _what_is_wrong(early, directions, _receivers(file), path)
     if repair == "clockwise":
         directions = directions * torch.tensor([1.0, -1.0, 1.0])
     elif repair:
@@ -512,6 +515,18 @@ def _receivers(file):
     if file.kinds["ReceiverPosition"][0] == "spherical":
         return np.sin(np.deg2rad(places[:, 0])) * places[:, 2]
     return places[:, 1]
+
+
+def _direct_sound(responses, fs):
+    """Responses without what comes later than the direct sound.
+
+    In a room both ears get the same reverberation, which may be stronger.
+    """
+    peaks = responses.abs().amax(1)
+    arrived = peaks >= _ARRIVAL * peaks.amax(-1, keepdim=True)
+    end = arrived.int().argmax(-1) + int(_DIRECT * fs)
+    late = torch.arange(responses.shape[-1]) > end[:, None]
+    return responses.masked_fill(late[:, None], 0.0)
 
 
 def _what_is_wrong(responses, directions, receivers, path):

@@ -136,6 +136,18 @@ def test_sofa_whose_angles_run_clockwise(tmp_path, caplog):
     assert torch.equal(head.responses, responses)
 
 
+def test_sides_of_a_reverberant_room_are_those_of_the_direct_sound(tmp_path):
+    """Reverberation 20 dB above the direct sound is the same at both ears."""
+    responses = torch.nn.functional.pad(expected_sofa()[1], (0, 8000))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(responses.shape, generator=generator)
+    noise[..., :300] = 0.0
+    level = responses.square().sum(-1).mean().sqrt() * 10 / 7700**0.5
+    values = (responses + level * noise).numpy()
+    path = write_sofa(tmp_path / "room.sofa", Data_IR=(values, {}))
+    assert read_sofa(path).repair == ""
+
+
 def test_sofa_whose_ears_are_exchanged(tmp_path, caplog):
     direction, responses = expected_sofa()
     path = tmp_path / "head.sofa"
