@@ -86,7 +86,7 @@ def segments(hparams, stage):
 def prepare(hparams, rank=0, num_ranks=1):
     """Check LOCATA and store segments and simulated signals; resumable."""
     check(hparams)
-    if hparams["synthetic_data"] is not None and rank == 0:
+    if hparams.get("synthetic_data") is not None and rank == 0:
         write_synthetic_locata(
             hparams["data_folder"], **hparams["synthetic_data"]
         )
