@@ -111,6 +111,9 @@ def test_an_example_depends_on_its_number_alone(caches, speech):
     assert not torch.equal(signals[4]["waveform"], first["waveform"])
     other = drawn(caches, speech, stage="train")[5]
     assert not torch.equal(other["waveform"], first["waveform"])
+    # Another corpus does not repeat the choices of this one.
+    others = drawn(caches, speech, "BUTReverb")
+    assert (others._rng(5).rand(4) != signals._rng(5).rand(4)).all()
 
 
 def test_workers_and_epochs(caches, speech):
