@@ -15,7 +15,7 @@ from spatial_brain.datasets.real_arrays.responses.dcase import (
     RESPONSES,
     ROOMS,
 )
-from spatial_brain.datasets.real_arrays.synthetic.rooms import (
+from spatial_brain.datasets.real_arrays.synthetic.measurements import (
     simulate_responses,
 )
 from spatial_brain.datasets.synthetic_data import claim

@@ -17,7 +17,7 @@ from spatial_brain.datasets.real_arrays.responses.dechorate import (
     OMNIDIRECTIONAL,
     RESPONSES,
 )
-from spatial_brain.datasets.real_arrays.synthetic.rooms import (
+from spatial_brain.datasets.real_arrays.synthetic.measurements import (
     simulate_responses,
 )
 from spatial_brain.datasets.synthetic_data import claim

@@ -8,6 +8,51 @@ from spatial_brain.simulation import diffuse_noise, simulate_rir
 _DIFFUSE_FROM = 15.0
 
 
+def simulate_responses(
+    room_size, t60, sources, microphones, *, fs, duration=None, seed=0
+):
+    """Responses of a room; delays, levels and T60 are true.
+
+    Arguments
+    ---------
+    room_size : sequence of float
+        Metres.
+    t60 : float
+        Seconds.
+    sources, microphones : torch.Tensor
+        Positions in metres in the room, [S, 3] and [M, 3].
+    fs : int
+        Sampling rate, Hz.
+    duration : float, optional
+        Seconds; default: as long as the reverberation.
+    seed : int
+        Of the diffuse tail.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [S, M, time].
+
+    Example
+    -------
+    >>> import torch
+    >>> simulate_responses(
+    ...     (5, 4, 3), 0.3, torch.ones(1, 3), 2 * torch.ones(2, 3), fs=8000
+    ... ).shape
+    torch.Size([1, 2, 2400])
+    """
+    return simulate_rir(
+        room_size,
+        torch.as_tensor(sources),
+        torch.as_tensor(microphones),
+        fs=fs,
+        t60=t60,
+        duration=duration,
+        diffuse_from=_DIFFUSE_FROM,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
 def measured_response(size, source, microphones, *, t60, fs, seed, seconds):
     """Response of a room, as a file of a corpus holds it.
 
@@ -47,16 +92,15 @@ def measured_response(size, source, microphones, *, t60, fs, seed, seconds):
     >>> response.shape
     torch.Size([4000, 2])
     """
-    rir = simulate_rir(
+    [rir] = simulate_responses(
         size,
+        t60,
         source[None],
         microphones,
         fs=fs,
-        t60=t60,
         duration=seconds,
-        diffuse_from=_DIFFUSE_FROM,
-        generator=torch.Generator().manual_seed(seed),
-    )[0]
+        seed=seed,
+    )
     return 0.9 * rir.T / max(rir.abs().max().item(), 0.9)
 
 

@@ -8,7 +8,7 @@ import torch
 from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.files import write_json
 from spatial_brain.datasets.real_arrays.responses.meshrir import PART, ROOM
-from spatial_brain.datasets.real_arrays.synthetic.rooms import (
+from spatial_brain.datasets.real_arrays.synthetic.measurements import (
     simulate_responses,
 )
 from spatial_brain.datasets.synthetic_data import claim
