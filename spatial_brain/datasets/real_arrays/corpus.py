@@ -14,7 +14,11 @@ from typing import ClassVar
 
 import torch
 
-from spatial_brain.dataio.audio import read_audio
+from spatial_brain.dataio.audio import (
+    read_audio,
+    resample_audio,
+    resampling_span,
+)
 from spatial_brain.folders import find_folders
 from spatial_brain.simulation.room_labels import first_arrival
 
@@ -527,6 +531,42 @@ class RecordingCorpus(ArrayCorpus):
             If a file is damaged or too short; it is named.
         """
         return read_channels(recording.files, start, stop, channels)
+
+    def read_at(self, recording, start, num_samples, channels, fs):
+        """Read a part of a recording at another rate.
+
+        Arguments
+        ---------
+        recording : Recording
+            From :meth:`recordings`.
+        start, num_samples : int
+            Samples at ``fs``.
+        channels : sequence of int
+            Which, in which order.
+        fs : int
+            Sampling rate, Hz.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 [num_samples, channels]; it equals that of the whole
+            recording resampled.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged or too short; it is named.
+        """
+        if recording.fs == fs:
+            return self.read_segment(
+                recording, start, start + num_samples, channels
+            )
+        first, last, offset = resampling_span(
+            start, num_samples, fs, recording.fs, recording.num_samples
+        )
+        waveform = self.read_segment(recording, first, last, channels)
+        waveform = resample_audio(waveform, recording.fs, fs)
+        return waveform[offset : offset + num_samples].contiguous()
 
 
 def read_channels(files, start, stop, channels):

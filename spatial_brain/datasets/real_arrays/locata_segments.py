@@ -187,11 +187,9 @@ class LocataSegments(DrawnPairs):
         pairs = self.corpus.pairs(recording.array)
         pair = pairs[rng.integers(len(pairs))].tolist()
         start = round(rng.uniform(first, last) * self.fs)
-        [path] = recording.files
-        waveform, _ = read_audio(
-            path, start, self.num_samples, fs=self.fs, resample=True
+        waveform = self.corpus.read_at(
+            recording, start, self.num_samples, pair, self.fs
         )
-        waveform = waveform[:, pair]
         waveform = waveform * (_PEAK / (waveform.abs().max() + 1e-8))
         labels = dict.fromkeys(LABELS, torch.tensor(float("nan")))
         labels["TDOA"] = self._label(recording, pair, start)

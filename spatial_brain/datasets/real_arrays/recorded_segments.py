@@ -5,11 +5,7 @@ import logging
 import numpy as np
 import torch
 
-from spatial_brain.dataio.audio import (
-    list_problems,
-    resample_audio,
-    resampling_span,
-)
+from spatial_brain.dataio.audio import list_problems
 from spatial_brain.dataio.dataset import EpochDataset
 from spatial_brain.datasets.microphone_pairs.examples import LABELS
 from spatial_brain.datasets.real_arrays.corpus import SPLITS, check_split
@@ -276,15 +272,4 @@ class RecordedSegments(EpochDataset):
         stop = start + self.num_samples
         if number in self.cached:
             return self.cached[number].read(start, stop, pair)
-        if recording.fs == self.fs:
-            return corpus.read_segment(recording, start, stop, pair)
-        first, last, offset = resampling_span(
-            start,
-            self.num_samples,
-            self.fs,
-            recording.fs,
-            recording.num_samples,
-        )
-        waveform = corpus.read_segment(recording, first, last, pair)
-        waveform = resample_audio(waveform, recording.fs, self.fs)
-        return waveform[offset : offset + self.num_samples].contiguous()
+        return corpus.read_at(recording, start, self.num_samples, pair, self.fs)

@@ -2,7 +2,8 @@
 
 ``{train_L,train_M,train_S,test}/{wav/<meeting>.flac,
 TextGrid/<meeting>.TextGrid}``: eight channels, 16 kHz; meetings are
-``<date>_<L|M|S>_R<room>S<session>C01``. Y. Fu et al., Interspeech 2021.
+``<date>_<L|M|S>_R<room>S<session>C01``, without date in ``test``.
+Y. Fu et al., Interspeech 2021.
 """
 
 import re

@@ -22,8 +22,7 @@ class AliMeeting(MeetingCorpus):
     folder : str or Path
         Holds ``Train_Ali``, ``Eval_Ali`` and ``Test_Ali``, or some of them.
     compat : bool or sequence of str
-        "skip_last": leave out the last sentence of a meeting. "blanks":
-        intervals without text count as sentences.
+        "skip_last": leave out the last sentence of a meeting.
 
     Example
     -------
@@ -35,7 +34,7 @@ class AliMeeting(MeetingCorpus):
     folders = ("AliMeeting", "M2MeT")
     url = "https://www.openslr.org/119"
     licence = "CC BY-SA 4.0"
-    COMPAT = ("skip_last", "blanks")
+    COMPAT = ("skip_last",)
     ARRAY = "alimeeting"
     PARTS = {
         "Train_Ali": {

@@ -74,18 +74,18 @@ class AMI(SessionCorpus):
         for part in self.MARKERS:
             folder = self.folder / part
             if not folder.is_dir():
-                others.append(f"{folder} is missing")
+                others.append(self.absent(part, folder))
                 continue
             for meeting in find_folders(folder):
-                groups, missing = channel_groups(
+                groups, incomplete = channel_groups(
                     audio_below(meeting / "audio", ".wav"), _RULE, 1, 8
                 )
                 place = _PLACES.get(meeting.name[:2])
                 if place is None:
                     unknown += [meeting.name] * len(groups)
                     continue
-                damaged += missing
-                if not groups and not missing:
+                damaged += incomplete
+                if not groups and not incomplete:
                     others.append(f"{meeting}: has no files of Array1")
                 sessions += [
                     Session(

@@ -37,7 +37,7 @@ class LibriCSS(SessionCorpus):
     name = "LibriCSS"
     folders = ("LibriCSS", "libri_css")
     url = "https://github.com/chenzhuo1011/libri_css"
-    licence = "CC BY 4.0"
+    licence = "not stated; LibriSpeech has CC BY 4.0"
     expected = {"rooms": 1, "pairs": 21}
     MARKERS = (_UTTERANCES,)
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spatial_brain.dataio.audio import audio_info, read_audio
+from spatial_brain.dataio.audio import audio_info
 from spatial_brain.datasets.real_arrays.corpus import (
     Preflight,
     Recording,
@@ -82,6 +82,8 @@ class GroundTruth:
     ---------
     time : torch.Tensor
         Seconds since the first sample, float64 [T].
+    clock : torch.Tensor
+        Year, month, day, hour, minute and second, float64 [T, 6].
     valid : torch.Tensor
         Whether the challenge asks for this time, bool [T].
     array_position : torch.Tensor
@@ -96,6 +98,7 @@ class GroundTruth:
     """
 
     time: torch.Tensor
+    clock: torch.Tensor
     valid: torch.Tensor
     array_position: torch.Tensor
     rotation: torch.Tensor
@@ -298,12 +301,6 @@ class Locata(RecordingCorpus):
             )
         ]
 
-    def read_segment(self, recording, start, stop, channels):
-        """See ``RecordingCorpus``."""
-        [path] = recording.files
-        waveform, _ = read_audio(path, start=start, num_samples=stop - start)
-        return waveform[:, list(channels)]
-
     def truth(self, recording):
         """Positions, rotations and activity during a recording.
 
@@ -339,6 +336,7 @@ class Locata(RecordingCorpus):
         }
         return GroundTruth(
             time=torch.from_numpy(time),
+            clock=torch.from_numpy(clock[:, :6].copy()),
             valid=torch.from_numpy(clock[:, 6] != 0),
             array_position=torch.from_numpy(place[:, :3].copy()),
             rotation=torch.from_numpy(_rotations(place[:, 3:], path)),

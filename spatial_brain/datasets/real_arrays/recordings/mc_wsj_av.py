@@ -65,14 +65,14 @@ class MCWSJAV(SessionCorpus):
         for part in self.MARKERS:
             folder = self.folder / part / "audio" / "stat"
             if not folder.is_dir():
-                others.append(f"{folder} is missing")
+                others.append(self.absent(part, folder))
                 continue
             for speaker in find_folders(folder):
                 for array in ("array1", "array2"):
-                    groups, missing = channel_groups(
+                    groups, incomplete = channel_groups(
                         audio_below(speaker / array, ".wav"), _RULE, 1, 8
                     )
-                    damaged += missing
+                    damaged += incomplete
                     sessions += [
                         self._session(files, speaker.name) for files in groups
                     ]

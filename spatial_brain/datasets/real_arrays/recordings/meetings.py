@@ -24,8 +24,7 @@ class MeetingCorpus(SessionCorpus):
     folder : str or Path
         The corpus.
     compat : bool or sequence of str
-        "skip_last": leave out the last sentence of a meeting. "blanks":
-        intervals without text count as sentences.
+        "skip_last": leave out the last sentence of a meeting.
     """
 
     # Of each part: rooms for training and for validation.
@@ -54,7 +53,7 @@ class MeetingCorpus(SessionCorpus):
         for part, rooms in self.PARTS.items():
             audio, grids = self._places(part)
             if not audio.is_dir():
-                others.append(f"{audio} is missing")
+                others.append(self.absent(part, audio))
                 continue
             splits = {room: s for s in rooms for room in rooms[s]}
             transcripts = {p.stem: p for p in audio_below(grids, ".textgrid")}
@@ -93,7 +92,7 @@ class MeetingCorpus(SessionCorpus):
 
     def _usable(self, session, info):
         """Parts with one speaker at most; None if there are none."""
-        sentences = read_sentences(session.transcript, "blanks" in self.compat)
+        sentences = read_sentences(session.transcript)
         intervals = single_speaker_intervals(
             sentences, info.duration, "skip_last" in self.compat
         )

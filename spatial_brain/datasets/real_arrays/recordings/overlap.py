@@ -3,20 +3,19 @@
 import textgrid
 
 
-def read_sentences(path, keep_blanks=False):
+def read_sentences(path):
     """Times of all sentences of all speakers.
 
     Arguments
     ---------
     path : str or Path
         TextGrid with a tier a speaker.
-    keep_blanks : bool
-        Whether intervals without text count as sentences.
 
     Returns
     -------
     list of tuple of float
-        Start and end of each, seconds, sorted by start.
+        Start and end of each, seconds, sorted by start; intervals without
+        text are none.
 
     Raises
     ------
@@ -46,7 +45,7 @@ def read_sentences(path, keep_blanks=False):
         (float(one.minTime), float(one.maxTime))
         for tier in tiers
         for one in tier
-        if keep_blanks or one.mark.strip()
+        if one.mark.strip()
     )
 
 

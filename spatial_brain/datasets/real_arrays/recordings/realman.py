@@ -174,14 +174,14 @@ class RealMAN(SessionCorpus):
             speech = self.folder / part / "ma_speech"
             for scene in find_folders(speech) if speech.is_dir() else ():
                 for state in self.states:
-                    groups, missing = channel_groups(
+                    groups, incomplete = channel_groups(
                         audio_below(scene / state, ".flac"), _RULE, 0, 32
                     )
                     split = _split(scene.name)
                     if split is None:
                         unknown += [scene.name] * len(groups)
                         continue
-                    damaged += missing
+                    damaged += incomplete
                     sessions += [
                         self._session(files, scene.name, split)
                         for files in groups

@@ -18,6 +18,11 @@ from spatial_brain.datasets.real_arrays.corpus import (
     check_split,
     expect_array,
 )
+from spatial_brain.datasets.real_arrays.trees import (
+    find_misplaced,
+    missing,
+    some,
+)
 from spatial_brain.folders import find_files, find_folders
 
 # Problems of one kind that are listed one by one.
@@ -163,12 +168,11 @@ class SessionCorpus(RecordingCorpus):
             *unused,
             *self._other_channels(sessions),
         ]
-        if not sessions:
-            hint = misplaced(self.folder, self.MARKERS)
-            problems.insert(0, hint or self._nothing())
-        missing = [name for name in self.ROOMS if name not in self.rooms]
-        if sessions and missing:
-            problems.append(f"missing rooms: {_some(missing)}")
+        if not sessions and not problems:
+            problems.append(self._nothing())
+        absent = [name for name in self.ROOMS if name not in self.rooms]
+        if sessions and absent:
+            problems.append(f"missing rooms: {some(absent, _NAMED)}")
         found = {
             "rooms": len(self.rooms),
             "pairs": self.count_pairs(),
@@ -179,10 +183,36 @@ class SessionCorpus(RecordingCorpus):
 
     def _nothing(self):
         """Message about a folder in which there is no recording."""
+        places = [find_misplaced(self.folder, name) for name in self.MARKERS]
+        place = next((p for p in places if p not in (None, self.folder)), None)
+        if place is not None:
+            return f"no recordings, the corpus lies in {place}; give that"
         there = [path.name for path in find_folders(self.folder)]
         return (
             f"no recordings; expected are the folders "
-            f"{', '.join(self.MARKERS)}, there are {_some(there) or 'none'}"
+            f"{', '.join(self.MARKERS)}, there are "
+            f"{some(there, _NAMED) if there else 'none'}"
+        )
+
+    def absent(self, part, inside):
+        """Message about a part of the corpus that is not there.
+
+        Arguments
+        ---------
+        part : str
+            Folder in the corpus.
+        inside : Path
+            Folder in it that is not there, either.
+
+        Returns
+        -------
+        str
+        """
+        if (self.folder / part).is_dir():
+            return f"{inside} is missing; copy {part} again"
+        others = {marker.split("/")[0] for marker in self.MARKERS}
+        return missing(
+            self.folder, part, f"it comes from {self.url}", sorted(others)
         )
 
     def _other_channels(self, sessions):
@@ -252,44 +282,6 @@ def channel_groups(paths, rule, first, count):
     return groups, problems
 
 
-def misplaced(folder, markers):
-    """Where the corpus is, if a folder above or below was given.
-
-    Arguments
-    ---------
-    folder : Path
-        What was given.
-    markers : sequence of str
-        Folders of which the corpus has at least one.
-
-    Returns
-    -------
-    str or None
-        A message.
-
-    Example
-    -------
-    >>> root = getfixture("tmp_path") / "data" / "AMI"
-    >>> (root / "ScenarioMeetings" / "ES2002a").mkdir(parents=True)
-    >>> misplaced(root.parent, ["ScenarioMeetings"])
-    'this is a folder too high; the corpus is in .../data/AMI'
-    >>> misplaced(root / "ScenarioMeetings", ["ScenarioMeetings"])
-    'this is a folder too deep; the corpus is in .../data/AMI'
-    """
-
-    def is_root(path):
-        return any((path / marker).is_dir() for marker in markers)
-
-    folder = Path(folder)
-    for below in find_folders(folder):
-        if is_root(below):
-            return f"this is a folder too high; the corpus is in {below}"
-    for above in list(folder.resolve().parents)[:3]:
-        if is_root(above):
-            return f"this is a folder too deep; the corpus is in {above}"
-    return None
-
-
 def audio_below(folder, suffixes):
     """Audio files in a folder and below; none if it is not there.
 
@@ -341,10 +333,3 @@ def not_used(names, what):
     if counts[_LISTED:]:
         lines.append(f"... and {len(counts) - _LISTED} more")
     return lines
-
-
-def _some(names):
-    """The first names."""
-    rest = len(names) - _NAMED
-    shown = ", ".join(names[:_NAMED])
-    return f"{shown} and {rest} more" if rest > 0 else shown

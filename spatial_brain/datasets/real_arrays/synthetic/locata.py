@@ -136,18 +136,18 @@ class _Scene:
         self.centre = _CENTRE + rng.uniform(-0.3, 0.3, 3)
         kind = "loudspeaker" if task < 3 else "talker"
         number = 1 + (task % 2 == 0)
-        first = rng.uniform(0, 360)
-        self.paths = {
-            f"{kind}{i + 1}": self._path(
-                rng, first + i * 360 / number, task > 2
-            )
-            for i in range(number)
-        }
+        # All are in front: a line of microphones cannot tell what is behind.
+        self.front = rng.uniform(-180, 180)
+        self.paths = {}
+        for i in range(number):
+            side = (2 * i - number + 1) * rng.uniform(25, 45)
+            path = self._path(rng, self.front + side, task > 2)
+            self.paths[f"{kind}{i + 1}"] = path
 
     def _path(self, rng, azimuth, moves):
         """Positions of a source around the arrays, metres, [T, 3]."""
         distance, height = rng.uniform(1.3, 2.2), rng.uniform(-0.2, 0.5)
-        turn = moves * rng.uniform(30, 60) * rng.choice([-1, 1])
+        turn = moves * rng.uniform(15, 35) * rng.choice([-1, 1])
         angle = np.radians(azimuth + turn * self.share[:, 0])
         away = [distance * np.cos(angle), distance * np.sin(angle)]
         return self.centre + np.stack([*away, np.full_like(angle, height)], -1)
@@ -157,8 +157,8 @@ class _Scene:
         rng = np.random.default_rng([self.seeds[1], ARRAYS.index(array)])
         away = rng.uniform(-0.25, 0.25, 3) * (1, 1, 0.3)
         drift = moves * rng.uniform(-0.4, 0.4, 3) * (1, 1, 0)
-        turn = moves * rng.uniform(-40, 40)
-        yaw = rng.uniform(-180, 180) + turn * self.share[:, 0]
+        turn = moves * rng.uniform(-30, 30)
+        yaw = self.front + rng.uniform(-15, 15) + turn * self.share[:, 0]
         rotation = rotation_matrix(torch.from_numpy(yaw)).numpy()
         return self.centre + away + drift * self.share, rotation
 

@@ -1,11 +1,11 @@
-"""Responses and noises as they would be measured in a shoebox room."""
+"""Responses and noises of shoebox rooms, for the writers of corpora."""
 
 import torch
 
 from spatial_brain.simulation import diffuse_noise, simulate_rir
 
-# Decay in dB after which a response is a diffuse tail.
-_DIFFUSE_FROM = 15.0
+# Decay in dB behind which the tail is diffuse; keeps writers fast.
+_TAIL = 15.0
 
 
 def simulate_responses(
@@ -48,7 +48,7 @@ def simulate_responses(
         fs=fs,
         t60=t60,
         duration=duration,
-        diffuse_from=_DIFFUSE_FROM,
+        diffuse_from=_TAIL,
         generator=torch.Generator().manual_seed(seed),
     )
 
@@ -93,13 +93,7 @@ def measured_response(size, source, microphones, *, t60, fs, seed, seconds):
     torch.Size([4000, 2])
     """
     [rir] = simulate_responses(
-        size,
-        t60,
-        source[None],
-        microphones,
-        fs=fs,
-        duration=seconds,
-        seed=seed,
+        size, t60, source[None], microphones, fs=fs, duration=seconds, seed=seed
     )
     return 0.9 * rir.T / max(rir.abs().max().item(), 0.9)
 

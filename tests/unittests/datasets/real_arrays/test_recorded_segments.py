@@ -273,7 +273,10 @@ def test_cache_of_loud_and_of_replaced_recordings(tmp_path):
     assert copy.gain == 8.0
     expected = resample_audio(loud, 48000, 16000)[100:200][:, [6, 1]]
     assert torch.allclose(copy.read(100, 200, [6, 1]), expected, atol=1e-5)
-    write_audio(path, loud[:12000], 48000, subtype="FLOAT")
-    corpus = open_corpus("LibriCSS", tmp_path / "c")
-    recording = corpus.recordings()[0]
-    assert find_cached(tmp_path / "cache", corpus, recording, 16000) is None
+    # Another recording of that name: shorter, or only other bytes.
+    for signal, subtype in ((loud[:12000], "FLOAT"), (loud / 8, "PCM_16")):
+        write_audio(path, signal, 48000, subtype=subtype)
+        corpus = open_corpus("LibriCSS", tmp_path / "c")
+        recording = corpus.recordings()[0]
+        copy = find_cached(tmp_path / "cache", corpus, recording, 16000)
+        assert copy is None

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,16 @@ from spatial_brain.datasets.real_arrays.synthetic.ami import write_synthetic_ami
 MEETINGS = ("ES2002a", "IS1000a", "TS3003a", "EN2001a", "IB4001", "IN1001")
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "AMIMeeting"
+    write_synthetic_ami(folder, MEETINGS, 5.0)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    write_synthetic_ami(tmp_path / "AMIMeeting", MEETINGS, 5.0)
-    return tmp_path / "AMIMeeting"
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / written.name)
 
 
 def test_recordings(folder):

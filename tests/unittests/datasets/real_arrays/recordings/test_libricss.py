@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -10,10 +12,16 @@ from spatial_brain.datasets.real_arrays.synthetic.libricss import (
 UTTERANCES = "exp/data/7ch/utterances"
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "LibriCSS"
+    write_synthetic_libricss(folder, 2, 1.0)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    write_synthetic_libricss(tmp_path / "LibriCSS", 2, 1.0)
-    return tmp_path / "LibriCSS"
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / written.name)
 
 
 def test_only_utterances_without_overlap(folder):

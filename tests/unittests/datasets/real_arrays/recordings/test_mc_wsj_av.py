@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -8,10 +10,16 @@ from spatial_brain.datasets.real_arrays.synthetic.mc_wsj_av import (
 )
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "MC_WSJ_AV"
+    write_synthetic_mc_wsj_av(folder, 1, 1, 1.0)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    write_synthetic_mc_wsj_av(tmp_path / "MC_WSJ_AV", 1, 1, 1.0)
-    return tmp_path / "MC_WSJ_AV"
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / written.name)
 
 
 def test_recordings(folder):
@@ -83,11 +91,15 @@ def test_missing_and_damaged(folder):
 def test_half_of_it_and_other_levels(folder):
     (folder / "MC_WSJ_AV_Eval").rename(folder / "MC_WSJ_AV_Evaluation")
     text = open_corpus("MC_WSJ_AV", folder).preflight().line()
-    assert "MC_WSJ_AV_Eval/audio/stat is missing" in text
+    assert "no MC_WSJ_AV_Eval, but MC_WSJ_AV_Evaluation; rename it" in text
     assert "2 recordings" in text
     deep = open_corpus("MC_WSJ_AV", folder / "MC_WSJ_AV_Dev").preflight()
-    assert "a folder too deep; the corpus is in" in deep.line()
+    assert f"MC_WSJ_AV_Dev lies in {folder}, not here" in deep.line()
+    audio = folder / "MC_WSJ_AV_Dev" / "audio"
+    (audio / "stat").rename(audio / "static")
+    text = open_corpus("MC_WSJ_AV", folder).preflight().line()
+    assert "MC_WSJ_AV_Dev/audio/stat is missing; copy MC_WSJ_AV_Dev" in text
     (folder.parent / "up").mkdir()
     folder.rename(folder.parent / "up" / "corpus")
     high = open_corpus("MC_WSJ_AV", folder.parent / "up").preflight()
-    assert "a folder too high; the corpus is in" in high.line()
+    assert "MC_WSJ_AV_Dev lies in" in high.line()

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -12,10 +14,16 @@ from spatial_brain.geometry import MicrophoneArray, azel_to_unit
 MOVED = "train/ma_speech/LivingRoom1/static/0010/TRAIN_S_LIVI_0010_0001"
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "RealMAN"
+    write_synthetic_realman(folder, duration=1.0)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    write_synthetic_realman(tmp_path / "RealMAN", duration=1.0)
-    return tmp_path / "RealMAN"
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / written.name)
 
 
 def test_recordings(folder):
@@ -145,7 +153,7 @@ def test_what_is_wrong_is_named(folder):
     assert "_CH*.flac: channel files 7 are missing" in text
     assert "scene Bazaar is in no split and not used (1 recordings)" in text
     deep = open_corpus("RealMAN", folder / "train").preflight()
-    assert "a folder too deep; the corpus is in" in deep.line()
+    assert f"the corpus lies in {folder}; give that" in deep.line()
     with pytest.raises(ValueError, match="states must be some of"):
         open_corpus("RealMAN", folder, states=["running"])
 
