@@ -212,6 +212,14 @@ class SoundLocalizer(PretrainedModel):
     MODULES_NEEDED = ["model"]
     MAX_BATCH = 16
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.hparams.target not in MEANINGS:
+            raise ValueError(
+                f"target must be one of {', '.join(MEANINGS)}, found "
+                f"'{self.hparams.target}'"
+            )
+
     @property
     def num_microphones(self):
         """Channels that the model takes."""

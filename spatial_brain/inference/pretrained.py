@@ -33,15 +33,24 @@ from huggingface_hub.errors import (
 )
 from hyperpyyaml import resolve_references
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.run_opts import HELP_TEXTS
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.audio import read_audio
-from spatial_brain.inference.safe_yaml import check_tags, load_safe_yaml
+from spatial_brain.inference.safe_yaml import (
+    MAX_LENGTH,
+    check_tags,
+    load_safe_yaml,
+)
 
 MARKER = "source.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # The first that exists is loaded; .ckpt and .pt may hold nothing but tensors.
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
+# More than any model's sampling rate or classes, and sources or microphones.
+MAX_COUNT = 1_000_000
+MAX_SIGNALS = 1_000
+MAX_LENGTH_OF_WINDOW = 3600  # s
 _REPEATED = 1 << 26  # bytes
 _NOT_FINITE = (
     "holds NaN or infinite values: the training went wrong, or the file is "
@@ -130,6 +139,23 @@ class _ModelSource:
             )
         with atomic_path(marker) as temporary:
             temporary.write_text(json.dumps(mine) + "\n", encoding="utf-8")
+
+
+def _read_text(path):
+    """Text of a YAML file, which is not read if it is no such thing."""
+    # Four bytes a character at most.
+    if path.stat().st_size > 4 * MAX_LENGTH:
+        raise ValueError(
+            f"{path}: {path.stat().st_size:,} bytes are more than a model's "
+            "description has"
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte "
+            f"{error.start}); copy it again"
+        ) from error
 
 
 def _local_folder(name, hparams_file):
@@ -621,12 +647,13 @@ def _require(what, names, mapping):
         )
 
 
-def _is_number(value, lowest=-math.inf):
-    """Whether a value is a finite number above a limit."""
+def _is_number(value, lowest=-math.inf, highest=math.inf):
+    """Whether a value is a finite number above a limit, maybe below another."""
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
         and lowest < value < math.inf
+        and value <= highest
     )
 
 
@@ -651,16 +678,25 @@ def _are_names(value):
 
 def _are_modules(value):
     return isinstance(value, dict) and all(
-        isinstance(module, torch.nn.Module) for module in value.values()
+        isinstance(name, str) and isinstance(module, torch.nn.Module)
+        for name, module in value.items()
     )
 
 
 def _is_count(value):
-    return isinstance(value, int) and _is_number(value, 0)
+    return isinstance(value, int) and _is_number(value, 0, MAX_COUNT)
+
+
+def _is_small_count(value):
+    return isinstance(value, int) and _is_number(value, 0, MAX_SIGNALS)
 
 
 def _is_length(value):
-    return _is_number(value, 0)
+    return _is_number(value, 0, MAX_LENGTH_OF_WINDOW)
+
+
+def _is_module(value):
+    return isinstance(value, torch.nn.Module)
 
 
 def _is_text(value):
@@ -673,9 +709,16 @@ _KINDS = {
     "microphone_positions": ("positions [[x, y, z], ...]", _are_positions),
     "class_names": ("a list of names", _are_names),
     "threshold": ("a number", _is_number),
+    "merge_angle": ("a number", _is_number),
+    "features": ("a module, built by !new:", _is_module),
+    "decoder": ("built by !new: or !name:", callable),
     **dict.fromkeys(
-        ("sample_rate", "num_sources", "num_classes", "num_microphones"),
-        ("a whole number above 0", _is_count),
+        ("sample_rate", "num_classes"),
+        (f"a whole number above 0, at most {MAX_COUNT:,}", _is_count),
+    ),
+    **dict.fromkeys(
+        ("num_sources", "num_microphones"),
+        (f"a whole number above 0, at most {MAX_SIGNALS:,}", _is_small_count),
     ),
     **dict.fromkeys(
         (
@@ -685,13 +728,13 @@ _KINDS = {
             "detection_hop",
             "duration",
         ),
-        ("a number of seconds above 0", _is_length),
+        (
+            f"a number of seconds above 0, at most {MAX_LENGTH_OF_WINDOW}",
+            _is_length,
+        ),
     ),
     **dict.fromkeys(
         ("method", "array_format", "task", "target"), ("text", _is_text)
-    ),
-    **dict.fromkeys(
-        ("features", "decoder"), ("built by !new: or !name:", callable)
     ),
 }
 
@@ -800,7 +843,7 @@ class PretrainedModel(Pretrained):
                 "of this package"
             )
         hparams = load_safe_yaml(
-            path.read_text(encoding="utf-8"),
+            _read_text(path),
             str(path),
             overrides,
             overrides_must_match,
@@ -808,18 +851,33 @@ class PretrainedModel(Pretrained):
         )
         cls._check_hparams(hparams, path)
         for name, module in hparams["modules"].items():
+            if not name.isidentifier():
+                raise ValueError(
+                    f"{path}: {_shown(name)!r} is no name for a module, which "
+                    "is that of a file beside it"
+                )
             weights = cls._weights_file(origin, name)
             load_weights(module, read_weights(weights), weights)
-        return cls(
-            modules=hparams["modules"],
-            hparams=hparams,
-            run_opts=run_opts,
-            freeze_params=freeze_params,
-        )
+        try:
+            return cls(
+                modules=hparams["modules"],
+                hparams=hparams,
+                run_opts=run_opts,
+                freeze_params=freeze_params,
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     @classmethod
     def _check_hparams(cls, hparams, path):
         """Refuse a file that lacks values or modules this class needs."""
+        # SpeechBrain would take them from there: device, compile, precision.
+        options = sorted(hparams.keys() & HELP_TEXTS.keys())
+        if options:
+            raise ValueError(
+                f"{path}: {', '.join(options)}: options of a run, which a "
+                "model's description may not set; delete them there"
+            )
         keys = ["modules", *cls.HPARAMS_NEEDED]
         try:
             _require(f"{path}: keys", keys, hparams)
@@ -834,8 +892,6 @@ class PretrainedModel(Pretrained):
     @staticmethod
     def _weights_file(origin, name):
         """Weights file of one module, in the first format that is there."""
-        if not name.isidentifier():
-            raise ValueError(f"'{name}' is no name for a module")
         for suffix in WEIGHT_SUFFIXES:
             path = origin.get(name + suffix)
             if path is not None:
