@@ -68,7 +68,7 @@ _RESUME_ANYWAY = "--resume_anyway"
 # Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
 _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
-    r"|frozen_encoders|train_log)"
+    r"|frozen_encoders|train_log|warm_start)"
 )
 
 

@@ -13,9 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from hyperpyyaml import load_hyperpyyaml
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.datasets.speech.pool import part_of_stage
@@ -27,19 +25,16 @@ from spatial_brain.datasets.wsj0_simu.prepare import (
 )
 from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 from spatial_brain.datasets.wsj0_simu.simulate import SceneBatch, render_pairs
-from spatial_brain.experiment import (
-    SpatialBrain,
-    one_line_errors,
-    parse_arguments,
-)
-from spatial_brain.metrics.room_acoustics import find_quantity
-from spatial_brain.models.mc_conformer import convolution_format
+from spatial_brain.experiment import one_line_errors, parse_arguments
+from spatial_brain.pair_experiment.acoustics import check_task
+from spatial_brain.pair_experiment.brain import check_exists
+from spatial_brain.pair_experiment.design import Design
+from spatial_brain.pair_experiment.sets import EvaluationSets, labels_of
 
 # Test instances of the pretext task: any number of such stages.
 INSTANCES = "pretest_ins_"
-MODES = ("finetune", "scratch", "lineareval")
-# Enough for a mean; more would be simulated for nothing else.
-MOST_LABELS = 25600
+# What tells the trainings of a task and mode apart.
+DESIGN = Design(conditions=("num_rooms",), repeats=("trial",))
 
 
 def prepare(hparams, rank=0, num_ranks=1):
@@ -69,30 +64,9 @@ def prepare_pretext(hparams):
     prepare(hparams)
 
 
-def check_exists(option, source):
-    """Refuse weights that are not there."""
-    if source is not None and not Path(source).exists():
-        raise FileNotFoundError(
-            f"{option} {source}: no such folder or checkpoint"
-        )
-
-
 def prepare_task(hparams):
     """Refuse what cannot be trained, then prepare the data."""
-    mode, source = hparams["mode"], hparams["pretext"]
-    find_quantity(hparams["task"])
-    if mode not in MODES:
-        raise ValueError(
-            f"mode must be one of {', '.join(MODES)}, got {mode!r}"
-        )
-    if mode != "scratch":
-        if source is None:
-            raise ValueError(
-                f"mode {mode} begins with encoders of the pretext task: give "
-                "--pretext <output folder of train.py, or a checkpoint>; "
-                "--mode scratch needs none"
-            )
-        check_exists("--pretext", source)
+    check_task(hparams)
     prepare(hparams)
 
 
@@ -135,12 +109,12 @@ def open_stage(hparams, stage, **options):
 
 def pretext_datasets(hparams):
     """Data sets of the pretext task; the test has the instances as well."""
-    tests = [s for s in hparams["stages"] if s.startswith(INSTANCES)]
-    tests = [open_stage(hparams, stage) for stage in ("pretest", *tests)]
+    names = [s for s in hparams["stages"] if s.startswith(INSTANCES)]
+    tests = {name: open_stage(hparams, name) for name in ("pretest", *names)}
     return {
         "train": open_stage(hparams, "pretrain"),
-        "valid": open_stage(hparams, "preval"),
-        "test": ConcatDataset(tests),
+        "valid": EvaluationSets({"preval": open_stage(hparams, "preval")}),
+        "test": EvaluationSets(tests),
     }
 
 
@@ -152,81 +126,29 @@ def downstream_datasets(hparams):
     valid = open_stage(hparams, "val")
     return {
         "train": open_stage(hparams, "train", rooms=rooms),
-        "valid": valid,
-        "test": ConcatDataset([valid, open_stage(hparams, "test")]),
+        "valid": EvaluationSets({"val": valid}),
+        "test": EvaluationSets(
+            {"val": valid, "test": open_stage(hparams, "test")}
+        ),
     }
 
 
-class Labels(Dataset):
-    """One label of each signal of a data set, or of as many as asked for."""
-
-    def __init__(self, pairs, task, most):
-        self.pairs, self.task = pairs, task
-        self.chosen = np.linspace(
-            0, len(pairs) - 1, min(most, len(pairs)), dtype=int
-        ).tolist()
-
-    def __len__(self):
-        return len(self.chosen)
-
-    def __getitem__(self, index):
-        return self.pairs[self.chosen[index]]["labels"][self.task]
-
-
-def training_mean(hparams):
-    """Mean of the labels that a trial learns from; of many, of a part."""
+def training_labels(hparams):
+    """Labels that a trial learns from; of many, of a part."""
     path = Path(hparams["manifest_folder"]) / "train.json"
     rooms = trial_rooms(hparams["num_rooms"], hparams["trial"])
-    loader = DataLoader(
-        Labels(open_pairs(path, rooms=rooms), hparams["task"], MOST_LABELS),
-        batch_size=16,
-        num_workers=hparams["num_workers"],
+    return labels_of(
+        open_pairs(path, rooms=rooms), hparams["task"], hparams["num_workers"]
     )
-    return torch.cat(list(loader)).double().mean().item()
 
 
-class PairBrain(SpatialBrain):
-    """What both tasks on signals of two microphones have in common.
+class SimulatedSignals:
+    """Beside a ``PairBrain``: simulates what its data set left to be."""
 
-    The hyper-parameters hold ``compat``: behaviours of the original, a list
-    of names or True for all of ``COMPAT``.
-
-    * ``"new_optimizer"``: every epoch starts with a new Adam. Default: one
-      Adam, saved with the weights.
-    * ``"batch_means"``: errors are averaged over batches, whatever their
-      size. Default: over signals.
-    """
-
-    COMPAT = ("new_optimizer", "batch_means")
-
-    def __init__(self, modules, opt_class, hparams, run_opts, checkpointer):
-        compat = hparams["compat"]
-        if isinstance(compat, bool):
-            compat = self.COMPAT if compat else ()
-        unknown = sorted(set(compat) - set(self.COMPAT))
-        if unknown:
-            raise ValueError(
-                f"unknown compat {', '.join(unknown)}; known: "
-                f"{', '.join(self.COMPAT)}"
-            )
-        self.compat = tuple(compat)
-        super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
-        # In any precision, as moments of the optimiser have this order, too.
-        self.modules.model.to(memory_format=convolution_format(self.device))
-
-    def features_and_labels(self, batch):
-        """Spectra [batch, 2, bin, frame, re/im] and labels of a batch."""
-        with torch.autocast(self.device_type, enabled=False), torch.no_grad():
-            if "scene" in batch:
-                waveform, labels = self.simulate(batch)
-            else:
-                waveform, labels = batch["waveform"], batch["labels"]
-            features = self.modules.features(waveform.to(self.device))
-        labels = {name: x.to(self.device) for name, x in labels.items()}
-        return features, labels
-
-    def simulate(self, batch):
-        """Waveforms and labels of what was left to be simulated."""
+    def signals(self, batch):
+        """Waveforms [batch, time, 2] and labels of a batch."""
+        if "scene" not in batch:
+            return super().signals(batch)
         distribution = SceneDistribution(**self.hparams.distribution)
         noise = batch.get("noise")
         pairs = render_pairs(
@@ -239,12 +161,6 @@ class PairBrain(SpatialBrain):
         )
         crop = int(self.hparams.duration * distribution.fs)
         return pairs.waveform[:, :crop], pairs.labels
-
-    def forget_optimizer(self):
-        """Start an epoch as the original does, unless amid one."""
-        if "new_optimizer" in self.compat and self.step == 0:
-            for optimizer in self.optimizers_dict.values():
-                optimizer.state.clear()
 
 
 def main():

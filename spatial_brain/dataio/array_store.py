@@ -150,6 +150,38 @@ class ArrayStore:
         ValueError
             If the array is damaged.
         """
+        return self.part(key, ...)
+
+    def part(self, key, index):
+        """Part of an array; the rest is not copied.
+
+        Arguments
+        ---------
+        key : str or int
+            Id or position.
+        index : object
+            As NumPy takes it, such as ``([0, 3], slice(100, 200))``.
+
+        Returns
+        -------
+        torch.Tensor
+            A float32 copy.
+
+        Raises
+        ------
+        KeyError
+            If there is no such entry.
+        ValueError
+            If the array is damaged.
+
+        Example
+        -------
+        >>> path = getfixture("tmp_path") / "a.json"
+        >>> _ = build_store(path, lambda i: ("a", torch.eye(3), {}), 1)
+        >>> ArrayStore(path).part("a", (slice(1, 3), [1]))
+        tensor([[1.],
+                [0.]])
+        """
         item_id = key if isinstance(key, str) else self.ids[key]
         if item_id not in self.entries:
             raise KeyError(f"{self.path}: no entry {item_id!r}")
@@ -159,8 +191,8 @@ class ArrayStore:
             self._verified.add(item_id)
         size = int(np.prod(entry["shape"], dtype=np.int64))
         flat = self._map()[entry["offset"] : entry["offset"] + size]
-        array = np.array(flat, dtype=np.float32)
-        return torch.from_numpy(array.reshape(entry["shape"]))
+        part = flat.reshape(entry["shape"])[index]
+        return torch.from_numpy(np.array(part, dtype=np.float32))
 
     def verify(self):
         """Read every array and compare its checksum.

@@ -568,20 +568,48 @@ def _read_segment(file, info, start, num_samples, fs):
     """Decode a segment given at rate ``fs`` from an open sound file."""
     if fs == info.fs:
         return _decode(file, info, start, num_samples)
-    divisor = math.gcd(fs, info.fs)
-    old, new = info.fs // divisor, fs // divisor
-    context = _filter_reach(old, new) + 1
-    # Output sample k * new lies exactly on input sample k * old.
-    block = max(0, start // new - math.ceil(context / old))
-    first = block * old
-    last = min(
-        info.num_samples,
-        math.ceil((start + num_samples) * old / new) + context,
+    first, last, offset = resampling_span(
+        start, num_samples, fs, info.fs, info.num_samples
     )
     waveform = _decode(file, info, first, last - first)
     waveform = resample_audio(waveform, info.fs, fs)
-    offset = start - block * new
     return waveform[offset : offset + num_samples].contiguous()
+
+
+def resampling_span(start, num_samples, fs, old_fs, total):
+    """What to read so that a segment equals that of the whole resampled.
+
+    Arguments
+    ---------
+    start, num_samples : int
+        The segment, samples at ``fs``.
+    fs, old_fs : int
+        Rate of the segment and of the recording, Hz.
+    total : int
+        Length of the recording, samples at ``old_fs``.
+
+    Returns
+    -------
+    tuple of int
+        First sample to read and the one after the last, at ``old_fs``; and
+        where the segment starts in what they become, samples at ``fs``.
+
+    Example
+    -------
+    >>> whole = torch.rand(4800, 1)
+    >>> first, last, offset = resampling_span(500, 100, 16000, 48000, 4800)
+    >>> part = resample_audio(whole[first:last], 48000, 16000)
+    >>> expected = resample_audio(whole, 48000, 16000)[500:600]
+    >>> torch.allclose(part[offset : offset + 100], expected, atol=1e-6)
+    True
+    """
+    divisor = math.gcd(fs, old_fs)
+    old, new = old_fs // divisor, fs // divisor
+    context = _filter_reach(old, new) + 1
+    # Output sample k * new lies exactly on input sample k * old.
+    block = max(0, start // new - math.ceil(context / old))
+    last = math.ceil((start + num_samples) * old / new) + context
+    return block * old, min(total, last), start - block * new
 
 
 def _decode(file, info, start, num_samples):

@@ -7,6 +7,37 @@ import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 
+class EpochDataset(torch.utils.data.Dataset):
+    """A data set whose items depend on the epoch, if it is set.
+
+    Example
+    -------
+    >>> data = EpochDataset()
+    >>> data.set_epoch(3)
+    >>> data.epoch
+    3
+    """
+
+    def __init__(self):
+        # Shared memory: workers which outlive an epoch see the change too.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self):
+        """Epoch that was set last."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch):
+        """Choose the epoch which the random choices belong to.
+
+        Arguments
+        ---------
+        epoch : int
+            At least 0; data sets for validation and test stay at 0.
+        """
+        self._epoch[0] = int(epoch)
+
+
 class SeededDataset(DynamicItemDataset):
     """A dynamic-item data set which offers its pipelines a generator.
 

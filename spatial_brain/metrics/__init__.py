@@ -6,10 +6,13 @@ from spatial_brain.metrics.localization import (
 )
 from spatial_brain.metrics.seld.scores import SELDScores
 from spatial_brain.metrics.separation.interaural import interaural_errors
+from spatial_brain.metrics.tracking import TrackingErrors, tracking_measures
 
 __all__ = [
     "LocalizationErrors",
     "SELDScores",
+    "TrackingErrors",
     "interaural_errors",
     "localization_mae",
+    "tracking_measures",
 ]

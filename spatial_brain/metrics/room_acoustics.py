@@ -236,8 +236,9 @@ class AcousticErrors(ErrorCollector):
             Same shape.
         **conditions
             Numbers, [batch]; for example ``t60`` (s; for the task T60 the
-            reference, unless given), ``snr`` (dB), ``distance`` (m), and
-            ``room``, whose examples the intervals take together.
+            reference, unless given), ``snr`` (dB), ``distance`` (m),
+            ``room``, whose examples the intervals take together, and texts
+            under any name, one range for each.
 
         Raises
         ------
@@ -256,7 +257,9 @@ class AcousticErrors(ErrorCollector):
                         f"{len(ids)} ids for {len(values)} values of {name}"
                     )
             conditions = {
-                name: _numbers(values, f"condition {name!r}")
+                name: values
+                if _are_texts(values)
+                else _numbers(values, f"condition {name!r}")
                 for name, values in conditions.items()
             }
             if self.task.lower() in self.bins:
@@ -299,6 +302,11 @@ class AcousticErrors(ErrorCollector):
                 sums, counts, num_bootstrap, seed
             )
         return result
+
+
+def _are_texts(values):
+    """Whether values are texts, such as names of rooms."""
+    return len(values) > 0 and all(isinstance(value, str) for value in values)
 
 
 def _numbers(values, name):

@@ -1,4 +1,4 @@
-"""Tables, pictures and report of many runs: task, mode, number of rooms."""
+"""Tables, pictures and report of many runs: task, mode and conditions."""
 
 from pathlib import Path
 
@@ -16,26 +16,59 @@ MODES = {
     "gcc_phat": "GCC-PHAT",
 }
 BASELINES = ("training_mean", "gcc_phat")
+# Headings of conditions; others are headed by their names.
+CONDITIONS = {"num_rooms": "rooms", "real_sim_ratio": "real:simulated"}
+ROOMS = ("num_rooms",)
 
 
-def summarize_grid(rows):
+def order_of(values):
+    """Key that sorts facts of runs: nothing, then numbers, then text.
+
+    Arguments
+    ---------
+    values : sequence
+        None, numbers and text.
+
+    Returns
+    -------
+    list of tuple
+
+    Example
+    -------
+    >>> sorted([("1:0",), (32,), (None,), (8,)], key=order_of)
+    [(None,), (8,), (32,), ('1:0',)]
+    """
+    return [
+        (0, 0, "")
+        if value is None
+        else (2, 0, value)
+        if isinstance(value, str)
+        else (1, value, "")
+        for value in values
+    ]
+
+
+def summarize_grid(rows, conditions=ROOMS):
     """Mean and deviation over trials.
 
     Arguments
     ---------
     rows : list of dict
         One a trial: ``task``, ``mode`` (``"finetune"``, ``"scratch"``,
-        ``"lineareval"``, ``"training_mean"``, ``"gcc_phat"`` or others),
-        ``num_rooms`` (of the training; None for a method without one) and
+        ``"lineareval"``, ``"training_mean"``, ``"gcc_phat"`` or others), the
+        conditions (None for a method that does not depend on one) and
         ``mae``, the error on the test set.
+    conditions : sequence of str
+        What trials are not averaged over, such as ``"num_rooms"`` of the
+        training.
 
     Returns
     -------
     list of dict
-        One a task, mode and number of rooms, in the order of ``TASKS``, of
-        ``MODES`` and of numbers: ``task, mode, num_rooms, num_trials, mae``
-        (mean) and ``deviation`` (of the trials, with n - 1; None for a single
-        one).
+        One a task, mode and value of each condition, in the order of
+        ``TASKS``, of ``MODES`` and of values: ``task, mode``, the conditions,
+        ``num_trials, mae`` (mean) and ``deviation`` (of the trials, with n -
+        1; None for a single one).
 
     Raises
     ------
@@ -52,26 +85,30 @@ def summarize_grid(rows):
     """
     trials = {}
     for row in rows:
-        missing = {"task", "mode", "num_rooms", "mae"} - set(row)
+        missing = {"task", "mode", *conditions, "mae"} - set(row)
         if missing:
             raise ValueError(f"row {row} lacks {', '.join(sorted(missing))}")
         find_quantity(row["task"])
         if not np.isfinite(row["mae"]):
             raise ValueError(f"row {row}: the error is not a number")
-        key = (row["task"], row["mode"], row["num_rooms"])
+        key = row["task"], row["mode"], *(row[name] for name in conditions)
         trials.setdefault(key, []).append(row["mae"])
     tasks, modes = list(TASKS), _modes(trials)
     cells = []
-    for task, mode, num_rooms in sorted(
+    for task, mode, *values in sorted(
         trials,
-        key=lambda key: (tasks.index(key[0]), modes.index(key[1]), key[2] or 0),
+        key=lambda key: (
+            tasks.index(key[0]),
+            modes.index(key[1]),
+            order_of(key[2:]),
+        ),
     ):
-        errors = trials[task, mode, num_rooms]
+        errors = trials[(task, mode, *values)]
         cells.append(
             {
                 "task": task,
                 "mode": mode,
-                "num_rooms": num_rooms,
+                **dict(zip(conditions, values, strict=True)),
                 "num_trials": len(errors),
                 "mae": float(np.mean(errors)),
                 "deviation": (
@@ -84,27 +121,41 @@ def summarize_grid(rows):
 
 def _modes(trials):
     """All modes that occur: those of ``MODES`` first, in its order."""
-    found = dict.fromkeys(mode for _, mode, _ in trials)
+    found = dict.fromkeys(mode for _, mode, *_ in trials)
     known = [mode for mode in MODES if mode in found]
     return [*known, *(mode for mode in found if mode not in MODES)]
 
 
-def _grid_table(cells, task):
-    """Header and rows: numbers of rooms down, modes across."""
+def _grid_table(cells, task, conditions=ROOMS):
+    """Header and rows: values of the conditions down, modes across."""
     mine = [cell for cell in cells if cell["task"] == task]
     modes = list(dict.fromkeys(cell["mode"] for cell in mine))
-    numbers = sorted({cell["num_rooms"] for cell in mine} - {None})
-    texts = {
-        (cell["mode"], cell["num_rooms"]): _cell_text(cell, task)
-        for cell in mine
-    }
+    values = {_values(cell, conditions) for cell in mine}
+    # What does not depend on a condition stands in the rows of the others.
+    whole = {one for one in values if None not in one} or values
     rows = []
-    for number in numbers or [None]:
-        cells_of_row = [
-            texts.get((mode, number), texts.get((mode, None))) for mode in modes
-        ]
-        rows.append(["–" if number is None else str(number), *cells_of_row])
-    return ["rooms", *(MODES.get(mode, mode) for mode in modes)], rows
+    for value in sorted(whole, key=order_of):
+        texts = [_text_of(mine, mode, value, conditions) for mode in modes]
+        rows.append(["–" if v is None else str(v) for v in value] + texts)
+    heads = [CONDITIONS.get(name, name) for name in conditions]
+    return [*heads, *(MODES.get(mode, mode) for mode in modes)], rows
+
+
+def _values(cell, conditions):
+    """Values of the conditions of a cell."""
+    return tuple(cell[name] for name in conditions)
+
+
+def _text_of(cells, mode, value, conditions):
+    """Result of a mode under conditions, as text; None without one."""
+    for cell in cells:
+        own = _values(cell, conditions)
+        if cell["mode"] == mode and all(
+            one is None or one == other
+            for one, other in zip(own, value, strict=True)
+        ):
+            return _cell_text(cell, cell["task"])
+    return None
 
 
 def _cell_text(cell, task):
@@ -116,12 +167,14 @@ def _cell_text(cell, task):
     return text
 
 
-def format_grid(rows):
+def format_grid(rows, conditions=ROOMS):
     """Tables of all tasks as Markdown, for a terminal or a README.
 
     Arguments
     ---------
     rows : list of dict
+        As ``summarize_grid`` takes them.
+    conditions : sequence of str
         As ``summarize_grid`` takes them.
 
     Returns
@@ -139,10 +192,10 @@ def format_grid(rows):
     | ----: | ---------: |
     |     8 |      0.100 |
     """
-    cells = summarize_grid(rows)
+    cells = summarize_grid(rows, conditions)
     parts = []
     for task in dict.fromkeys(cell["task"] for cell in cells):
-        header, body = _grid_table(cells, task)
+        header, body = _grid_table(cells, task, conditions)
         body = [["not measured" if c is None else c for c in r] for r in body]
         widths = [
             max(map(len, column)) for column in zip(header, *body, strict=True)
@@ -173,7 +226,8 @@ def grid_picture(cells, task):
     -------
     matplotlib.figure.Figure or None
         The picture; baselines are dashed, level where they have no number
-        of rooms. None if no mode has a number of rooms.
+        of rooms. None if no mode has a number of rooms, or there are other
+        conditions.
 
     Example
     -------
@@ -185,6 +239,9 @@ def grid_picture(cells, task):
     """
     series, lines = {}, {}
     mine = [cell for cell in cells if cell["task"] == task]
+    others = {"task", "mode", "num_trials", "mae", "deviation"}
+    if any(cell.keys() - others != {*ROOMS} for cell in mine):
+        return None
     for mode in dict.fromkeys(cell["mode"] for cell in mine):
         own = [cell for cell in mine if cell["mode"] == mode]
         label = MODES.get(mode, mode)
@@ -204,6 +261,7 @@ def grid_picture(cells, task):
 def grid_report(
     path,
     rows,
+    conditions=ROOMS,
     *,
     title="Room acoustics from two microphones",
     subtitle=None,
@@ -217,6 +275,8 @@ def grid_report(
         HTML file; files of a run beside it (``command.txt``,
         ``hyperparams.yaml``, ``env.log``) are shown.
     rows : list of dict
+        As ``summarize_grid`` takes them.
+    conditions : sequence of str
         As ``summarize_grid`` takes them.
     title : str
         Heading.
@@ -244,7 +304,7 @@ def grid_report(
     """
     if not rows:
         raise ValueError("no finished runs: there is nothing to report")
-    cells = summarize_grid(rows)
+    cells = summarize_grid(rows, conditions)
     report = Report(title, subtitle)
     if notes:
         report.add_text(notes)
@@ -259,7 +319,7 @@ def grid_report(
         )
     for task in tasks:
         report.add_section(task)
-        header, body = _grid_table(cells, task)
+        header, body = _grid_table(cells, task, conditions)
         trials = sorted({c["num_trials"] for c in cells if c["task"] == task})
         report.add_table(
             header,

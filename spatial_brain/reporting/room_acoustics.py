@@ -380,6 +380,31 @@ def _add_accuracy(report, task, metrics, rows):
         report.add_section("Where it is hard")
         report.add_text("Whiskers are 95 % intervals.")
         report.add_figures(figures)
+    _add_groups(report, task, parts)
+
+
+def _add_groups(report, task, parts):
+    """Add a table of errors for each condition that is text (rooms, arrays)."""
+    quantity = find_quantity(task)
+    network = parts.get(METHODS["network"], {})
+    for condition in network:
+        groups = network[condition]
+        if condition in CONDITIONS or len(groups) < 2:
+            continue
+        report.add_section(f"By {condition.replace('_', ' ')}")
+        report.add_table(
+            [condition.replace("_", " "), "signals", *parts],
+            [
+                [
+                    name,
+                    found["num_examples"],
+                    *(by[condition][name]["mae"] for by in parts.values()),
+                ]
+                for name, found in groups.items()
+            ],
+            f"Mean absolute error, {quantity.label}.",
+            digits=[0, 0, *[quantity.digits] * len(parts)],
+        )
 
 
 def _add_embeddings(report, task, embeddings, method, rows):

@@ -120,6 +120,40 @@ def _line(level, begin, stop):
     )
 
 
+def first_arrival(rir, ratio=0.5):
+    """Where a response begins: its direct path, if nothing hides that.
+
+    The first local maximum of the absolute value that reaches a part of the
+    largest one. A reflection may be louder than the direct path, and either
+    may be negative, so that the largest value alone is no sign of it.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Shape [..., time].
+    ratio : float
+        Part of the largest absolute value; what a resampling filter puts
+        before a pulse stays below 0.22 of it.
+
+    Returns
+    -------
+    torch.Tensor
+        Sample, int64 [...].
+
+    Example
+    -------
+    >>> rir = torch.zeros(100)
+    >>> rir[[20, 50]] = torch.tensor([-0.7, 1.0])
+    >>> first_arrival(rir)
+    tensor(20)
+    """
+    size = torch.nn.functional.pad(_response(rir).abs(), (1, 1))
+    middle = size[..., 1:-1]
+    peak = (middle > size[..., :-2]) & (middle >= size[..., 2:])
+    peak &= middle >= ratio * middle.amax(-1, keepdim=True)
+    return peak.byte().argmax(-1)
+
+
 def _energy_until(rir, index):
     """Energy of the samples up to and with ``index``, and of all."""
     summed = rir.square().cumsum(-1)
@@ -191,8 +225,28 @@ def early_to_late(rir, fs, direct):
     return 10 * torch.log10(early / (late + _RATIO_EPS) + _RATIO_EPS)
 
 
-def _absorption_from_t60(room_size, t60, half_surface=False):
-    """Mean absorption of the walls by Sabine's formula, [...]."""
+def absorption_from_t60(room_size, t60, half_surface=False):
+    """Mean absorption of the walls by Sabine's formula.
+
+    Arguments
+    ---------
+    room_size : torch.Tensor
+        Metres, [..., 3].
+    t60 : torch.Tensor or float
+        Seconds, [...].
+    half_surface : bool
+        Take half of the walls' area, xy + xz + yz.
+
+    Returns
+    -------
+    torch.Tensor
+        0.161 V / (S T60), [...].
+
+    Example
+    -------
+    >>> absorption_from_t60(torch.tensor([5.0, 4.0, 3.0]), 0.5)
+    tensor(0.2055)
+    """
     volume, surface = volume_and_surface(room_size)
     if half_surface:
         surface = surface / 2
@@ -272,11 +326,11 @@ def pair_labels(
         drr, clarity = drr.half(), clarity.half()
     volume, surface = volume_and_surface(room_size)
     labels = {
-        "TDOA": _tdoa_samples(microphones, source, sound_speed, fs),
+        "TDOA": tdoa_samples(microphones, source, sound_speed, fs),
         "T60": t60,
         "DRR": drr,
         "C50": clarity,
-        "ABS": _absorption_from_t60(room_size, t60, half_surface),
+        "ABS": absorption_from_t60(room_size, t60, half_surface),
         "SUR": surface.log10(),
         "VOL": volume.log10(),
     }
@@ -286,8 +340,31 @@ def pair_labels(
     }
 
 
-def _tdoa_samples(microphones, source, sound_speed, fs):
-    """(|s - m1| - |s - m0|) / c * fs, [...]."""
+def tdoa_samples(microphones, source, sound_speed=SPEED_OF_SOUND, fs=16000):
+    """Time difference of arrival from positions.
+
+    Arguments
+    ---------
+    microphones : torch.Tensor
+        Metres, [..., 2, 3].
+    source : torch.Tensor
+        Metres, [..., 3].
+    sound_speed : float
+        Metres per second.
+    fs : int
+        Sampling rate, Hz.
+
+    Returns
+    -------
+    torch.Tensor
+        (|s - m1| - |s - m0|) / c in samples, float64 [...].
+
+    Example
+    -------
+    >>> microphones = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.1, 0.0]])
+    >>> tdoa_samples(microphones, torch.tensor([0.0, 2.0, 0.0])).item()
+    -4.664...
+    """
     microphones = torch.as_tensor(microphones, dtype=torch.float64)
     source = torch.as_tensor(source, dtype=torch.float64)
     distance = torch.linalg.vector_norm(

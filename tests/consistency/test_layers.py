@@ -24,6 +24,7 @@ LAYERS = {
     "inference": 4,
     "reporting": 4,
     "experiment": 4,
+    "pair_experiment": 5,
     "seld_experiment": 5,
     "cli": 5,
 }

@@ -14,6 +14,7 @@ SOURCES = [
     for folder in (
         "spatial_brain/datasets",
         "spatial_brain/dataio",
+        "spatial_brain/pair_experiment",
         "recipes",
         "templates",
     )

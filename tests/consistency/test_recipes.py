@@ -97,7 +97,16 @@ def options_of(recipe):
     for path in recipe.glob("hparams/*.yaml"):
         options |= {*KEY.findall(path.read_text("utf-8"))}
     for path in recipe.glob("*.py"):
-        options |= {*re.findall(r'add\w*\(\s*"--(\w+)"', path.read_text())}
+        text = path.read_text()
+        # What a script shares with others has its options there.
+        shared = re.findall(
+            r"^from spatial_brain\.(\w+_experiment\.\w+)", text, re.M
+        )
+        for module in shared:
+            source = ROOT / "spatial_brain" / f"{module.replace('.', '/')}.py"
+            text += source.read_text()
+        options |= {*re.findall(r'add\w*\(\s*"--(\w+)"', text)}
+        options |= {*re.findall(r'\("--(\w+)", (?:float|int|str),', text)}
     return options
 
 

@@ -1,6 +1,5 @@
 """What users of WSJ0-Simu rely on: transfer, resume, stopping, grid, tables."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -348,52 +347,3 @@ def test_grid_resumes_selects_and_prints(runs, tmp_path):
     assert other.returncode and "made with other options" in other.stderr
     assert "best_epoch_mae" in (tmp_path / "runs.csv").read_text()
     assert "valid mae" in (tmp_path / "curves.csv").read_text()
-
-
-def load(name):
-    """A module of the recipe under a name of its own."""
-    spec = importlib.util.spec_from_file_location(
-        f"wsj0_simu_{name}", RECIPE / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_rules_of_selection():
-    results = load("results")
-    # (rate, trial): validation loss, validation MAE, test MAE.
-    table = {
-        (0.1, 0): (1.0, 5.0, 10.0),
-        (0.1, 1): (4.0, 1.0, 20.0),
-        (0.2, 0): (2.0, 2.0, 30.0),
-        (0.2, 1): (3.0, 3.0, 40.0),
-        (0.3, 0): (0.5, 0.1, 50.0),
-    }
-    runs = [
-        {
-            "task": "TDOA",
-            "mode": "finetune",
-            "num_rooms": 8,
-            "trial": trial,
-            "lr": rate,
-            "folder": f"{rate}/{trial}",
-            "valid": {"loss": loss, "mae": mae},
-            "methods": {
-                "network": {"mae": test},
-                "training_mean": {"mae": 7.0 + trial},
-                "gcc_phat": {"mae": 6.0},
-            },
-        }
-        for (rate, trial), (loss, mae, test) in table.items()
-    ]
-    by_trial = results.choose(runs, "trial")
-    assert [run["lr"] for run in by_trial] == [0.3, 0.2]
-    # The rate without a second trial cannot be compared.
-    by_mean = results.choose(runs, "mean")
-    assert [run["lr"] for run in by_mean] == [0.2, 0.2]
-    cells = results.summarize_grid(results.grid_rows(by_mean))
-    errors = {cell["mode"]: cell["mae"] for cell in cells}
-    assert errors == {"finetune": 35.0, "training_mean": 7.5, "gcc_phat": 6.0}
-    with pytest.raises(ValueError, match="same trial"):
-        results.choose(runs + runs[:1])

@@ -1,23 +1,9 @@
-"""Examples of WSJ0-Simu: simulated on access, in volumes, in wav files.
-
-A volume is an ``ArrayStore`` of some thousand examples, written by several
-processes and, with ranks, by several machines; the JSON file of the stage
-names the volumes.
-"""
-
-import json
-from bisect import bisect_right
-from functools import partial
-from pathlib import Path
+"""Examples of WSJ0-Simu, simulated when they are asked for."""
 
 import numpy as np
 import torch
 
-from spatial_brain.dataio.array_store import ArrayStore, build_store
-from spatial_brain.dataio.audio import read_audio, write_audio
-from spatial_brain.dataio.files import read_json, write_json
-from spatial_brain.dataio.manifest import read_manifest, write_manifest
-from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.microphone_pairs.examples import DrawnPairs
 from spatial_brain.datasets.speech.pool import SpeechPool
 from spatial_brain.datasets.wsj0_simu.scenes import (
     SceneDistribution,
@@ -33,113 +19,11 @@ from spatial_brain.datasets.wsj0_simu.simulate import (
     render_pairs,
 )
 
-LABELS = ("TDOA", "T60", "DRR", "C50", "ABS", "SNR", "SUR", "VOL")
 # Speakers a microphone of babble.
 _BABBLE = 10
 
 
-class _PairSet(torch.utils.data.Dataset):
-    """Examples of two-microphone recordings, however they are held."""
-
-    def __init__(self, fs, crop, with_direct):
-        if crop is not None and not crop > 0:
-            raise ValueError(f"crop must be positive seconds, got {crop}")
-        self.fs = fs
-        self.crop = None if crop is None else int(crop * fs)
-        self.with_direct = with_direct
-        # Shared memory: workers which outlive an epoch see the change too.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self):
-        """Epoch that was set last."""
-        return int(self._epoch)
-
-    def set_epoch(self, epoch):
-        """Choose the epoch; it matters to examples drawn anew only.
-
-        Arguments
-        ---------
-        epoch : int
-            At least 0.
-        """
-        self._epoch[0] = int(epoch)
-
-    def finish(self, item):
-        """Cut an item to what was asked for."""
-        for key in ("waveform", "direct"):
-            if key not in item:
-                continue
-            if self.crop is not None and len(item[key]) < self.crop:
-                raise ValueError(
-                    f"example {item['id']} has {len(item[key])} samples, "
-                    f"fewer than the {self.crop} asked for by crop"
-                )
-            item[key] = item[key][: self.crop]
-        if not self.with_direct:
-            item.pop("direct", None)
-        return item
-
-
-def check_rooms(rooms, there, name):
-    """Raise ValueError unless all rooms are there.
-
-    Arguments
-    ---------
-    rooms : sequence of int
-        First room and number of rooms wanted.
-    there : sequence of int
-        The same of those there are.
-    name : str
-        Named in the message.
-
-    Raises
-    ------
-    ValueError
-        If rooms are missing.
-
-    Example
-    -------
-    >>> check_rooms((0, 8), (0, 4), "train")
-    Traceback (most recent call last):
-    ValueError: train: rooms 0 to 7 are wanted, there are 0 to 3; ...
-    """
-    first, count = rooms
-    begin, number = there
-    if count < 1 or first < begin or first + count > begin + number:
-        raise ValueError(
-            f"{name}: rooms {first} to {first + count - 1} are wanted, there "
-            f"are {begin} to {begin + number - 1}; prepare more rooms"
-        )
-
-
-def _label_scalars(entry):
-    """Labels of an entry as float32 scalars."""
-    return {
-        name: torch.tensor(entry[name], dtype=torch.float32) for name in LABELS
-    }
-
-
-def _facts_of(item):
-    """Labels and room of an item, as JSON holds them."""
-    labels = {name: float(item["labels"][name]) for name in LABELS}
-    return {"room": item["room"], **labels}
-
-
-def _no_direct(path):
-    """Message about direct sound that was not stored."""
-    return (
-        f"{path}: the direct sound is not stored; prepare the stage with "
-        "with_direct"
-    )
-
-
-def _no_rooms(path):
-    """Message about a stage without common rooms."""
-    return f"{path}: has a room an example; rooms cannot be chosen"
-
-
-class SimulatedPairs(_PairSet):
+class SimulatedPairs(DrawnPairs):
     """Examples simulated when they are asked for.
 
     An example depends on stage, number and (with ``renew``) epoch alone: it
@@ -210,7 +94,7 @@ class SimulatedPairs(_PairSet):
     ):
         if not isinstance(distribution, SceneDistribution):
             distribution = SceneDistribution(**(distribution or {}))
-        super().__init__(distribution.fs, crop, with_direct)
+        super().__init__(distribution.fs, renew, crop, with_direct)
         stage_seed(stage)
         if (size is None) == (rooms is None):
             raise ValueError(
@@ -234,10 +118,20 @@ class SimulatedPairs(_PairSet):
         self.rooms = None if rooms is None else tuple(rooms)
         self.rirs_per_room = rirs_per_room
         self.signals_per_rir = signals_per_rir
-        self.renew, self.render = renew, render
+        self.render = render
 
     def __len__(self):
         return self.size
+
+    @property
+    def num_samples(self):
+        """Of an example."""
+        return self.distribution.num_samples
+
+    @property
+    def examples_per_room(self):
+        """Where rooms are shared."""
+        return self.rirs_per_room * self.signals_per_rir
 
     def place(self, index):
         """Where an example belongs.
@@ -294,11 +188,6 @@ class SimulatedPairs(_PairSet):
             self.rirs_per_room,
             epoch,
         )
-
-    @property
-    def drawn_epoch(self):
-        """Epoch that random choices belong to."""
-        return self.epoch if self.renew else 0
 
     def ingredients(self, index):
         """What an example is simulated from.
@@ -370,6 +259,10 @@ class SimulatedPairs(_PairSet):
         [item] = render_items([self.ingredients(index)], self.distribution)
         return item
 
+    def record(self, index):
+        """Scene of an example, for people."""
+        return {"scene": self.scene(index).info()}
+
     def options(self):
         """What the examples depend on, for JSON."""
         return {
@@ -431,320 +324,3 @@ def render_items(items, distribution, device="cpu"):
         }
         for row, item in enumerate(items)
     ]
-
-
-def write_shards(
-    pairs,
-    path,
-    items_per_file=4096,
-    *,
-    dtype="float16",
-    num_workers=1,
-    rank=0,
-    num_ranks=1,
-):
-    """Store examples in a few large files, resumable.
-
-    Arguments
-    ---------
-    pairs : SimulatedPairs
-        What to store; the direct sound too if it has ``with_direct``.
-    path : str or Path
-        JSON file to write; the arrays lie beside it.
-    items_per_file : int
-        Examples a file.
-    dtype : str
-        "float16" or "float32".
-    num_workers : int
-        Processes that simulate.
-    rank : int
-        Writes every ``num_ranks``-th file from this one on.
-    num_ranks : int
-        Number of processes that share the work by calling this.
-
-    Returns
-    -------
-    Path
-        The JSON file.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range.
-
-    Example
-    -------
-    >>> write_shards.__name__  # see prepare_wsj0_simu
-    'write_shards'
-    """
-    path = Path(path)
-    if items_per_file < 1 or not 0 <= rank < num_ranks:
-        raise ValueError(
-            "items_per_file must be at least 1 and rank below num_ranks, got "
-            f"{items_per_file}, {rank} and {num_ranks}"
-        )
-    firsts = range(0, len(pairs), items_per_file)
-    counts = [min(items_per_file, len(pairs) - first) for first in firsts]
-    names = [f"{path.stem}_{number:04d}.json" for number in range(len(counts))]
-    for number in range(rank, len(counts), num_ranks):
-        build_store(
-            path.parent / names[number],
-            partial(_stored_item, pairs, firsts[number]),
-            counts[number],
-            options={**pairs.options(), "direct": pairs.with_direct},
-            dtype=dtype,
-            shard_size=64,
-            num_workers=num_workers,
-            description=f"{path.stem} {number + 1}/{len(counts)}",
-        )
-    write_json(
-        path,
-        {
-            "volumes": names,
-            "counts": counts,
-            "fs": pairs.fs,
-            "direct": pairs.with_direct,
-            "rooms": pairs.rooms,
-            "examples_per_room": pairs.rirs_per_room * pairs.signals_per_rir,
-            "options": pairs.options(),
-        },
-    )
-    return path
-
-
-def _stored_item(pairs, first, index):
-    """Id, samples and facts of an example, for ``build_store``."""
-    item = pairs.simulate(first + index)
-    array = item["waveform"]
-    if pairs.with_direct:
-        array = torch.cat((array, item["direct"]), dim=1)
-    return item["id"], array, _facts_of(item)
-
-
-class StoredPairs(_PairSet):
-    """Examples in a few large files.
-
-    Arguments
-    ---------
-    path : str or Path
-        JSON file that :func:`write_shards` wrote.
-    rooms : sequence of int, optional
-        First room and number of rooms to take.
-    crop : float, optional
-        Seconds kept of each example.
-    with_direct : bool
-        Give the direct sound alone as well.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file is missing, for instance while others still write.
-    ValueError
-        If a file is damaged, or rooms or direct sound are not there.
-
-    Example
-    -------
-    >>> StoredPairs("nowhere.json")
-    Traceback (most recent call last):
-    FileNotFoundError: nowhere.json: no such file; run the preparation first
-    """
-
-    def __init__(self, path, *, rooms=None, crop=None, with_direct=False):
-        content = read_json(path)
-        super().__init__(content["fs"], crop, with_direct)
-        if with_direct and not content["direct"]:
-            raise ValueError(_no_direct(path))
-        self.first, self.size = 0, sum(content["counts"])
-        if rooms is not None:
-            if content["rooms"] is None:
-                raise ValueError(_no_rooms(path))
-            check_rooms(rooms, content["rooms"], path)
-            each = content["examples_per_room"]
-            self.first = (rooms[0] - content["rooms"][0]) * each
-            self.size = rooms[1] * each
-        self.path = Path(path)
-        self.volumes = [
-            ArrayStore(self.path.parent / name) for name in content["volumes"]
-        ]
-        found = [len(volume) for volume in self.volumes]
-        if found != content["counts"]:
-            raise ValueError(
-                f"{path}: its files have {found} examples, expected "
-                f"{content['counts']}; prepare the stage again"
-            )
-        self.begins = [sum(found[:number]) for number in range(len(found))]
-
-    def __len__(self):
-        return self.size
-
-    def __getitem__(self, index):
-        if not 0 <= index < self.size:
-            raise IndexError(f"no example {index} of {self.size}")
-        index += self.first
-        number = bisect_right(self.begins, index) - 1
-        volume, position = self.volumes[number], index - self.begins[number]
-        samples, item_id = volume[position], volume.ids[position]
-        entry = volume.entries[item_id]
-        item = {
-            "id": item_id,
-            "room": entry["room"],
-            "waveform": samples[:, :2].contiguous(),
-            "labels": _label_scalars(entry),
-        }
-        if samples.shape[1] == 4:
-            item["direct"] = samples[:, 2:].contiguous()
-        return self.finish(item)
-
-
-def write_wavs(pairs, path, *, num_workers=1, rank=0, num_ranks=1):
-    """Write examples as 16-bit wav files with their facts, and a manifest.
-
-    Files are ``<stage>/<id>.wav``, with ``with_direct`` ``<id>_dp.wav``, and
-    ``<id>.json`` (labels and scene). What is there already is kept.
-
-    Arguments
-    ---------
-    pairs : SimulatedPairs
-        What to write.
-    path : str or Path
-        Manifest to write; the folder beside it has its name.
-    num_workers : int
-        Processes that simulate.
-    rank : int
-        Writes every ``num_ranks``-th example from this one on.
-    num_ranks : int
-        Number of processes that share the work; the last to finish writes
-        the manifest.
-
-    Returns
-    -------
-    Path
-        The manifest.
-
-    Example
-    -------
-    >>> write_wavs.__name__  # see prepare_wsj0_simu
-    'write_wavs'
-    """
-    path = Path(path)
-    folder = path.with_suffix("")
-    options = {**pairs.options(), "direct": pairs.with_direct}
-    options = json.loads(json.dumps(options))
-    mine = range(rank, len(pairs), num_ranks)
-    jobs = progress(
-        run_jobs(
-            partial(_write_wav, pairs, folder, options), mine, num_workers
-        ),
-        total=len(mine),
-        description=f"writing {path.stem}",
-    )
-    for _ in jobs:
-        pass
-    facts = {}
-    for index in range(len(pairs)):
-        name = pairs.name(index)
-        try:
-            record = read_json(folder / f"{name}.json")
-        except FileNotFoundError:
-            return path
-        if record["options"] != options:
-            return path
-        facts[name] = {
-            "wav": str(folder / f"{name}.wav"),
-            "num_samples": pairs.distribution.num_samples,
-            "fs": pairs.fs,
-            "shares_room": pairs.rooms is not None,
-            **{key: record[key] for key in ("room", *LABELS)},
-        }
-        if pairs.with_direct:
-            facts[name]["direct"] = str(folder / f"{name}_dp.wav")
-    write_manifest(path, facts, data_root=path.parent)
-    return path
-
-
-def _write_wav(pairs, folder, options, index):
-    """Write an example unless it is there; its facts come last."""
-    name = pairs.name(index)
-    record = folder / f"{name}.json"
-    try:
-        if read_json(record)["options"] == options:
-            return
-    except (FileNotFoundError, ValueError):
-        pass
-    item = pairs.simulate(index)
-    write_audio(folder / f"{name}.wav", item["waveform"], pairs.fs)
-    if pairs.with_direct:
-        write_audio(folder / f"{name}_dp.wav", item["direct"], pairs.fs)
-    scene = pairs.scene(index).info()
-    write_json(record, {**_facts_of(item), "scene": scene, "options": options})
-
-
-class WavPairs(_PairSet):
-    """Examples in wav files.
-
-    Arguments
-    ---------
-    path : str or Path
-        Manifest: ``wav`` and labels of each example.
-    rooms : sequence of int, optional
-        First room and number of rooms to take.
-    crop : float, optional
-        Seconds kept of each example.
-    with_direct : bool
-        Give the direct sound alone as well.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such manifest.
-    ValueError
-        If labels, rooms or direct sound are not there.
-
-    Example
-    -------
-    >>> WavPairs("nowhere.json")
-    Traceback (most recent call last):
-    FileNotFoundError: nowhere.json: no such file; run the preparation first
-    """
-
-    def __init__(self, path, *, rooms=None, crop=None, with_direct=False):
-        entries = read_manifest(
-            path,
-            data_root=Path(path).parent,
-            keys=("wav", "fs", "room", "shares_room", *LABELS),
-        )
-        if with_direct and not all("direct" in e for e in entries.values()):
-            raise ValueError(_no_direct(path))
-        fs = next(iter(entries.values()))["fs"]
-        super().__init__(fs, crop, with_direct)
-        if rooms is not None:
-            if not all(entry["shares_room"] for entry in entries.values()):
-                raise ValueError(_no_rooms(path))
-            numbers = sorted({entry["room"] for entry in entries.values()})
-            there = numbers[0], numbers[-1] - numbers[0] + 1
-            check_rooms(rooms, there, path)
-            wanted = range(rooms[0], rooms[0] + rooms[1])
-            entries = {k: e for k, e in entries.items() if e["room"] in wanted}
-        self.entries = entries
-        self.ids = list(entries)
-
-    def __len__(self):
-        return len(self.ids)
-
-    def __getitem__(self, index):
-        if not 0 <= index < len(self.ids):
-            raise IndexError(f"no example {index} of {len(self.ids)}")
-        entry = self.entries[self.ids[index]]
-        item = {
-            "id": self.ids[index],
-            "room": entry["room"],
-            "waveform": self._read(entry["wav"]),
-            "labels": _label_scalars(entry),
-        }
-        if self.with_direct:
-            item["direct"] = self._read(entry["direct"])
-        return self.finish(item)
-
-    def _read(self, path):
-        """Samples of one file, [time, 2]."""
-        return read_audio(path, fs=self.fs, num_channels=2)[0]

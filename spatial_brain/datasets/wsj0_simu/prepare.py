@@ -15,16 +15,15 @@ import logging
 from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.datasets.microphone_pairs.examples import check_rooms
+from spatial_brain.datasets.microphone_pairs.storage import (
+    check_storage,
+    open_stored,
+    store_pairs,
+)
 from spatial_brain.datasets.speech.pool import part_of_stage, prepare_speech
 from spatial_brain.datasets.summary import describe
-from spatial_brain.datasets.wsj0_simu.dataset import (
-    SimulatedPairs,
-    StoredPairs,
-    WavPairs,
-    check_rooms,
-    write_shards,
-    write_wavs,
-)
+from spatial_brain.datasets.wsj0_simu.dataset import SimulatedPairs
 from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,6 @@ STAGES = {
     "val": {"num_rooms": 20, "rirs_per_room": 50, "signals_per_rir": 1},
     "test": {"num_rooms": 20, "rirs_per_room": 50, "signals_per_rir": 4},
 }
-STORAGES = ("on_the_fly", "shards", "wav")
 # Rooms of all trials together.
 _TRIAL_ROOMS = 32
 
@@ -137,13 +135,7 @@ def open_pairs(path, *, rooms=None, crop=None, with_direct=False, **options):
     content = path if isinstance(path, dict) else read_json(path)
     common = {"crop": crop, "with_direct": with_direct}
     if "simulate" not in content and not isinstance(path, dict):
-        if options:
-            raise ValueError(
-                f"{path}: the examples are stored, so {', '.join(options)} "
-                "cannot be chosen; prepare with --storage on_the_fly"
-            )
-        kind = StoredPairs if "volumes" in content else WavPairs
-        return kind(path, rooms=rooms, **common)
+        return open_stored(path, content, options, rooms=rooms, **common)
     arguments = dict(content.get("simulate", content))
     if "simulate" in content:
         # Manifests of speech lie beside the file that names them.
@@ -248,8 +240,7 @@ def prepare_wsj0_simu(
     sets = {}
     for stage, options in stages.items():
         kind = storage.get(stage, "on_the_fly")
-        if kind not in STORAGES:
-            raise ValueError(f"storage must be one of {STORAGES}, got {kind!r}")
+        check_storage(kind)
         manifest = manifests[part_of_stage(stage)]
         arguments = _arguments(stage, options, distribution)
         pairs = SimulatedPairs(
@@ -257,14 +248,17 @@ def prepare_wsj0_simu(
             source=manifest,
             with_direct=options.get("with_direct", False),
         )
-        share = {"num_workers": num_workers, "rank": rank}
-        share["num_ranks"] = num_ranks
-        if kind == "shards":
-            write_shards(
-                pairs, paths[stage], items_per_file, dtype=dtype, **share
+        if kind != "on_the_fly":
+            store_pairs(
+                pairs,
+                paths[stage],
+                kind,
+                items_per_file=items_per_file,
+                dtype=dtype,
+                num_workers=num_workers,
+                rank=rank,
+                num_ranks=num_ranks,
             )
-        elif kind == "wav":
-            write_wavs(pairs, paths[stage], **share)
         else:
             arguments["source"] = manifest.name
             write_json(paths[stage], {"simulate": arguments})

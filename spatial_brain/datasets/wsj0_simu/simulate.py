@@ -25,6 +25,7 @@ import torch
 from scipy import signal
 from scipy.fft import next_fast_len
 
+from spatial_brain.datasets.microphone_pairs.mixing import mix_at_snr
 from spatial_brain.simulation.rir.absorption import Decay
 from spatial_brain.simulation.rir.fractional_delay import (
     SKIRT,
@@ -54,8 +55,6 @@ _RUN_OUT = 0.1
 _T60_ERROR, _CORRELATION, _ATTEMPTS = 0.05, 0.5, 8
 # Scale of logistic noise of power 1, and its guard.
 _LOGISTIC, _GUARD = 0.551329, 1e-6
-# Largest sample of mixture and direct sound.
-_PEAK = 0.9
 
 
 def _seeded_generator(seed, device):
@@ -561,15 +560,7 @@ def render_pairs(distribution, scenes, speech, snr, seeds, noise=None):
         noise = _draw_noise(
             distribution, scenes.microphones, seeds[:, 1], speech
         )
-    power = direct.square().mean((-2, -1))
-    if not bool((power > 0).all()):
-        silent = (power == 0).nonzero().flatten().tolist()
-        raise ValueError(f"speech of items {silent} of the batch is silent")
-    wanted = power / 10.0 ** (snr.to(power) / 10.0)
-    gain = wanted.sqrt() / (noise.square().mean((-2, -1)).sqrt() + 1e-10)
-    clean += gain[:, None, None] * noise
-    peak = torch.maximum(clean.abs().amax((1, 2)), direct.abs().amax((1, 2)))
-    scale = (_PEAK / peak)[:, None, None]
+    mixture, direct = mix_at_snr(clean, direct, noise, snr)
     labels = pair_labels(
         response.full,
         response.direct,
@@ -584,8 +575,8 @@ def render_pairs(distribution, scenes, speech, snr, seeds, noise=None):
     )
     labels["SNR"] = snr.to(labels["T60"])
     return _RenderedPairs(
-        (clean * scale).transpose(1, 2).contiguous(),
-        (direct * scale).transpose(1, 2).contiguous(),
+        mixture.transpose(1, 2).contiguous(),
+        direct.transpose(1, 2).contiguous(),
         labels,
     )
 

@@ -8,7 +8,7 @@ import torch
 
 from spatial_brain.simulation import acoustics, simulate_rir
 from spatial_brain.simulation.room_labels import (
-    _absorption_from_t60,
+    absorption_from_t60,
     decay_t60,
     direct_to_reverberant,
     early_to_late,
@@ -112,9 +112,9 @@ def test_drr_of_two_impulses_and_of_the_window():
 def test_absorption_of_a_room_with_equal_walls():
     size, walls = torch.tensor([6.0, 5.0, 4.0]), 0.25
     t60 = acoustics.sabine_t60(size, walls)
-    found = _absorption_from_t60(size, t60)
+    found = absorption_from_t60(size, t60)
     assert float(found) == pytest.approx(walls, rel=2e-3)
-    half = _absorption_from_t60(size, t60, half_surface=True)
+    half = absorption_from_t60(size, t60, half_surface=True)
     assert float(half) == pytest.approx(2 * walls, rel=2e-3)
 
 

@@ -9,12 +9,12 @@ import torch
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.files import read_json
+from spatial_brain.datasets.microphone_pairs import wavs
 from spatial_brain.datasets.speech.pool import (
     SpeechPool,
     part_of_stage,
     prepare_speech,
 )
-from spatial_brain.datasets.wsj0_simu import dataset as simu_dataset
 from spatial_brain.datasets.wsj0_simu.dataset import (
     SimulatedPairs,
     render_items,
@@ -362,7 +362,7 @@ def test_ranks_share_and_a_second_run_makes_nothing(
 
 def test_an_interrupted_run_goes_on(corpus, tmp_path, monkeypatch):
     written = []
-    original = simu_dataset._write_wav
+    original = wavs._write_wav
 
     def interrupted(*arguments):
         if len(written) == 2:
@@ -370,10 +370,10 @@ def test_an_interrupted_run_goes_on(corpus, tmp_path, monkeypatch):
         written.append(arguments[-1])
         return original(*arguments)
 
-    monkeypatch.setattr(simu_dataset, "_write_wav", interrupted)
+    monkeypatch.setattr(wavs, "_write_wav", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(corpus, tmp_path, "wav")
-    monkeypatch.setattr(simu_dataset, "_write_wav", original)
+    monkeypatch.setattr(wavs, "_write_wav", original)
     made = []
     simulate = SimulatedPairs.simulate
 

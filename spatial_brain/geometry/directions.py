@@ -1,4 +1,4 @@
-"""Directions, coordinates, microphone layouts and trajectories.
+"""Directions, coordinates and rotations.
 
 Right-handed frame: x to the front, y to the left, z up. Azimuth runs
 counter-clockwise from +x, in degrees in [-180, 180); elevation runs up from
@@ -7,11 +7,7 @@ pure function of tensors and keeps their device; integers and lists become
 float32.
 """
 
-import math
-
 import torch
-
-SPEED_OF_SOUND = 343.0
 
 
 def _float(value):
@@ -104,7 +100,7 @@ def unit_to_azel(vector):
     >>> azimuth.item(), elevation.item()
     (-90.0, 0.0)
     """
-    vector = _vectors(vector)
+    vector = as_vectors(vector)
     azimuth = torch.rad2deg(torch.atan2(vector[..., 1], vector[..., 0]))
     elevation = torch.rad2deg(
         torch.atan2(vector[..., 2], torch.hypot(vector[..., 0], vector[..., 1]))
@@ -112,8 +108,8 @@ def unit_to_azel(vector):
     return wrap_azimuth(azimuth), elevation
 
 
-def _vectors(value):
-    """Check that ``value`` ends in an axis of three coordinates."""
+def as_vectors(value):
+    """Floating tensor [..., 3] of coordinates; ValueError for other shapes."""
     value = _float(value)
     if value.ndim == 0 or value.shape[-1] != 3:
         raise ValueError(
@@ -145,7 +141,7 @@ def angular_distance(a, b):
     >>> angular_distance([1.0, 0.0, 0.0], [0.0, 3.0, 0.0])
     tensor(90.)
     """
-    a, b = torch.broadcast_tensors(_vectors(a), _vectors(b))
+    a, b = torch.broadcast_tensors(as_vectors(a), as_vectors(b))
     cross = torch.linalg.vector_norm(torch.linalg.cross(a, b), dim=-1)
     return torch.rad2deg(torch.atan2(cross, (a * b).sum(-1)))
 
@@ -173,7 +169,7 @@ def cone_angle(direction, axis=(1.0, 0.0, 0.0)):
     >>> cone_angle([[2.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
     tensor([ 0., 90.])
     """
-    direction = _vectors(direction)
+    direction = as_vectors(direction)
     axis = torch.as_tensor(axis, dtype=direction.dtype, device=direction.device)
     return angular_distance(direction, axis)
 
@@ -220,177 +216,8 @@ def rotation_matrix(yaw=0.0, pitch=0.0, roll=0.0):
     return turn @ tip @ bank
 
 
-def linear_array(num_microphones, spacing):
-    """Microphones on the x axis, centred at the origin.
-
-    Arguments
-    ---------
-    num_microphones : int
-        At least 1.
-    spacing : float
-        Distance between neighbours, metres.
-
-    Returns
-    -------
-    torch.Tensor
-        Positions, shape [num_microphones, 3], from -x to +x.
-
-    Example
-    -------
-    >>> linear_array(2, 0.1)
-    tensor([[-0.0500,  0.0000,  0.0000],
-            [ 0.0500,  0.0000,  0.0000]])
-    """
-    _positive(num_microphones=num_microphones, spacing=spacing)
-    positions = torch.zeros(num_microphones, 3)
-    index = torch.arange(num_microphones, dtype=torch.float32)
-    positions[:, 0] = (index - (num_microphones - 1) / 2) * spacing
-    return positions
-
-
-def circular_array(num_microphones, radius):
-    """Microphones on a horizontal circle, the first one at the front.
-
-    Arguments
-    ---------
-    num_microphones : int
-        At least 1.
-    radius : float
-        Metres.
-
-    Returns
-    -------
-    torch.Tensor
-        Positions, shape [num_microphones, 3], counter-clockwise.
-
-    Example
-    -------
-    >>> circular_array(4, 0.05).shape
-    torch.Size([4, 3])
-    """
-    _positive(num_microphones=num_microphones, radius=radius)
-    azimuth = torch.arange(num_microphones) * (360.0 / num_microphones)
-    return radius * azel_to_unit(azimuth, torch.zeros(num_microphones))
-
-
-def tetrahedral_array(radius=0.042):
-    """Capsules of the DCASE tetrahedral MIC format.
-
-    The subset of a 32-capsule sphere at (azimuth, elevation) = (45, 35),
-    (-45, -35), (135, -35), (-135, 35) degrees (DCASE SELD data sets).
-
-    Arguments
-    ---------
-    radius : float
-        Metres; 0.042 is the sphere of the data sets.
-
-    Returns
-    -------
-    torch.Tensor
-        Positions, shape [4, 3].
-
-    Example
-    -------
-    >>> tetrahedral_array().norm(dim=-1)
-    tensor([0.0420, 0.0420, 0.0420, 0.0420])
-    """
-    _positive(radius=radius)
-    azimuth = torch.tensor([45.0, -45.0, 135.0, -135.0])
-    elevation = torch.tensor([35.0, -35.0, -35.0, 35.0])
-    return radius * azel_to_unit(azimuth, elevation)
-
-
-def _positive(**values):
-    """Raise ValueError for the first value that is not above zero."""
+def check_positive(**values):
+    """Raise ValueError for the first named value that is not above zero."""
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
-
-
-def path_trajectory(waypoints, num_points):
-    """Points at equal distances along straight lines through waypoints.
-
-    Arguments
-    ---------
-    waypoints : torch.Tensor
-        Shape [W, 3] with W >= 1, metres. One waypoint stands still.
-    num_points : int
-        Number of points, at least 1.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [num_points, 3]; first and last are the first and last
-        waypoint (for one point, the first).
-
-    Raises
-    ------
-    ValueError
-        If ``waypoints`` is not [W, 3] or ``num_points`` is not positive.
-
-    Example
-    -------
-    >>> path_trajectory([[0.0, 0, 0], [1, 0, 0], [1, 1, 0]], 3)
-    tensor([[0., 0., 0.],
-            [1., 0., 0.],
-            [1., 1., 0.]])
-    """
-    waypoints = _vectors(waypoints)
-    if waypoints.ndim != 2:
-        raise ValueError(
-            f"waypoints must be [W, 3], got {tuple(waypoints.shape)}"
-        )
-    _positive(num_points=num_points)
-    steps = torch.linalg.vector_norm(waypoints.diff(dim=0), dim=-1)
-    travelled = torch.cat((steps.new_zeros(1), steps.cumsum(0)))
-    if len(waypoints) == 1 or travelled[-1] == 0:
-        return waypoints[:1].expand(num_points, 3).clone()
-    wanted = torch.linspace(
-        0, 1, num_points, dtype=waypoints.dtype, device=waypoints.device
-    )
-    wanted = wanted * travelled[-1]
-    index = torch.searchsorted(travelled, wanted, right=True) - 1
-    index = index.clamp(0, len(steps) - 1)
-    # Repeated waypoints make steps of length zero.
-    tiny = torch.finfo(steps.dtype).tiny
-    share = (wanted - travelled[index]) / steps[index].clamp_min(tiny)
-    return torch.lerp(
-        waypoints[index], waypoints[index + 1], share.clamp(0, 1)[:, None]
-    )
-
-
-def arc_trajectory(center, radius, start, stop, num_points, elevation=0.0):
-    """Points on an arc around a centre.
-
-    Arguments
-    ---------
-    center : torch.Tensor or sequence
-        Shape [3], metres.
-    radius : float
-        Distance from the centre, metres.
-    start : float
-        First azimuth, degrees.
-    stop : float
-        Last azimuth, degrees; may lie more than a turn away.
-    num_points : int
-        Number of points, at least 1.
-    elevation : float
-        Degrees.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [num_points, 3].
-
-    Example
-    -------
-    >>> arc_trajectory([2.0, 2.0, 1.0], 1.0, 0.0, 90.0, 2)
-    tensor([[3., 2., 1.],
-            [2., 3., 1.]])
-    """
-    _positive(radius=radius, num_points=num_points)
-    azimuth = math.radians(start) + torch.linspace(0, 1, num_points) * (
-        math.radians(stop) - math.radians(start)
-    )
-    directions = azel_to_unit(torch.rad2deg(azimuth), elevation)
-    return _vectors(center) + radius * directions

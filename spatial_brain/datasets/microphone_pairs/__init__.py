@@ -1,0 +1,1 @@
+"""Examples of two microphones: drawn on access, in volumes, in wav files."""

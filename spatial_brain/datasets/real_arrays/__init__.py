@@ -1,0 +1,1 @@
+"""Corpora recorded or measured with microphone arrays in real rooms."""

@@ -1,0 +1,1 @@
+"""Readers of corpora of impulse responses measured with arrays."""

@@ -1,0 +1,1 @@
+"""Writers of synthetic data in the formats of the corpora."""

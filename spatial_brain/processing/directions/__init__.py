@@ -1,0 +1,1 @@
+"""Directions over time from any array of microphones."""

@@ -1,0 +1,212 @@
+"""Maps over directions of the blocks of a recording, in bounded memory."""
+
+import math
+
+import torch
+from torch import nn
+
+from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.processing.directions.grid import DirectionGrid
+from spatial_brain.processing.directions.peaks import (
+    DirectionPeaks,
+    find_peaks,
+)
+from spatial_brain.processing.spatial import bin_frequencies
+
+# Numbers that a chunk of blocks may need at once, of any kind.
+_CHUNK = 2**25
+
+
+class BlockMaps(nn.Module):
+    """Base of the estimators of directions over time of an array.
+
+    A recording is cut into blocks, each some frames of a short-time Fourier
+    transform; a subclass makes a map over the directions of a grid from the
+    spectra of each. Behind the end there is silence, which does not vote.
+
+    Arguments
+    ---------
+    microphones : torch.Tensor
+        Positions, metres, [microphone, 3].
+    fs : float
+        Sampling rate, hertz.
+    grid : DirectionGrid, optional
+        Candidates; default: what the array can tell apart.
+    block : float
+        Length of a block, seconds.
+    hop : float
+        From block to block, seconds.
+    window : float
+        Length of a frame, seconds; becomes the nearest power of two in
+        samples. Frames follow each other by a quarter.
+    band : tuple of float
+        Lowest and highest frequency used, hertz; cut at half the sampling
+        rate.
+    c : float
+        Speed of sound, m/s.
+
+    Raises
+    ------
+    ValueError
+        If there are less than two microphones, a length is not positive, or
+        no bin lies in the band.
+    """
+
+    def __init__(
+        self,
+        microphones,
+        fs,
+        grid=None,
+        *,
+        block=0.5,
+        hop=0.1,
+        window=0.064,
+        band=(300.0, 4000.0),
+        c=SPEED_OF_SOUND,
+    ):
+        super().__init__()
+        microphones = torch.as_tensor(microphones, dtype=torch.float32)
+        for name, value in (
+            ("fs", fs), ("block", block), ("hop", hop), ("window", window)
+        ):  # fmt: skip
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        if len(microphones) < 2:
+            raise ValueError(
+                "directions need two microphones at least, got "
+                f"{len(microphones)}"
+            )
+        self.fs, self.c = fs, c
+        self.n_fft = 2 ** max(4, round(math.log2(window * fs)))
+        self.hop_length = self.n_fft // 4
+        self.block_frames = max(1, round(block * fs / self.hop_length))
+        self.step_frames = max(1, round(hop * fs / self.hop_length))
+        self.grid = grid or DirectionGrid.for_array(microphones)
+        frequency = bin_frequencies(self.n_fft, fs)
+        low, high = band
+        used = (frequency >= low) & (frequency <= high) & (frequency > 0)
+        if not used.any():
+            raise ValueError(
+                f"no frequency bin of {fs / self.n_fft:g} Hz lies in the band "
+                f"from {low:g} to {high:g} Hz at a sampling rate of {fs:g} Hz"
+            )
+        self.bins = slice(int(used.nonzero()[0]), int(used.nonzero()[-1]) + 1)
+        self.register_buffer("microphones", microphones, persistent=False)
+        self.register_buffer("frequency", frequency[used], persistent=False)
+        self.register_buffer(
+            "taper", torch.hann_window(self.n_fft), persistent=False
+        )
+
+    def forward(self, waveform):
+        """Maps of all blocks.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [batch, time, microphone].
+
+        Returns
+        -------
+        torch.Tensor
+            [batch, block, direction], at most 1. Long recordings need much
+            memory for it; ``peaks`` does not.
+        """
+        return torch.cat([maps for _, maps in self._chunks(waveform)], dim=1)
+
+    def peaks(self, waveform, num_peaks=1, min_separation=15.0):
+        """Directions of the blocks, in memory that does not grow with time.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [batch, time, microphone].
+        num_peaks : int
+            Peaks wanted of a block.
+        min_separation : float
+            Smallest angle between two of them, degrees.
+
+        Returns
+        -------
+        DirectionPeaks
+        """
+        found, blocks = [], []
+        for numbers, maps in self._chunks(waveform):
+            blocks.append(numbers)
+            found.append(
+                find_peaks(
+                    maps, self.grid, num_peaks, min_separation, self._curve
+                )
+            )
+        vectors, confidence = (
+            torch.cat(part, dim=1) for part in zip(*found, strict=True)
+        )
+        times = self._times(torch.cat(blocks))
+        return DirectionPeaks(times, *self.grid.angles(vectors), confidence)
+
+    def _times(self, blocks):
+        """Centres of blocks by their numbers, seconds."""
+        length = (self.block_frames - 1) * self.hop_length + self.n_fft
+        start = blocks.double() * (self.step_frames * self.hop_length)
+        return (start + length / 2) / self.fs
+
+    def _chunks(self, waveform):
+        """Numbers of some blocks and their maps, one chunk after the other."""
+        self._check(waveform)
+        step = self.step_frames * self.hop_length
+        length = (self.block_frames - 1) * self.hop_length + self.n_fft
+        samples = waveform.shape[1]
+        total = 1 + max(0, math.ceil((samples - length) / step))
+        size = max(1, _CHUNK // (len(waveform) * self._numbers_a_block()))
+        for blocks in torch.arange(total).split(size):
+            start = int(blocks[0]) * step
+            stop = int(blocks[-1]) * step + length
+            piece = waveform[:, start:stop]
+            piece = nn.functional.pad(
+                piece, (0, 0, 0, stop - start - piece.shape[1])
+            )
+            yield blocks, self._maps(self._spectra(piece))
+
+    def _check(self, waveform):
+        """Refuse what is no recording of this array."""
+        number = len(self.microphones)
+        if waveform.ndim != 3 or waveform.shape[2] != number:
+            raise ValueError(
+                f"expected a waveform [batch, time, {number} microphones], "
+                f"got shape {list(waveform.shape)}"
+            )
+        if not waveform.shape[1]:
+            raise ValueError("the recording holds no samples")
+
+    def _spectra(self, waveform):
+        """[batch, time, microphone] -> complex [batch, bin, mic, frame]."""
+        frames = waveform.float().transpose(1, 2)
+        frames = frames.unfold(-1, self.n_fft, self.hop_length) * self.taper
+        spectra = torch.fft.rfft(frames)[..., self.bins]
+        return spectra.permute(0, 3, 1, 2)
+
+    def _covariances(self, spectra):
+        """Mean outer products of the frames of each block.
+
+        [batch, bin, mic, frame] -> [batch, bin, block, mic, mic].
+        """
+        blocks = spectra.unfold(-1, self.block_frames, self.step_frames)
+        blocks = blocks.transpose(2, 3)
+        return blocks @ blocks.mH / self.block_frames
+
+    def _numbers_a_block(self):
+        """Upper end of the numbers held at once for a block of a chunk."""
+        number, bins = len(self.microphones), len(self.frequency)
+        return max(
+            2 * number * self.n_fft * self.step_frames,
+            2 * bins * number * max(number, self.block_frames),
+            4 * len(self.grid),
+        )
+
+    @staticmethod
+    def _curve(values):
+        """What of the values is a paraboloid around a peak."""
+        return values
+
+    def _maps(self, spectra):
+        """[batch, bin, mic, frame] -> [batch, block, direction]."""
+        raise NotImplementedError
