@@ -180,7 +180,9 @@ def prepare_starss23(
         "synthetic_data": synthetic,
     }
     names = ["train", "valid", "test"] + ["eval"] * evaluation
-    manifests = Manifests(save_folder, names, options, len(CLASS_NAMES))
+    manifests = Manifests(
+        save_folder, names, options, f"{len(CLASS_NAMES)} classes"
+    )
     if skip_prep or manifests.ready:
         return manifests.paths
     if download:
