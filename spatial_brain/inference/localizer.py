@@ -219,6 +219,12 @@ class SoundLocalizer(PretrainedModel):
                 f"target must be one of {', '.join(MEANINGS)}, found "
                 f"'{self.hparams.target}'"
             )
+        if self.hparams.microphone_positions is None and not hasattr(
+            self.hparams, "num_microphones"
+        ):
+            raise ValueError(
+                "without microphone_positions num_microphones is needed"
+            )
 
     @property
     def num_microphones(self):
