@@ -12,6 +12,7 @@ import gc
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -39,6 +40,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from spatial_brain.atomic import atomic_path
+from spatial_brain.stopping import one_line_when_stopped
 from spatial_brain.suggestions import nearest
 
 logger = get_logger(__name__)
@@ -65,6 +67,13 @@ _CHANGEABLE = frozenset(
 # Keys of dictionaries whose names are the user's to choose.
 _FREE_KEY = re.compile(r"stages: pretest_ins_\w+$")
 _RESUME_ANYWAY = "--resume_anyway"
+# What PyTorch makes of an error in a worker: its kind, the file of the last
+# frame, and its text.
+_ERROR_OF_WORKER = re.compile(
+    r'Caught (\w+) in DataLoader worker .*  File "([^"]+)", line [^\n]*\n'
+    r" +raise .*\n[\w.]*\1: (.*)",
+    re.DOTALL,
+)
 # Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
 _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
@@ -83,6 +92,10 @@ class SpatialBrain(sb.Brain):
     * A data set with ``set_epoch`` learns the epoch.
     * The learning rate follows ``learning_rate_schedule``, a function of the
       epochs done (see :mod:`spatial_brain.nnet.schedules`), at every step.
+    * A step whose gradient is not finite is named and left out; more of them
+      in an epoch than ``--nonfinite_patience`` end the training. A loss that
+      is not finite in validation or test is an error: nothing of that epoch
+      is saved.
     * ``--test_only`` without a checkpoint is an error, not an evaluation of
       random weights.
 
@@ -111,6 +124,9 @@ class SpatialBrain(sb.Brain):
     >>> brain.fit(range(1), torch.utils.data.DataLoader([torch.ones(1)]))
     """
 
+    # What was not finite since the last step of the optimiser.
+    _nonfinite = None
+
     def on_fit_batch_start(self, batch, should_step):
         """Seed the generators of this step and set its learning rate.
 
@@ -131,27 +147,126 @@ class SpatialBrain(sb.Brain):
                 for group in optimizer.param_groups:
                     group["lr"] = rate
 
+    def check_loss_isfinite(self, loss):
+        """Note a loss that is not finite; its step will be left out.
+
+        Arguments
+        ---------
+        loss : torch.Tensor
+            Scalar.
+        """
+        if not torch.isfinite(loss):
+            self._nonfinite = f"the {self._loss_name()} is {loss.item()}"
+
     def optimizers_step(self):
-        """Clip the gradients of all groups, then step every optimiser."""
+        """Clip the gradients of all groups, then step every optimiser.
+
+        Raises
+        ------
+        ValueError
+            If too many steps of the epoch were left out, because loss or
+            gradients were not finite.
+        """
         optimizers = self.freeze_optimizers(self.optimizers_dict or {})
         for optimizer in optimizers.values():
             self.scaler.unscale_(optimizer)
-        if self.max_grad_norm > 0:
-            parameters = [
-                parameter
-                for optimizer in optimizers.values()
-                for group in optimizer.param_groups
-                for parameter in group["params"]
-            ]
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
-        if self.skip_nonfinite_grads and not self.scaler.is_enabled():
-            self.check_gradients()
-        for optimizer in optimizers.values():
-            self.scaler.step(optimizer)
-        self.scaler.update()
+        parameters = [
+            parameter
+            for optimizer in optimizers.values()
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
+        norm = torch.nn.utils.clip_grad_norm_(
+            parameters, self.max_grad_norm or math.inf
+        )
+        # Half precision overflows now and then: the scaler leaves that out.
+        # Processes share their gradients, so that all come to the same.
+        lost = not self.scaler.is_enabled() and not torch.isfinite(norm)
+        if lost and self._nonfinite is None:
+            self._nonfinite = f"the gradient has the norm {norm.item()}"
+        if self._nonfinite is not None:
+            self._count_nonfinite()
+        if not lost:
+            for optimizer in optimizers.values():
+                self.scaler.step(optimizer)
+            self.scaler.update()
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         self.optimizer_step += 1
+
+    def _count_nonfinite(self):
+        """Name a step that is left out; end the training after too many."""
+        place = f"epoch {self.epoch}, step {self.step}: {self._nonfinite}"
+        self._nonfinite = None
+        self.nonfinite_count += 1
+        lost = [
+            name
+            for name, buffer in self.modules.named_buffers()
+            if not torch.isfinite(buffer).all()
+        ]
+        if lost:
+            place += f", and with it {lost[0]} of the network"
+        elif self.nonfinite_count <= self.nonfinite_patience:
+            logger.warning(
+                f"{place}; the step is left out ({self.nonfinite_count} of at "
+                f"most {self.nonfinite_patience} an epoch)"
+            )
+            return
+        raise ValueError(
+            f"{place} ({self.nonfinite_count} steps of this epoch). "
+            + self._nonfinite_remedy()
+        )
+
+    def _loss_name(self):
+        """The loss of the YAML, as messages call it."""
+        loss = getattr(self.hparams, "loss", None)
+        loss = getattr(loss, "func", loss)
+        name = getattr(loss, "__name__", type(loss).__name__)
+        return "loss" if loss is None else f"loss {name}"
+
+    def _nonfinite_remedy(self):
+        """What can be done when numbers are none, and what is kept."""
+        remedy = (
+            "Look at the data of this batch, and try a lower learning rate or "
+            "--max_grad_norm"
+        )
+        if not (self.checkpointer and self.checkpointer.list_checkpoints()):
+            return remedy
+        return (
+            f"{remedy}, with {_RESUME_ANYWAY} from the last checkpoint in "
+            f"{self.checkpointer.checkpoints_dir}"
+        )
+
+    def evaluate_batch(self, batch, stage):
+        """Loss of a batch of validation or test, which has to be finite.
+
+        Arguments
+        ---------
+        batch : Any
+            The batch.
+        stage : speechbrain.Stage
+            Validation or test.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not finite.
+        """
+        loss = super().evaluate_batch(batch, stage)
+        if not torch.isfinite(loss):
+            place = "test"
+            if stage == sb.Stage.VALID:
+                place = f"validation of epoch {self.epoch}, not saved"
+            raise ValueError(
+                f"{place}: the {self._loss_name()} is {loss.item()}. "
+                + self._nonfinite_remedy()
+            )
+        return loss
 
     def on_evaluate_start(self, max_key=None, min_key=None):
         """Load the best checkpoint; refuse to evaluate random weights.
@@ -406,7 +521,8 @@ def one_line_errors():
         # The main process reports what it refused.
         raise SystemExit(2) from None
     except _REFUSALS as error:
-        if not _is_refusal(error):
+        found = _ERROR_OF_WORKER.match(str(error))
+        if not (_is_ours(found[2]) if found else _is_refusal(error)):
             raise
         # The run's log takes messages of this level, the console does not.
         logging.getLogger().debug("Stopped by bad input:", exc_info=error)
@@ -414,7 +530,8 @@ def one_line_errors():
         process = getattr(error, "process", None)
         if process or os.environ.get("RANK", "0") == "0":
             prefix = f"process {process}: " if process else ""
-            print(prefix + " ".join(str(error).split()), file=sys.stderr)
+            text = found[3] if found else str(error)
+            print(prefix + " ".join(text.split()), file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -425,11 +542,30 @@ class _MainProcessError(RuntimeError):
 def _is_refusal(error):
     """Whether the error comes from a ``raise`` in the package or script."""
     last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.line.startswith("raise ") and _is_ours(last.filename)
+
+
+def _is_ours(file):
+    """Whether a file of code belongs to the package or to the script."""
     folders = Path(__file__).parent, Path(sys.argv[0]).resolve().parent
-    source = Path(last.filename).resolve()
-    return last.line.startswith("raise ") and any(
-        source.is_relative_to(folder) for folder in folders
-    )
+    source = Path(file).resolve()
+    return any(source.is_relative_to(folder) for folder in folders)
+
+
+@contextlib.contextmanager
+def _dead_workers():
+    """Name what a killed process that loads data needs."""
+    try:
+        yield
+    except RuntimeError as error:
+        # PyTorch knows no kind of error of its own for it.
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise ChildProcessError(
+            f"{str(error).splitlines()[0].rstrip('. ')}; out of memory? Run "
+            "the same command again to go on from the last checkpoint, with "
+            "fewer --num_workers if it happens again"
+        ) from error
 
 
 def on_main_process(function, *args, **kwargs):
@@ -659,7 +795,8 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
     FileNotFoundError: no such hyper-parameter file: missing.yaml ...
     """
     if argv is None:
-        with one_line_errors():
+        remedy = "run the same command again to go on from what is finished"
+        with one_line_when_stopped(remedy), one_line_errors():
             return _run(brain_class, prepare, make_datasets, sys.argv[1:])
     return _run(brain_class, prepare, make_datasets, argv)
 
@@ -711,7 +848,8 @@ def _run(brain_class, prepare, make_datasets, argv):
             run_opts,
             hparams["checkpointer"],
         )
-        _fit_and_evaluate(brain, hparams, datasets)
+        with _dead_workers():
+            _fit_and_evaluate(brain, hparams, datasets)
         # A rank that ends while others still work may abort (gloo).
         ddp_barrier()
         return brain

@@ -13,7 +13,11 @@ from spatial_brain.augment.binaural import (
 )
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.files import read_json, write_json
-from spatial_brain.dataio.manifest import read_manifest, write_manifest
+from spatial_brain.dataio.manifest import (
+    read_manifest,
+    replace_entries,
+    write_manifest,
+)
 from spatial_brain.datasets.binaural_wsj0mix.dataset import (
     binaural_sets,
     store_mixtures,
@@ -363,7 +367,7 @@ def test_silent_speech_is_drawn_again_and_then_reported(
     for entry in speech.values():
         entry["wav"] = str(tmp_path / "silent.wav")
     write_audio(tmp_path / "silent.wav", torch.zeros(32000), 16000)
-    write_manifest(tmp_path / "c/speech_tr.json", speech)
+    replace_entries(tmp_path / "c/speech_tr.json", speech)
     train = open_sets(tmp_path / "c", dynamic_mixing=True)["train"]
     with pytest.raises(ValueError, match=r"silent\.wav; check the corpus"):
         train[0]
