@@ -9,6 +9,7 @@ all recipes need. Neither knows a task.
 import contextlib
 import fcntl
 import gc
+import inspect
 import json
 import logging
 import math
@@ -36,6 +37,7 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import HELP_TEXTS
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.stopping import one_line_when_stopped
@@ -43,6 +45,8 @@ from spatial_brain.suggestions import nearest
 
 logger = get_logger(__name__)
 
+# What package and scripts raise for bad input.
+_REFUSALS = (ImportError, OSError, ValueError)
 LEGACY_FLAGS = ("--distributed_launch", "--local-rank", "--local_rank")
 # Stands for "=" in values, at which SpeechBrain would split them. No command
 # line can hold it.
@@ -60,6 +64,8 @@ _CHANGEABLE = frozenset(
     embedding_method inference_keys window_length
     """.split()
 )
+# Keys of dictionaries whose names are the user's to choose.
+_FREE_KEY = re.compile(r"stages: pretest_ins_\w+$")
 _RESUME_ANYWAY = "--resume_anyway"
 # What PyTorch makes of an error in a worker: its kind, the file of the last
 # frame, and its text.
@@ -408,6 +414,7 @@ def _check_options(hparams_file, overrides):
     known = _tags(Path(hparams_file).read_text(encoding="utf-8"))
     try:
         given = _tags(overrides)
+        new = ruamel.yaml.YAML().compose(overrides or "{}")
     except (ValueError, ruamel.yaml.YAMLError) as error:
         raise ValueError(
             "options are --name value, each once, the value in YAML; cannot "
@@ -421,9 +428,66 @@ def _check_options(hparams_file, overrides):
             if option is not None:
                 remedy = f"did you mean --{option}?"
             raise ValueError(f"no option --{name} in {hparams_file}; {remedy}")
+    _check_dictionaries(hparams_file, new)
     for name, tag in known.items():
         if tag == "!PLACEHOLDER" and name not in given:
             raise ValueError(f"{hparams_file} needs --{name}, see there")
+
+
+def _check_dictionaries(hparams_file, given):
+    """Refuse keys inside of dictionaries that no YAML file beside has there."""
+    given = [
+        (name.value, value)
+        for name, value in given.value
+        if isinstance(value, ruamel.yaml.MappingNode)
+    ]
+    if not given:
+        return
+    files = {Path(hparams_file), *Path(hparams_file).parent.glob("*.yaml")}
+    known = {}
+    for file in sorted(files):
+        root = ruamel.yaml.YAML().compose(file.read_text(encoding="utf-8"))
+        for key, value in getattr(root, "value", ()):
+            if isinstance(value, ruamel.yaml.MappingNode):
+                known.setdefault(key.value, {"": set()})[""].add(str(value.tag))
+                _collect_keys(known[key.value], value)
+    for name, value in given:
+        if known.get(name, {}).keys() > {""} and all(
+            tag.endswith(":map") for tag in known[name][""]
+        ):
+            _check_keys(name, name, value, known, hparams_file)
+
+
+def _collect_keys(known, node):
+    """Add the keys of a dictionary and of those in it, at any depth."""
+    for key, value in node.value:
+        known[key.value] = None
+        if isinstance(value, ruamel.yaml.MappingNode):
+            _collect_keys(known, value)
+
+
+def _check_keys(name, path, node, known, hparams_file):
+    """Refuse what is no key of an option's dictionaries."""
+    keys = {*known[name], *known.get(path.rpartition(": ")[2], ())} - {""}
+    if name.endswith("_dataloader_opts"):
+        keys |= {*inspect.signature(DataLoader).parameters}
+    for key, value in node.value:
+        if key.value not in keys and not _FREE_KEY.match(
+            f"{path}: {key.value}"
+        ):
+            close = nearest(str(key.value), keys)
+            raise ValueError(
+                f"no key '{key.value}' in --{path} of {hparams_file}; "
+                + (
+                    f"did you mean {close}?"
+                    if close
+                    else f"there are: {', '.join(sorted(keys))}"
+                )
+            )
+        if isinstance(value, ruamel.yaml.MappingNode):
+            _check_keys(
+                name, f"{path}: {key.value}", value, known, hparams_file
+            )
 
 
 def _tags(text):
@@ -453,17 +517,26 @@ def one_line_errors():
     """
     try:
         yield
-    except (ImportError, OSError, ValueError) as error:
+    except _MainProcessError:
+        # The main process reports what it refused.
+        raise SystemExit(2) from None
+    except _REFUSALS as error:
         found = _ERROR_OF_WORKER.match(str(error))
         if not (_is_ours(found[2]) if found else _is_refusal(error)):
             raise
         # The run's log takes messages of this level, the console does not.
         logging.getLogger().debug("Stopped by bad input:", exc_info=error)
         # One of the processes of a launcher, which may have no group yet.
-        if os.environ.get("RANK", "0") == "0":
+        process = getattr(error, "process", None)
+        if process or os.environ.get("RANK", "0") == "0":
+            prefix = f"process {process}: " if process else ""
             text = found[3] if found else str(error)
-            print(" ".join(text.split()), file=sys.stderr)
+            print(prefix + " ".join(text.split()), file=sys.stderr)
         raise SystemExit(2) from None
+
+
+class _MainProcessError(RuntimeError):
+    """The main process refused bad input while this one waited."""
 
 
 def _is_refusal(error):
@@ -528,11 +601,14 @@ def on_main_process(function, *args, **kwargs):
         except Exception as raised:
             error = raised
     if torch.distributed.is_initialized():
-        box = [result, None if error is None else f"{error}"]
+        kind = RuntimeError
+        if isinstance(error, _REFUSALS) and _is_refusal(error):
+            kind = _MainProcessError
+        box = [result, None if error is None else f"{error}", kind]
         torch.distributed.broadcast_object_list(box, src=0)
         result = box[0]
         if box[1] is not None and error is None:
-            raise RuntimeError(f"the main process failed: {box[1]}")
+            raise box[2](f"the main process failed: {box[1]}")
     if error is not None:
         raise error
     return result
@@ -587,6 +663,11 @@ def _load_hparams(hparams_file, overrides):
     try:
         with open(hparams_file, encoding="utf-8") as file:
             return load_hyperpyyaml(file, overrides)
+    except TypeError as error:
+        if "Invalid argument to" not in str(error):
+            raise
+        text = " ".join(map(str, error.args))
+        raise ValueError(f"{hparams_file}: {text}") from error
     except OSError as error:
         raise ValueError(
             f"{error.filename}: {error.strerror}; choose another "
@@ -720,6 +801,27 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
     return _run(brain_class, prepare, make_datasets, argv)
 
 
+def _fit_and_evaluate(brain, hparams, datasets):
+    """Train and test; an error of one process alone bears its number."""
+    try:
+        brain.fit(
+            hparams["epoch_counter"],
+            datasets["train"],
+            datasets["valid"],
+            train_loader_kwargs=hparams["train_dataloader_opts"],
+            valid_loader_kwargs=hparams["valid_dataloader_opts"],
+        )
+        brain.evaluate(
+            datasets["test"],
+            min_key=hparams["selection_metric"],
+            test_loader_kwargs=hparams["test_dataloader_opts"],
+        )
+    except _REFUSALS as error:
+        # From here on each process has files of its own.
+        error.process = get_rank()
+        raise
+
+
 def _run(brain_class, prepare, make_datasets, argv):
     """Train and evaluate by a command line, and return the brain."""
     hparams_file, run_opts, overrides = parse_arguments(argv)
@@ -747,18 +849,7 @@ def _run(brain_class, prepare, make_datasets, argv):
             hparams["checkpointer"],
         )
         with _dead_workers():
-            brain.fit(
-                hparams["epoch_counter"],
-                datasets["train"],
-                datasets["valid"],
-                train_loader_kwargs=hparams["train_dataloader_opts"],
-                valid_loader_kwargs=hparams["valid_dataloader_opts"],
-            )
-            brain.evaluate(
-                datasets["test"],
-                min_key=hparams["selection_metric"],
-                test_loader_kwargs=hparams["test_dataloader_opts"],
-            )
+            _fit_and_evaluate(brain, hparams, datasets)
         # A rank that ends while others still work may abort (gloo).
         ddp_barrier()
         return brain

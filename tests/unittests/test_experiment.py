@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import re
 import signal
 import subprocess
@@ -201,6 +202,99 @@ def test_leaving_the_group_ends_its_threads(tmp_path):
 def test_errors_of_the_main_process_are_raised():
     with pytest.raises(ValueError, match="Expecting value"):
         on_main_process(json.loads, "broken{")
+
+
+REFUSING = """
+import sys
+import torch
+from spatial_brain.experiment import on_main_process, one_line_errors
+def prepare():
+    raise ValueError("data.csv: no such file")
+def one_process():
+    error = ValueError("b.wav: damaged")
+    error.process = 1
+    raise error
+rank = int(sys.argv[2])
+torch.distributed.init_process_group(
+    "gloo", sys.argv[1], world_size=2, rank=rank
+)
+with one_line_errors():
+    on_main_process(prepare) if sys.argv[3] == "prepare" else one_process()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("prepare", ["data.csv: no such file\n", ""]),
+        ("train", ["process 1: b.wav: damaged\n"] * 2),
+    ],
+)
+def test_bad_input_ends_every_process_with_one_line(kind, lines, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(REFUSING)
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                str(script),
+                f"file://{tmp_path / 'store'}",
+                str(rank),
+                kind,
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    printed = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], printed
+    assert printed == lines
+
+
+DICTIONARIES = """
+counts: {train: 4, valid: 2}
+scene: {gap: 1.0, voices: {train: 2}}
+free: {}
+stages: {train: {size: 3}, pretest_ins_T200: {size: 1}}
+rooms: {size: 3}
+test_dataloader_opts: {batch_size: 2}
+net: !new:torch.nn.Linear {in_features: 1, out_features: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--counts", "{trian: 16}"], "'trian' in --counts .* mean train?"),
+        (["--counts={test: 1}"], "'test' in --counts .* are: train, valid"),
+        (["--scene={voices: {tain: 1}}"], "--scene: voices of .* mean train?"),
+        (["--stages={trian: {size: 1}}"], "'trian' in --stages of .* train?"),
+        (["--test_dataloader_opts={batch_sise: 1}"], "mean batch_size?"),
+    ],
+)
+def test_typos_in_dictionaries_are_named(tmp_path, options, message):
+    path = tmp_path / "small.yaml"
+    path.write_text(DICTIONARIES)
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        parse_arguments([str(path), *options])
+
+
+def test_keys_of_dictionaries_that_are_the_users_to_choose(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(DICTIONARIES)
+    # What another YAML file of the recipe has.
+    (tmp_path / "other.yaml").write_text("scene: {laterals: [0, 90]}\n")
+    for option in (
+        "--free={anything: 1}",
+        "--stages={pretest_ins_X: {size: 2}}",
+        "--scene={laterals: [1, 2]}",
+        "--test_dataloader_opts={pin_memory: True}",
+        "--net={bias: False}",
+        "--rooms=null",
+    ):
+        assert parse_arguments([str(path), option])[2]
 
 
 def test_missing_yaml_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """Data sets of binaural mixtures: fixed, stored or drawn anew."""
 
+import logging
 import shutil
 
 import pytest
@@ -315,6 +316,29 @@ def test_other_speech_for_dynamic_mixing(clean, tmp_path, open_sets):
         write_audio(tmp_path / "c" / name / "new.wav", torch.rand(9), 16000)
     with pytest.raises(ValueError, match="speakers of the test set"):
         open_sets(tmp_path, speech_folder=tmp_path / "c", **options)
+
+
+def test_other_speech_without_its_validation_and_test(
+    clean, tmp_path, open_sets, caplog
+):
+    for split, speaker in (
+        ("train-clean-100", "31"),
+        ("train-clean-100", "32"),
+        ("dev-clean", "33"),
+        ("test-clean", "34"),
+    ):
+        name = f"{split}/{speaker}/7/{speaker}-7-0000.flac"
+        write_audio(tmp_path / "corpus" / name, torch.rand(20_000) / 2, 16000)
+    caplog.set_level(logging.INFO)
+    train = open_sets(
+        clean, speech_folder=tmp_path / "corpus", dynamic_mixing=True
+    )["train"]
+    assert "2 of 4 utterances are drawn from" in caplog.text
+    drawn = {name for n in range(8) for name in train[n]["speakers"]}
+    assert drawn == {"31", "32"}
+    shutil.rmtree(tmp_path / "corpus" / "train-clean-100")
+    with pytest.raises(FileNotFoundError, match="corpus: no training speech"):
+        open_sets(clean, speech_folder=tmp_path / "corpus", dynamic_mixing=True)
 
 
 def test_a_set_needs_its_files(clean, tmp_path, open_sets):
