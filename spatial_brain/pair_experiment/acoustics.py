@@ -9,7 +9,7 @@ import torch
 from speechbrain.utils.distributed import get_rank, if_main_process
 from speechbrain.utils.logger import get_logger
 
-from spatial_brain.dataio.files import write_json
+from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.experiment import on_main_process
 from spatial_brain.inference.convert.sar_ssl import read_encoder_weights
 from spatial_brain.inference.pretrained import save_pretrained, unwrap
@@ -424,3 +424,28 @@ def check_task(hparams, modes=MODES):
                 "--mode scratch needs none"
             )
         check_exists("--pretext", source)
+
+
+def read_corpora(source):
+    """What data a run of the pretext task has learned from.
+
+    Arguments
+    ---------
+    source : str or Path or None
+        Its output folder; of anything else nothing is known.
+
+    Returns
+    -------
+    dict
+        Corpus to what is known of its part, such as ``{"ACE": {"rooms":
+        ["Office_1"]}}``; empty where nothing is known.
+
+    Example
+    -------
+    >>> read_corpora(None)
+    {}
+    """
+    path = Path(str(source), "metrics.json")
+    if source is None or not path.is_file():
+        return {}
+    return read_json(path).get("corpora", {})
