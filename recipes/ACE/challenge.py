@@ -9,14 +9,14 @@ Bias, mean squared error and correlation over the test signals of all folds
 acoustic parameters: The ACE Challenge", IEEE/ACM TASLP 24, 2016), beside
 published figures where there are. ``--output`` writes the measures by kind of
 noise and, for each task, mode and ratio, a file with a line a signal:
-``ACE_<task>_<mode>_real<a>_sim<b>.csv``.
+``ACE_<task>_<mode>_real<a>sim<b>.csv``.
 """
 
 import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from data import DESIGN
+from data import DESIGN, RATIOS
 
 from spatial_brain.dataio.files import read_json, write_table
 from spatial_brain.experiment import one_line_errors
@@ -139,8 +139,8 @@ def main():
         facts = {"task": task, "mode": mode, "real_sim_ratio": ratio}
         table += [{**facts, **row} for row in rows]
         if options.output:
-            real, _, simulated = ratio.partition(":")
-            name = f"ACE_{task}_{mode}_real{real}_sim{simulated}.csv"
+            real, simulated = RATIOS[ratio]
+            name = f"ACE_{task}_{mode}_real{real}sim{simulated}.csv"
             write_table(Path(options.output, name), lines)
     for task, found in tasks.items():
         print_table(task, found)

@@ -43,9 +43,9 @@ def cells(options):
 
 
 def name(cell):
-    """Folder of a fold."""
-    real, _, simulated = cell["real_sim_ratio"].partition(":")
-    return f"real{real}_sim{simulated}_{cell['fold']}"
+    """Folder of a training."""
+    real, simulated = RATIOS[cell["real_sim_ratio"]]
+    return f"real{real}sim{simulated}_{cell['fold']}"
 
 
 GRID = Grid(

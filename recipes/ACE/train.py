@@ -29,10 +29,7 @@ recipes of SAR-SSL share. All folds together: grid.py.
 from data import DESIGN, datasets, prepare, room_fold, training_labels
 
 from spatial_brain.experiment import run_experiment
-from spatial_brain.pair_experiment.acoustics import (
-    AcousticsBrain,
-    read_corpora,
-)
+from spatial_brain.pair_experiment.acoustics import AcousticsBrain
 
 
 class AceAcoustics(AcousticsBrain):
@@ -56,12 +53,11 @@ class AceAcoustics(AcousticsBrain):
 
     def leakage(self):
         """The pre-training may have had rooms of validation and test."""
-        source = self.hparams.pretext
-        known = read_corpora(source).get("ACE", {}).get("rooms", [])
+        known = self.pretext_corpora().get("ACE", {}).get("rooms", [])
         rooms = room_fold(vars(self.hparams))
         return [
             f"room {room} of ACE, which is the {name}, is in the pre-training "
-            f"of {source} (without labels)"
+            f"of {self.hparams.pretext} (without labels)"
             for name, room in (("test", rooms.test), ("validation", rooms.val))
             if room in known
         ]

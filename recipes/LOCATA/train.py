@@ -28,10 +28,7 @@ recipes of SAR-SSL share. Tracks of directions are made by track.py.
 from data import DESIGN, datasets, prepare, training_labels
 
 from spatial_brain.experiment import run_experiment
-from spatial_brain.pair_experiment.acoustics import (
-    AcousticsBrain,
-    read_corpora,
-)
+from spatial_brain.pair_experiment.acoustics import AcousticsBrain
 
 
 class LocataAcoustics(AcousticsBrain):
@@ -58,7 +55,7 @@ class LocataAcoustics(AcousticsBrain):
 
     def leakage(self):
         """The pre-training may have had the test's recordings."""
-        if "LOCATA" not in read_corpora(self.hparams.pretext):
+        if "LOCATA" not in self.pretext_corpora():
             return []
         return [
             "recordings of LOCATA's development set, which is the test, are "

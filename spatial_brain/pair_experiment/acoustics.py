@@ -127,6 +127,22 @@ class AcousticsBrain(PairBrain):
         """
         return False
 
+    def pretext_corpora(self):
+        """What data the encoders have learned from, for :meth:`leakage`.
+
+        Returns
+        -------
+        dict
+            Corpus to what is known of its part, such as ``{"ACE": {"rooms":
+            ["Office_1"]}}``, from ``metrics.json`` of the pretext task; empty
+            where nothing is known, and in mode ``scratch``.
+        """
+        source = self.hparams.pretext
+        path = Path(str(source), "metrics.json")
+        if self.hparams.mode == "scratch" or not path.is_file():
+            return {}
+        return read_json(path).get("corpora", {})
+
     def describe_run(self, num_signals):
         """The run in words, for the report.
 
@@ -424,28 +440,3 @@ def check_task(hparams, modes=MODES):
                 "--mode scratch needs none"
             )
         check_exists("--pretext", source)
-
-
-def read_corpora(source):
-    """What data a run of the pretext task has learned from.
-
-    Arguments
-    ---------
-    source : str or Path or None
-        Its output folder; of anything else nothing is known.
-
-    Returns
-    -------
-    dict
-        Corpus to what is known of its part, such as ``{"ACE": {"rooms":
-        ["Office_1"]}}``; empty where nothing is known.
-
-    Example
-    -------
-    >>> read_corpora(None)
-    {}
-    """
-    path = Path(str(source), "metrics.json")
-    if source is None or not path.is_file():
-        return {}
-    return read_json(path).get("corpora", {})
