@@ -51,13 +51,7 @@ class Predictions:
         facts : list of dict, optional
             What else is known of each signal, numbers and text; None, NaN
             and "" stand for what is not.
-
-        Raises
-        ------
-        ValueError
-            If a signal has no label of the task.
         """
-        check_labels(batch["id"], labels, self.task)
         columns = {"reference": labels[self.task]}
         columns |= {
             name.lower(): labels[name]

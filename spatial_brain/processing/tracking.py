@@ -54,7 +54,7 @@ class DirectionTracker:
         Seconds without detection after which a track ends.
     lag : float
         Seconds of the future that an output may use: 0 is causal, infinity
-        smooths over the whole track (Rauch, Tung and Striebel, 1965).
+        smooths over the whole track (fixed-interval RTS smoother).
 
     Raises
     ------
@@ -77,7 +77,7 @@ class DirectionTracker:
         agility=20.0,
         fading=1.0,
         gate=4.0,
-        max_angle=30.0,
+        max_angle=20.0,
         min_confidence=0.0,
         birth_confidence=0.0,
         confirm=3,

@@ -48,9 +48,8 @@ class DirectionTracks:
     def __post_init__(self):
         times = _ascending(self.times)
         azimuth = np.array(self.azimuth, dtype=np.float64)
-        azimuth = (
-            azimuth.reshape(-1, len(times)) if not azimuth.size else azimuth
-        )
+        if not azimuth.size:
+            azimuth = np.zeros((len(self.azimuth), len(times)))
         names = self.names or [str(k + 1) for k in range(len(azimuth))]
         values = {
             "azimuth": azimuth,

@@ -81,7 +81,10 @@ inference_keys: [sample_rate, task, features]
 
 
 class Pairs(torch.utils.data.Dataset):
-    """Noise that comes to the second microphone some samples later."""
+    """Noise that comes to the second microphone some samples later.
+
+    Other labels can be given; None leaves one out.
+    """
 
     def __init__(self, name, number, facts=None, **labels):
         self.name, self.number = name, number
@@ -102,6 +105,7 @@ class Pairs(torch.utils.data.Dataset):
             "labels": {
                 key: torch.tensor(float(value))
                 for key, value in {**labels, **self.labels}.items()
+                if value is not None
             },
         }
         if self.facts is not None:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -50,7 +51,8 @@ def write_response_caches(
     *,
     kinds=KINDS,
     fs=16000,
-    items_per_file=256,
+    responses_per_file=256,
+    noises_per_file=64,
     num_workers=1,
     rank=0,
     num_ranks=1,
@@ -73,8 +75,8 @@ def write_response_caches(
         stays.
     fs : int
         Sampling rate to keep, Hz.
-    items_per_file : int
-        Responses or noises a volume.
+    responses_per_file, noises_per_file : int
+        Of a volume.
     num_workers : int
         Processes that read.
     rank : int
@@ -117,10 +119,12 @@ def write_response_caches(
             f"kinds must be some of {', '.join(KINDS)}, got "
             f"{', '.join(kinds) or 'none'}"
         )
-    if items_per_file < 1 or not 0 <= rank < num_ranks:
+    per_file = {"rir": responses_per_file, "noise": noises_per_file}
+    if min(per_file.values()) < 1 or not 0 <= rank < num_ranks:
         raise ValueError(
-            "items_per_file must be at least 1 and rank below num_ranks, got "
-            f"{items_per_file}, {rank} and {num_ranks}"
+            "responses_per_file and noises_per_file must be at least 1 and "
+            f"rank below num_ranks, got {responses_per_file}, "
+            f"{noises_per_file}, {rank} and {num_ranks}"
         )
     _opened.cache_clear()
     share = {"num_workers": num_workers, "rank": rank, "num_ranks": num_ranks}
@@ -134,7 +138,7 @@ def write_response_caches(
         paths[name] = Path(save_folder, f"{name}.json")
         if rank == 0:
             sets[name] = _look_at(spec)
-        _write_cache(paths[name], spec, kinds, fs, items_per_file, share)
+        _write_cache(paths[name], spec, kinds, fs, per_file, share)
     if rank == 0:
         logger.info("%s", describe(f"{save_folder}, responses", sets))
     return paths
@@ -171,10 +175,18 @@ def _opened(spec):
         raise ValueError(
             f"{corpus.folder}: has no responses; {corpus.preflight().line()}"
         )
+    for items in (opened.responses, opened.noises):
+        numbers = Counter(item.id for item in items)
+        twice = [name for name, number in numbers.items() if number > 1]
+        if twice:
+            raise ValueError(
+                f"{corpus.folder}: has {twice[0]} twice; give the files names "
+                "of their own"
+            )
     return opened
 
 
-def _write_cache(path, spec, kinds, fs, items_per_file, share):
+def _write_cache(path, spec, kinds, fs, per_file, share):
     """Write volumes of one corpus, and the file that names them."""
     opened = _opened(spec)
     options = {"spec": json.loads(spec), "fs": fs}
@@ -186,7 +198,7 @@ def _write_cache(path, spec, kinds, fs, items_per_file, share):
     items = {"rir": opened.responses, "noise": opened.noises}
     for kind in kinds:
         volumes[kind] = _write_volumes(
-            path, spec, kind, items[kind], options, items_per_file, share
+            path, spec, kind, items[kind], options, per_file[kind], share
         )
     corpus = opened.corpus
     rooms = [corpus.rooms[name] for name in corpus.rooms]
@@ -209,12 +221,12 @@ def _write_cache(path, spec, kinds, fs, items_per_file, share):
     )
 
 
-def _write_volumes(path, spec, kind, items, options, items_per_file, share):
+def _write_volumes(path, spec, kind, items, options, per_file, share):
     """Write this rank's volumes of one kind; name and size of all."""
-    firsts = range(0, len(items), items_per_file)
+    firsts = range(0, len(items), per_file)
     volumes = {}
     for number, first in enumerate(firsts):
-        part = items[first : first + items_per_file]
+        part = items[first : first + per_file]
         name = f"{path.stem}_{kind}_{number:04d}.json"
         volumes[name] = len(part)
         if number % share["num_ranks"] != share["rank"]:

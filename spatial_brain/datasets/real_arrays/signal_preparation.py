@@ -169,9 +169,11 @@ def prepare_response_signals(
         check_storage(kind)
         arguments = {**options, **own}
         names = _corpora_of(stage, opened, arguments)
-        asked = len(arguments.pop("corpora", opened))
-        left_out = asked - len(names)
-        skipped[f"corpora without responses for {stage}"] = left_out
+        left_out = set(arguments.pop("corpora", opened)) - set(names)
+        reason = (
+            f"without responses for {stage} ({', '.join(sorted(left_out))})"
+        )
+        skipped[reason] = len(left_out)
         paths[stage] = {}
         for name in names:
             pairs = ResponseSignals(

@@ -20,6 +20,9 @@ _UPRIGHT = 0.9
 _NEIGHBOURS = 8
 RESOLUTION_CIRCLE = 1.0
 RESOLUTION_SPHERE = 3.0
+# Lobes of a large array are narrow: points are half a wave of this length
+# apart at its ends, metres.
+_WAVE = 0.1
 
 
 class DirectionGrid:
@@ -73,7 +76,8 @@ class DirectionGrid:
         microphones : torch.Tensor
             Positions, metres, [microphone, 3].
         resolution : float, optional
-            Degrees; default: 1 on curves, 3 on spheres.
+            Degrees; default: 1 on curves, 3 on spheres, down to half and a
+            third of it for arrays larger than a metre.
 
         Returns
         -------
@@ -112,8 +116,10 @@ class DirectionGrid:
                 f"{len(microphones)} positions are the same"
             )
         flat = extent < _FLAT * extent[0]
-        curve = resolution or RESOLUTION_CIRCLE
-        surface = resolution or RESOLUTION_SPHERE
+        aperture = float(torch.pdist(microphones).max())
+        finest = math.degrees(0.5 * _WAVE / aperture)
+        curve = resolution or min(RESOLUTION_CIRCLE, max(finest, 0.5))
+        surface = resolution or min(RESOLUTION_SPHERE, max(finest, 1.0))
         if flat[1]:
             return cls.half_circle(axes[0], curve)
         if not flat[2]:

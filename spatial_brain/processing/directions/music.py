@@ -28,7 +28,10 @@ class MUSIC(BlockMaps):
         Dimensions of the signal subspace, fewer than microphones.
     diffuse : float
         Share of spherically diffuse noise in the noise, in [0, 1); the rest
-        is the microphones' own, alike and uncorrelated.
+        is the microphones' own, alike and uncorrelated. Worth it only where
+        the noise is diffuse indeed: against speech in rooms 0 was best.
+    window : float
+        Length of a frame, seconds.
     **options
         See :class:`BlockMaps`.
 
@@ -54,9 +57,10 @@ class MUSIC(BlockMaps):
         *,
         num_sources=1,
         diffuse=0.0,
+        window=0.032,
         **options,
     ):
-        super().__init__(microphones, fs, grid, **options)
+        super().__init__(microphones, fs, grid, window=window, **options)
         number = len(self.microphones)
         if not 1 <= num_sources < number:
             raise ValueError(

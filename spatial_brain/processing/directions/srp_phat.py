@@ -86,7 +86,7 @@ class SRPPhat(BlockMaps):
     def _maps(self, spectra):
         magnitude = spectra.abs()
         # A silent bin has no phase and must not vote.
-        whitened = spectra / torch.where(magnitude > 0, magnitude, math.inf)
+        whitened = spectra / torch.where(magnitude > 0, magnitude, 1.0)
         if self.pooling == "mean":
             return self._look_up(self._covariances(whitened))
         frames = whitened.transpose(2, 3)[..., None]

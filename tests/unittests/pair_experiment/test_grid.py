@@ -16,6 +16,7 @@ task: T60
 mode: finetune
 real_sim_ratio: "1:0"
 fold: 0
+room: ""
 batch_size: 8
 lr: 0.1
 output_folder: x
@@ -31,7 +32,7 @@ def grid_of(training=None):
         tasks=("T60", "DRR"),
         add_options=lambda add: add("--ratios", nargs="+", default=["1:0"]),
         cells=lambda options: [
-            {"real_sim_ratio": ratio, "fold": fold}
+            {"real_sim_ratio": ratio, "fold": fold, "room": "101"}
             for ratio in options.ratios
             for fold in (0, 1)
         ],
@@ -79,6 +80,7 @@ def test_runs_and_their_options(tmp_path, monkeypatch):
         "mode": "scratch",
         "real_sim_ratio": "1:1",
         "fold": 1,
+        "room": "101",
         "batch_size": 8,
         "lr": 1e-4,
         "output_folder": str(runs[-1].folder),

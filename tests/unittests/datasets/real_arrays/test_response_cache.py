@@ -123,14 +123,16 @@ def test_labels_do_not_depend_on_the_level(tree, cache, tmp_path):
 
 def test_ranks_and_workers_give_the_same(tree, cache, tmp_path):
     for rank in (1, 0):
-        path = write(tree, tmp_path, items_per_file=3, rank=rank, num_ranks=2)
+        path = write(
+            tree, tmp_path, responses_per_file=3, rank=rank, num_ranks=2
+        )
         if rank == 1:
             with pytest.raises(FileNotFoundError, match="ACE_rir_0000.json"):
                 ResponseCache(path)
     torch.testing.assert_close(content(ResponseCache(path)), content(cache))
-    workers = write(tree, tmp_path / "w", kinds=["rir"], num_workers=2)
+    workers = write(tree, tmp_path / "w", kinds=["noise"], num_workers=2)
     found = content(ResponseCache(workers))
-    assert len(found) == 8
+    assert len(found) == 24
     expected = {name: content(cache)[name] for name in found}
     torch.testing.assert_close(found, expected)
 
@@ -221,6 +223,9 @@ def test_what_cannot_be_read_is_named(tree, tmp_path, caplog):
     rir[:, 1] = 0
     write_audio(wav, rir, 48000)
     with pytest.raises(ValueError, match=r"channels \[1\] .* are silent"):
+        write(copy, tmp_path)
+    wav.with_name("Noise_Fan.wav").write_bytes(wav.read_bytes())
+    with pytest.raises(ValueError, match="Office_1/Mobile/MP1_fan twice"):
         write(copy, tmp_path)
     with caplog.at_level(logging.INFO):
         write(tree, tmp_path / "good")

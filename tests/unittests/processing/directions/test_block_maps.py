@@ -50,6 +50,19 @@ def test_plane_waves_at_planes_and_lines(method):
     assert (found.azimuth - 30.0).abs().max() < 0.2
 
 
+def test_narrow_lobes_of_a_large_array_are_found():
+    array = torch.zeros(7, 3)
+    array[:, 1] = torch.tensor([-1.0, -0.6, -0.2, 0.0, 0.3, 0.7, 1.0])
+    array[-1, 2] = array[0, 2] = 0.4
+    locate = SRPPhat(array, FS)
+    assert locate.grid.resolution < 2 and locate.grid.has_elevation
+    for azimuth, elevation in ((33.3, 12.2), (-61.7, -5.0), (1.1, 41.0)):
+        wanted = azel_to_unit(azimuth, elevation)
+        found = locate.peaks(plane_wave(array, wanted))
+        vectors = azel_to_unit(found.azimuth, found.elevation)
+        assert angular_distance(vectors, wanted).max() < 1.0
+
+
 @pytest.mark.parametrize("fs", [8000, 44100])
 def test_any_rate(fs):
     array = circular_array(4, 0.05)
@@ -198,6 +211,7 @@ def test_silence_and_dead_channels():
     array = circular_array(4, 0.05)
     for method in METHODS:
         locate = method(array, FS)
+        assert not locate(torch.zeros(1, 8000, 4)).any()
         found = locate.peaks(torch.zeros(1, 8000, 4))
         assert found.azimuth.isnan().all() and (found.confidence == 0).all()
         waves = plane_wave(array, azel_to_unit(70.0, 0.0))

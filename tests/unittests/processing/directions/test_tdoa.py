@@ -82,7 +82,8 @@ def test_several_sources_of_one_pair_each():
 
 def test_long_baselines_are_not_missed_between_the_points():
     array = linear_array(3, 1.0)[:, [1, 0, 2]]
-    locate = TDOALocalizer(array, DirectionGrid.for_array(array, 3.0))
+    grid = DirectionGrid.for_array(array, 3.0)
+    locate = TDOALocalizer(array, grid, scale=1e-5)
     wanted = azel_to_unit(torch.arange(-60.0, 61.0, 0.7), 0.0)
     azimuth, _, _ = locate(pair_delays(array, wanted).T)
     error = azimuth[:, 0] - torch.arange(-60.0, 61.0, 0.7)

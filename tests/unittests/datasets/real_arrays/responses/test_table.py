@@ -2,11 +2,24 @@ import shutil
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.datasets.real_arrays.corpus import PAIR_RANGE
 from spatial_brain.datasets.real_arrays.registry import open_corpus
+from spatial_brain.datasets.real_arrays.response_cache import (
+    ResponseCache,
+    write_response_caches,
+)
+from spatial_brain.datasets.real_arrays.response_signals import (
+    ResponseSignals,
+)
+from spatial_brain.datasets.speech.pool import prepare_speech
 from spatial_brain.geometry import unit_to_azel
+from spatial_brain.metrics.room_acoustics import gcc_phat_tdoa
+from spatial_brain.simulation.room_labels import tdoa_samples
+
+FEW = {"train-clean-100": 1, "dev-clean": 1, "test-clean": 1}
 
 
 @pytest.fixture
@@ -64,22 +77,28 @@ def test_what_cannot_be_opened(measured, tmp_path):
         open_corpus("MIRR", measured)
 
 
-def test_measured_array(shared_data, tmp_path):
-    folder = shared_data / "rir" / "r3vival"
-    shutil.copy(folder / "array_geometry.csv", tmp_path / "array.csv")
-    text = (folder / "manifest.csv").read_text()
-    header, *rows = text.splitlines()
+@pytest.fixture(scope="module")
+def real_table(shared_data, tmp_path_factory):
+    """Arguments of a corpus of measured responses of seven microphones."""
+    folder = tmp_path_factory.mktemp("TABLE")
+    measured = shared_data / "rir" / "r3vival"
+    shutil.copy(measured / "array_geometry.csv", folder / "array.csv")
+    header, *rows = (measured / "manifest.csv").read_text().splitlines()
     # The table gives no elevation: all sources are at the array's height.
     rows = [f"{row},0" for row in rows]
-    (tmp_path / "responses.csv").write_text(
+    (folder / "responses.csv").write_text(
         "\n".join([f"{header},elevation", *rows])
     )
-    corpus = open_corpus(
-        "TABLE",
-        tmp_path,
-        root=shared_data,
-        columns={"azimuth": "azimuth_deg", "distance": "distance_m"},
-    )
+    return {
+        "folder": folder,
+        "root": str(shared_data),
+        "columns": {"azimuth": "azimuth_deg", "distance": "distance_m"},
+        "val_rooms": ["050"],
+    }
+
+
+def test_measured_array(real_table):
+    corpus = open_corpus("TABLE", **real_table)
     found = corpus.preflight()
     assert found.complete, found.line()
     assert found.found == {"rooms": 5, "pairs": 21, "responses": 135}
@@ -90,3 +109,32 @@ def test_measured_array(shared_data, tmp_path):
         for i, j in corpus.pairs("array").tolist()
     )
     assert corpus.read_response(one)[0].shape == (7, 38400)
+
+
+def test_signals_from_measured_responses(real_table, tmp_path):
+    caches = write_response_caches({"TABLE": real_table}, tmp_path)
+    cache = ResponseCache(caches["TABLE"])
+    assert len(cache.responses) == 135
+    off = []
+    for one in cache.responses:
+        pairs = cache.pairs(one.array)
+        labels = tdoa_samples(one.microphones[pairs], one.source[None])
+        direct = one.measured["direct"][pairs].diff()[:, 0]
+        off.append(direct - labels)
+        assert all(value.isfinite().all() for value in one.measured.values())
+    # The direct paths of all 2,835 pairs, in whole samples.
+    assert torch.stack(off).abs().max() < 1.2
+    speech = prepare_speech(None, tmp_path, num_talkers=FEW)
+    for stage, rooms in [
+        ("preval", {"050"}),
+        ("pretrain", {"000", "100", "R", "RBL"}),
+    ]:
+        signals = ResponseSignals(
+            stage, cache, 30, speech["tr"], T=1.0, with_direct=True
+        )
+        batch = next(iter(DataLoader(signals, batch_size=30)))
+        assert set(batch["room"]) == rooms
+        tdoa = batch["labels"]["TDOA"]
+        estimate = gcc_phat_tdoa(batch["direct"], batch["spacing"])
+        assert (estimate - tdoa).abs().max() < 0.7
+        assert tdoa.max() > 2 and tdoa.min() < -2
