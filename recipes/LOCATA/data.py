@@ -16,11 +16,11 @@ from pathlib import Path
 from hyperpyyaml import load_hyperpyyaml
 
 from spatial_brain.dataio.files import read_json, write_json
-from spatial_brain.datasets.microphone_pairs.shards import (
-    StoredPairs,
-    write_shards,
+from spatial_brain.datasets.microphone_pairs.storage import (
+    check_storage,
+    open_stored,
+    store_pairs,
 )
-from spatial_brain.datasets.microphone_pairs.wavs import WavPairs, write_wavs
 from spatial_brain.datasets.real_arrays.corpus_mixture import CorpusMixture
 from spatial_brain.datasets.real_arrays.locata_segments import LocataSegments
 from spatial_brain.datasets.real_arrays.recordings.locata import Locata
@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 # What tells the trainings of a mode apart.
 DESIGN = Design(conditions=("real_sim_ratio",), repeats=("seed",))
 RATIOS = {"1:0": (1, 0), "1:1": (1, 1), "0:1": (0, 1)}
-STORAGES = ("on_the_fly", "shards", "wav")
 STAGES = ("train", "val", "test")
 
 
@@ -57,11 +56,7 @@ def check(hparams):
             f"--real_sim_ratio must be one of {', '.join(RATIOS)}, got "
             f"{hparams['real_sim_ratio']!r}"
         )
-    if hparams["storage"] not in STORAGES:
-        raise ValueError(
-            f"--storage must be one of {', '.join(STORAGES)}, got "
-            f"{hparams['storage']!r}"
-        )
+    check_storage(hparams["storage"])
 
 
 def open_locata(hparams):
@@ -91,7 +86,7 @@ def segments(hparams, stage):
 def prepare(hparams, rank=0, num_ranks=1):
     """Check LOCATA and store segments and simulated signals; resumable."""
     check(hparams)
-    if hparams["synthetic_data"] is not None and rank == 0:
+    if hparams.get("synthetic_data") is not None and rank == 0:
         write_synthetic_locata(
             hparams["data_folder"], **hparams["synthetic_data"]
         )
@@ -104,10 +99,15 @@ def prepare(hparams, rank=0, num_ranks=1):
     share |= {"rank": rank, "num_ranks": num_ranks}
     for stage in STAGES:
         pairs, path = segments(hparams, stage), folder / f"{stage}.json"
-        if hparams["storage"] == "shards":
-            write_shards(pairs, path, hparams["items_per_file"], **share)
-        elif hparams["storage"] == "wav":
-            write_wavs(pairs, path, **share)
+        if hparams["storage"] != "on_the_fly":
+            store_pairs(
+                pairs,
+                path,
+                hparams["storage"],
+                items_per_file=hparams["items_per_file"],
+                dtype=hparams["stored_dtype"],
+                **share,
+            )
         elif rank == 0:
             write_json(path, {"on_the_fly": pairs.options()})
     if RATIOS[hparams["real_sim_ratio"]][1]:
@@ -119,6 +119,7 @@ def prepare(hparams, rank=0, num_ranks=1):
             distribution=hparams["distribution"],
             speech=hparams["speech"],
             items_per_file=hparams["items_per_file"],
+            dtype=hparams["stored_dtype"],
             **share,
         )
 
@@ -129,7 +130,7 @@ def open_segments(hparams, stage):
     content = read_json(path)
     if "on_the_fly" in content:
         return segments(hparams, stage)
-    return (StoredPairs if "volumes" in content else WavPairs)(path)
+    return open_stored(path, content)
 
 
 def training_set(hparams):

@@ -46,6 +46,11 @@ from spatial_brain.processing.directions.srp_phat import SRPPhat
 from spatial_brain.processing.directions.tdoa import TDOALocalizer
 from spatial_brain.processing.tracking import DirectionTracker
 from spatial_brain.processing.tracks import DirectionTracks
+from spatial_brain.reporting.report import Report
+from spatial_brain.reporting.tracking import (
+    add_tracking_measures,
+    direction_tracks,
+)
 
 logger = logging.getLogger(__name__)
 FS = 16000
@@ -87,6 +92,7 @@ def parse_arguments():
     add("--max_gap", type=float, default=1.0, help="s a track coasts")
     add("--lag", type=float, default=0.0, help="s of the future; inf: all")
     add("--compat", action="store_true", help="measures as evaluated in 2018")
+    add("--pictures", type=int, default=40, help="in the report")
     add("--output", default="results/tracks", help="folder")
     return parser.parse_args()
 
@@ -319,6 +325,34 @@ def run(options):
     return errors, shown
 
 
+def write_report(options, summary, shown):
+    """Write ``report.html``: measures, and a picture of each recording."""
+    report = Report(
+        "Directions over time, LOCATA",
+        f"{options.method}, {len(shown)} recordings of {options.data_folder}"
+        if not options.synthetic
+        else f"{options.method}, {len(shown)} synthetic recordings",
+    )
+    report.add_section("Measures of the challenge")
+    rows = {"all": summary}
+    rows |= {f"task {k}": v for k, v in summary["by"]["task"].items()}
+    rows |= summary["by"]["array"]
+    add_tracking_measures(report, rows, "recordings")
+    report.add_section("Recordings")
+    report.add_figures(
+        [
+            direction_tracks(tracks, reference, name)
+            for name, reference, tracks in shown[: options.pictures]
+        ]
+    )
+    if len(shown) > options.pictures:
+        report.add_text(
+            f"{len(shown) - options.pictures} more recordings are in the "
+            "measures; --pictures shows more."
+        )
+    report.write(Path(options.output) / "report.html")
+
+
 def main():
     """Track, print the measures and write the results."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -334,6 +368,7 @@ def main():
     print(f"{options.method}, {len(shown)} recordings:")
     for key, words in SHOWN.items():
         print(f"  {words:26s}{summary[key]:.2f}")
+    write_report(options, summary, shown)
     write_json(Path(options.output) / "metrics.json", without_nan(summary))
 
 

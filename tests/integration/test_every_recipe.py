@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 import os
 import shlex
 import sys
@@ -46,6 +47,11 @@ def test_recipe_runs(row, tmp_path):
             clips={k: int(n) for k, n in (part.split(":") for part in clips)},
             duration=float(duration),
         )
+    for name, options in json.loads(row.get("test_corpora") or "{}").items():
+        package = "spatial_brain.datasets.real_arrays.synthetic"
+        module = importlib.import_module(f"{package}.{name.lower()}")
+        write = getattr(module, f"write_synthetic_{name.lower()}")
+        write(tmp_path / "corpora" / name, **options)
     if row.get("test_sounds") == "noise":
         write_synthetic_noise(tmp_path, seconds=8.0)
     elif row.get("test_sounds") == "rooms":

@@ -23,7 +23,8 @@ from spatial_brain.simulation.hrtf.grid import (
     unit_to_interaural,
 )
 from spatial_brain.simulation.hrtf.interpolation import resample_responses
-from spatial_brain.simulation.hrtf.readers import read_sofa
+from spatial_brain.simulation.hrtf.readers import names_with_folders
+from spatial_brain.simulation.hrtf.sofa import read_sofa
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +198,7 @@ def load_rooms(source, fs, *, rooms=None, compat=False):
         Wanted rate, Hz.
     rooms : sequence of str, optional
         Only these: reverberation times as ``"0_4s"``, or names of SOFA files
-        without suffix.
+        without suffix (with their folders where names repeat: ``"a-room"``).
     compat : bool
         Resample as the original generator does, see ``resample_responses``.
 
@@ -230,16 +231,7 @@ def load_rooms(source, fs, *, rooms=None, compat=False):
             "BRIR Sim Set of the IoSR, https://iosr.uk/software), or a SOFA "
             "file of binaural room responses, or a folder of them"
         )
-    found = {}
-    paths = [source] if source.is_file() else find_files(source, _SUFFIXES)
-    for path in paths:
-        match = _CATT_FILE.fullmatch(path.name)
-        if path.suffix.lower() == ".sofa":
-            found.setdefault(path.stem, []).append((path, None))
-        elif match:
-            found.setdefault(match[1].lower(), []).append(
-                (path, float(match[2]))
-            )
+    found = _find_rooms(source)
     if not found:
         raise FileNotFoundError(
             f"{source}: neither CATT_<time>_<azimuth>.wav files nor SOFA files "
@@ -258,6 +250,29 @@ def load_rooms(source, fs, *, rooms=None, compat=False):
         },
         fs,
     )
+
+
+def _find_rooms(source):
+    """Files and their azimuths (None: a SOFA file) by the names of rooms."""
+    found, sofa = {}, {}
+    paths = [source] if source.is_file() else find_files(source, _SUFFIXES)
+    for path in paths:
+        match = _CATT_FILE.fullmatch(path.name)
+        if path.suffix.lower() == ".sofa":
+            sofa.setdefault(path.stem, []).append(path)
+        elif match:
+            room = found.setdefault(match[1].lower(), [])
+            room.append((path, float(match[2])))
+    for name, same in sofa.items():
+        names = [name] if len(same) == 1 else names_with_folders(same)
+        for longer, path in zip(names, same, strict=True):
+            if longer in found:
+                raise ValueError(
+                    f"{source}: room {longer} is there twice, one of both as "
+                    f"{path}; rename this file"
+                )
+            found[longer] = [(path, None)]
+    return found
 
 
 def _read_room(source, name, files, fs, compat):

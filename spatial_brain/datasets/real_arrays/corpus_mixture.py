@@ -152,5 +152,5 @@ class CorpusMixture(EpochDataset):
             "corpus": name,
             "room": str(item.get("room", "")),
             "array": item.get("array", ""),
-            "spacing": item.get("spacing", unknown),
+            "spacing": torch.tensor(float(item.get("spacing", "nan"))),
         }

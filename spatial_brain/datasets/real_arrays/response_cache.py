@@ -291,7 +291,7 @@ def _stored_noise(spec, fs, first, index):
     """Id, samples [M, time] and facts of a noise, for ``build_store``."""
     opened = _opened(spec)
     noise = opened.noises[first + index]
-    samples = opened.corpus.read_noise(noise)
+    samples = opened.corpus.read_noise(noise, *opened.corpus.usable(noise))
     samples = resample_audio(samples, noise.fs, fs)
     facts = {name: getattr(noise, name) for name in (*_COMMON, "kind")}
     return noise.id, samples.T, facts

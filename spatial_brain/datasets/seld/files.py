@@ -234,8 +234,8 @@ def pair_clips(wavs, annotations, pattern, *, what, key=None):
     ---------
     wavs : dict
         Stem to audio file, from ``list_files``.
-    annotations : dict or None
-        Stem to annotation; None: this part has none.
+    annotations : dict
+        Stem to annotation.
     pattern : str
         Regular expression every stem must match as a whole; its groups may
         be named ``fold``, ``room`` and ``overlap``.
@@ -276,14 +276,12 @@ def pair_clips(wavs, annotations, pattern, *, what, key=None):
                 f"{wav}: unexpected name; names here look like {pattern}. "
                 "Move the file elsewhere or rename it"
             )
-        events = None
-        if annotations is not None:
-            events = annotations.get(key(stem) if key else stem)
-            if events is None:
-                missing.append(stem)
+        events = annotations.get(key(stem) if key else stem)
+        if events is None:
+            missing.append(stem)
         clips.append(Clip(stem, wav, events, **match.groupdict()))
     used = {clip.events for clip in clips}
-    alone = [path for path in (annotations or {}).values() if path not in used]
+    alone = [path for path in annotations.values() if path not in used]
     if alone:
         logger.warning(
             "%s: %d of %d annotations have no audio and are left out, the "
@@ -311,8 +309,8 @@ def find_clips(data_folder, audio, metadata, pattern, remedy):
         Holds the folders, or their archives.
     audio : str
         Folder of the audio files, such as ``"foa_dev"``.
-    metadata : str or None
-        Folder of the annotations; None: there are none.
+    metadata : str
+        Folder of the annotations.
     pattern : str
         As for ``pair_clips``.
     remedy : str
@@ -333,18 +331,18 @@ def find_clips(data_folder, audio, metadata, pattern, remedy):
     Example
     -------
     >>> folder = getfixture("tmp_path")
-    >>> (folder / "foa_eval").mkdir()
-    >>> (folder / "foa_eval" / "mix001.wav").touch()
-    >>> clips = find_clips(folder, "foa_eval", None, r"mix\\d+", "Get it")
+    >>> for name in ("foa_dev/mix001.wav", "metadata_dev/mix001.csv"):
+    ...     (folder / name).parent.mkdir()
+    ...     (folder / name).touch()
+    >>> parts = "foa_dev", "metadata_dev"
+    >>> clips = find_clips(folder, *parts, r"mix\\d+", "Get it")
     >>> [clip.id for clip in clips]
     ['mix001']
     """
     wavs = _require_part(data_folder, audio, remedy)
-    annotations = None
-    if metadata is not None:
-        annotations = list_files(
-            _require_part(data_folder, metadata, remedy), (".csv",)
-        )
+    annotations = list_files(
+        _require_part(data_folder, metadata, remedy), (".csv",)
+    )
     return pair_clips(
         list_files(wavs, CLIP_SUFFIXES), annotations, pattern, what=wavs
     )

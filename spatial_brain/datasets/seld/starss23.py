@@ -72,15 +72,14 @@ ROOMS = {
     "test": (4, ((2, "tau"), (23, "sony"))),
 }
 RECORD = 7880637
-# Published clips of each part of STARSS23.
-COUNTS = {"dev": 168, "eval": 79}
+# Published clips with annotations of STARSS23.
+COUNT = 168
 FORMATS = ("foa", "mic")
 PROTOCOLS = ("dev", "original")
 TRAIN_FOLD, TEST_FOLD = "3", "4"
 # Training rooms of Tampere (TAU) and Tokyo (Sony) that are held out.
 VALID_ROOMS = (9, 22)
 _DEV_NAME = r"fold(?P<fold>\d+)_room(?P<room>\d+)_mix\d+"
-_EVAL_NAME = r"mix\d+"
 
 
 def prepare_starss23(
@@ -91,7 +90,6 @@ def prepare_starss23(
     protocol="dev",
     valid_rooms=VALID_ROOMS,
     synthetic_folder=None,
-    evaluation=False,
     download=False,
     check_counts=True,
     keep_archives=False,
@@ -126,12 +124,8 @@ def prepare_starss23(
         More training clips: a folder with ``foa_dev`` or ``foa`` (or
         ``mic...``) and ``metadata_dev`` or ``metadata``, such as the official
         synthetic mixtures, https://zenodo.org/records/6406873.
-    evaluation : bool
-        Also write ``eval.json`` with the evaluation clips, which have no
-        annotations (``"events": null``).
     download : bool
-        Download what is missing from Zenodo (FOA: 3.4 GB, and 1.6 GB for the
-        evaluation).
+        Download what is missing from Zenodo (FOA: 3.4 GB).
     check_counts : bool
         Compare the numbers of clips with the published ones of STARSS23.
     keep_archives : bool
@@ -146,8 +140,7 @@ def prepare_starss23(
     Returns
     -------
     dict
-        ``"train"``, ``"valid"``, ``"test"`` (and ``"eval"``) to the path of
-        the manifest.
+        ``"train"``, ``"valid"`` and ``"test"`` to the path of the manifest.
 
     Raises
     ------
@@ -179,15 +172,14 @@ def prepare_starss23(
         "check_counts": check_counts,
         "synthetic_data": synthetic,
     }
-    names = ["train", "valid", "test"] + ["eval"] * evaluation
+    names = ["train", "valid", "test"]
     manifests = Manifests(save_folder, names, options, len(CLASS_NAMES))
     if skip_prep or manifests.ready:
         return manifests.paths
     if download:
-        parts = [f"{format}_dev", "metadata_dev"]
         download_parts(
             RECORD,
-            parts + [f"{format}_eval"] * evaluation,
+            [f"{format}_dev", "metadata_dev"],
             data_folder,
             server=server,
             keep_archives=keep_archives,
@@ -198,10 +190,6 @@ def prepare_starss23(
     if synthetic_folder is not None:
         extra = _synthetic(synthetic_folder, format, num_workers)
         splits["train"] = {**extra, **splits["train"]}
-    if evaluation:
-        splits["eval"] = _evaluation(
-            data_folder, format, published, num_workers
-        )
     skipped = {"of other folds": left_out}
     return manifests.write(splits, data_folder, skipped)
 
@@ -223,9 +211,7 @@ def _development(data_folder, format, published, num_workers):
         )
     dialect = _dialect(clips)
     if published and dialect == "starss23":
-        check_count(
-            f"{data_folder}: {folders[0]}", len(clips), COUNTS["dev"], remedy
-        )
+        check_count(f"{data_folder}: {folders[0]}", len(clips), COUNT, remedy)
     entries = _checked(clips, dialect, num_workers)
     return entries, len(found) - len(clips)
 
@@ -267,18 +253,6 @@ def _split(data_folder, entries, rooms):
     valid = {k: e for k, e in train.items() if int(e["room"]) in rooms}
     train = {k: e for k, e in train.items() if k not in valid}
     return {"train": train, "valid": valid, "test": test}
-
-
-def _evaluation(data_folder, format, published, num_workers):
-    """Checked entries of the evaluation clips."""
-    part = f"{format}_eval"
-    remedy = zenodo_remedy(RECORD, [part])
-    clips = find_clips(data_folder, part, None, _EVAL_NAME, remedy)
-    if published:
-        check_count(
-            f"{data_folder}: {part}", len(clips), COUNTS["eval"], remedy
-        )
-    return _checked(clips, "starss23", num_workers)
 
 
 def _synthetic(folder, format, num_workers):
@@ -325,8 +299,7 @@ def write_synthetic_starss23(
         Gets the folders.
     clips : dict
         Number of clips of ``"train"`` (rooms 4, 6, 12 and 21), ``"valid"``
-        (rooms 9 and 22), ``"test"`` (rooms 2 and 23) and ``"eval"`` (the
-        evaluation, without annotations); default 20, 4, 6 and 0.
+        (rooms 9 and 22) and ``"test"`` (rooms 2 and 23); default 20, 4 and 6.
     duration : float
         Seconds a clip.
     scene : dict, optional
@@ -352,11 +325,9 @@ def write_synthetic_starss23(
     -------
     >>> write_synthetic_starss23("data", clips={"fold3": 3})
     Traceback (most recent call last):
-    ValueError: clips must give numbers of train, valid, test, eval, ...
+    ValueError: clips must give numbers of train, valid, test...
     """
-    numbers = clip_numbers(
-        clips, {"train": 20, "valid": 4, "test": 6, "eval": 0}
-    )
+    numbers = clip_numbers(clips, {"train": 20, "valid": 4, "test": 6})
     write_synthetic_seld(
         data_folder,
         numbers,
@@ -374,10 +345,6 @@ def write_synthetic_starss23(
 
 def _place(split, index):
     """Folder, name, annotation and room of a synthetic clip."""
-    if split == "eval":
-        # As in the real one, names do not give the rooms away.
-        name, room = f"mix{index + 1:03d}", 71 + index % 3
-        return "{format}_eval", name, None, {"room_seed": room}
     fold, rooms = ROOMS[split]
     room, site = rooms[index % len(rooms)]
     folder = f"dev/dev-{'test' if split == 'test' else 'train'}-{site}"

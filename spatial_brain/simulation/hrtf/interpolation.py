@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.signal import firwin, resample_poly
+from scipy.signal import firwin, resample_poly, upfirdn
 from scipy.spatial import ConvexHull, QhullError
 
 from spatial_brain.geometry import SPEED_OF_SOUND
@@ -25,6 +25,8 @@ MAX_ITD = 1e-3
 _OVERSAMPLING = 8
 # Kaiser-windowed sinc of the resampler: about 80 dB of stop band.
 _HALF_WIDTH, _KAISER_BETA, _CUTOFF = 32, 8.0, 0.95
+# Phases of the resampler's filter that are tabulated, 64 entries each: 8 MB.
+_MOST_PHASES = 1 << 14
 METHODS = ("barycentric", "nearest")
 # Directions closer than this to a measured one take its response, degrees.
 SAME_DIRECTION = 0.2
@@ -231,20 +233,61 @@ def resample_responses(responses, old_fs, fs, compat=False):
     values = responses.numpy()
     if compat:
         return torch.from_numpy(resample_poly(values, up, down, axis=-1))
+    # Samples of the new rate in front, for the ringing of the filter; as many
+    # of the old one behind.
+    lead = math.ceil(_HALF_WIDTH * up / min(up, down))
+    behind = math.ceil(lead * down / up)
+    total = math.ceil((values.shape[-1] + behind) * up / down) + lead
+    convert = _polyphase if max(up, down) <= _MOST_PHASES else _by_sample
+    result = np.zeros((*values.shape[:-1], total))
+    convert(values, result, (up, down), lead)
+    return torch.from_numpy(result)
+
+
+def _polyphase(values, result, ratio, lead):
+    """Resample by a filter that is tabulated at all its phases."""
+    up, down = ratio
     slower = max(up, down)
     lowpass = firwin(
         2 * _HALF_WIDTH * slower + 1,
         _CUTOFF / slower,
         window=("kaiser", _KAISER_BETA),
     )
-    # Samples that the filter needs on either side, at the new rate.
-    lead = math.ceil(_HALF_WIDTH * up / min(up, down))
-    # Whole periods in front, so that the time axes keep a common point.
-    periods = math.ceil(lead / up)
-    front, back = periods * down, math.ceil(lead * down / up)
-    pads = [(0, 0)] * (values.ndim - 1) + [(front, back)]
-    values = resample_poly(np.pad(values, pads), up, down, -1, lowpass)
-    return torch.from_numpy(values[..., periods * up - lead :] * (down / up))
+    # Whole samples in front are a little more than half of the filter.
+    late = np.zeros(lead * down - _HALF_WIDTH * slower)
+    filtered = upfirdn(
+        np.concatenate((late, lowpass * up)), values, up, down, axis=-1
+    )
+    count = min(filtered.shape[-1], result.shape[-1])
+    np.multiply(filtered[..., :count], down / up, out=result[..., :count])
+
+
+def _by_sample(values, result, ratio, lead):
+    """Resample by the filter of ``_polyphase``, computed for each sample.
+
+    Its table would have millions of entries where rates share no factor.
+    """
+    up, down = ratio
+    slower = max(up, down)
+    # The sum of the table, from as fine a grid as its band asks for.
+    fine = np.arange(-_HALF_WIDTH * 64, _HALF_WIDTH * 64) / 64
+    level = down / slower / (_windowed(fine).sum() / 64)
+    for index in range(result.shape[-1]):
+        # In steps of the common multiple of both rates.
+        place, reach = (index - lead) * down, _HALF_WIDTH * slower
+        first = max(0, math.ceil((place - reach) / up))
+        last = min(values.shape[-1], (place + reach) // up + 1)
+        if first < last:
+            steps = place - np.arange(first, last) * up
+            weights = _windowed(steps / slower) * level
+            result[..., index] = values[..., first:last] @ weights
+
+
+def _windowed(time):
+    """Low-pass at times in samples of the lower rate, not normalised."""
+    share = np.clip(time / _HALF_WIDTH, -1.0, 1.0)
+    window = np.i0(_KAISER_BETA * np.sqrt(1.0 - share**2))
+    return np.sinc(_CUTOFF * time) * window
 
 
 def _two_ears(responses):

@@ -106,10 +106,12 @@ def _describe(full, scene, settings, backend, absorption):
     azimuth, elevation = unit_to_azel(
         scene.sources[:, None] - scene.microphones
     )
+    # Source by source: the measures work in double precision.
+    pairs = list(zip(rir, arrival, strict=True))
     measured = {
-        "t60": acoustics.t60(rir, fs),
-        "drr": acoustics.drr(rir, fs, arrival),
-        "c50": acoustics.c50(rir, fs, arrival),
+        "t60": torch.stack([acoustics.t60(part, fs) for part, _ in pairs]),
+        "drr": torch.stack([acoustics.drr(part, fs, at) for part, at in pairs]),
+        "c50": torch.stack([acoustics.c50(part, fs, at) for part, at in pairs]),
         "distance": scene.distances,
         "azimuth": azimuth,
         "elevation": elevation,

@@ -18,6 +18,8 @@ _COUNT = (1024, 4097)
 _PERTURBATION = (-2.0, 2.0)
 _PERTURBATION_POWER = 0.25
 _HIGH_PASS_HZ = 80.0
+# Points of the fine grid at a time, which bounds the memory: 16 MB.
+_POINTS = 2**22
 # Added to squared distances.
 _SOFT = 0.001
 
@@ -67,27 +69,34 @@ def _simulate(scene, settings):
     if not settings.only_direct:
         count = int(torch.randint(*_COUNT, (1,), generator=settings.generator))
     length = math.ceil(_FINE * fs * scene.t60)
-    arrivals = [
-        _arrivals(scene, index, count, length, settings.generator)
-        for index in range(len(scene.sources))
-    ]
-    delay, amplitude = (
-        torch.stack(part) for part in zip(*arrivals, strict=True)
-    )
-    sample = (delay * (_FINE * fs)).ceil().long().clamp_max(length - 1)
-    shape = *sample.shape[:2], length
-    fine = torch.zeros(shape, device=settings.device)
-    fine.scatter_add_(
-        2, sample.to(fine.device), amplitude.float().to(fine.device)
-    )
-    medium = resample(fine, _FINE, _MEDIUM)
-    if settings.high_pass:
-        medium = highpass_biquad(medium, _MEDIUM * fs, _HIGH_PASS_HZ)
-    rir = resample(medium, _MEDIUM, 1)
+    parts = []
+    # The fine grid has 64 points a sample: one source at a time.
+    for index in range(len(scene.sources)):
+        arrivals = _arrivals(scene, index, count, length, settings.generator)
+        rows = max(1, _POINTS // length)
+        for delay, amplitude in zip(
+            *(part.split(rows) for part in arrivals), strict=True
+        ):
+            parts.append(_sampled(delay, amplitude, length, settings))
+    rir = torch.cat(parts).view(*scene.distances.shape, -1)
     if settings.duration is None:
         return rir
     wanted = math.ceil(round(settings.duration * fs, 6))
     return torch.nn.functional.pad(rir, (0, wanted - rir.shape[-1]))
+
+
+def _sampled(delay, amplitude, length, settings):
+    """Impulses of some microphones [m, n] as responses [m, N]."""
+    fs = settings.fs
+    sample = (delay * (_FINE * fs)).ceil().long().clamp_max(length - 1)
+    fine = torch.zeros(len(sample), length, device=settings.device)
+    fine.scatter_add_(
+        1, sample.to(fine.device), amplitude.float().to(fine.device)
+    )
+    medium = resample(fine, _FINE, _MEDIUM)
+    if settings.high_pass:
+        medium = highpass_biquad(medium, _MEDIUM * fs, _HIGH_PASS_HZ)
+    return resample(medium, _MEDIUM, 1)
 
 
 def _arrivals(scene, index, count, length, generator):

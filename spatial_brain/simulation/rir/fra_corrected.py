@@ -79,7 +79,7 @@ def _simulate(scene, walls, settings):
     num_samples = response_length(scene, settings, None)
     rir = _exact(scene, walls, num_samples, settings)
     if settings.max_order is None:
-        rir = rir + _random(scene, num_samples, settings)
+        rir += _random(scene, num_samples, settings)
     if settings.high_pass:
         rir = fractional_delay.high_pass(rir, settings.fs)
     return rir
@@ -124,47 +124,49 @@ def _exact(scene, walls, num_samples, settings):
 
 def _random(scene, num_samples, settings):
     """Random virtual sources beyond the exact orders."""
+    shape = scene.distances.shape
+    result = torch.empty(*shape, num_samples, device=settings.device)
+    points = fractional_delay.grid_length(num_samples)
+    # One source at a time, which bounds the memory.
+    for index, response in enumerate(result):
+        delay, amplitude = _arrivals(scene, index, settings)
+        late = delay > num_samples + fractional_delay.SKIRT
+        amplitude.masked_fill_(late, 0.0)
+        grid = torch.zeros(shape[1], points, device=settings.device)
+        row = torch.arange(len(grid))[:, None].expand(delay.shape)
+        fractional_delay.add_impulses(
+            grid,
+            row.to(grid.device),
+            delay.to(grid.device),
+            amplitude.float().to(grid.device),
+        )
+        response[:] = fractional_delay.grid_to_samples(grid, num_samples)
+    return result
+
+
+def _arrivals(scene, index, settings):
+    """Delay in samples and amplitude of a source's virtual ones, [M, n]."""
     generator, fs = settings.generator, settings.fs
-    shape = *scene.distances.shape, _COUNT
     farthest = settings.sound_speed * scene.t60
     center = scene.microphones.mean(0)
-    delay = torch.zeros(shape, dtype=torch.float64)
-    amplitude = torch.zeros(shape, dtype=torch.float64)
-    for s in range(shape[0]):
-        radius = farthest * _rand(generator).sqrt()
-        unit = random_directions(_COUNT, generator)
-        sign = torch.where(_rand(generator) < 0.5, -1.0, 1.0)
-        crossed = (unit.abs() / scene.size).sum(-1) * radius
-        sign = torch.where(crossed < _EXACT_ORDER + 0.5, 0.0, sign)
-        sign *= scene.source_patterns.gain(
-            s, random_directions(_COUNT, generator)
+    radius = farthest * _rand(generator).sqrt()
+    unit = random_directions(_COUNT, generator)
+    sign = torch.where(_rand(generator) < 0.5, -1.0, 1.0)
+    crossed = (unit.abs() / scene.size).sum(-1) * radius
+    sign = torch.where(crossed < _EXACT_ORDER + 0.5, 0.0, sign)
+    sign *= scene.source_patterns.gain(
+        index, random_directions(_COUNT, generator)
+    )
+    way = center + radius[:, None] * unit - scene.microphones[:, None]
+    distance = torch.linalg.vector_norm(way, dim=-1)
+    energy = 2 * math.pi * farthest**2 / _COUNT / scene.size.prod()
+    level = (energy / distance).sqrt() * 10 ** (-3 * distance / farthest)
+    amplitude = (sign * level).double()
+    for m in range(len(way)):
+        amplitude[m] *= scene.mic_patterns.gain(
+            m, way[m] / distance[m][:, None]
         )
-        way = center + radius[:, None] * unit - scene.microphones[:, None]
-        distance = torch.linalg.vector_norm(way, dim=-1)
-        energy = 2 * math.pi * farthest**2 / _COUNT / scene.size.prod()
-        level = (energy / distance).sqrt() * 10 ** (-3 * distance / farthest)
-        delay[s] = distance * (fs / settings.sound_speed)
-        amplitude[s] = sign * level
-        for m in range(shape[1]):
-            amplitude[s, m] *= scene.mic_patterns.gain(
-                m, way[m] / distance[m][:, None]
-            )
-    late = delay > num_samples + fractional_delay.SKIRT
-    amplitude.masked_fill_(late, 0.0)
-    grid = torch.zeros(
-        shape[0] * shape[1],
-        fractional_delay.grid_length(num_samples),
-        device=settings.device,
-    )
-    row = torch.arange(len(grid)).view(*shape[:2], 1).expand(shape)
-    fractional_delay.add_impulses(
-        grid,
-        row.to(grid.device),
-        delay.to(grid.device),
-        amplitude.float().to(grid.device),
-    )
-    samples = fractional_delay.grid_to_samples(grid, num_samples)
-    return samples.view(*shape[:2], num_samples)
+    return distance.double() * (fs / settings.sound_speed), amplitude
 
 
 def _rand(generator):

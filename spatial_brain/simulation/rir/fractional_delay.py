@@ -21,6 +21,8 @@ SPREAD = 3
 SKIRT = TAPS // 2 + 1
 _BLOCK = 16
 _HIGH_PASS_HZ = 10.0
+# Samples that are transformed at a time, which bounds the memory.
+_SAMPLES = 2**22
 
 
 def windowed_sinc(time):
@@ -230,5 +232,11 @@ def high_pass(rir, fs):
     # 0.2 s of zeros: the filter has decayed by 70 dB when it wraps around.
     padded = next_fast_len(length + math.ceil(0.2 * fs), real=True)
     response = _high_pass_response(fs, padded, rir.device)
-    spectrum = torch.fft.rfft(rir, n=padded) * response
-    return torch.fft.irfft(spectrum, n=padded)[..., :length]
+    result = torch.empty_like(rir, memory_format=torch.contiguous_format)
+    rows, filtered = rir.reshape(-1, length), result.view(-1, length)
+    step = max(1, _SAMPLES // padded)
+    for first in range(0, len(rows), step):
+        part = slice(first, first + step)
+        spectrum = torch.fft.rfft(rows[part], n=padded) * response
+        filtered[part] = torch.fft.irfft(spectrum, n=padded)[:, :length]
+    return result

@@ -14,6 +14,9 @@ from spatial_brain.simulation.rir.absorption import Decay, scene_absorptions
 from spatial_brain.simulation.rir.checks import response_length
 from spatial_brain.simulation.rir.fractional_delay import high_pass
 
+# Samples of the responses of one call, which bounds the memory: 64 MB.
+_SAMPLES = 2**24
+
 
 def _import():
     """Import gpuRIR, or say how to get it."""
@@ -87,19 +90,24 @@ def _simulate(module, scene, absorption, settings):
     if not settings.only_direct:
         boxes = module.t2n(images, size, c=settings.sound_speed)
     reflection = np.sqrt(1 - np.asarray(absorption))
-    rir = module.simulateRIR(
-        room_sz=np.asarray(size),
-        beta=-reflection,
-        pos_src=scene.sources.numpy(),
-        pos_rcv=scene.microphones.numpy(),
-        nb_img=boxes,
-        Tmax=duration,
-        fs=fs,
-        Tdiff=images if images < duration else None,
-        c=settings.sound_speed,
-    )
-    rir = torch.from_numpy(np.asarray(rir, dtype=np.float32)) * (4 * math.pi)
-    if settings.high_pass:
-        rir = high_pass(rir, fs)
-    # gpuRIR rounds lengths up to even numbers.
-    return rir[..., :num_samples].contiguous().to(settings.device)
+    parts = []
+    # Sources in as many calls as their responses need.
+    step = max(1, _SAMPLES // (len(scene.microphones) * num_samples))
+    for sources in scene.sources.split(step):
+        rir = module.simulateRIR(
+            room_sz=np.asarray(size),
+            beta=-reflection,
+            pos_src=sources.numpy(),
+            pos_rcv=scene.microphones.numpy(),
+            nb_img=boxes,
+            Tmax=duration,
+            fs=fs,
+            Tdiff=images if images < duration else None,
+            c=settings.sound_speed,
+        )
+        rir = torch.from_numpy(np.asarray(rir, np.float32)) * (4 * math.pi)
+        if settings.high_pass:
+            rir = high_pass(rir, fs)
+        # gpuRIR rounds lengths up to even numbers.
+        parts.append(rir[..., :num_samples].contiguous())
+    return torch.cat(parts).to(settings.device)

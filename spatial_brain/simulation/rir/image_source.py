@@ -22,7 +22,11 @@ from spatial_brain.simulation.rir.fractional_delay import (
     SKIRT,
     high_pass,
 )
-from spatial_brain.simulation.rir.lattice import PairGains, lattice_response
+from spatial_brain.simulation.rir.lattice import (
+    PairGains,
+    lattice_response,
+    max_points,
+)
 from spatial_brain.simulation.rir.patterns import Patterns
 from spatial_brain.simulation.rir.tail import (
     coherence_matrix,
@@ -30,8 +34,6 @@ from spatial_brain.simulation.rir.tail import (
     sphere_directions,
 )
 
-# Grid points of a chunk of rooms: 16 MB on a CPU, 256 MB on a GPU.
-_CHUNK = {"cpu": 2**22, "cuda": 2**26}
 # Time over which the level of the image sources is taken at the switch.
 _JOIN = 0.02
 # The response goes on for so long before the high-pass, by its mean.
@@ -112,7 +114,7 @@ def _plan(scene, absorption, settings):
 
 def _chunks(ranking, plans, device):
     """Split rooms into lists whose grids fit the memory meant for them."""
-    budget = _CHUNK.get(device.type, _CHUNK["cuda"])
+    budget = max_points(device)
     chunk, pairs = [], 0
     for index in ranking:
         plan = plans[index]
@@ -202,29 +204,49 @@ def _join_patterns(parts):
 
 def _finish(plan, response, settings):
     """Add what comes after the image sources, and apply the high-pass."""
-    fs = settings.fs
-    begin = min(int(plan.end * fs), plan.num_samples)
+    scene, fs = plan.scene, settings.fs
     length = plan.num_samples
     if settings.high_pass:
         length += math.ceil(_RUN_OUT * fs)
+    level, noise = _mean_gain(scene)[..., None], None
+    begin = min(int(plan.end * fs), plan.num_samples)
+    # A lattice of limited order is complete as it is.
+    if settings.max_order is None and settings.diffuse_from is not None:
+        if plan.num_samples > begin:
+            noise = _noise(scene, length - begin, settings)
+    result = response.new_empty(*response.shape[:2], plan.num_samples)
+    # Some sources at a time, which bounds the memory.
+    step = max(1, max_points(response.device) // (response.shape[1] * length))
+    for first in range(0, len(response), step):
+        rows = slice(first, first + step)
+        part = None if noise is None else noise[rows]
+        result[rows] = _finish_sources(
+            plan, response[rows], level[rows], part, length, settings
+        )
+    return result
+
+
+def _finish_sources(plan, response, level, noise, length, settings):
+    """What ``_finish`` does for some sources, [s, M, N]."""
+    fs = settings.fs
+    begin = min(int(plan.end * fs), plan.num_samples)
     response = response[..., : plan.num_samples]
     missing = length - response.shape[-1]
     response = torch.nn.functional.pad(response, (0, missing))
-    # A lattice of limited order is complete as it is.
     if settings.max_order is None and length > begin:
         mean = plan.decay.samples(plan.decay.mean, length, fs)
         mean = torch.from_numpy(mean).to(response.device)
-        level = _mean_gain(plan.scene).to(mean)[..., None]
-        if settings.diffuse_from is not None and plan.num_samples > begin:
+        level = level.to(mean)
+        if noise is not None:
             window = slice(begin - int(_JOIN * fs), begin)
             images = response[..., window] - level * mean[window]
-            tail = _tail(plan, images, length - begin, settings)
+            tail = _tail(plan, images, noise, fs)
             response[..., begin:] += tail.to(response.device)
         if settings.high_pass or settings.diffuse_from is not None:
             response[..., begin:] += level * mean[begin:]
     if settings.high_pass:
         response = high_pass(response, fs)
-    return response[..., : plan.num_samples].contiguous()
+    return response[..., : plan.num_samples]
 
 
 def _mean_gain(scene):
@@ -243,20 +265,24 @@ def _mean_gain(scene):
     return source[:, None] * microphone
 
 
-def _tail(plan, images, num_samples, settings):
-    """Diffuse noise that goes on where the image sources stop."""
-    scene, fs = plan.scene, settings.fs
-    noise = diffuse_noise_field(
+def _noise(scene, num_samples, settings):
+    """Diffuse noise of all sources; one draw, whatever is done at a time."""
+    return diffuse_noise_field(
         scene.microphones,
         scene.mic_patterns,
         len(scene.sources),
         num_samples,
-        fs=fs,
+        fs=settings.fs,
         sound_speed=settings.sound_speed,
         generator=settings.generator,
     )
+
+
+def _tail(plan, images, noise, fs):
+    """Diffuse noise that goes on where the image sources stop."""
+    scene = plan.scene
     begin = int(plan.end * fs)
-    energy = plan.shape.samples(plan.shape.energy, begin + num_samples, fs)
+    energy = plan.shape.samples(plan.shape.energy, begin + noise.shape[-1], fs)
     # Level of each source over all microphones, as the images left it.
     still = torch.zeros(1, dtype=torch.float64)
     power = coherence_matrix(scene.microphones, scene.mic_patterns, still)

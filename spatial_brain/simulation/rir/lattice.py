@@ -18,7 +18,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -30,6 +30,9 @@ _state = {"depth": 0, "threads": 1}
 _pools = {}
 # Elements of a temporary tensor: within the cache of a CPU, or 150 MB of a GPU.
 _CHUNK = {"cpu": 2**16, "cuda": 2**21}
+# Grid points at a time, for any number of pairs: 16 MB on a CPU, 256 MB on a
+# GPU; a filter makes three times as much of them for a moment.
+_MAX_POINTS = {"cpu": 2**22, "cuda": 2**26}
 # Below -240 dB a product of reflections counts as nothing.
 _SILENCE = 1e-12
 
@@ -89,6 +92,27 @@ def _after_fork():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def max_points(device):
+    """How many points of grids are worked on at a time, to bound the memory.
+
+    Arguments
+    ---------
+    device : torch.device
+        Where the grids are.
+
+    Returns
+    -------
+    int
+        Points.
+
+    Example
+    -------
+    >>> max_points(torch.device("cpu")) // 2**20
+    4
+    """
+    return _MAX_POINTS.get(device.type, _MAX_POINTS["cuda"])
 
 
 @dataclass(frozen=True)
@@ -231,15 +255,22 @@ def lattice_response(
     >>> rir.argmax().item(), round(rir.max().item() * 3**0.5, 2)
     (100, 1.0)
     """
-    lattice = build_lattice(size, source, microphone, absorption, reach, order)
+    pairs = size, source, microphone, absorption, reach
     points = fractional_delay.grid_length(num_samples)
-    grid = torch.zeros(len(size), points, device=size.device)
+    response = torch.empty(len(size), num_samples, device=size.device)
     kernels = _compiled(size.device, gains)
-    if kernels is None:
-        accumulate(lattice, grid, scale, gains)
-    else:
-        _accumulate_compiled(kernels, lattice, grid, scale, gains)
-    return fractional_delay.grid_to_samples(grid, num_samples)
+    step = max(1, max_points(size.device) // points)
+    for first in range(0, len(size), step):
+        rows = slice(first, first + step)
+        lattice = build_lattice(*(part[rows] for part in pairs), order)
+        grid = torch.zeros(len(lattice.reach), points, device=size.device)
+        chosen = None if gains is None else gains.of_pairs(rows)
+        if kernels is None:
+            accumulate(lattice, grid, scale, chosen)
+        else:
+            _accumulate_compiled(kernels, lattice, grid, scale, chosen)
+        response[rows] = fractional_delay.grid_to_samples(grid, num_samples)
+    return response
 
 
 @dataclass(frozen=True)
@@ -267,6 +298,12 @@ class PairGains:
     def is_first_order(self):
         """Whether no pattern is a function."""
         return self.microphones.is_first_order and self.sources.is_first_order
+
+    def of_pairs(self, rows):
+        """The patterns of some pairs, of a slice of them."""
+        return replace(
+            self, microphone=self.microphone[rows], source=self.source[rows]
+        )
 
     def coefficients(self, axes):
         """First-order coefficients of microphone and source, [pairs, 4]."""

@@ -99,18 +99,25 @@ def _simulate(pra, scene, absorption, settings):
         name: pra.Material(value)
         for name, value in zip(names, absorption, strict=True)
     }
-    room = pra.ShoeBox(size, fs=fs, materials=materials, max_order=order)
-    for source in scene.sources.numpy():
+    rir = torch.zeros(*scene.distances.shape, num_samples)
+    # A room keeps the images of all its sources: one of them at a time.
+    for response, source in zip(rir, scene.sources.numpy(), strict=True):
+        room = pra.ShoeBox(size, fs=fs, materials=materials, max_order=order)
         room.add_source(source)
-    room.add_microphone_array(scene.microphones.numpy().T)
-    room.compute_rir()
+        room.add_microphone_array(scene.microphones.numpy().T)
+        room.compute_rir()
+        response[:] = _aligned(pra, room, num_samples, settings)
+    return rir.to(settings.device)
+
+
+def _aligned(pra, room, num_samples, settings):
+    """Responses of the one source of a room [M, N], from its emission on."""
     delay = pra.constants.get("frac_delay_length") // 2
-    longest = max(len(part) for mic in room.rir for part in mic) - delay
-    rir = torch.zeros(*scene.distances.shape, max(longest, num_samples))
-    for m, mic in enumerate(room.rir):
-        for s, part in enumerate(mic):
-            part = torch.as_tensor(part[delay:].copy())
-            rir[s, m, : len(part)] = part
+    parts = [torch.as_tensor(mic[0][delay:].copy()) for mic in room.rir]
+    longest = max(num_samples, *(len(part) for part in parts))
+    rir = torch.zeros(len(parts), longest)
+    for response, part in zip(rir, parts, strict=True):
+        response[: len(part)] = part
     if settings.high_pass:
-        rir = high_pass(rir, fs)
-    return rir[..., :num_samples].contiguous().to(settings.device)
+        rir = high_pass(rir, settings.fs)
+    return rir[:, :num_samples]

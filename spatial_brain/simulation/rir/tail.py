@@ -19,6 +19,8 @@ _BINS = 513
 _DIRECTIONS = 512
 # Keeps the factorisation real where microphones receive the same (-60 dB).
 _LOADING = 1e-6
+# Samples that are mixed at a time, which bounds the memory.
+_SAMPLES = 2**22
 
 
 def diffuse_noise_field(
@@ -77,11 +79,16 @@ def diffuse_noise_field(
     count = len(microphones)
     noise = torch.randn(num_sources, count, bins, 2, generator=generator)
     noise = torch.view_as_complex(noise) * math.sqrt(length / 2)
-    mixed = torch.zeros_like(noise)
-    for i in range(count):
-        for j in range(i + 1):
-            mixed[:, i] += _stretch(factor[:, i, j], bins) * noise[:, j]
-    return torch.fft.irfft(mixed, n=length)[..., :num_samples]
+    field = torch.empty(num_sources, count, num_samples)
+    step = max(1, _SAMPLES // (count * length))
+    for first in range(0, num_sources, step):
+        rows = slice(first, first + step)
+        mixed = torch.zeros_like(noise[rows])
+        for i in range(count):
+            for j in range(i + 1):
+                mixed[:, i] += _stretch(factor[:, i, j], bins) * noise[rows, j]
+        field[rows] = torch.fft.irfft(mixed, n=length)[..., :num_samples]
+    return field
 
 
 def _stretch(values, bins):

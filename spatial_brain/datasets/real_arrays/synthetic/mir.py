@@ -54,6 +54,11 @@ def write_synthetic_mir(
     seed : int
         Of the tails.
 
+    Raises
+    ------
+    ValueError
+        If the database has no such files.
+
     Example
     -------
     >>> folder = getfixture("tmp_path") / "MIR"
@@ -63,6 +68,17 @@ def write_synthetic_mir(
     >>> len(list(folder.glob("*/*.mat")))
     2
     """
+    for known, wanted in (
+        (TIMES, times),
+        (ARRAYS, arrays),
+        (DISTANCES, distances),
+        (ANGLES, angles),
+    ):
+        unknown = [one for one in wanted if one not in known]
+        if unknown:
+            raise ValueError(
+                f"MIR has no {unknown[0]!r}, only {', '.join(known)}"
+            )
     claim(
         folder,
         {

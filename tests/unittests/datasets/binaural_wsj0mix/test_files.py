@@ -150,6 +150,19 @@ def test_legacy_room_convolution_sums_both_responses_at_the_right_ear(speech):
     )
 
 
+def test_rooms_of_one_file_name_are_called_by_their_folders(tmp_path):
+    for place in ("a/room.sofa", "b/room.SOFA", "b/hall.sofa"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+    with pytest.raises(ValueError, match=r"there are a-room, b-room, hall$"):
+        load_rooms(tmp_path, 8000, rooms=["none"])
+    # Named like those of the published set, beside it.
+    (tmp_path / "CATT_0_4s_0.wav").touch()
+    (tmp_path / "b" / "0_4s.sofa").touch()
+    with pytest.raises(ValueError, match="room 0_4s is there twice"):
+        load_rooms(tmp_path, 8000)
+
+
 def test_rooms_and_directions_that_are_not_there(speech):
     folder = tiny.write_rooms(speech / "r")
     renderer = MixtureRenderer(speech, load_rooms(folder, 8000), 8000)

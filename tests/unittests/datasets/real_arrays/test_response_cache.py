@@ -143,19 +143,19 @@ def test_a_killed_run_goes_on_and_a_second_reads_nothing(
     read = []
     original = ACE.read_noise
 
-    def counted(self, noise):
+    def counted(self, noise, *part):
         if len(read) == 5:
             raise KeyboardInterrupt
         read.append(noise.id)
-        return original(self, noise)
+        return original(self, noise, *part)
 
     monkeypatch.setattr(ACE, "read_noise", counted)
     with pytest.raises(KeyboardInterrupt):
         write(tree, tmp_path)
 
-    def go_on(self, noise):
+    def go_on(self, noise, *part):
         read.append(noise.id)
-        return original(self, noise)
+        return original(self, noise, *part)
 
     monkeypatch.setattr(ACE, "read_noise", go_on)
     path = write(tree, tmp_path)

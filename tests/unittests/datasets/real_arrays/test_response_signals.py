@@ -27,7 +27,20 @@ from spatial_brain.datasets.real_arrays.synthetic.ace import (
 from spatial_brain.datasets.real_arrays.synthetic.butreverb import (
     write_synthetic_butreverb,
 )
+from spatial_brain.datasets.real_arrays.synthetic.dcase import (
+    write_synthetic_dcase,
+)
+from spatial_brain.datasets.real_arrays.synthetic.dechorate import (
+    write_synthetic_dechorate,
+)
+from spatial_brain.datasets.real_arrays.synthetic.meshrir import (
+    write_synthetic_meshrir,
+)
+from spatial_brain.datasets.real_arrays.synthetic.mir import (
+    write_synthetic_mir,
+)
 from spatial_brain.datasets.speech.pool import prepare_speech
+from spatial_brain.simulation.room_labels import tdoa_samples
 
 FS, T = 16000, 0.5
 ROOMS = ["Lecture_Room_2", "Office_1", "Office_2"]
@@ -98,6 +111,9 @@ def test_an_example_depends_on_its_number_alone(caches, speech):
     assert not torch.equal(signals[4]["waveform"], first["waveform"])
     other = drawn(caches, speech, stage="train")[5]
     assert not torch.equal(other["waveform"], first["waveform"])
+    # Another corpus does not repeat the choices of this one.
+    others = drawn(caches, speech, "BUTReverb")
+    assert (others._rng(5).rand(4) != signals._rng(5).rand(4)).all()
 
 
 def test_workers_and_epochs(caches, speech):
@@ -385,3 +401,54 @@ def test_what_a_stage_cannot_have(caches, speech, tmp_path):
             )
     with pytest.raises(ValueError, match="storage must be one of"):
         prepare_response_signals(caches, speech, tmp_path, storage="tape")
+
+
+def write_mir(folder):
+    write_synthetic_mir(folder / "MIR", times=["0.160"], distances=["1m"])
+
+
+def write_mesh(folder):
+    write_synthetic_meshrir(folder / "Mesh", points=5, num_sources=2)
+
+
+def write_dcase(folder):
+    rooms = ["gym", "tb103"]
+    write_synthetic_dcase(
+        folder / "DCASE", rooms=rooms, num_points=1, noise_duration=1.0
+    )
+
+
+def write_dechorate(folder):
+    write_synthetic_dechorate(
+        folder / "dEchorate", rooms=["000000"], noises=["noise"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "writer", "noisy"),
+    [
+        ("MIR", write_mir, False),
+        ("MeshRIR", write_mesh, False),
+        ("DCASE", write_dcase, True),
+        ("dEchorate", write_dechorate, True),
+    ],
+)
+def test_every_corpus_of_responses(name, writer, noisy, speech, tmp_path):
+    writer(tmp_path)
+    caches = write_response_caches({name: tmp_path}, tmp_path / "cache")
+    signals = drawn(caches, speech, name)
+    batch = next(iter(torch.utils.data.DataLoader(signals, batch_size=8)))
+    assert batch["waveform"].isfinite().all()
+    assert batch["labels"]["SNR"].isfinite().all() == noisy
+    labels = batch["labels"]
+    assert all(labels[key].isfinite().all() for key in ("T60", "DRR", "ABS"))
+    assert ((batch["spacing"] > 0.0299) & (batch["spacing"] < 0.2001)).all()
+    # Pauses around the noise are left out: 7 s have 1.6 s of them twice.
+    lengths = [noise.num_samples / FS for noise in signals.cache.noises]
+    assert name != "dEchorate" or max(lengths) < 5.5
+    # Geometry and sound agree, in both channels of every pair.
+    for one in signals.responses:
+        pairs = signals.cache.pairs(one.array)
+        tdoa = tdoa_samples(one.microphones[pairs], one.source[None])
+        direct = one.measured["direct"][pairs].diff()[:, 0]
+        assert (direct - tdoa).abs().max() < 1.5

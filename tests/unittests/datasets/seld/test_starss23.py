@@ -109,11 +109,11 @@ def test_events_of_the_manifest(data, tmp_path):
     assert table.distance.tolist() == [1.54, 0.8]
 
 
-def test_evaluation_clips_have_no_events(data, tmp_path):
-    parts = prepare(data, tmp_path, evaluation=True)
-    assert list(parts) == ["train", "valid", "test", "eval"]
-    assert list(parts["eval"]) == ["mix001", "mix002"]
-    assert all(entry["events"] is None for entry in parts["eval"].values())
+def test_evaluation_clips_are_in_no_manifest(data, tmp_path):
+    parts = prepare(data, tmp_path)
+    assert (data / "foa_eval" / "mix001.wav").is_file()
+    clips = {clip for part in parts.values() for clip in part}
+    assert clips and not clips & {"mix001", "mix002"}
 
 
 def test_starss22_is_recognised(tmp_path):
@@ -307,18 +307,17 @@ def test_wrong_arguments(data, tmp_path):
 
 def test_synthetic_data(tmp_path):
     folder = tmp_path / "STARSS23"
-    numbers = {"train": 2, "valid": 2, "test": 2, "eval": 1}
+    numbers = {"train": 2, "valid": 2, "test": 2}
     write_synthetic_starss23(
         folder, clips=numbers, duration=4.0, scene={"t60_range": (0.2, 0.25)}
     )
-    parts = prepare(folder, tmp_path / "s", evaluation=True, check_counts=True)
+    parts = prepare(folder, tmp_path / "s", check_counts=True)
     assert {name: len(part) for name, part in parts.items()} == numbers
     assert [rooms(parts[name]) for name in ("train", "valid", "test")] == [
         [4, 21],
         [9, 22],
         [2, 23],
     ]
-    assert not list(folder.rglob("*/mix001.csv"))
     place = folder / "metadata_dev" / "dev-test-sony"
     rows = (place / "fold4_room23_mix001.csv").read_text().split()
     # Frame, class, source, azimuth, elevation and centimetres.

@@ -93,6 +93,34 @@ def test_all_forms_of_cipic_are_the_same_head(cipic):
     )
 
 
+def test_files_of_one_name_are_called_by_their_folders(tmp_path, caplog):
+    """A folder a person, as in many sets."""
+    for place in ("A/P1/hrir.sofa", "A/P2/hrir.SOFA", "A/P10/hrir.npz"):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True)
+        path.write_text(place)
+    (tmp_path / "A" / "mean.sofa").touch()
+    found = find_heads(tmp_path)
+    assert list(found) == ["P1-hrir", "P2-hrir", "P10-hrir", "mean"]
+    assert found["P2-hrir"] == ("sofa", tmp_path / "A/P2/hrir.SOFA")
+    assert "3 files of the name hrir" in caplog.text
+    # More of the path where one folder does not tell them apart.
+    other = tmp_path / "B/P1/hrir.sofa"
+    other.parent.mkdir(parents=True)
+    other.write_text("another")
+    assert list(find_heads(tmp_path)) == [
+        *("A-P1-hrir", "A-P2-hrir", "A-P10-hrir", "B-P1-hrir", "mean"),
+    ]
+    # One head twice would stand in two splits.
+    other.write_text("A/P1/hrir.sofa")
+    with pytest.raises(ValueError, match="hrir is there twice, as .*A/P1"):
+        find_heads(tmp_path)
+    other.unlink()
+    (tmp_path / "A/P1/hrir.npz").write_text("the same head in another form")
+    with pytest.raises(ValueError, match="hrir is there twice"):
+        find_heads(tmp_path)
+
+
 def test_heads_are_found_by_their_names(tmp_path, cipic):
     for name in ("subject_124", "subject_008"):
         (tmp_path / "a" / name).mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Heads: coordinates, the spherical models, cues, resampling, directions."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from spatial_brain.geometry import (
     azel_to_unit,
     unit_to_azel,
 )
-from spatial_brain.simulation.hrtf import hrtf_for, load_hrtfs
+from spatial_brain.simulation.hrtf import hrtf_for, interpolation, load_hrtfs
 from spatial_brain.simulation.hrtf.grid import (
     CIPIC_LATERALS,
     CIPIC_POLARS,
@@ -302,6 +303,32 @@ def test_resampling_keeps_the_frequency_response(fs):
     )
     with pytest.raises(ValueError, match="whole and positive"):
         resample_responses(responses, old, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "fs"),
+    [(47999, 16000), (44101, 16000), (8000, 47999), (999983, 8000)],
+)
+def test_resampling_has_bounded_memory_at_any_rates(old, fs):
+    """A head of 1250 directions; the table alone would have 23 MB and more."""
+    responses = torch.zeros(1250, 2, 20, dtype=torch.float64)
+    responses[:, 0, 0] = 1.0
+    tracemalloc.start()
+    found = resample_responses(responses, old, fs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.2 * found.numel() * 8 + 2e6
+
+
+def test_computed_filters_are_those_of_the_table(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    responses = torch.randn(3, 2, 300, dtype=torch.float64, generator=generator)
+    for old, fs in ((44100, 16000), (16000, 44100), (44100, 48000)):
+        expected = resample_responses(responses, old, fs)
+        with monkeypatch.context() as patch:
+            patch.setattr(interpolation, "_MOST_PHASES", 0)
+            found = resample_responses(responses, old, fs)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def test_directions_of_a_set():

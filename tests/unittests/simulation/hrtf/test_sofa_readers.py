@@ -15,7 +15,7 @@ from spatial_brain.simulation.hrtf.grid import (
     interaural_to_unit,
 )
 from spatial_brain.simulation.hrtf.interpolation import ild, itd
-from spatial_brain.simulation.hrtf.readers import read_sofa
+from spatial_brain.simulation.hrtf.sofa import read_sofa
 from spatial_brain.simulation.hrtf.sphere import spherical_head_responses
 
 CIPIC_GRID = interaural_to_unit(
@@ -57,11 +57,12 @@ def write_sofa(path, *, exchange=False, receivers=(0.09, -0.09), **changes):
             {"Type": "cartesian"},
         ),
     }
-    kind = changes.pop("kind", "FIR")
+    attributes = {"DataType": "FIR", **changes.pop("attributes", {})}
     for name, content in changes.items():
         variables[name.replace("_", ".")] = content
     with h5py.File(path, "w") as file:
-        file.attrs["DataType"] = np.bytes_(kind)
+        for name, value in attributes.items():
+            file.attrs[name] = np.bytes_(value)
         for name, content in variables.items():
             if content is not None:
                 file[name] = content[0]
@@ -135,6 +136,18 @@ def test_sofa_whose_angles_run_clockwise(tmp_path, caplog):
     assert torch.equal(head.responses, responses)
 
 
+def test_sides_of_a_reverberant_room_are_those_of_the_direct_sound(tmp_path):
+    """Reverberation 20 dB above the direct sound is the same at both ears."""
+    responses = torch.nn.functional.pad(expected_sofa()[1], (0, 8000))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(responses.shape, generator=generator)
+    noise[..., :300] = 0.0
+    level = responses.square().sum(-1).mean().sqrt() * 10 / 7700**0.5
+    values = (responses + level * noise).numpy()
+    path = write_sofa(tmp_path / "room.sofa", Data_IR=(values, {}))
+    assert read_sofa(path).repair == ""
+
+
 def test_sofa_whose_ears_are_exchanged(tmp_path, caplog):
     direction, responses = expected_sofa()
     path = tmp_path / "head.sofa"
@@ -205,30 +218,247 @@ def test_sofa_frames_and_delays(tmp_path):
     torch.testing.assert_close(found, responses[:, 0], atol=1e-9, rtol=0)
 
 
+COUNT = len(sofa_directions()[0])
+SPHERICAL = {"Type": "spherical", "Units": "degree, degree, metre"}
+CARTESIAN = {"Type": "cartesian", "Units": "metre"}
+
+
+def ones(*shape, value=1.0, **attributes):
+    return np.full(shape, value), attributes
+
+
+def spherical(scale=(1.0, 1.0, 1.0), offset=(0.0, 0.0, 0.0), **attributes):
+    """Positions of the sources, changed."""
+    azimuth, elevation = sofa_directions()
+    place = torch.stack((azimuth, elevation, azimuth * 0 + 1.2), -1)
+    place = place * torch.tensor(scale) + torch.tensor(offset)
+    return place.numpy(), {**SPHERICAL, **attributes}
+
+
+def responses_with(value, where=np.s_[:]):
+    """Responses of the head, some of them replaced."""
+    values = expected_sofa()[1].numpy().copy()
+    values[where] = value
+    return values, {}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "TF"}, 'data type TF; .*"FIR"'),
+        ({"attributes": {"DataType": "TF"}}, 'data type TF; .*"FIR"'),
+        ({"attributes": {"DataType": ""}}, "data type not given"),
+        ({"attributes": {"Conventions": "CF-1.8"}}, 'Conventions is "CF-1.8"'),
+        (
+            {"attributes": {"SOFAConventions": "SimpleHeadphoneIR"}},
+            "SimpleHeadphoneIR",
+        ),
         ({"Data_IR": None}, "no variable Data.IR"),
         ({"SourcePosition": None}, "no variable SourcePosition"),
-        ({"Data_IR": (np.ones((9, 4, 8)), {})}, r"Data.IR has shape \(9, 4"),
-        ({"Data_IR": (np.full((205, 2, 8), np.nan), {})}, "NaN"),
-        ({"Data_IR": (np.ones((9, 2, 8)), {})}, "do not make 9 directions"),
+        ({"Data_SamplingRate": None}, "no variable Data.SamplingRate"),
         (
-            {"Data_IR": (np.ones((205, 2, 8)), {})},
-            "not the responses of a head",
+            {
+                "ListenerPosition": None,
+                "SourcePosition": ones(COUNT, 3, **CARTESIAN),
+            },
+            "no variable ListenerPosition",
         ),
-        ({"Data_SamplingRate": (np.array([8e3, 9e3]), {})}, "SamplingRate"),
-        ({"Data_Delay": (np.array([[-1.0, 0]]), {})}, "Data.Delay"),
-        ({"ListenerPosition": (np.ones((1, 3)), {"Type": "odd"})}, '"odd"'),
-        ({"SourcePosition": (np.ones(3), {})}, r"SourcePosition has shape"),
+        # Shapes.
+        ({"Data_IR": ones(9, 4, 8)}, r"Data.IR has shape \(9, 4"),
+        ({"Data_IR": ones(COUNT, 1, 8)}, r"Data.IR has shape .* two receivers"),
+        ({"Data_IR": ones(COUNT, 2)}, r"Data.IR has shape"),
+        ({"Data_IR": ones(0, 2, 8)}, "Data.IR is empty"),
+        ({"Data_IR": (np.bytes_("text"), {})}, "Data.IR does not hold numbers"),
+        ({"Data_IR": ones(9, 2, 8)}, "does not make 9 directions"),
+        ({"SourcePosition": ones(3)}, r"SourcePosition has shape"),
+        ({"SourcePosition": ones(3, COUNT)}, r"SourcePosition has shape"),
+        ({"ListenerPosition": ones(7, 3)}, r"ListenerPosition has shape \(7"),
+        ({"ListenerView": ones(7, 3)}, r"ListenerView has shape \(7"),
+        # Responses.
+        ({"Data_IR": responses_with(np.nan, 3)}, "Data.IR holds NaN"),
+        ({"Data_IR": responses_with(np.inf, 3)}, "Data.IR holds NaN"),
+        ({"Data_IR": responses_with(0.0)}, "all zero at an ear in 205 of 205"),
+        ({"Data_IR": responses_with(0.0, (7, 1))}, "ear in 1 of .* number 7"),
+        (
+            {"Data_IR": responses_with(1e7, (7, 1, 4))},
+            "a peak of 1e.07 in .* 7",
+        ),
+        ({"Data_IR": ones(COUNT, 2, 8, value=1e12)}, "a peak of 1e.12"),
+        ({"Data_IR": ones(COUNT, 2, 8)}, "the same response for both ears"),
+        (
+            {"SourcePosition": spherical(offset=(-90, 0, 0))},
+            "SourcePosition.* are wrong",
+        ),
+        # Rates.
+        *(
+            ({"Data_SamplingRate": (np.array(rate), {})}, "SamplingRate is")
+            for rate in (
+                *([0.0], [-44100.0], [1e9], [44.1], [44100.5], [8e3, 9e3]),
+            )
+        ),
+        *(
+            ({"Data_SamplingRate": ones(1, value=rate)}, "SamplingRate holds")
+            for rate in (np.nan, np.inf)
+        ),
+        ({"Data_SamplingRate": ones(1, value=16e3, Units="kHz")}, "16000 khz"),
+        # Delays.
+        ({"Data_Delay": (np.array([[-1.0, 0]]), {})}, "Data.Delay is -1 to 0"),
+        ({"Data_Delay": ones(1, 2, value=1e6)}, "Data.Delay is 1e.06"),
+        ({"Data_Delay": ones(1, 2, value=6e-4)}, "Data.Delay .* in seconds"),
+        ({"Data_Delay": ones(COUNT, 2, value=np.nan)}, "Data.Delay holds NaN"),
+        ({"Data_Delay": ones(2, COUNT)}, r"Data.Delay has shape \(2"),
+        ({"Data_Delay": ones(2)}, r"Data.Delay has shape \(2,\)"),
+        # Positions and their units.
+        ({"SourcePosition": spherical((np.nan, 1, 1))}, "SourcePosition holds"),
+        (
+            {"SourcePosition": spherical(Units="radian, radian, metre")},
+            'SourcePosition is spherical, in "radian, radian, metre"',
+        ),
+        (
+            {"SourcePosition": spherical((np.pi / 180, np.pi / 180, 1))},
+            "SourcePosition .* radians",
+        ),
+        (
+            {"SourcePosition": spherical((1, -1, 1), (0, 90, 0))},
+            "SourcePosition has elevations",
+        ),
+        (
+            {"SourcePosition": spherical((3.0, 1, 1))},
+            "SourcePosition has azimuths",
+        ),
+        (
+            {"SourcePosition": spherical((1, 1, 1000))},
+            "SourcePosition is 1200 to 1200 m .* in metres",
+        ),
+        (
+            {"SourcePosition": spherical((1, 1, -1))},
+            "SourcePosition has distances from -1.2",
+        ),
+        (
+            {"SourcePosition": spherical(Units="degree, degree, millimetre")},
+            "SourcePosition is spherical, in .*millimetre",
+        ),
+        (
+            {"SourcePosition": spherical(Type="cartesian")},
+            'SourcePosition is cartesian, in "degree',
+        ),
+        (
+            {"SourcePosition": spherical(Units="metre")},
+            'SourcePosition is spherical, in "metre"',
+        ),
+        (
+            {"SourcePosition": spherical(Type="cartesian", Units="")},
+            "SourcePosition is .* m from",
+        ),
+        ({"ListenerPosition": ones(1, 3, Type="odd")}, '"odd"'),
+        (
+            {
+                "SourcePosition": spherical((1, 1, 0)),
+                "ListenerPosition": ones(1, 3, **CARTESIAN),
+            },
+            "SourcePosition has distances of 0",
+        ),
+        ({"ListenerPosition": ones(1, 3, value=500.0)}, "m from Listener"),
+        ({"ListenerUp": (np.array([[1.0, 0, 0]]), {})}, "and ListenerUp have"),
+        ({"ListenerView": ones(1, 3, value=0.0)}, "ListenerView and"),
     ],
 )
 def test_faulty_sofa_files(tmp_path, changes, message):
-    azimuth, _ = sofa_directions()
-    assert len(azimuth) == 205
     path = write_sofa(tmp_path / "bad.sofa", **changes)
-    with pytest.raises(ValueError, match=rf"bad\.sofa: .*{message}"):
+    with pytest.raises(ValueError, match=rf"bad\.sofa: .*{message}") as caught:
+        read_sofa(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SourcePosition": spherical(Units="degrees, degrees, metres")},
+        {"SourcePosition": spherical(Units="Degree,Degree,Meter")},
+        {"SourcePosition": spherical(Units="degree")},
+        {"SourcePosition": spherical(Units="")},
+        {"SourcePosition": spherical((1, 1, 0))},
+        {"SourcePosition": spherical(offset=(0, -1e-5, 0))},
+        {"SourcePosition": spherical(Type="Spherical")},
+        {"Data_SamplingRate": ones(COUNT, value=16e3, Units="Hz")},
+        {"Data_Delay": ones(COUNT, 2, value=0.0)},
+        {"Data_Delay": ones(1, 2, value=1e-12)},
+        {"ListenerUp": (np.array([[0, 0, 1.0]]), {"Units": "degree"})},
+        {"ListenerPosition": ones(1, 3, value=0.0, Type="spherical")},
+        {
+            "attributes": {
+                "Conventions": "SOFA",
+                "SOFAConventions": "GeneralFIR",
+            }
+        },
+    ],
+)
+def test_dialects_of_sofa(tmp_path, changes, caplog):
+    head = read_sofa(write_sofa(tmp_path / "head.sofa", **changes))
+    direction, responses = expected_sofa()
+    torch.testing.assert_close(
+        head.directions.float(), direction, atol=1e-6, rtol=0
+    )
+    length = responses.shape[-1]
+    torch.testing.assert_close(head.responses[..., :length], responses)
+    assert not caplog.records
+
+
+def test_what_a_sofa_file_leaves_open_is_in_the_log(tmp_path, caplog):
+    place = spherical()[0]
+    read_sofa(
+        write_sofa(
+            tmp_path / "head.sofa",
+            SourcePosition=(place, {}),
+            ListenerPosition=None,
+        )
+    )
+    assert "head.sofa: SourcePosition has no Type" in caplog.text
+    assert "head.sofa: no ListenerPosition; taken for the origin" in caplog.text
+
+
+def test_damaged_sofa_files_end_in_one_clear_error(tmp_path):
+    """Cut anywhere, or with changed bytes anywhere."""
+    path = write_sofa(tmp_path / "head.sofa")
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [whole[: len(whole) * part // 40] for part in range(40)]
+    metadata = np.flatnonzero(np.frombuffer(whole[:20000], np.uint8))
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.choice(metadata, rng.integers(1, 5)):
+            content[place] = rng.choice((0, 255, int(rng.integers(256))))
+        damaged.append(bytes(content))
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            assert read_sofa(path).responses.isfinite().all()
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ")
+            assert "\n" not in str(error)
+    assert refused > 60
+
+
+def test_sofa_files_refer_to_no_others_and_claim_no_memory(tmp_path):
+    secret, path = tmp_path / "secret.sofa", tmp_path / "head.sofa"
+    write_sofa(secret)
+    write_sofa(path, Data_IR=None)
+    with h5py.File(path, "a") as file:
+        file["Data.IR"] = h5py.ExternalLink(str(secret), "Data.IR")
+    with pytest.raises(ValueError, match="Data.IR refers to another file"):
+        read_sofa(path)
+    write_sofa(path, Data_IR=None)
+    with h5py.File(path, "a") as file:
+        raw = [(str(secret), 0, COUNT * 16)]
+        file.create_dataset("Data.IR", (COUNT, 2, 1), "f8", external=raw)
+    with pytest.raises(ValueError, match="Data.IR refers to another file"):
+        read_sofa(path)
+    write_sofa(path, Data_IR=None)
+    with h5py.File(path, "a") as file:
+        shape, chunks = (COUNT, 2, 1 << 40), (1, 1, 1024)
+        file.create_dataset("Data.IR", shape, "f8", chunks=chunks)
+    with pytest.raises(ValueError, match="Data.IR claims to hold the shape"):
         read_sofa(path)
 
 

@@ -128,3 +128,9 @@ def test_nothing_there(tmp_path, copied):
     assert "download it from https://www.eng.biu.ac.il" in found.line()
     with pytest.raises(FileNotFoundError, match="download it from"):
         open_corpus("MIR", tmp_path).responses()
+
+
+def test_writer_refuses_what_would_not_be_found(tmp_path):
+    with pytest.raises(ValueError, match="MIR has no 0.16, only 0.160, 0.360"):
+        write_synthetic_mir(tmp_path / "MIR", times=[0.160])
+    assert not list(tmp_path.iterdir())
