@@ -173,6 +173,7 @@ def _not_there(data_folder, name):
         if found is not None:
             return f"{text}, but in {found / folder}; give that as its folder"
     others = {n for one in CORPORA for n in corpus_class(one).folders}
+    others.update(_PLACES)
     there = {
         path.name: path
         for part in _PLACES
