@@ -182,7 +182,8 @@ def _not_there(data_folder, name):
         if path.name not in others
     }
     for folder in names:
-        similar = nearest(folder, sorted(there))
+        longer = [one for one in there if folder.lower() in one.lower()]
+        similar = min(longer, default=nearest(folder, sorted(there)))
         if similar is not None:
             path = there[similar].relative_to(data_folder)
             return (
