@@ -92,7 +92,7 @@ def corpora_there(hparams):
         folder = folder or find_corpus(hparams["data_folder"], name)
         if folder is not None:
             found[name] = {**options, "folder": str(folder)}
-        elif hparams["only_corpora"] or hparams["absent"] == "raise":
+        elif hparams["only_corpora"]:
             line = look_for(name, hparams["data_folder"], **options).line()
             raise FileNotFoundError(f"{line}; {_remedy(hparams, name)}")
     if not found:

@@ -64,6 +64,8 @@ def test_real_data_are_never_touched(tmp_path):
     (tmp_path / "RIR/Mesh/real.npy").touch()
     with pytest.raises(ValueError, match=r"not synthetic \(real.npy\)"):
         write_synthetic_corpora(tmp_path, SMALL)
+    with pytest.raises(ValueError, match="MIR has no option points; known"):
+        write_synthetic_corpora(tmp_path, {"MIR": {"points": 3}})
     with pytest.raises(ValueError, match="TABLE has no synthetic data"):
         write_synthetic_corpora(tmp_path, {"TABLE": None})
 
