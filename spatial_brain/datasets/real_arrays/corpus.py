@@ -240,8 +240,18 @@ class Preflight:
             for name, number in self.expected.items()
         )
 
-    def line(self):
-        """The result in one line."""
+    def line(self, most=None):
+        """The result in one line.
+
+        Arguments
+        ---------
+        most : int, optional
+            Problems that are named, others are counted; default: all.
+
+        Returns
+        -------
+        str
+        """
         parts = []
         for name, number in self.found.items():
             text = f"{number:.3g}" if isinstance(number, float) else number
@@ -249,7 +259,10 @@ class Preflight:
             if wanted is not None and wanted != number:
                 text = f"{text} of {wanted}"
             parts.append(f"{text} {name}")
-        parts = [", ".join(parts) or "nothing", *self.problems]
+        parts = [", ".join(parts) or "nothing", *self.problems[:most]]
+        more = len(self.problems) - len(self.problems[:most])
+        if more:
+            parts.append(f"{more} more problems")
         return f"{self.corpus} in {self.folder}: {'; '.join(parts)}"
 
 
