@@ -104,8 +104,6 @@ def prepare(hparams, rank=0, num_ranks=1):
         {"ACE": reader_options(hparams)},
         folder,
         fs=hparams["sample_rate"],
-        responses_per_file=hparams["responses_per_file"],
-        noises_per_file=hparams["responses_per_file"],
         **share,
     )
     if not RATIOS[hparams["real_sim_ratio"]][1]:
