@@ -165,7 +165,7 @@ def prepare(hparams, rank=0, num_ranks=1, wait=lambda: None):
             hparams["data_folder"],
             {n: o for n, o in synthetic.items() if n in chosen(hparams)},
         )
-        wanted = hparams["download"] or {}
+        wanted = hparams["download"]
         if not isinstance(wanted, dict):
             wanted = dict.fromkeys(wanted)
         for name, subsets in wanted.items():

@@ -227,6 +227,7 @@ def test_preflight_and_what_is_refused(top, tmp_path):
         ({"only_corpora": "[LOCATA, LibriCSS]"}, "no corpus for val is there"),
         ({"data_type": "[rirs]"}, "--data_type rirs: known are rir, noise"),
         ({"download": "[MC_WSJ_AV]"}, "Linguistic Data Consortium"),
+        ({"download": "{LOCATA: [devel]}"}, "LOCATA has no subset 'devel'"),
         ({"corpora": "{BUTReverb: {room: 1}}"}, "has no option room"),
     ):
         done = train(tmp_path / "run", **{**folder, **options})
