@@ -64,8 +64,11 @@ _CHANGEABLE = frozenset(
     embedding_method inference_keys window_length skip_nonfinite_grads
     """.split()
 )
-# Keys of dictionaries whose names are the user's to choose.
-_FREE_KEY = re.compile(r"stages: pretest_ins_\w+$")
+# Keys of dictionaries whose names are the user's to choose, or are checked by
+# what they are options of: readers and writers of corpora.
+_FREE_KEY = re.compile(
+    r"stages: pretest_ins_\w+$|(?:corpora|synthetic_data): \w+: "
+)
 _RESUME_ANYWAY = "--resume_anyway"
 # What PyTorch makes of an error in a worker: its kind, the file of the last
 # frame, and its text.

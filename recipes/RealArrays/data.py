@@ -92,7 +92,7 @@ def corpora_there(hparams):
         folder = folder or find_corpus(hparams["data_folder"], name)
         if folder is not None:
             found[name] = {**options, "folder": str(folder)}
-        elif hparams["only_corpora"] or hparams["absent"] == "raise":
+        elif hparams["only_corpora"]:
             line = look_for(name, hparams["data_folder"], **options).line()
             raise FileNotFoundError(f"{line}; {_remedy(hparams, name)}")
     if not found:
@@ -283,8 +283,8 @@ def mix(hparams, split):
         raise ValueError(
             f"no corpus for {split} is there (those with a {key}: "
             f"{', '.join(weights) or 'none'}); data.py --preflight shows what "
-            f"is. Other corpora take part by --corpora '{{NAME: {{{key}: 1}}}}'"
-            ", TABLE for val with val_rooms"
+            f"is. Others take part by --corpora '{{NAME: {{{key}: 1}}}}' if "
+            "they have recordings or rooms for it"
         )
     return CorpusMixture(
         sets, weights, hparams["num_items"][split], seed=hparams["seed"]

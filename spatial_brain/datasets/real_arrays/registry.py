@@ -118,14 +118,19 @@ def open_corpus(name, folder, compat=False, **options):
         If its reader has no such option.
     """
     reader = corpus_class(name)
-    known = [*inspect.signature(reader).parameters][1:]
+    _check_options(name, reader, options)
+    return reader(find_corpus(folder, name) or folder, compat, **options)
+
+
+def _check_options(what, function, options):
+    """Refuse options that a reader or writer does not have."""
+    known = [*inspect.signature(function).parameters][1:]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(
-            f"{name} has no option {', '.join(unknown)}; known: "
+            f"{what} has no option {', '.join(unknown)}; known: "
             f"{', '.join(known)}"
         )
-    return reader(find_corpus(folder, name) or folder, compat, **options)
 
 
 def look_for(name, data_folder, **options):
@@ -182,7 +187,8 @@ def _not_there(data_folder, name):
         if path.name not in others
     }
     for folder in names:
-        similar = nearest(folder, sorted(there))
+        longer = [one for one in there if folder.lower() in one.lower()]
+        similar = min(longer, default=nearest(folder, sorted(there)))
         if similar is not None:
             path = there[similar].relative_to(data_folder)
             return (
@@ -209,7 +215,7 @@ def write_synthetic_corpora(data_folder, corpora):
     Raises
     ------
     ValueError
-        If a name is not known, or real data lie there.
+        If a name or an option is not known, or real data lie there.
 
     Example
     -------
@@ -232,6 +238,8 @@ def write_synthetic_corpora(data_folder, corpora):
             continue
         module = _READERS[name].split(".")[1]
         writers = import_module(f"{__package__}.synthetic.{module}")
-        getattr(writers, f"write_synthetic_{module}")(folder, **(options or {}))
+        write = getattr(writers, f"write_synthetic_{module}")
+        _check_options(f"synthetic {name}", write, options or {})
+        write(folder, **(options or {}))
         finished[name] = options or {}
         write_json(record, finished)

@@ -16,7 +16,7 @@ def find_misplaced(folder, name):
     folder : str or Path
         Where it was expected.
     name : str
-        File or folder.
+        File or folder, or a path to one such as "exp/data".
 
     Returns
     -------
@@ -31,6 +31,8 @@ def find_misplaced(folder, name):
     'Mesh'
     >>> find_misplaced(folder / "Mesh/S32-M441_npy", "S32-M441_npy").name
     'Mesh'
+    >>> find_misplaced(folder, "Mesh/S32-M441_npy") == folder
+    True
     """
     folder = Path(folder).absolute()
     for above in (folder, *folder.parents[:_DEPTH]):
@@ -38,7 +40,7 @@ def find_misplaced(folder, name):
             return above
     for level in range(1, _DEPTH + 1):
         for path in sorted(folder.glob("*/" * level + name)):
-            return path.parent
+            return path.parents[len(Path(name).parts) - 1]
     return None
 
 

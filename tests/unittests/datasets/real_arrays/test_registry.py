@@ -64,6 +64,8 @@ def test_real_data_are_never_touched(tmp_path):
     (tmp_path / "RIR/Mesh/real.npy").touch()
     with pytest.raises(ValueError, match=r"not synthetic \(real.npy\)"):
         write_synthetic_corpora(tmp_path, SMALL)
+    with pytest.raises(ValueError, match="MIR has no option points; known"):
+        write_synthetic_corpora(tmp_path, {"MIR": {"points": 3}})
     with pytest.raises(ValueError, match="TABLE has no synthetic data"):
         write_synthetic_corpora(tmp_path, {"TABLE": None})
 
@@ -71,10 +73,8 @@ def test_real_data_are_never_touched(tmp_path):
 @pytest.mark.parametrize(
     ("moved", "line"),
     [
-        (
-            "RIR/MeshRIR_1.0",
-            r"not in RIR/Mesh, but there is RIR/MeshRIR_1.0; r",
-        ),
+        ("RIR/MeshRIR_1", r"not in RIR/Mesh, but there is RIR/MeshRIR_1; re"),
+        ("RIR/S32-M441 (mesh)", r"but there is RIR/S32-M441 \(mesh\); rename"),
         ("RIR/MeshRIR/Mesh", r"in .*/RIR/MeshRIR/Mesh: 1 rooms"),
         ("a/RIR/Mesh", r"nothing; not in RIR/Mesh, but in .*a/RIR/Mesh; give"),
         ("b", r"nothing; not in RIR/Mesh$"),
@@ -88,6 +88,14 @@ def test_renamed_and_misplaced_corpora(tree, moved, line):
     found = look_for("MeshRIR", tree)
     assert not found.complete
     assert re.search(line, found.line()), found.line()
+
+
+def test_corpora_a_level_too_deep(tree):
+    deeper = tree / "MicSig/LibriCSS/master"
+    deeper.mkdir()
+    (tree / "MicSig/LibriCSS/exp").rename(deeper / "exp")
+    line = look_for("LibriCSS", tree).line()
+    assert f"the corpus lies in {deeper}; give that" in line
 
 
 def test_other_corpora_are_not_taken_for_a_missing_one(tree):
