@@ -77,11 +77,10 @@ _ERROR_OF_WORKER = re.compile(
     r" +raise .*\n[\w.]*\1: (.*)",
     re.DOTALL,
 )
-# Options whose values are paths, or names of rooms: 2023, 1e5, "a: b", "x #2"
-# and 050 are text.
+# Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
 _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
-    r"|frozen_encoders|train_log|warm_start|fold)"
+    r"|frozen_encoders|train_log|warm_start)"
 )
 
 
