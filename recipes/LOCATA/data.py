@@ -9,11 +9,7 @@ processes share the work. ``--preflight`` only shows what is there:
 """
 
 import logging
-import os
-import sys
 from pathlib import Path
-
-from hyperpyyaml import load_hyperpyyaml
 
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.datasets.microphone_pairs.storage import (
@@ -31,9 +27,9 @@ from spatial_brain.datasets.wsj0_simu.prepare import (
     open_pairs,
     prepare_wsj0_simu,
 )
-from spatial_brain.experiment import one_line_errors, parse_arguments
 from spatial_brain.pair_experiment.acoustics import check_task
 from spatial_brain.pair_experiment.design import Design
+from spatial_brain.pair_experiment.preparation import run_preparation
 from spatial_brain.pair_experiment.sets import EvaluationSets, labels_of
 
 logger = logging.getLogger(__name__)
@@ -167,24 +163,10 @@ def training_labels(hparams):
     return labels_of(training_set(hparams), "TDOA", hparams["num_workers"])
 
 
-def main():
-    """Prepare the data of a YAML file, this process's share of it."""
-    arguments = sys.argv[1:]
-    only_look = "--preflight" in arguments
-    if only_look:
-        arguments.remove("--preflight")
-    hparams_file, _, overrides = parse_arguments(arguments)
-    # No network is needed, and no folder for its checkpoints.
-    overrides += "\nmodel: null\ncheckpointer: null"
-    with open(hparams_file, encoding="utf-8") as file:
-        hparams = load_hyperpyyaml(file, overrides)
-    if only_look:
-        print(open_locata(hparams).preflight().line())
-        return
-    rank, num_ranks = os.environ.get("RANK", 0), os.environ.get("WORLD_SIZE", 1)
-    prepare(hparams, int(rank), int(num_ranks))
+def preflight(hparams):
+    """What is there of LOCATA, in one line."""
+    return [open_locata(hparams).preflight().line()]
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_preparation(prepare, preflight)

@@ -14,14 +14,11 @@ processes share the work. ``--preflight`` only shows what is there:
 
 import json
 import logging
-import os
-import sys
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
 import torch
-from hyperpyyaml import load_hyperpyyaml
 
 from spatial_brain.datasets.real_arrays.corpus import ResponseCorpus
 from spatial_brain.datasets.real_arrays.corpus_mixture import CorpusMixture
@@ -51,7 +48,7 @@ from spatial_brain.datasets.real_arrays.signal_preparation import (
     prepare_response_signals,
 )
 from spatial_brain.datasets.speech.pool import prepare_speech
-from spatial_brain.experiment import one_line_errors, parse_arguments
+from spatial_brain.pair_experiment.preparation import run_preparation
 from spatial_brain.pair_experiment.reconstruction import check_warm_start
 from spatial_brain.pair_experiment.sets import EvaluationSets
 
@@ -355,22 +352,8 @@ def leakage(hparams):
     return lines
 
 
-def main():
-    """Prepare the data of a YAML file, this process's share of it."""
-    arguments = sys.argv[1:]
-    only_look = "--preflight" in arguments
-    if only_look:
-        arguments.remove("--preflight")
-    hparams_file, _, overrides = parse_arguments(arguments)
-    # No network is needed, and no folder for its checkpoints.
-    overrides += "\nmodel: null\ncheckpointer: null\nwarm_start: null"
-    with open(hparams_file, encoding="utf-8") as file:
-        hparams = load_hyperpyyaml(file, overrides)
-    if only_look:
-        print("\n".join(preflight(hparams)))
-        return
-    rank = int(os.environ.get("RANK", 0))
-    num_ranks = int(os.environ.get("WORLD_SIZE", 1))
+def prepare_together(hparams, rank, num_ranks):
+    """Prepare as one of several processes that wait for each other."""
     wait = None
     if num_ranks > 1:
         # One may work for days while others wait.
@@ -380,5 +363,4 @@ def main():
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_preparation(prepare_together, preflight)

@@ -3,7 +3,7 @@
 
 > python grid.py hparams/measured.yaml --data_folder /data/my_rooms \\
 >     --speech_folder /data/wsj0 --pretext ../WSJ0-Simu/results/small/1 \\
->     --tasks TDOA DRR --folds lab hall --jobs 2
+>     --tasks TDOA DRR --folds 0 1 2 --jobs 2
 
 The same command again goes on where it stopped: finished runs stay, the one
 that was interrupted resumes. Options that are not listed below go to
@@ -25,9 +25,9 @@ def add_options(add):
     add(
         "--folds",
         nargs="+",
+        type=int,
         required=True,
-        metavar="ROOM",
-        help="rooms that are tested, one after the other",
+        help="numbers of the rooms that are tested, by name from 0",
     )
 
 
@@ -50,6 +50,7 @@ GRID = Grid(
         prepare,
         datasets,
         preloaded=("spatial_brain.datasets.real_arrays.response_signals",),
+        preparation="measured_rooms.py",
     ),
     DESIGN,
     tasks=("TDOA", "DRR", "C50"),

@@ -1,7 +1,11 @@
+#!/usr/bin/env python3
 """Speech in measured rooms, each tested once: data of the downstream tasks.
 
 Any corpus of impulse responses will do; ``TABLE`` takes those of one's own
-array.
+array. Run as a script it reads the responses, and stores the signals of all
+folds:
+
+> python measured_rooms.py hparams/measured.yaml --data_folder /data/my_rooms
 """
 
 import logging
@@ -28,6 +32,7 @@ from spatial_brain.datasets.real_arrays.response_signals import (
 from spatial_brain.datasets.speech.pool import part_of_stage, prepare_speech
 from spatial_brain.pair_experiment.acoustics import check_task
 from spatial_brain.pair_experiment.design import Design
+from spatial_brain.pair_experiment.preparation import run_preparation
 from spatial_brain.pair_experiment.sets import EvaluationSets, labels_of
 
 logger = logging.getLogger(__name__)
@@ -59,29 +64,33 @@ def room_fold(hparams):
     return leave_one_room_out(rooms, hparams["fold"], hparams["fold_seed"])
 
 
-def prepare(hparams):
-    """Read the responses once, and store the signals of the fold."""
+def prepare(hparams, rank=0, num_ranks=1):
+    """Read the responses once, and store the signals of all folds."""
     check(hparams)
     if hparams["skip_prep"]:
         return
     folder = Path(hparams["manifest_folder"])
     options = {"folder": hparams["data_folder"], **hparams["corpus_options"]}
     share = {"num_workers": hparams["preparation_workers"]}
+    share |= {"rank": rank, "num_ranks": num_ranks}
     write_response_caches(
         {hparams["corpus"]: options}, folder, fs=hparams["sample_rate"], **share
     )
     prepare_speech(hparams["speech_folder"], folder, **hparams["speech"])
     if hparams["storage"] == "on_the_fly":
         return
-    for stage in STAGES:
-        store_pairs(
-            signals(hparams, stage),
-            stored(hparams, stage),
-            hparams["storage"],
-            items_per_file=hparams["items_per_file"],
-            dtype=hparams["stored_dtype"],
-            **share,
-        )
+    # Those of all folds, so that runs side by side find them.
+    for room in sorted(open_cache(hparams).rooms):
+        fold = {**hparams, "fold": room}
+        for stage in STAGES:
+            store_pairs(
+                signals(fold, stage),
+                stored(fold, stage),
+                hparams["storage"],
+                items_per_file=hparams["items_per_file"],
+                dtype=hparams["stored_dtype"],
+                **share,
+            )
 
 
 def stored(hparams, stage):
@@ -141,3 +150,7 @@ def training_labels(hparams):
     return labels_of(
         open_stage(hparams, "train"), hparams["task"], hparams["num_workers"]
     )
+
+
+if __name__ == "__main__":
+    run_preparation(prepare)

@@ -8,12 +8,9 @@ processes share the work:
 > torchrun --nproc_per_node=4 data.py hparams/pretrain.yaml --data_folder ...
 """
 
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
-from hyperpyyaml import load_hyperpyyaml
 
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.datasets.speech.pool import part_of_stage
@@ -25,10 +22,10 @@ from spatial_brain.datasets.wsj0_simu.prepare import (
 )
 from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 from spatial_brain.datasets.wsj0_simu.simulate import SceneBatch, render_pairs
-from spatial_brain.experiment import one_line_errors, parse_arguments
 from spatial_brain.pair_experiment.acoustics import check_task
 from spatial_brain.pair_experiment.brain import check_exists
 from spatial_brain.pair_experiment.design import Design
+from spatial_brain.pair_experiment.preparation import run_preparation
 from spatial_brain.pair_experiment.sets import EvaluationSets, labels_of
 
 # Test instances of the pretext task: any number of such stages.
@@ -163,17 +160,5 @@ class SimulatedSignals:
         return pairs.waveform[:, :crop], pairs.labels
 
 
-def main():
-    """Prepare the data of a YAML file, this process's share of it."""
-    hparams_file, _, overrides = parse_arguments(sys.argv[1:])
-    # No network is needed, and no folder for its checkpoints.
-    overrides += "\nmodel: null\ncheckpointer: null"
-    with open(hparams_file, encoding="utf-8") as file:
-        hparams = load_hyperpyyaml(file, overrides)
-    rank, num_ranks = os.environ.get("RANK", 0), os.environ.get("WORLD_SIZE", 1)
-    prepare(hparams, int(rank), int(num_ranks))
-
-
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_preparation(prepare)

@@ -56,6 +56,8 @@ class Training(NamedTuple):
         As ``spatial_brain.experiment.run_experiment`` takes them.
     preloaded : tuple of str
         Modules of its data sets.
+    preparation : str
+        Script beside it that prepares the data, see ``run_preparation``.
     """
 
     script: str
@@ -63,6 +65,7 @@ class Training(NamedTuple):
     prepare: Callable
     make_datasets: Callable
     preloaded: tuple = ()
+    preparation: str = "data.py"
 
 
 class Grid(NamedTuple):
@@ -150,7 +153,8 @@ def run_grid(grid, description, argv=None):
     runs, output = list_runs(grid, options), Path(options.output)
     _check_options(runs, extra)
     if not all(run.is_finished() for run in runs):
-        script = Path(grid.training.script).with_name("data.py")
+        script = Path(grid.training.script)
+        script = script.with_name(grid.training.preparation)
         line = [sys.executable, str(script), options.hparams, *extra]
         if subprocess.run(line, check=False).returncode:
             raise SystemExit("the preparation of the data failed, see above")
