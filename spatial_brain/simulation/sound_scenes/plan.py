@@ -170,7 +170,7 @@ class ScenePlan:
     room_size : tuple of float
         Metres.
     t60 : float
-        Seconds.
+        Seconds; 0 in the free field.
     center : tuple of float
         Position of the array, metres; it looks along the x axis.
     events : tuple of PlannedEvent
@@ -244,8 +244,9 @@ def draw_scene(
     size_low, size_high : sequence of float
         Smallest and largest room, metres.
     t60_range : tuple of float
-        Seconds; its lower end is raised to what the room can reach.
-    room_seed : int, optional
+        Seconds; its lower end is raised to what the room can reach. (0, 0)
+        is the free field: no walls, only the direct sound.
+    room_seed : int or tuple of int, optional
         Decides size and T60 instead of ``rng``: the same room for many
         clips.
     min_distance : float
@@ -359,6 +360,8 @@ def _draw_room(rng, low, high, t60_range):
     """Draw size [3] and T60 of a room whose walls can have it."""
     for _ in range(_TRIES):
         size = rng.uniform(low, high)
+        if t60_range[1] == 0:
+            return size, 0.0
         shortest = _FEASIBLE * float(minimal_t60(size.tolist()))
         if shortest <= t60_range[1]:
             t60 = rng.uniform(max(t60_range[0], shortest), t60_range[1])

@@ -83,7 +83,7 @@ class ArrayRoom:
     size : sequence of float
         Metres.
     t60 : float
-        Seconds.
+        Seconds; 0 is the free field, with the direct sound alone.
     center : sequence of float
         Of the array, metres.
     fs : int
@@ -152,11 +152,10 @@ class ArrayRoom:
         sources = torch.as_tensor(sources, dtype=torch.float64)
         center = torch.as_tensor(self.center, dtype=torch.float64)
         last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
-        _, _, shape = self._decays
-        end = max(
-            float(shape.level_time(self.diffuse_from)),
-            last / SPEED_OF_SOUND + 1.25 * _JOIN,
-        )
+        end = last / SPEED_OF_SOUND + 1.25 * _JOIN
+        if self.t60:
+            _, _, shape = self._decays
+            end = max(float(shape.level_time(self.diffuse_from)), end)
         return int(end * self.fs), self._each_images(sources, center, end)
 
     def _length(self, begin):
@@ -165,6 +164,10 @@ class ArrayRoom:
 
     def _each_images(self, sources, center, end):
         """Yield offset [I, 3] and amplitude [I] of the images of sources."""
+        if not self.t60:
+            for offset in (sources - center).float()[:, None]:
+                yield offset, 1.0 / torch.linalg.vector_norm(offset, dim=-1)
+            return
         absorption, _, _ = self._decays
         count = len(sources)
         one = torch.ones(count, 1, dtype=torch.float64)
@@ -207,8 +210,10 @@ class ArrayRoom:
             ``begin``. Its level is that of the images of all points, on
             average.
         """
-        _, decay, shape = self._decays
         length = self._length(begin)
+        if not self.t60:
+            return {name: torch.zeros(4, length) for name in formats}
+        _, decay, shape = self._decays
         mean = decay.samples(decay.mean, length, self.fs)
         mean = torch.from_numpy(mean)
         energy = shape.samples(shape.energy, length, self.fs)
