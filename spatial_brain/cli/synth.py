@@ -5,7 +5,7 @@
                                # manifest.csv in it; null: embedded sounds
     classes: [speech, knock]   # in the order of their labels; default: all
     duration: 60               # s
-    formats: [foa, mic]
+    formats: [foa, mic]        # also array, binaural, sum
     overlap: [1, 2, 3]         # largest number of events at once
     moving: 0.3                # share of events that move
     t60: [0.2, 0.8]            # s; 0: free field
@@ -14,8 +14,8 @@
     seed: 0
 
 Further keys: split, interferers, interferer_probability, fold, rooms,
-sample_rate, audio, activity, min_gap, longest_event, speeds, room_size,
-min_distance, wall_distance, gain.
+sample_rate, array, head, audio, activity, min_gap, longest_event, speeds,
+room_size, min_distance, wall_distance, gain.
 
     spatial-brain synth scenes.yaml --output corpus/
     spatial-brain synth scenes.yaml --output corpus/ --rank 3 --num_ranks 16

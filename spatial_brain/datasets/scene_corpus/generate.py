@@ -4,7 +4,7 @@
 
     corpus/
     ├── SYNTHETIC.json              what the corpus is made with
-    ├── foa/, mic/                  recordings
+    ├── foa/, mic/ ...              recordings
     ├── metadata/                   labels (csv)
     ├── scenes/                     all about each scene (json)
     └── corpus.json                 the table of contents, from ``merge_corpus``
@@ -25,6 +25,12 @@ from spatial_brain.dataio.annotations import DCASE2019_CLASSES, write_events
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.scene_corpus.receivers import (
+    find_array,
+    find_heads,
+    head_of,
+    receivers_for,
+)
 from spatial_brain.datasets.seld.event_bank import (
     EventBank,
     plan_scene,
@@ -36,11 +42,6 @@ from spatial_brain.folders import is_leftover
 logger = logging.getLogger(__name__)
 
 METADATA, SCENES = "metadata", "scenes"
-# Channels and layout of the formats, in words.
-_LAYOUTS = {
-    "foa": "first-order Ambisonics W, Y, Z, X (ACN order, SN3D gains)",
-    "mic": "tetrahedral array on a rigid sphere of 4.2 cm",
-}
 # Classes that are named in the line about a corpus.
 _LISTED = 20
 # Variables with the number of this process and of all of them.
@@ -190,12 +191,30 @@ def describe(options, bank):
         [
             f"{number} scene{'s' * (number > 1)} of {options.duration:g} s, "
             f"{options.sample_rate} Hz, {options.audio} of 16 bits",
-            *(f"{name}: {_LAYOUTS[name]}" for name in options.formats),
+            *(f"{name}: {_layout(name, options)}" for name in options.formats),
             f"{labels}, x to the front, azimuth counter-clockwise",
             f"classes {', '.join(names)}",
             *([f"not labelled {', '.join(others)}"] if others else []),
         ]
     )
+
+
+def _layout(name, options):
+    """Channels of a format, in words."""
+    if name == "foa":
+        return "first-order Ambisonics W, Y, Z, X (ACN order, SN3D gains)"
+    if name == "mic":
+        return "tetrahedral array on a rigid sphere of 4.2 cm"
+    if name == "array":
+        array = find_array(options)
+        return (
+            f"{array.name}, {len(array)} omnidirectional microphones in the "
+            "free field, directions seen from their mean position"
+        )
+    if name == "binaural":
+        number = len(find_heads(options.head, options.sample_rate))
+        return f"left and right ear, {number} heads of {options.head} in turn"
+    return "dry events added, mono, without noise"
 
 
 def generate_corpus(
@@ -322,6 +341,7 @@ def _claim(output, options, bank):
     made_with = {
         **options.as_dict(),
         "classes": list(bank.class_names),
+        "array": _positions(options),
         "sounds": _fingerprint(bank),
     }
     # Listed first: the mark of another rank comes before its files.
@@ -337,6 +357,12 @@ def _claim(output, options, bank):
         _compare(output, made, made_with)
     if made is None or made["scenes"] < options.scenes:
         write_json(output / MARKER, made_with)
+
+
+def _positions(options):
+    """Microphones of the array, which its file may no longer have."""
+    array = find_array(options)
+    return None if array is None else array.as_dict()["positions"]
 
 
 def _compare(output, made, wanted):
@@ -379,7 +405,9 @@ def _write_scene(index, *, options, bank, output):
     scene = {**options.scene(index), "max_overlap": overlap}
     plan = plan_scene(bank, rng, scene)
     fs, name = options.sample_rate, options.name(index)
-    signals, table = record_scene(bank, plan, fs, options.formats)
+    receivers = receivers_for(options, index)
+    formats = [form for form in options.formats if form not in receivers]
+    signals, table = record_scene(bank, plan, fs, formats, receivers)
     files = {form: f"{form}/{name}.{options.audio}" for form in options.formats}
     labels, record = f"{METADATA}/{name}.csv", f"{SCENES}/{name}.json"
     for file in (*files.values(), labels, record):
@@ -398,6 +426,7 @@ def _write_scene(index, *, options, bank, output):
         "num_samples": round(plan.duration * fs),
         "num_frames": table.num_frames,
         "max_overlap": overlap,
+        "head": head_of(options, index),
         **_plan_content(plan, bank, options),
         "files": {
             file: _entry(output / file) for file in (*files.values(), labels)

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import ruamel.yaml
 
-from spatial_brain.simulation.sound_scenes.render import FORMATS
+from spatial_brain.geometry import array_names
 from spatial_brain.suggestions import nearest
 
+FORMATS = ("foa", "mic", "array", "binaural", "sum")
+# Heads that need no files.
+HEADS = ("sphere", "rigid-sphere")
 AUDIO = ("flac", "wav")
 # Dialects in which a corpus can be labelled, those of the challenges.
 LABEL_DIALECTS = (
@@ -149,6 +152,18 @@ def _sizes(value):
     return low, high
 
 
+def _array(value):
+    """Check of a name or a file of an array, or of positions."""
+    if isinstance(value, str):
+        return _text(value)
+    try:
+        return _series(_series(_number(-100.0, 100.0), 3))(value)
+    except ValueError as problem:
+        raise ValueError(
+            "a name, a file, or [[x, y, z], ...] in m"
+        ) from problem
+
+
 def _option(check: Callable, default=_REQUIRED):
     """Field of an option with its check."""
     if default is _REQUIRED:
@@ -186,7 +201,13 @@ class SceneOptions:
     sample_rate : int
         Hz.
     formats : sequence of str
-        "foa" and "mic".
+        Of ``FORMATS``.
+    array : str, sequence or None
+        Of the format "array": name, file, or positions of the microphones,
+        metres.
+    head : str
+        Of the format "binaural": see ``load_hrtfs``; scenes take the heads in
+        turn.
     audio : str
         "flac" or "wav", both of 16 bits.
     dialect : str
@@ -226,7 +247,9 @@ class SceneOptions:
     fold: int = _option(_whole(0, 1000), 1)
     rooms: int = _option(_or_null(_whole(1, 10_000_000)), None)
     sample_rate: int = _option(_whole(8000, 96000), 24000)
-    formats: tuple = _option(_names(FORMATS), FORMATS)
+    formats: tuple = _option(_names(FORMATS), ("foa", "mic"))
+    array: str | tuple = _option(_or_null(_array), None)
+    head: str = _option(_text, "sphere")
     audio: str = _option(_one_of(AUDIO), "flac")
     dialect: str = _option(_one_of(LABEL_DIALECTS), "starss23")
     overlap: tuple = _option(_overlaps, (2,))
@@ -376,6 +399,11 @@ def scene_options(values, where="scenes"):
             f"{where}: without a folder of events (events: null) classes must "
             "list embedded kinds of sound"
         )
+    if ("array" in options.formats) != (options.array is not None):
+        raise ValueError(
+            f"{where}: give both the format 'array' and the key 'array', or "
+            "none of them"
+        )
     return options
 
 
@@ -390,7 +418,7 @@ def read_scene_options(path):
     Returns
     -------
     SceneOptions
-        A relative ``events`` counts from the folder of the file.
+        Relative paths count from the folder of the file.
 
     Raises
     ------
@@ -414,6 +442,12 @@ def read_scene_options(path):
         raise ValueError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} does not hold 'key: value' lines")
-    if isinstance(values.get("events"), str):
-        values["events"] = str(path.parent / values["events"])
+    for key, names in (
+        ("events", ()),
+        ("array", array_names()),
+        ("head", HEADS),
+    ):
+        value = values.get(key)
+        if isinstance(value, str) and value not in names:
+            values[key] = str(path.parent / value)
     return scene_options(values, path)

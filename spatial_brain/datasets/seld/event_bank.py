@@ -494,7 +494,7 @@ def plan_scene(bank, rng, scene):
     )
 
 
-def record_scene(bank, plan, fs, formats):
+def record_scene(bank, plan, fs, formats, receivers=None):
     """Render a planned scene with sounds of a bank.
 
     Arguments
@@ -506,6 +506,8 @@ def record_scene(bank, plan, fs, formats):
     fs : int
         Sampling rate, Hz.
     formats : sequence of str
+        As for ``render_scene``.
+    receivers : dict, optional
         As for ``render_scene``.
 
     Returns
@@ -522,7 +524,9 @@ def record_scene(bank, plan, fs, formats):
         bank.load(event.label, event.source, event.duration, fs)
         for event in plan.events
     ]
-    signals, rows = render_scene(plan, dry, fs=fs, formats=formats)
+    signals, rows = render_scene(
+        plan, dry, fs=fs, formats=formats, receivers=receivers
+    )
     num_frames = int(round(plan.duration / FRAME_LENGTH, 6))
     return signals, EventTable(**rows, num_frames=num_frames)
 
