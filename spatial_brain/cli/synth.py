@@ -1,14 +1,16 @@
 """Write a corpus of spatial sound scenes that a YAML file describes.
 
     scenes: 100                # how many
-    events: /data/events       # dry sounds, a sub-folder a class; or a table
-                               # manifest.csv in it; null: embedded sounds
-    classes: [speech, knock]   # in the order of their labels; default: all
+    events: /data/events       # dry sounds, a sub-folder a class; a table;
+                               # ESC-50 or FSD50K; null: embedded sounds
+    speech: /data/LibriSpeech  # one more class, speech
+    classes: [bell, knock]     # in the order of their labels; default: all
     duration: 60               # s
     formats: [foa, mic]        # also array, binaural, sum
     overlap: [1, 2, 3]         # largest number of events at once
     moving: 0.3                # share of events that move
     t60: [0.2, 0.8]            # s; 0: free field
+    noise: diffuse             # or a folder of ambience; null: none
     snr: [6, 30]               # dB
     dialect: starss23          # of the labels
     seed: 0
@@ -84,9 +86,9 @@ def _write(args):
         describe,
         find_rank,
         generate_corpus,
-        open_bank,
     )
     from spatial_brain.datasets.scene_corpus.options import read_scene_options
+    from spatial_brain.datasets.scene_corpus.sounds import open_bank
 
     if args.output is None:
         raise ValueError("--output must name the folder of the corpus")

@@ -51,7 +51,11 @@ def corpus_options(corpus):
             f"{corpus}: no corpus of scenes lies here; write one with "
             "'spatial-brain synth scenes.yaml --output FOLDER'"
         )
-    made.pop("sounds")
+    made = {
+        key: value
+        for key, value in made.items()
+        if key not in ("sounds", "ambience")
+    }
     return scene_options(made, corpus)
 
 

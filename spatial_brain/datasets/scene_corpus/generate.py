@@ -21,21 +21,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spatial_brain.dataio.annotations import DCASE2019_CLASSES, write_events
+from spatial_brain.dataio.annotations import write_events
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.parallel import progress, run_jobs
+from spatial_brain.datasets.scene_corpus.ambience import (
+    draw_ambience,
+    find_ambience,
+)
 from spatial_brain.datasets.scene_corpus.receivers import (
     find_array,
     find_heads,
     head_of,
     receivers_for,
 )
-from spatial_brain.datasets.seld.event_bank import (
-    EventBank,
-    plan_scene,
-    record_scene,
+from spatial_brain.datasets.scene_corpus.sounds import (
+    fingerprint,
+    open_bank,
+    origin,
+    sound_name,
 )
+from spatial_brain.datasets.seld.event_bank import plan_scene, record_scene
 from spatial_brain.datasets.synthetic_data import MARKER, synthetic_options
 from spatial_brain.folders import is_leftover
 
@@ -108,46 +114,6 @@ def find_rank(rank=None, num_ranks=None):
     return rank, num_ranks
 
 
-def open_bank(options):
-    """Sounds of a corpus.
-
-    Arguments
-    ---------
-    options : SceneOptions
-        Options of the corpus.
-
-    Returns
-    -------
-    EventBank
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If recordings are missing, or the dialect cannot name the classes.
-    """
-    interferers = options.interferers or ()
-    if options.events is None:
-        bank = EventBank(options.classes, interferers)
-    else:
-        bank = EventBank.from_folder(
-            options.events,
-            split=options.split,
-            class_names=options.classes,
-            interferers=interferers,
-        )
-    names = bank.class_names
-    if (
-        options.dialect == "dcase2019"
-        and names != DCASE2019_CLASSES[: len(names)]
-    ):
-        raise ValueError(
-            "dialect dcase2019 writes names of its own classes; classes must "
-            f"be {', '.join(DCASE2019_CLASSES)} in this order (or the first "
-            f"of them), not {', '.join(names)}"
-        )
-    return bank
-
-
 def describe(options, bank):
     """One line about all that is taken for granted in a corpus.
 
@@ -192,8 +158,9 @@ def describe(options, bank):
             f"{number} scene{'s' * (number > 1)} of {options.duration:g} s, "
             f"{options.sample_rate} Hz, {options.audio} of 16 bits",
             *(f"{name}: {_layout(name, options)}" for name in options.formats),
+            _noise_words(options),
             f"{labels}, x to the front, azimuth counter-clockwise",
-            f"classes {', '.join(names)}",
+            f"classes {', '.join(names)} from {origin(options)}",
             *([f"not labelled {', '.join(others)}"] if others else []),
         ]
     )
@@ -215,6 +182,16 @@ def _layout(name, options):
         number = len(find_heads(options.head, options.sample_rate))
         return f"left and right ear, {number} heads of {options.head} in turn"
     return "dry events added, mono, without noise"
+
+
+def _noise_words(options):
+    """What stands behind the events."""
+    if options.noise is None:
+        return "no noise"
+    number = len(find_ambience(options))
+    kind = f"{number} recordings of {options.noise}" if number else "diffuse"
+    low, high = options.snr
+    return f"noise: {kind}, SNR {low:g} to {high:g} dB"
 
 
 def generate_corpus(
@@ -342,7 +319,11 @@ def _claim(output, options, bank):
         **options.as_dict(),
         "classes": list(bank.class_names),
         "array": _positions(options),
-        "sounds": _fingerprint(bank),
+        "ambience": [
+            sorted(path.name for path in files.values())
+            for files in find_ambience(options)
+        ],
+        "sounds": fingerprint(bank),
     }
     # Listed first: the mark of another rank comes before its files.
     taken = sorted(path.name for path in output.glob("*"))
@@ -370,7 +351,7 @@ def _compare(output, made, wanted):
     remedy = "choose another folder, or remove this one"
     # Where the sounds lie does not matter, and scenes may be added.
     keys = made.keys() | wanted.keys()
-    for key in sorted(keys - {"events", "scenes"}):
+    for key in sorted(keys - {"events", "speech", "noise", "scenes"}):
         if made.get(key) != wanted.get(key):
             raise ValueError(
                 f"{output}: was made with {key} {made.get(key)!r}, not "
@@ -383,21 +364,6 @@ def _compare(output, made, wanted):
         )
 
 
-def _fingerprint(bank):
-    """Digest of the names of all sounds and the sizes of recordings."""
-    digest = hashlib.sha256()
-    for name, sound in bank.sounds.items():
-        digest.update(f"{name}\n".encode())
-        if isinstance(sound, str):
-            digest.update(f"{sound}\n".encode())
-            continue
-        for one in sound:
-            size = one.path.stat().st_size
-            line = f"{one.path.name} {size} {one.start} {one.stop}\n"
-            digest.update(line.encode())
-    return digest.hexdigest()
-
-
 def _write_scene(index, *, options, bank, output):
     """Make and write one scene."""
     rng = np.random.default_rng((options.seed, index))
@@ -407,7 +373,10 @@ def _write_scene(index, *, options, bank, output):
     fs, name = options.sample_rate, options.name(index)
     receivers = receivers_for(options, index)
     formats = [form for form in options.formats if form not in receivers]
-    signals, table = record_scene(bank, plan, fs, formats, receivers)
+    ambience, noise = draw_ambience(options, index)
+    signals, table = record_scene(
+        bank, plan, fs, formats, receivers=receivers, ambience=ambience
+    )
     files = {form: f"{form}/{name}.{options.audio}" for form in options.formats}
     labels, record = f"{METADATA}/{name}.csv", f"{SCENES}/{name}.json"
     for file in (*files.values(), labels, record):
@@ -427,6 +396,7 @@ def _write_scene(index, *, options, bank, output):
         "num_frames": table.num_frames,
         "max_overlap": overlap,
         "head": head_of(options, index),
+        "ambience": noise,
         **_plan_content(plan, bank, options),
         "files": {
             file: _entry(output / file) for file in (*files.values(), labels)
@@ -450,7 +420,7 @@ def _plan_content(plan, bank, options):
             {
                 "class": names[event.label],
                 "labelled": not event.interferer,
-                "sound": _sound(bank, event, options.events),
+                "sound": sound_name(bank, event, options),
                 "onset": round(event.onset, 6),
                 "duration": round(event.duration, 6),
                 "gain_db": event.gain_db,
@@ -465,12 +435,3 @@ def _plan_content(plan, bank, options):
         "snr_db": plan.snr_db,
         "events": events,
     }
-
-
-def _sound(bank, event, folder):
-    """Name of the sound of an event: its file, or its kind and seed."""
-    recording = bank.recording(event.label, event.source)
-    if recording is None:
-        return f"{list(bank.sounds.values())[event.label]} {event.source}"
-    path = os.path.relpath(recording.path, folder or recording.path.parent)
-    return Path(path).as_posix()

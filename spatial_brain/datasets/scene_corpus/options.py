@@ -180,8 +180,11 @@ class SceneOptions:
     scenes : int
         How many.
     events : str or None
-        Folder of dry recordings, see ``EventBank.from_folder``; None: the
-        embedded kinds of sound, which ``classes`` must name.
+        Folder or table of dry recordings, see ``open_events`` of
+        ``datasets.seld.event_lists``; None: the embedded kinds of sound,
+        which ``classes`` must name.
+    speech : str or None
+        Folder of dry speech; one more class, "speech", the last one.
     classes : sequence of str or None
         Classes in the order of their labels; None: all of the folder.
     split : str or None
@@ -230,6 +233,9 @@ class SceneOptions:
         Lowest and highest, seconds; [0, 0] is the free field.
     min_distance, wall_distance : float
         Of sources from the array and from walls, metres.
+    noise : str or None
+        "diffuse", or a folder of recorded ambience, see
+        ``scene_corpus.ambience``; None: no noise.
     snr : tuple of float
         Lowest and highest level of the events over the noise, dB.
     gain : tuple of float
@@ -238,6 +244,7 @@ class SceneOptions:
 
     scenes: int = _option(_whole(1, 10_000_000))
     events: str = _option(_or_null(_text))
+    speech: str = _option(_or_null(_text), None)
     classes: tuple = _option(_or_null(_names()), None)
     split: str = _option(_or_null(_text), None)
     interferers: tuple = _option(_or_null(_names()), None)
@@ -262,6 +269,7 @@ class SceneOptions:
     t60: tuple = _option(_between(0.0, 10.0), (0.2, 0.8))
     min_distance: float = _option(_number(0.1, 50.0), 0.7)
     wall_distance: float = _option(_number(0.0, 50.0), 0.5)
+    noise: str = _option(_or_null(_text), "diffuse")
     snr: tuple = _option(_between(-30.0, 120.0), (6.0, 30.0))
     gain: tuple = _option(_between(-60.0, 20.0), (-6.0, 6.0))
 
@@ -444,8 +452,10 @@ def read_scene_options(path):
         raise ValueError(f"{path} does not hold 'key: value' lines")
     for key, names in (
         ("events", ()),
+        ("speech", ()),
         ("array", array_names()),
         ("head", HEADS),
+        ("noise", ("diffuse",)),
     ):
         value = values.get(key)
         if isinstance(value, str) and value not in names:

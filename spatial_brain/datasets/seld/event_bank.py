@@ -494,7 +494,7 @@ def plan_scene(bank, rng, scene):
     )
 
 
-def record_scene(bank, plan, fs, formats, receivers=None):
+def record_scene(bank, plan, fs, formats, **options):
     """Render a planned scene with sounds of a bank.
 
     Arguments
@@ -507,8 +507,8 @@ def record_scene(bank, plan, fs, formats, receivers=None):
         Sampling rate, Hz.
     formats : sequence of str
         As for ``render_scene``.
-    receivers : dict, optional
-        As for ``render_scene``.
+    **options
+        ``receivers`` and ``ambience`` of ``render_scene``.
 
     Returns
     -------
@@ -524,9 +524,7 @@ def record_scene(bank, plan, fs, formats, receivers=None):
         bank.load(event.label, event.source, event.duration, fs)
         for event in plan.events
     ]
-    signals, rows = render_scene(
-        plan, dry, fs=fs, formats=formats, receivers=receivers
-    )
+    signals, rows = render_scene(plan, dry, fs=fs, formats=formats, **options)
     num_frames = int(round(plan.duration / FRAME_LENGTH, 6))
     return signals, EventTable(**rows, num_frames=num_frames)
 

@@ -426,7 +426,13 @@ def _stretched(fs, bins):
 
 
 def render_scene(
-    plan, dry_events, *, fs=24000, formats=FORMATS, receivers=None
+    plan,
+    dry_events,
+    *,
+    fs=24000,
+    formats=FORMATS,
+    receivers=None,
+    ambience=None,
 ):
     """Render a scene and label it.
 
@@ -447,6 +453,9 @@ def render_scene(
         Name to receiver, see ``sound_scenes.receivers``: more formats. Their
         direct sound and reflections are those of the same room; diffuse
         reverberation and noise are drawn for each alone.
+    ambience : dict, optional
+        Name of format or receiver to recorded noise, [time, channel], at any
+        level; what is not named gets none. Default: diffuse noise.
 
     Returns
     -------
@@ -500,14 +509,13 @@ def render_scene(
             if name in total:
                 image = image[:, : num_samples - start]
                 total[name][:, start : start + image.shape[1]] += image
-    noise = _noise(
-        num_samples,
-        fs,
-        spatial,
-        receivers,
-        int(seeds[0]),
-        _noise_colour(plan.noise_tilt),
-    )
+    if ambience is None:
+        colour = _noise_colour(plan.noise_tilt)
+        noise = _noise(
+            num_samples, fs, spatial, receivers, int(seeds[0]), colour
+        )
+    else:
+        noise = {name: part.T for name, part in ambience.items()}
     signals = {
         name: _finished(name, clean, noise.get(name), plan.snr_db, fs)
         for name, clean in total.items()

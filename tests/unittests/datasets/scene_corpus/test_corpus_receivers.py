@@ -14,13 +14,13 @@ from spatial_brain.datasets.scene_corpus.check import (
 from spatial_brain.datasets.scene_corpus.generate import (
     describe,
     generate_corpus,
-    open_bank,
 )
 from spatial_brain.datasets.scene_corpus.options import (
     read_scene_options,
     scene_options,
 )
 from spatial_brain.datasets.scene_corpus.receivers import find_array
+from spatial_brain.datasets.scene_corpus.sounds import open_bank
 
 SMALL = {
     "scenes": 2,

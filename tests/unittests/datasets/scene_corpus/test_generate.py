@@ -15,13 +15,14 @@ from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.dataio.files import read_json
 from spatial_brain.datasets.scene_corpus.check import merge_corpus
 from spatial_brain.datasets.scene_corpus.generate import (
+    describe,
     find_rank,
     generate_corpus,
-    open_bank,
 )
 from spatial_brain.datasets.scene_corpus.options import (
     scene_options,
 )
+from spatial_brain.datasets.scene_corpus.sounds import open_bank
 from spatial_brain.geometry import angular_distance, azel_to_unit
 from spatial_brain.simulation.ambisonics import intensity_direction
 from spatial_brain.simulation.mixing import active_level
@@ -305,3 +306,29 @@ def test_labels_of_all_dialects_are_read_back(tmp_path, dialect):
     assert len(table)
     has_distance = dialect in ("starss23", "dcase2024", "dcase2025")
     assert np.isnan(table.distance).any() != has_distance
+
+
+def test_lists_and_speech(tmp_path):
+    events, speech = tmp_path / "events", tmp_path / "speech"
+    write_audio(events / "audio" / "a.wav", torch.rand(8000) - 0.5, 16000)
+    (events / "list.csv").write_text("path,label\naudio/a.wav,hiss\n")
+    write_audio(speech / "ann" / "1.wav", torch.rand(8000) - 0.5, 16000)
+    wanted = options(
+        events=str(events / "list.csv"), speech=str(speech), classes=None
+    )
+    bank = open_bank(wanted)
+    assert bank.class_names == ("hiss", "speech")
+    line = describe(wanted, bank)
+    assert "list.csv (read as list) and speech of" in line
+    generate_corpus(wanted, tmp_path / "corpus")
+    found = {
+        (event["class"], event["sound"])
+        for path in (tmp_path / "corpus" / "scenes").iterdir()
+        for event in read_json(path)["events"]
+    }
+    assert found == {("hiss", "audio/a.wav"), ("speech", "ann/1.wav")}
+    merge_corpus(tmp_path / "corpus")
+    write_audio(events / "speech" / "a.wav", torch.rand(80), 16000)
+    both = options(events=str(events), speech=str(speech), classes=["speech"])
+    with pytest.raises(ValueError, match="'speech' is both among the events"):
+        open_bank(both)
