@@ -26,7 +26,8 @@ room_size, min_distance, wall_distance, gain.
 
 Without --rank the numbers come from torchrun's or SLURM's variables. A run
 that was killed goes on where it stopped; the files are the same for any
-number of ranks and workers. One rank alone merges by itself.
+number of ranks and workers. One rank alone merges by itself. Merging leaves
+corpus.json (statistics, all files) and report.html (pictures and sounds).
 """
 
 import sys
@@ -55,7 +56,11 @@ def add_arguments(parser):
         default=1,
         help="processes started by this one (1)",
     )
-    add("--merge", metavar="CORPUS", help="check that all is there, list it")
+    add(
+        "--merge",
+        metavar="CORPUS",
+        help="check, list and show all of it",
+    )
     add("--verify", metavar="CORPUS", help="read and check every file")
 
 
@@ -73,7 +78,7 @@ def run(args):
             "give either a YAML file and --output, or --merge, or --verify"
         )
     if args.merge:
-        _merge(args.merge)
+        _merge(args.merge, args.num_workers)
     elif args.verify:
         _verify(args.verify, args.num_workers)
     else:
@@ -110,19 +115,22 @@ def _write(args):
         f"{written.num_own - written.num_new} were there"
     )
     if num_ranks == 1:
-        _merge(args.output)
+        _merge(args.output, args.num_workers)
 
 
-def _merge(corpus):
-    """Write the table of contents of a corpus and print what it holds."""
+def _merge(corpus, num_workers):
+    """Write the table of contents and the page of a corpus."""
     from spatial_brain.datasets.scene_corpus.check import CONTENTS, merge_corpus
+    from spatial_brain.reporting.sound_scenes import PAGE, scene_corpus_report
 
-    contents = merge_corpus(corpus)
-    events = contents["events"]
+    contents = merge_corpus(corpus, num_workers)
+    scene_corpus_report(corpus)
+    statistics = contents["statistics"]
+    events = statistics["events"]
     print(
         f"{corpus}: {contents['options']['scenes']} scenes, "
-        f"{contents['hours']:.3g} h, {sum(events.values())} events of "
-        f"{len(events)} classes; listed in {CONTENTS}"
+        f"{statistics['hours']:.3g} h, {sum(events.values())} events of "
+        f"{len(events)} classes; listed in {CONTENTS}, shown in {PAGE}"
     )
 
 

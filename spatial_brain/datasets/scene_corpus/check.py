@@ -1,6 +1,5 @@
 """Table of contents of a corpus of scenes, and whether all of it is right."""
 
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from spatial_brain.datasets.scene_corpus.generate import (
     is_complete,
 )
 from spatial_brain.datasets.scene_corpus.options import scene_options
+from spatial_brain.datasets.scene_corpus.statistics import corpus_statistics
 from spatial_brain.datasets.synthetic_data import synthetic_options
 from spatial_brain.folders import find_files
 
@@ -59,19 +59,21 @@ def corpus_options(corpus):
     return scene_options(made, corpus)
 
 
-def merge_corpus(corpus):
+def merge_corpus(corpus, num_workers=1):
     """Check that all scenes are there and write the table of contents.
 
     Arguments
     ---------
     corpus : str or Path
         Folder that one or several ranks have filled.
+    num_workers : int
+        Processes.
 
     Returns
     -------
     dict
-        Content of ``corpus.json``: "options", "hours", "labelled_hours" by
-        class, "events" by class, and "files" with sizes and SHA-256.
+        Content of ``corpus.json``: "options", "statistics" as
+        ``corpus_statistics`` gives them, and "files" with sizes and SHA-256.
 
     Raises
     ------
@@ -90,21 +92,12 @@ def merge_corpus(corpus):
             f"complete ({_some(missing)}); run the command that writes them "
             "again, on all ranks"
         )
-    files, events, hours = {}, Counter(), Counter()
+    files = {}
     for name in names:
-        record = read_json(corpus / SCENES / f"{name}.json")
-        files |= record["files"]
-        for event in record["events"]:
-            if event["labelled"]:
-                events[event["class"]] += 1
-                hours[event["class"]] += event["duration"] / 3600
+        files |= read_json(corpus / SCENES / f"{name}.json")["files"]
     contents = {
         "options": options.as_dict(),
-        "hours": options.scenes * options.duration / 3600,
-        "events": {name: events[name] for name in options.classes},
-        "labelled_hours": {
-            name: round(hours[name], 6) for name in options.classes
-        },
+        "statistics": corpus_statistics(corpus, options, names, num_workers),
         "files": dict(sorted(files.items())),
     }
     write_json(corpus / CONTENTS, contents)

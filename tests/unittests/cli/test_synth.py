@@ -31,6 +31,10 @@ def test_one_rank_writes_merges_and_is_verified(file, tmp_path, capsys):
         assert words in first
     assert written.endswith("2 scenes written, 0 were there")
     assert "2 scenes, " in merged
+    page = (corpus / "report.html").read_text()
+    for words in ("Sound scenes: corpus", "knock", "fold1_room2_mix0001"):
+        assert words in page
+    assert page.count("<audio") == 2
     assert len(list((corpus / "foa").glob("*.wav"))) == 2
     assert main(["synth", "--verify", str(corpus)]) == 0
     assert "undamaged" in capsys.readouterr().out
