@@ -10,6 +10,7 @@
     overlap: [1, 2, 3]         # largest number of events at once
     moving: 0.3                # share of events that move
     t60: [0.2, 0.8]            # s; 0: free field
+    responses: /data/TAU       # measured rooms instead: TAU-SRIR DB, a table
     noise: diffuse             # or a folder of ambience; null: none
     snr: [6, 30]               # dB
     dialect: starss23          # of the labels

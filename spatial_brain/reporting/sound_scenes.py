@@ -139,13 +139,9 @@ def _add_scene(report, corpus, options, name):
         options.dialect,
         num_frames=record["num_frames"],
     )
-    size = " x ".join(f"{side:.1f}" for side in record["room_size"])
-    room = f"room of {size} m, T60 {record['t60']:.2f} s"
-    if record["t60"] == 0:
-        room = "free field"
     report.add_figure(
         event_trajectories(table, class_names=options.classes, title=name),
-        f"Labels; {room}, SNR {record['snr_db']:.0f} dB.",
+        f"Labels; {_room(record)}, SNR {record['snr_db']:.0f} dB.",
     )
     form = options.formats[0]
     waveform, fs = read_audio(corpus / form / f"{name}.{options.audio}")
@@ -154,6 +150,16 @@ def _add_scene(report, corpus, options, name):
     signal = signal[: round(_SECONDS * fs)]
     length = len(signal) / fs
     report.add_audio(signal, fs, f"{name}, {form}, first {length:g} seconds")
+
+
+def _room(record):
+    """The room of a scene, in words."""
+    if record["measured_room"]:
+        return f"measured room {record['measured_room']}"
+    if record["t60"] == 0:
+        return "free field"
+    size = " x ".join(f"{side:.1f}" for side in record["room_size"])
+    return f"room of {size} m, T60 {record['t60']:.2f} s"
 
 
 def _spectrogram(signal, fs, title):

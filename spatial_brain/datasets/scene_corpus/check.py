@@ -54,7 +54,7 @@ def corpus_options(corpus):
     made = {
         key: value
         for key, value in made.items()
-        if key not in ("sounds", "ambience")
+        if key not in ("sounds", "ambience", "measured")
     }
     return scene_options(made, corpus)
 

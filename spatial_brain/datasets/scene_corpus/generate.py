@@ -29,6 +29,10 @@ from spatial_brain.datasets.scene_corpus.ambience import (
     draw_ambience,
     find_ambience,
 )
+from spatial_brain.datasets.scene_corpus.measured_rooms import (
+    find_rooms,
+    with_rooms,
+)
 from spatial_brain.datasets.scene_corpus.receivers import (
     find_array,
     find_heads,
@@ -48,6 +52,8 @@ from spatial_brain.folders import is_leftover
 logger = logging.getLogger(__name__)
 
 METADATA, SCENES = "metadata", "scenes"
+# Where the data lie does not matter, and scenes may be added.
+_FREE = {"events", "speech", "noise", "responses", "scenes"}
 # Classes that are named in the line about a corpus.
 _LISTED = 20
 # Variables with the number of this process and of all of them.
@@ -158,6 +164,7 @@ def describe(options, bank):
             f"{number} scene{'s' * (number > 1)} of {options.duration:g} s, "
             f"{options.sample_rate} Hz, {options.audio} of 16 bits",
             *(f"{name}: {_layout(name, options)}" for name in options.formats),
+            _room_words(options),
             _noise_words(options),
             f"{labels}, x to the front, azimuth counter-clockwise",
             f"classes {', '.join(names)} from {origin(options)}",
@@ -182,6 +189,15 @@ def _layout(name, options):
         number = len(find_heads(options.head, options.sample_rate))
         return f"left and right ear, {number} heads of {options.head} in turn"
     return "dry events added, mono, without noise"
+
+
+def _room_words(options):
+    """What rooms there are."""
+    if options.responses is not None:
+        number = len(find_rooms(options))
+        return f"responses of {number} rooms of {options.responses}"
+    low, high = options.t60
+    return f"simulated rooms, T60 {low:g} to {high:g} s" if high else "no rooms"
 
 
 def _noise_words(options):
@@ -250,6 +266,7 @@ def generate_corpus(
     if num_workers < 1:
         raise ValueError(f"num_workers must be 1 or more, got {num_workers}")
     output = Path(output)
+    options = with_rooms(options)
     bank = open_bank(options) if bank is None else bank
     _claim(output, options, bank)
     logger.info("%s", describe(options, bank))
@@ -323,6 +340,9 @@ def _claim(output, options, bank):
             sorted(path.name for path in files.values())
             for files in find_ambience(options)
         ],
+        "measured": [
+            [room.name, len(room.offsets)] for room in find_rooms(options)
+        ],
         "sounds": fingerprint(bank),
     }
     # Listed first: the mark of another rank comes before its files.
@@ -349,9 +369,10 @@ def _positions(options):
 def _compare(output, made, wanted):
     """Refuse a corpus that was made with other options."""
     remedy = "choose another folder, or remove this one"
-    # Where the sounds lie does not matter, and scenes may be added.
     keys = made.keys() | wanted.keys()
-    for key in sorted(keys - {"events", "speech", "noise", "scenes"}):
+    for key in sorted(
+        keys - {"events", "speech", "noise", "responses", "scenes"}
+    ):
         if made.get(key) != wanted.get(key):
             raise ValueError(
                 f"{output}: was made with {key} {made.get(key)!r}, not "
@@ -369,13 +390,22 @@ def _write_scene(index, *, options, bank, output):
     rng = np.random.default_rng((options.seed, index))
     overlap = int(rng.choice(options.overlap))
     scene = {**options.scene(index), "max_overlap": overlap}
+    rooms = find_rooms(options)
+    room = rooms[index % options.rooms] if rooms else None
+    scene["measured_room"] = room
     plan = plan_scene(bank, rng, scene)
     fs, name = options.sample_rate, options.name(index)
     receivers = receivers_for(options, index)
     formats = [form for form in options.formats if form not in receivers]
     ambience, noise = draw_ambience(options, index)
     signals, table = record_scene(
-        bank, plan, fs, formats, receivers=receivers, ambience=ambience
+        bank,
+        plan,
+        fs,
+        formats,
+        receivers=receivers,
+        ambience=ambience,
+        responses=room and room.responses,
     )
     files = {form: f"{form}/{name}.{options.audio}" for form in options.formats}
     labels, record = f"{METADATA}/{name}.csv", f"{SCENES}/{name}.json"
@@ -397,6 +427,7 @@ def _write_scene(index, *, options, bank, output):
         "max_overlap": overlap,
         "head": head_of(options, index),
         "ambience": noise,
+        "measured_room": room and room.name,
         **_plan_content(plan, bank, options),
         "files": {
             file: _entry(output / file) for file in (*files.values(), labels)
@@ -429,7 +460,7 @@ def _plan_content(plan, bank, options):
             }
         )
     return {
-        "room_size": list(plan.room_size),
+        "room_size": plan.room_size and list(plan.room_size),
         "t60": plan.t60,
         "array": list(plan.center),
         "snr_db": plan.snr_db,

@@ -200,7 +200,8 @@ class SceneOptions:
     fold : int
         In the names of the files, ``fold<fold>_room<room>_mix<number>``.
     rooms : int or None
-        Number of rooms, used in turn; None: each scene has its own.
+        Number of rooms, used in turn; None: each scene has its own, or all
+        that were measured.
     sample_rate : int
         Hz.
     formats : sequence of str
@@ -231,6 +232,9 @@ class SceneOptions:
         Smallest and largest room, metres.
     t60 : tuple of float
         Lowest and highest, seconds; [0, 0] is the free field.
+    responses : str or None
+        Measured rooms instead of simulated ones: a table or a folder, see
+        ``scene_corpus.measured_rooms``.
     min_distance, wall_distance : float
         Of sources from the array and from walls, metres.
     noise : str or None
@@ -267,6 +271,7 @@ class SceneOptions:
     speeds: tuple = _option(_series(_number(0.1, 360.0)), (10.0, 20.0, 40.0))
     room_size: tuple = _option(_sizes, ((4.0, 4.0, 2.6), (12.0, 10.0, 4.5)))
     t60: tuple = _option(_between(0.0, 10.0), (0.2, 0.8))
+    responses: str = _option(_or_null(_text), None)
     min_distance: float = _option(_number(0.1, 50.0), 0.7)
     wall_distance: float = _option(_number(0.0, 50.0), 0.5)
     noise: str = _option(_or_null(_text), "diffuse")
@@ -453,6 +458,7 @@ def read_scene_options(path):
     for key, names in (
         ("events", ()),
         ("speech", ()),
+        ("responses", ()),
         ("array", array_names()),
         ("head", HEADS),
         ("noise", ("diffuse",)),

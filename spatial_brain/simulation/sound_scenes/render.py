@@ -433,6 +433,7 @@ def render_scene(
     formats=FORMATS,
     receivers=None,
     ambience=None,
+    responses=None,
 ):
     """Render a scene and label it.
 
@@ -456,6 +457,9 @@ def render_scene(
     ambience : dict, optional
         Name of format or receiver to recorded noise, [time, channel], at any
         level; what is not named gets none. Default: diffuse noise.
+    responses : callable, optional
+        From an event and the names of formats to the responses of its points
+        in a measured room, name to [K, channel, N]; default: simulated.
 
     Returns
     -------
@@ -491,10 +495,14 @@ def render_scene(
     spatial = _checked(formats, receivers)
     dry_events = _prepared(plan, dry_events, fs)
     num_samples = round(plan.duration * fs)
-    room = ArrayRoom(plan.room_size, plan.t60, plan.center, fs)
     total = {name: torch.zeros(4, num_samples) for name in spatial}
     for name, receiver in receivers.items():
         total[name] = torch.zeros(receiver.num_channels, num_samples)
+    if responses is None:
+        room = ArrayRoom(plan.room_size, plan.t60, plan.center, fs)
+        images_of = functools.partial(_event_images, room, spatial, receivers)
+    else:
+        images_of = functools.partial(_measured_images, responses, [*total], fs)
     if "sum" in formats:
         total["sum"] = torch.zeros(1, num_samples)
     seeds = np.random.SeedSequence(plan.seed).generate_state(
@@ -504,7 +512,7 @@ def render_scene(
         plan.events, dry_events, seeds[1:], strict=True
     ):
         start = round(event.onset * fs)
-        images = _event_images(room, event, dry, spatial, receivers, int(seed))
+        images = images_of(event, dry, int(seed))
         for name, image in {**images, "sum": dry[None]}.items():
             if name in total:
                 image = image[:, : num_samples - start]
@@ -560,7 +568,18 @@ def _prepared(plan, dry_events, fs):
     return prepared
 
 
-def _event_images(room, event, dry, formats, receivers, seed):
+def _measured_images(responses, formats, fs, event, dry, _):
+    """Event as each format receives it in a measured room."""
+    times = torch.from_numpy(event.times)
+    return {
+        name: convolve(dry[None], part)[0]
+        if len(part) == 1
+        else filter_moving(dry, part, times, fs=fs)
+        for name, part in responses(event, formats).items()
+    }
+
+
+def _event_images(room, formats, receivers, event, dry, seed):
     """Event as each format and receiver receives it, [channel, time]."""
     if not (formats or receivers):
         return {}
