@@ -17,6 +17,7 @@ from spatial_brain.cli import (
     score_seld,
     separate,
     simulate,
+    synth,
 )
 from spatial_brain.stopping import one_line_when_stopped
 from spatial_brain.suggestions import nearest
@@ -27,6 +28,7 @@ COMMANDS = {
     "separate": separate,
     "acoustics": acoustics,
     "simulate": simulate,
+    "synth": synth,
     "convert": convert,
     "score-seld": score_seld,
 }

@@ -39,6 +39,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 MANY_POINTS = 1500
 # Levels below the loudest one that a spectrogram shows, dB.
 DYNAMIC_RANGE = 60.0
+# Length of its windows, seconds.
+_WINDOW = 0.032
 
 # Conditions of a recording in captions: name, unit, decimal places.
 CONDITION_LABELS = {
@@ -330,6 +332,34 @@ def training_curves(records):
         figure.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
         figures.append(figure)
     return figures
+
+
+def level_spectrogram(signal, fs):
+    """Levels of a signal over time and frequency.
+
+    Arguments
+    ---------
+    signal : array_like
+        Shape [time].
+    fs : int
+        Sampling rate, Hz.
+
+    Returns
+    -------
+    numpy.ndarray
+        dB, shape [bin, frame]; Hann windows of 32 ms, a quarter apart.
+
+    Example
+    -------
+    >>> level_spectrogram(np.ones(1000), 1000).shape
+    (17, 122)
+    """
+    signal = np.asarray(signal, dtype=np.float64)
+    frame = round(_WINDOW * fs)
+    padded = np.pad(signal, (0, max(0, frame - len(signal))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, frame)
+    spectra = np.fft.rfft(frames[:: frame // 4] * np.hanning(frame))
+    return 20 * np.log10(np.abs(spectra).T + 1e-12)
 
 
 def cumulative_error(errors, title="Error of a talker", limit=60.0):

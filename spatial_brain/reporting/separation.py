@@ -16,6 +16,7 @@ from spatial_brain.reporting.plots import (
     MARKERS,
     PALETTE,
     finish,
+    level_spectrogram,
     line_plot,
     new_figure,
     style,
@@ -26,7 +27,6 @@ from spatial_brain.reporting.report import (
     interval_text,
 )
 
-WINDOW = 0.032
 # Ranges of the angle with equally many mixtures, at most, and the smallest
 # number of mixtures in one.
 MAX_RANGES, MIN_MIXTURES = 8, 5
@@ -74,16 +74,6 @@ PLAYER_SECONDS = 6
 NUM_WORST = 10
 
 
-def _level_spectrogram(signal, fs):
-    """Levels [bin, frame], dB, of Hann windows of 32 ms, a quarter apart."""
-    signal = np.asarray(signal, dtype=np.float64)
-    frame = round(WINDOW * fs)
-    padded = np.pad(signal, (0, max(0, frame - len(signal))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, frame)
-    spectra = np.fft.rfft(frames[:: frame // 4] * np.hanning(frame))
-    return 20 * np.log10(np.abs(spectra).T + 1e-12)
-
-
 def _separation_spectrograms(mixture, reference, estimate, fs, names):
     """One ear of a mixture, of its sources, and of what was separated."""
     sources = len(names)
@@ -91,7 +81,7 @@ def _separation_spectrograms(mixture, reference, estimate, fs, names):
     for k, name in enumerate(names):
         panels.append((name, reference[:, k]))
         panels.append((f"{name}, separated", estimate[:, k]))
-    levels = [_level_spectrogram(signal, fs) for _, signal in panels]
+    levels = [level_spectrogram(signal, fs) for _, signal in panels]
     # What was played sets the scale: a wild estimate must not darken it.
     loudest = max(level.max() for level in levels[:2])
     with style():

@@ -150,7 +150,9 @@ class EventBank:
         return len(self.class_names)
 
     @classmethod
-    def from_folder(cls, folder, *, split=None, class_names=None):
+    def from_folder(
+        cls, folder, *, split=None, class_names=None, interferers=()
+    ):
         """Bank of a folder of recordings.
 
         Either ``folder/manifest.csv`` lists them (columns ``label``,
@@ -168,7 +170,9 @@ class EventBank:
             Take those of this split only.
         class_names : sequence of str, optional
             Classes in the order of their labels; by default all that are
-            found, sorted.
+            found and no interferers, sorted.
+        interferers : sequence of str
+            Classes of sounds that are not labelled.
 
         Returns
         -------
@@ -198,14 +202,19 @@ class EventBank:
             found = _read_manifest(manifest, split)
         else:
             found = _list_folders(folder, split)
-        names = sorted(found) if class_names is None else class_names
+        names = class_names
+        if class_names is None:
+            names = sorted(found.keys() - set(interferers))
         if not names:
             raise ValueError(
                 f"{folder}: no recordings found"
                 + (f" of split {split!r}" if split else "")
                 + "; expected one sub-folder a class, or manifest.csv"
             )
-        return cls({name: found.get(name, []) for name in names})
+        return cls(
+            {name: found.get(name, []) for name in names},
+            {name: found.get(name, []) for name in interferers},
+        )
 
     def _label(self, label):
         """Index of a class given by index or name."""
@@ -220,6 +229,29 @@ class EventBank:
                 f"label must be in [0, {len(self._sounds)}), got {label}"
             )
         return int(label)
+
+    @property
+    def sounds(self):
+        """Name of each class and interferer to its kind or recordings."""
+        return dict(zip(self._names, self._sounds, strict=True))
+
+    def recording(self, label, source):
+        """What a sound of :meth:`pick` is taken from.
+
+        Arguments
+        ---------
+        label : int or str
+            Class.
+        source : int
+            Which sound.
+
+        Returns
+        -------
+        Recording or None
+            None for an embedded kind of sound.
+        """
+        sound = self._sounds[self._label(label)]
+        return None if isinstance(sound, str) else sound[source % len(sound)]
 
     def pick(self, label, rng):
         """Choose a sound of a class, without making it.
@@ -242,7 +274,7 @@ class EventBank:
         source = int(rng.integers(2**31))
         if isinstance(sound, str):
             return source, float(rng.uniform(*event_durations(sound)))
-        recording = sound[source % len(sound)].located()
+        recording = self.recording(label, source).located()
         return source, recording.stop - recording.start
 
     def load(self, label, source, duration=None, fs=24000):
@@ -275,7 +307,7 @@ class EventBank:
         if isinstance(sound, str):
             generator = torch.Generator().manual_seed(source)
             return synthetic_event(sound, duration, fs, generator)
-        recording = sound[source % len(sound)].located()
+        recording = self.recording(label, source).located()
         length = recording.stop - recording.start
         wanted = length if duration is None else min(duration, length)
         share = np.random.default_rng(source).random()
@@ -430,9 +462,28 @@ def _row_recording(manifest, line, row):
     )
 
 
-def _make_scene(bank, rng, fs, formats, scene):
-    """Draw and render a scene: recording [time, 4] a format, and labels."""
-    plan = draw_scene(
+def plan_scene(bank, rng, scene):
+    """Draw a scene with sounds of a bank.
+
+    Arguments
+    ---------
+    bank : EventBank
+        Where the sounds come from.
+    rng : numpy.random.Generator
+        Source of randomness.
+    scene : dict
+        Options of ``draw_scene``.
+
+    Returns
+    -------
+    ScenePlan
+
+    Raises
+    ------
+    ValueError
+        As ``draw_scene``.
+    """
+    return draw_scene(
         rng,
         **{
             "classes": bank.num_classes,
@@ -441,11 +492,39 @@ def _make_scene(bank, rng, fs, formats, scene):
             **scene,
         },
     )
+
+
+def record_scene(bank, plan, fs, formats, **options):
+    """Render a planned scene with sounds of a bank.
+
+    Arguments
+    ---------
+    bank : EventBank
+        Where the sounds come from.
+    plan : ScenePlan
+        What happens.
+    fs : int
+        Sampling rate, Hz.
+    formats : sequence of str
+        As for ``render_scene``.
+    **options
+        ``receivers`` and ``ambience`` of ``render_scene``.
+
+    Returns
+    -------
+    tuple
+        Name of format to recording [time, channel], and EventTable.
+
+    Raises
+    ------
+    ValueError
+        If a recording is silent.
+    """
     dry = [
         bank.load(event.label, event.source, event.duration, fs)
         for event in plan.events
     ]
-    signals, rows = render_scene(plan, dry, fs=fs, formats=formats)
+    signals, rows = render_scene(plan, dry, fs=fs, formats=formats, **options)
     num_frames = int(round(plan.duration / FRAME_LENGTH, 6))
     return signals, EventTable(**rows, num_frames=num_frames)
 
@@ -561,13 +640,12 @@ def _write_clip(job, *, bank, fs, formats, seed, scene, subtype):
     for file in _files(clip, formats):
         for leftover in file.parent.glob(f".{file.name}.*.tmp"):
             leftover.unlink(missing_ok=True)
-    signals, table = _make_scene(
+    plan = plan_scene(
         bank,
         np.random.default_rng((seed, index)),
-        fs,
-        formats,
         {**scene, "duration": clip["duration"], **clip.get("scene", {})},
     )
+    signals, table = record_scene(bank, plan, fs, formats)
     for name, signal in signals.items():
         write_audio(clip["paths"][name], signal, fs, subtype=subtype)
     if clip.get("annotation") is not None:

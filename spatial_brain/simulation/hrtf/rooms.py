@@ -23,6 +23,7 @@ from spatial_brain.simulation.hrtf.interpolation import shift_responses
 from spatial_brain.simulation.noise_field import N_FFT, mix_coherent
 from spatial_brain.simulation.rir.fractional_delay import high_pass
 from spatial_brain.simulation.rir.tail import sphere_directions
+from spatial_brain.simulation.sound_scenes.receivers import seeded
 from spatial_brain.simulation.sound_scenes.render import ArrayRoom
 
 # Directions of reflections, and steps of their delay in a sample.
@@ -283,3 +284,90 @@ class HeadRoom(ArrayRoom):
             noise = diffuse_at_ears(noise, mixing).T
             response[:, begin:] += gain * envelope * noise
             response[:, begin:] += level[:, begin:]
+
+
+class HeadReceiver:
+    """Two ears as a receiver of ``spatial_brain.simulation.sound_scenes``.
+
+    Arguments
+    ---------
+    head : callable
+        As for :class:`HeadRoom`.
+    fs : int
+        Sampling rate, Hz.
+
+    Example
+    -------
+    >>> from functools import partial
+    >>> from spatial_brain.simulation.hrtf.sphere import (
+    ...     spherical_head_responses)
+    >>> ears = HeadReceiver(partial(spherical_head_responses, fs=8000), 8000)
+    >>> left = torch.tensor([[0.0, 2.0, 0.0]])
+    >>> found = ears.response(left, torch.ones(1), 400)
+    >>> bool(found[0].abs().max() > 2 * found[1].abs().max())
+    True
+    """
+
+    num_channels = 2
+    # Both ears of noise from ``ear_mixing`` have power 1 on average.
+    power = 2.0
+
+    def __init__(self, head, fs):
+        # Of the room only what belongs to the head is used.
+        self._room = HeadRoom((1, 1, 1), 0.0, (0, 0, 0), fs, head=head)
+
+    @cached_property
+    def _field(self):
+        """Responses from everywhere, float64 [D, 2, L]."""
+        return self._room._bank[:, 0].double()
+
+    @cached_property
+    def mean_gain(self):
+        """Gain of each ear averaged over directions, [2]."""
+        return self._field.sum(-1).mean(0).float()
+
+    @cached_property
+    def _mixing(self):
+        """Factors of the cross-spectra of the ears."""
+        count = len(self._field)
+        return ear_mixing(self._field, torch.full((count,), 1.0 / count))
+
+    def response(self, offset, gain, num_samples):
+        """What the ears receive of image sources.
+
+        Arguments
+        ---------
+        offset : torch.Tensor
+            Seen from the middle of the head, metres, [I, 3].
+        gain : torch.Tensor
+            Amplitudes there, [I].
+        num_samples : int
+            Length N.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [2, N].
+        """
+        longest = self._room._bank.shape[-1]
+        result = torch.zeros(2, num_samples + longest)
+        self._room._add_images(result, offset.double(), gain.float())
+        return result[:, :num_samples]
+
+    def noise(self, num_samples, seed):
+        """White noise from everywhere.
+
+        Arguments
+        ---------
+        num_samples : int
+            Length N.
+        seed : int
+            The same gives the same noise.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [2, N].
+        """
+        white = torch.randn(2, num_samples, generator=seeded(seed))
+        return diffuse_at_ears(white, self._mixing).T

@@ -6,6 +6,7 @@ name a class and one of its sources.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -40,15 +41,15 @@ class _Box(NamedTuple):
     min_distance: float
 
 
-def _draw_path(rng, box, seconds, angular_speeds):
-    """Points [K, 3] of a path of some seconds, and when they are passed [K]."""
+def _draw_path(box, rng, seconds, angular_speeds):
+    """Points [K, 3] of a path, when they are passed [K], no responses."""
     if seconds:
         kinds = [_curve, _line] if rng.random() < 0.5 else [_line, _curve]
         for kind in kinds:
             path = kind(rng, box, seconds, angular_speeds)
             if path is not None:
-                return _sampled(path, box, seconds)
-    return _place(rng, box)[None], np.zeros(1)
+                return *_sampled(path, box, seconds), ()
+    return _place(rng, box)[None], np.zeros(1), ()
 
 
 def _place(rng, box):
@@ -147,6 +148,8 @@ class PlannedEvent:
         When they are passed, seconds after the onset, shape [K].
     interferer : bool
         Whether it is left out of the labels.
+    responses : tuple of int
+        In a measured room, which responses belong to the points.
     """
 
     label: int
@@ -157,6 +160,7 @@ class PlannedEvent:
     points: np.ndarray
     times: np.ndarray
     interferer: bool = False
+    responses: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -167,10 +171,10 @@ class ScenePlan:
     ---------
     duration : float
         Seconds.
-    room_size : tuple of float
-        Metres.
-    t60 : float
-        Seconds.
+    room_size : tuple of float or None
+        Metres; None: not known.
+    t60 : float or None
+        Seconds; 0 in the free field; None in a measured room.
     center : tuple of float
         Position of the array, metres; it looks along the x axis.
     events : tuple of PlannedEvent
@@ -216,6 +220,7 @@ def draw_scene(
     gain_range=(-6.0, 6.0),
     interferers=(),
     interferer_probability=0.5,
+    measured_room=None,
 ):
     """Draw a scene: a room, an array, events in layers.
 
@@ -244,8 +249,9 @@ def draw_scene(
     size_low, size_high : sequence of float
         Smallest and largest room, metres.
     t60_range : tuple of float
-        Seconds; its lower end is raised to what the room can reach.
-    room_seed : int, optional
+        Seconds; its lower end is raised to what the room can reach. (0, 0)
+        is the free field: no walls, only the direct sound.
+    room_seed : int or tuple of int, optional
         Decides size and T60 instead of ``rng``: the same room for many
         clips.
     min_distance : float
@@ -265,6 +271,11 @@ def draw_scene(
         Classes of events without labels.
     interferer_probability : float
         Of one more layer, of interferers.
+    measured_room : object, optional
+        Room to take instead of a simulated one, with "size" and "center", m,
+        and ``draw_path(rng, seconds, speeds)``, which gives points [K, 3],
+        m, the seconds [K] at which they are passed, and the numbers of their
+        responses.
 
     Returns
     -------
@@ -292,25 +303,35 @@ def draw_scene(
         min_distance=min_distance,
     )
     seed = int(rng.integers(2**62))
-    room_rng = rng if room_seed is None else np.random.default_rng(room_seed)
-    size, t60 = _draw_room(room_rng, size_low, size_high, t60_range)
-    center = size * rng.uniform(0.4, 0.6, 3)
-    box = _Box(size, center, wall_distance, min_distance)
+    if measured_room is None:
+        box, t60 = _draw_box(
+            rng,
+            room_seed,
+            (size_low, size_high, t60_range),
+            (wall_distance, min_distance),
+        )
+        size, center = tuple(box.size.tolist()), tuple(box.center.tolist())
+        draw_path = partial(_draw_path, box)
+    else:
+        size, t60, center = measured_room.size, None, measured_room.center
+        draw_path = measured_room.draw_path
     layers = [labels] * max_overlap
     if len(interferers) and rng.random() < interferer_probability:
         layers.append(list(interferers))
     timing = _Timing(duration, activity, min_gap, longest_event)
     moves = _Moves(moving_probability, mobility, angular_speeds)
     events = [
-        _draw_event(rng, slot, box, moves, gain_range, number >= max_overlap)
+        _draw_event(
+            rng, slot, draw_path, moves, gain_range, number >= max_overlap
+        )
         for number, layer in enumerate(layers)
         for slot in _fill_layer(rng, layer, pick or _any_source, timing)
     ]
     return ScenePlan(
         float(duration),
-        tuple(size.tolist()),
+        size,
         t60,
-        tuple(center.tolist()),
+        center,
         tuple(sorted(events, key=lambda event: event.onset)),
         float(rng.uniform(*snr_range)),
         float(rng.uniform(-6.0, -2.0)),
@@ -355,10 +376,19 @@ def _any_source(label, rng):
     return int(rng.integers(2**31)), float(rng.uniform(1.0, 6.0))
 
 
+def _draw_box(rng, room_seed, ranges, distances):
+    """Draw a room with an array in it, and its T60."""
+    room_rng = rng if room_seed is None else np.random.default_rng(room_seed)
+    size, t60 = _draw_room(room_rng, *ranges)
+    return _Box(size, size * rng.uniform(0.4, 0.6, 3), *distances), t60
+
+
 def _draw_room(rng, low, high, t60_range):
     """Draw size [3] and T60 of a room whose walls can have it."""
     for _ in range(_TRIES):
         size = rng.uniform(low, high)
+        if t60_range[1] == 0:
+            return size, 0.0
         shortest = _FEASIBLE * float(minimal_t60(size.tolist()))
         if shortest <= t60_range[1]:
             t60 = rng.uniform(max(t60_range[0], shortest), t60_range[1])
@@ -397,7 +427,7 @@ def _fill_layer(rng, labels, pick, timing):
     return slots
 
 
-def _draw_event(rng, slot, box, moves, gain_range, interferer):
+def _draw_event(rng, slot, draw_path, moves, gain_range, interferer):
     """Draw level and places of an event."""
     seconds = slot.frames * GRID
     mobility = "either"
@@ -410,7 +440,9 @@ def _draw_event(rng, slot, box, moves, gain_range, interferer):
         )
     share = {"static": 0.0, "moving": 1.0}.get(mobility, moves.probability)
     moving = rng.random() < share and seconds >= _SHORTEST_MOVING
-    points, times = _draw_path(rng, box, seconds if moving else 0, moves.speeds)
+    points, times, responses = draw_path(
+        rng, seconds if moving else 0, moves.speeds
+    )
     return PlannedEvent(
         slot.label,
         slot.source,
@@ -420,4 +452,5 @@ def _draw_event(rng, slot, box, moves, gain_range, interferer):
         points,
         times,
         interferer,
+        responses,
     )

@@ -53,6 +53,7 @@ from spatial_brain.simulation.rir.fractional_delay import (
     high_pass,
 )
 from spatial_brain.simulation.rir.lattice import build_lattice
+from spatial_brain.simulation.sound_scenes.receivers import coloured
 
 FORMATS = ("foa", "mic")
 # Frequencies at which the factors of the diffuse field are computed.
@@ -83,7 +84,7 @@ class ArrayRoom:
     size : sequence of float
         Metres.
     t60 : float
-        Seconds.
+        Seconds; 0 is the free field, with the direct sound alone.
     center : sequence of float
         Of the array, metres.
     fs : int
@@ -116,7 +117,7 @@ class ArrayRoom:
         )
         return absorption, decay, shape
 
-    def images(self, sources, formats):
+    def images(self, sources, formats, receivers=None):
         """Responses up to the moment at which the tail takes over.
 
         Arguments
@@ -125,23 +126,28 @@ class ArrayRoom:
             Positions, shape [K, 3], metres.
         formats : sequence of str
             Of ``FORMATS``.
+        receivers : dict, optional
+            Name to receiver, see ``sound_scenes.receivers``.
 
         Returns
         -------
         tuple
-            Name of format to responses, float32 [K, 4, N], and that moment,
-            in samples; the few samples after it hold what is left of the
-            images.
+            Name of format or receiver to responses, float32 [K, channel, N],
+            and that moment, in samples; the few samples after it hold what is
+            left of the images.
         """
         begin, images = self._images(sources)
         num_samples = begin + SKIRT + math.ceil(8e-3 * self.fs)
-        responses = [
-            _array_response(*pair, num_samples, self.fs, formats)
-            for pair in images
-        ]
+        receivers = receivers or {}
+        responses = []
+        for pair in images:
+            response = _array_response(*pair, num_samples, self.fs, formats)
+            for name, receiver in receivers.items():
+                response[name] = receiver.response(*pair, num_samples)
+            responses.append(response)
         return {
             name: torch.stack([response[name] for response in responses])
-            for name in formats
+            for name in (*formats, *receivers)
         }, begin
 
     def _images(self, sources):
@@ -152,11 +158,10 @@ class ArrayRoom:
         sources = torch.as_tensor(sources, dtype=torch.float64)
         center = torch.as_tensor(self.center, dtype=torch.float64)
         last = float(torch.linalg.vector_norm(sources - center, dim=-1).max())
-        _, _, shape = self._decays
-        end = max(
-            float(shape.level_time(self.diffuse_from)),
-            last / SPEED_OF_SOUND + 1.25 * _JOIN,
-        )
+        end = last / SPEED_OF_SOUND + 1.25 * _JOIN
+        if self.t60:
+            _, _, shape = self._decays
+            end = max(float(shape.level_time(self.diffuse_from)), end)
         return int(end * self.fs), self._each_images(sources, center, end)
 
     def _length(self, begin):
@@ -165,6 +170,10 @@ class ArrayRoom:
 
     def _each_images(self, sources, center, end):
         """Yield offset [I, 3] and amplitude [I] of the images of sources."""
+        if not self.t60:
+            for offset in (sources - center).float()[:, None]:
+                yield offset, 1.0 / torch.linalg.vector_norm(offset, dim=-1)
+            return
         absorption, _, _ = self._decays
         count = len(sources)
         one = torch.ones(count, 1, dtype=torch.float64)
@@ -186,7 +195,7 @@ class ArrayRoom:
             gain = a[i] * b[j] * c[k] / square[near].sqrt()
             yield offset[:, back], gain
 
-    def tail(self, early, begin, formats, seed):
+    def tail(self, early, begin, formats, seed, receivers=None):
         """Diffuse sound that goes on where the images stop.
 
         Arguments
@@ -199,50 +208,71 @@ class ArrayRoom:
             Of ``FORMATS``.
         seed : int
             Decides the noise; FOA is the same with or without "mic".
+        receivers : dict, optional
+            Name to receiver; each gets noise of its own.
 
         Returns
         -------
         dict
-            Name of format to response, float32 [4, N]; zero before
-            ``begin``. Its level is that of the images of all points, on
+            Name of format or receiver to response, float32 [channel, N]; zero
+            before ``begin``. Its level is that of the images of all points, on
             average.
         """
-        _, decay, shape = self._decays
         length = self._length(begin)
+        if not self.t60:
+            return {
+                name: torch.zeros(part.shape[1], length)
+                for name, part in early.items()
+            }
+        _, decay, shape = self._decays
         mean = decay.samples(decay.mean, length, self.fs)
         mean = torch.from_numpy(mean)
         energy = shape.samples(shape.energy, length, self.fs)
         window = slice(max(begin - int(_JOIN * self.fs), 0), begin)
         before = float(energy[window].mean())
         envelope = torch.from_numpy(np.sqrt(energy[begin:] / before))
-        noise = _array_noise(length - begin, self.fs, formats, seed)
+        noise = _noise(length - begin, self.fs, formats, receivers, seed)
         result = {}
-        for name in formats:
+        for name, part in early.items():
             # The mean of images that are all positive is no diffuse sound,
             # but it has to go on, or its end would be audible.
-            level = _mean_gain(name)[:, None] * mean
-            power = (early[name][..., window] - level[:, window]).var(-1)
-            power = power.sum(-1).mean() / _diffuse_power(name, self.fs)
+            mean_gain, diffuse = _diffuse_field(name, self.fs, receivers)
+            level = mean_gain[:, None] * mean
+            power = (part[..., window] - level[:, window]).var(-1)
+            power = power.sum(-1).mean() / diffuse
             gain = power.sqrt()
-            response = torch.zeros(4, length)
+            response = torch.zeros(part.shape[1], length)
             response[:, begin:] = gain * envelope * noise[name]
             response[:, begin:] += level[:, begin:]
             result[name] = response
         return result
 
 
-def _mean_gain(name):
-    """Gain of the channels averaged over directions, [4]."""
-    return torch.tensor([1.0, 0, 0, 0] if name == "foa" else [1.0] * 4)
+def _diffuse_field(name, fs, receivers):
+    """Gains averaged over directions, and power in a diffuse field."""
+    if name == "foa":
+        return torch.tensor([1.0, 0.0, 0.0, 0.0]), 2.0
+    if name == "mic":
+        return torch.ones(4), float(_sphere(fs).power)
+    return receivers[name].mean_gain, receivers[name].power
 
 
-def _diffuse_power(name, fs):
-    """Power of all channels together in a white diffuse field of power 1."""
-    return 2.0 if name == "foa" else float(_sphere(fs).power)
+def _noise(num_samples, fs, formats, receivers, seed, colour=None):
+    """Diffuse noise, format or receiver to [channel, time]."""
+    noise = {}
+    if formats:
+        noise = _array_noise(num_samples, fs, formats, seed, colour)
+    for name, receiver in (receivers or {}).items():
+        noise[name] = receiver.noise(num_samples, seed)
+        if colour is not None:
+            noise[name] = coloured(noise[name], fs, colour)
+    return noise
 
 
 def _array_response(offset, gain, num_samples, fs, formats):
     """Responses to plane waves: format to [4, num_samples]."""
+    if not formats:
+        return {}
     distance = torch.linalg.vector_norm(offset, dim=-1)
     direction = offset / distance[:, None]
     rows = []
@@ -395,7 +425,16 @@ def _stretched(fs, bins):
     return torch.cat((between.flatten(2), factor[..., -1:]), dim=-1)
 
 
-def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
+def render_scene(
+    plan,
+    dry_events,
+    *,
+    fs=24000,
+    formats=FORMATS,
+    receivers=None,
+    ambience=None,
+    responses=None,
+):
     """Render a scene and label it.
 
     Arguments
@@ -408,13 +447,25 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
     fs : int
         Sampling rate, Hz.
     formats : sequence of str
-        "foa" (W, Y, Z, X; SN3D) and "mic" (four capsules on a rigid sphere);
-        each is the same with or without the other.
+        "foa" (W, Y, Z, X; SN3D), "mic" (four capsules on a rigid sphere) and
+        "sum" (the dry events added, one channel, without distance, room and
+        noise); each is the same with or without the others.
+    receivers : dict, optional
+        Name to receiver, see ``sound_scenes.receivers``: more formats. Their
+        direct sound and reflections are those of the same room; diffuse
+        reverberation and noise are drawn for each alone.
+    ambience : dict, optional
+        Name of format or receiver to recorded noise, [time, channel], at any
+        level; what is not named gets none. Default: diffuse noise.
+    responses : callable, optional
+        From an event and the names of formats to the responses of its points
+        in a measured room, name to [K, channel, N]; default: simulated.
 
     Returns
     -------
     signals : dict
-        Name of format to recording, float32 [time, 4], of peak 0.95 or less.
+        Name of format or receiver to recording, float32 [time, channel], of
+        peak 0.95 or less.
     rows : dict
         The labels: arrays [N] sorted by "frame", with "label", "source" (the
         number of the event among those with labels, in the order of onsets),
@@ -440,13 +491,20 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
     >>> signals["foa"].shape, sorted(rows) == sorted(COLUMNS)
     (torch.Size([120000, 4]), True)
     """
-    formats = tuple(formats)
-    if not formats or not set(formats) <= set(FORMATS):
-        raise ValueError(f"formats must be some of {FORMATS}, got {formats}")
+    receivers = receivers or {}
+    spatial = _checked(formats, receivers)
     dry_events = _prepared(plan, dry_events, fs)
     num_samples = round(plan.duration * fs)
-    room = ArrayRoom(plan.room_size, plan.t60, plan.center, fs)
-    total = {name: torch.zeros(4, num_samples) for name in formats}
+    total = {name: torch.zeros(4, num_samples) for name in spatial}
+    for name, receiver in receivers.items():
+        total[name] = torch.zeros(receiver.num_channels, num_samples)
+    if responses is None:
+        room = ArrayRoom(plan.room_size, plan.t60, plan.center, fs)
+        images_of = functools.partial(_event_images, room, spatial, receivers)
+    else:
+        images_of = functools.partial(_measured_images, responses, [*total], fs)
+    if "sum" in formats:
+        total["sum"] = torch.zeros(1, num_samples)
     seeds = np.random.SeedSequence(plan.seed).generate_state(
         len(plan.events) + 1
     )
@@ -454,19 +512,36 @@ def render_scene(plan, dry_events, *, fs=24000, formats=FORMATS):
         plan.events, dry_events, seeds[1:], strict=True
     ):
         start = round(event.onset * fs)
-        images = _event_images(room, event, dry, formats, int(seed))
-        for name, image in images.items():
-            image = image[:, : num_samples - start]
-            total[name][:, start : start + image.shape[1]] += image
-    noise = _array_noise(
-        num_samples, fs, formats, int(seeds[0]), _noise_colour(plan.noise_tilt)
-    )
+        images = images_of(event, dry, int(seed))
+        for name, image in {**images, "sum": dry[None]}.items():
+            if name in total:
+                image = image[:, : num_samples - start]
+                total[name][:, start : start + image.shape[1]] += image
+    if ambience is None:
+        colour = _noise_colour(plan.noise_tilt)
+        noise = _noise(
+            num_samples, fs, spatial, receivers, int(seeds[0]), colour
+        )
+    else:
+        noise = {name: part.T for name, part in ambience.items()}
     signals = {
-        name: _finished(name, total[name], noise[name], plan.snr_db, fs)
-        for name in formats
+        name: _finished(name, clean, noise.get(name), plan.snr_db, fs)
+        for name, clean in total.items()
     }
     lengths = [len(dry) / fs for dry in dry_events]
     return signals, _event_rows(plan, lengths)
+
+
+def _checked(formats, receivers):
+    """Formats that are spatial, of those wanted."""
+    known = (*FORMATS, "sum")
+    wrong = not set(formats) <= set(known) or set(receivers) & set(known)
+    if wrong or not (formats or receivers):
+        raise ValueError(
+            f"formats must be some of {known} and receivers have other names, "
+            f"got {tuple(formats)} and {tuple(receivers)}"
+        )
+    return tuple(name for name in formats if name in FORMATS)
 
 
 def _prepared(plan, dry_events, fs):
@@ -493,11 +568,24 @@ def _prepared(plan, dry_events, fs):
     return prepared
 
 
-def _event_images(room, event, dry, formats, seed):
-    """Event as each format receives it, [4, time]."""
+def _measured_images(responses, formats, fs, event, dry, _):
+    """Event as each format receives it in a measured room."""
+    times = torch.from_numpy(event.times)
+    return {
+        name: convolve(dry[None], part)[0]
+        if len(part) == 1
+        else filter_moving(dry, part, times, fs=fs)
+        for name, part in responses(event, formats).items()
+    }
+
+
+def _event_images(room, formats, receivers, event, dry, seed):
+    """Event as each format and receiver receives it, [channel, time]."""
+    if not (formats or receivers):
+        return {}
     points = torch.from_numpy(event.points)
-    early, begin = room.images(points, formats)
-    tails = room.tail(early, begin, formats, seed)
+    early, begin = room.images(points, formats, receivers)
+    tails = room.tail(early, begin, formats, seed, receivers)
     result = {}
     for name, tail in tails.items():
         part, fixed = early[name], tail
@@ -530,10 +618,12 @@ def _finished(name, clean, noise, snr_db, fs):
     if bool(clean.any()):
         power = 10.0 ** (active_level(clean[channels], fs) / 10.0)
         level = 10.0 * math.log10(float(power.mean()))
-    has = 10.0 * math.log10(float(noise[channels].square().mean()))
-    mixture = clean + noise * 10.0 ** ((level - snr_db - has) / 20.0)
-    peak = float(mixture.abs().max())
-    return (mixture * min(1.0, PEAK / peak)).T.contiguous()
+    mixture = clean
+    if noise is not None:
+        has = 10.0 * math.log10(float(noise[channels].square().mean()))
+        mixture = clean + noise * 10.0 ** ((level - snr_db - has) / 20.0)
+    peak = max(float(mixture.abs().max()), PEAK)
+    return (mixture * (PEAK / peak)).T.contiguous()
 
 
 def _event_rows(plan, lengths):

@@ -246,12 +246,12 @@ class TAUResponses(ResponseCorpus):
         own = "val" if room in _VALIDATION else "train"
         return split is None or split == own
 
-    def read_response(self, response):
-        """See ``ResponseCorpus``."""
+    def read_response(self, response, form="mic"):
+        """See ``ResponseCorpus``; ``form`` may be "foa" (W, Y, Z, X)."""
         [path] = response.files
         trajectory, height, point = response.key
         with _open(path) as file:
-            table = _table(file, path)
+            table = _table(file, path, form)
             try:
                 data = file[table[height, trajectory]]
                 waveform = np.array(data[point], dtype=np.float32)
@@ -404,18 +404,18 @@ def _open(path):
         ) from problem
 
 
-def _table(file, path):
+def _table(file, path, form="mic"):
     """References to the responses, [height, trajectory]."""
     try:
-        table = file["rirs/mic"]
+        table = file[f"rirs/{form}"]
     except KeyError as problem:
         raise ValueError(
-            f"{path}: has no rirs.mic; is it a file of TAU-SRIR_DB?"
+            f"{path}: has no rirs.{form}; is it a file of TAU-SRIR_DB?"
         ) from problem
     if h5py.check_ref_dtype(table.dtype) is not h5py.Reference:
         raise ValueError(
-            f"{path}: rirs.mic is no table of trajectories and heights; is it "
-            "a file of TAU-SRIR_DB?"
+            f"{path}: rirs.{form} is no table of trajectories and heights; is "
+            "it a file of TAU-SRIR_DB?"
         )
     return table
 

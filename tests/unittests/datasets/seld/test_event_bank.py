@@ -313,3 +313,13 @@ def test_labels_are_those_of_the_sounds(tmp_path):
     for source in set(table.source):
         assert (table.source == source).sum() == 3
     assert table.num_frames == 80
+
+
+def test_interferers_of_a_folder(tmp_path):
+    for name in ("bark", "hum", "ring"):
+        write_audio(tmp_path / name / "a.wav", torch.rand(800), 8000)
+    bank = EventBank.from_folder(tmp_path, interferers=["hum"])
+    assert bank.class_names == ("bark", "ring")
+    assert (bank.interferers, list(bank.sounds)[2:]) == ((2,), ["hum"])
+    with pytest.raises(ValueError, match="'buzz' has no recordings"):
+        EventBank.from_folder(tmp_path, interferers=["buzz"])

@@ -120,7 +120,7 @@ def test_paths_are_smooth_and_dense():
     box = _Box(np.array([9.0, 7, 4]), np.array([4.0, 3.5, 2.0]), 0.5, 0.7)
     curves = 0
     for seed in range(60):
-        points, times = _draw_path(rng(seed), box, 4.0, (10.0, 20.0, 40.0))
+        points, times, _ = _draw_path(box, rng(seed), 4.0, (10.0, 20.0, 40.0))
         offset = points - box.center
         distance = np.linalg.norm(offset, axis=1)
         assert points.min() >= 0.5 and (box.size - points).min() >= 0.5

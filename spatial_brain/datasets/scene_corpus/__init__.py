@@ -1,0 +1,1 @@
+"""Corpora of spatial sound scenes, written by any number of processes."""
