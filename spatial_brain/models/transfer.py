@@ -15,11 +15,20 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from spatial_brain.models.adaptation import part_of
 from spatial_brain.models.mc_conformer import PairEncoders
 from spatial_brain.nnet.relative_conformer import sinusoid_table
 
-# Heads that give classes, unlike doa_tscam_conv and fc_doa.
-CLASS_HEADS = ("tscam_conv.", "sed_tscam_conv.", "fc.", "fc_sed")
+# Heads that give classes, unlike doa_tscam_conv, fc_doa and heads.doa.
+CLASS_HEADS = (
+    "tscam_conv.",
+    "sed_tscam_conv.",
+    "fc.",
+    "fc_sed",
+    "heads.accdoa.",
+    "heads.multi_accdoa.",
+    "heads.sed.",
+)
 # Computed, not learnt: a network keeps its own.
 CONSTANTS = ("relative_position_index", "attn_mask", "pe")
 POSITIONS = ("time_new_pos_embed", "freq_new_pos_embed")
@@ -172,23 +181,20 @@ def _resize(table, size):
 
 def _incomplete(chosen, left):
     """Parts of the network of which only some entries have a source."""
-    copied = {_part(name) for name in chosen}
+    copied = {part_of(name) for name in chosen}
     torn = [
         name
         for name in left
-        if _part(name) in copied and not name.endswith("num_batches_tracked")
+        if part_of(name) in copied
+        and not name.startswith(CLASS_HEADS)
+        and not name.endswith("num_batches_tracked")
     ]
     return [f"missing: {', '.join(torn[:5])}"] * bool(torn)
 
 
-def _part(name):
-    """First part of a name."""
-    return name.partition(".")[0]
-
-
 def _groups(names):
-    """First parts of names with how often they occur."""
-    parts = [_part(name) for name in names]
+    """Parts of a network with how many of the names belong to each."""
+    parts = [part_of(name) for name in names]
     counts = {part: parts.count(part) for part in dict.fromkeys(parts)}
     return ", ".join(f"{k} ({n})" for k, n in counts.items()) or "nothing"
 
