@@ -17,7 +17,8 @@ def add_arguments(parser):
         "--format",
         required=True,
         help="system the checkpoint comes from, such as dual-mic-ssl, "
-        "pseldnets, sar-ssl or speechbrain-binaural",
+        "pseldnets, sar-ssl or speechbrain-binaural; adapters: what a "
+        "training with --adapters_only True leaves",
     )
     parser.add_argument(
         "--checkpoint",
@@ -37,6 +38,11 @@ def add_arguments(parser):
         help="Hz, of speechbrain-binaural, where no hyperparams.yaml has it "
         "(default: 8000)",
     )
+    parser.add_argument(
+        "--base",
+        help="of adapters: the weights that their training began with, a "
+        "released file or a converted folder",
+    )
 
 
 def run(args):
@@ -55,6 +61,7 @@ def run(args):
         args.output,
         rule=args.rule,
         sample_rate=args.sample_rate,
+        base=args.base,
     )
     print(
         f"{done.folder}: {done.num_tensors} tensors, "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import safetensors.torch
+import torch
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.inference.pretrained import (
@@ -92,7 +93,6 @@ def read_network_weights(source):
 
     Example
     -------
-    >>> import torch
     >>> path = getfixture("tmp_path") / "initial.safetensors"
     >>> tensors = {"bn0.weight": torch.ones(64), "encoder.a": torch.ones(1)}
     >>> safetensors.torch.save_file(tensors, path)
@@ -105,6 +105,7 @@ def read_network_weights(source):
 def _read_checkpoint(path):
     """Read a file of any of the systems and find out whose it is."""
     raw = read_weights(path, ENTRIES)
+    _check_tensors(raw, path)
     sample_rate = _sample_rate(raw.get(FILTER_BANK))
     # Layout by layout: what marks it, what is stripped, what is put before.
     for format, mark, stripped, prefix in (
@@ -134,6 +135,18 @@ def _read_checkpoint(path):
         f"{path} holds no SELD or AudioSet network that is known here; its "
         f"entries begin with {', '.join(list(raw)[:5])}"
     )
+
+
+def _check_tensors(tensors, path):
+    """Refuse tensors that are larger than what the file holds of them."""
+    for name, tensor in tensors.items():
+        plain = tensor.layout is torch.strided and not tensor.is_quantized
+        size = tensor.numel() * tensor.element_size()
+        if not plain or tensor.untyped_storage().nbytes() < size:
+            raise ValueError(
+                f"{path}: {name} {list(tensor.shape)} is no plain dense "
+                "tensor; no released network has such"
+            )
 
 
 def _sample_rate(bank):
@@ -283,7 +296,6 @@ def convert_audioset(format, checkpoint, output):
 
     Example
     -------
-    >>> import torch
     >>> folder = getfixture("tmp_path")
     >>> state = {"conv_block1.bn1.bias": torch.zeros(64)}
     >>> torch.save({"model": state}, folder / "Cnn14.pth")

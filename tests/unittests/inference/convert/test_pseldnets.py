@@ -1,6 +1,8 @@
 """Released checkpoints of SELD and AudioSet networks, rebuilt and read."""
 
 import argparse
+import os
+import random
 
 import pytest
 import torch
@@ -245,7 +247,8 @@ def test_audioset_passt_positions(tmp_path):
     assert {name.split(".")[0] for name in summary.left} == {"scalar", "fc"}
     assert summary.unused == []
     # Longer tables are cropped to their centre.
-    state["time_new_pos_embed"] = torch.arange(103.0).expand(1, 768, 1, 103)
+    times = torch.arange(103.0).expand(1, 768, 1, 103)
+    state["time_new_pos_embed"] = times.contiguous()
     torch.save(state, tmp_path / "passt.pt")
     initialize(network, read_network_weights(tmp_path / "passt.pt"))
     assert own.time_new_pos_embed[0, 0, 0, :2].tolist() == [1.0, 2.0]
@@ -332,3 +335,70 @@ def test_transfer_refuses_what_does_not_fit(maccdoa):
     same = SELDNetwork("htsat", "accdoa", 3)
     with pytest.raises(ValueError, match=r"missing: encoder\.layers\.3"):
         initialize(same, torn)
+
+
+class Trap:
+    """Makes a folder when it is unpickled as code."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def trapped(tmp_path):
+    return {"x": Trap(tmp_path / "trap")}
+
+
+def repeated(tmp_path):
+    """Claims 64 GB of classes in a few bytes."""
+    head = torch.zeros(1).expand(3 * 10**9, 768, 2, 3)
+    return {"net.tscam_conv.weight": head}
+
+
+def sparse(tmp_path):
+    return {"net.tscam_conv.weight": torch.eye(9).to_sparse()}
+
+
+FORMATS = ("pseldnets", "htsat-audioset", "passt-audioset", "cnn14-audioset")
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant")
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("content", [trapped, repeated, sparse])
+def test_malicious_files_do_nothing(content, format, tmp_path):
+    path = tmp_path / "mACCDOA-HTSAT-0.567.ckpt"
+    torch.save({"state_dict": content(tmp_path)}, path)
+    with pytest.raises(ValueError, match=r"HTSAT.*(run code|no plain dense)"):
+        convert(format, path, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"HTSAT.*(run code|no plain dense)"):
+        read_network_weights(path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_damaged_files_are_refused_or_read(format, tmp_path):
+    """Cut or changed anywhere: an error that names the file, or tensors."""
+    names = {
+        "pseldnets": "net._orig_mod.encoder.norm.bias",
+        "htsat-audioset": "sed_model.norm.bias",
+        "passt-audioset": "time_new_pos_embed",
+        "cnn14-audioset": "conv_block1.bn1.bias",
+    }
+    path = tmp_path / "weights.ckpt"
+    torch.save({"state_dict": {names[format]: torch.randn(64)}}, path)
+    content, draw, refused = path.read_bytes(), random.Random(1), 0
+    for _ in range(100):
+        damaged = bytearray(content)
+        if draw.random() < 0.3:
+            del damaged[draw.randrange(len(content)) :]
+        for _ in range(min(len(damaged), draw.choice((0, 1, 10)))):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            assert _read_checkpoint(path).format == format
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert 30 < refused < 100
