@@ -55,7 +55,7 @@ _CHANGEABLE = frozenset(
     checkpointer ckpt_interval_minutes download check_counts skip_prep
     compile_module_keys scores num_test_rotations merge_angle
     detection_hop sdr perceptual save_audio n_audio_to_save num_examples
-    embedding_method inference_keys window_length
+    embedding_method inference_keys window_length adapters_only
     """.split()
 )
 _RESUME_ANYWAY = "--resume_anyway"
