@@ -9,11 +9,23 @@ from pathlib import Path
 
 # Less is free on a disk that is full; few files are smaller than a block.
 _FULL = 1 << 16
+# What is wrong with a disk or a folder, in words.
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full; delete files or choose a folder on "
+    "another disk",
+    errno.EROFS: "the disk is read-only; choose a folder on another disk",
+    errno.EACCES: "may not be written to; change its permissions or choose "
+    "another folder",
+}
+_SAME = {errno.EDQUOT: errno.ENOSPC, errno.EPERM: errno.EACCES}
 
 
 @contextmanager
 def full_disk(path):
     """Call a full disk a full disk, whatever a library makes of it.
+
+    A disk that is read-only and a folder that may not be written to are named
+    as well.
 
     Arguments
     ---------
@@ -24,7 +36,8 @@ def full_disk(path):
     ------
     OSError
         With errno ENOSPC, the path and a remedy, if the body fails on a disk
-        that is full, or whose quota is used up.
+        that is full, or whose quota is used up; with EROFS or EACCES if it
+        may not write.
 
     Example
     -------
@@ -38,26 +51,24 @@ def full_disk(path):
     try:
         yield
     except Exception as error:
-        if _is_full(path, error):
-            raise OSError(
-                errno.ENOSPC,
-                "the disk is full; delete files or choose a folder on another "
-                "disk",
-                os.fspath(path),
-            ) from error
-        raise
+        number = _refusal(path, error)
+        if number is None:
+            raise
+        raise OSError(number, _REFUSALS[number], os.fspath(path)) from error
 
 
-def _is_full(path, error):
-    """Whether an exception came from a disk without space."""
+def _refusal(path, error):
+    """Number of what a disk or folder refused; None if it was no refusal."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        number = _SAME.get(error.errno, error.errno)
+        return number if number in _REFUSALS else None
     # Libraries that write by themselves report what they like.
     if not isinstance(error, (OSError, RuntimeError, AssertionError)):
-        return False
+        return None
     folder = Path(path).absolute()
     existing = next(p for p in (folder, *folder.parents) if p.exists())
-    return shutil.disk_usage(existing).free < _FULL
+    free = shutil.disk_usage(existing).free
+    return errno.ENOSPC if free < _FULL else None
 
 
 @contextmanager
@@ -98,12 +109,12 @@ def atomic_path(path, *, sync=True):
     'complete'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # File systems allow 255 bytes.
     name = os.fsencode(path.name)[:200].decode(errors="ignore")
     temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
     try:
         with full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             with open(temporary, "wb") as file:
                 mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             yield temporary
@@ -116,4 +127,5 @@ def atomic_path(path, *, sync=True):
                     os.fsync(file.fileno())
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()

@@ -9,8 +9,10 @@ all recipes need. Neither knows a task.
 import contextlib
 import fcntl
 import gc
+import inspect
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -35,12 +37,16 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import HELP_TEXTS
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from spatial_brain.atomic import atomic_path
+from spatial_brain.stopping import one_line_when_stopped
 from spatial_brain.suggestions import nearest
 
 logger = get_logger(__name__)
 
+# What package and scripts raise for bad input.
+_REFUSALS = (ImportError, OSError, ValueError)
 LEGACY_FLAGS = ("--distributed_launch", "--local-rank", "--local_rank")
 # Stands for "=" in values, at which SpeechBrain would split them. No command
 # line can hold it.
@@ -55,10 +61,20 @@ _CHANGEABLE = frozenset(
     checkpointer ckpt_interval_minutes download check_counts skip_prep
     compile_module_keys scores num_test_rotations merge_angle
     detection_hop sdr perceptual save_audio n_audio_to_save num_examples
-    embedding_method inference_keys window_length adapters_only
+    embedding_method inference_keys window_length skip_nonfinite_grads
+    adapters_only
     """.split()
 )
+# Keys of dictionaries whose names are the user's to choose.
+_FREE_KEY = re.compile(r"stages: pretest_ins_\w+$")
 _RESUME_ANYWAY = "--resume_anyway"
+# What PyTorch makes of an error in a worker: its kind, the file of the last
+# frame, and its text.
+_ERROR_OF_WORKER = re.compile(
+    r'Caught (\w+) in DataLoader worker .*  File "([^"]+)", line [^\n]*\n'
+    r" +raise .*\n[\w.]*\1: (.*)",
+    re.DOTALL,
+)
 # Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
 _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
@@ -77,6 +93,10 @@ class SpatialBrain(sb.Brain):
     * A data set with ``set_epoch`` learns the epoch.
     * The learning rate follows ``learning_rate_schedule``, a function of the
       epochs done (see :mod:`spatial_brain.nnet.schedules`), at every step.
+    * A step whose gradient is not finite is named and left out; more of them
+      in an epoch than ``--nonfinite_patience`` end the training. A loss that
+      is not finite in validation or test is an error: nothing of that epoch
+      is saved.
     * ``--test_only`` without a checkpoint is an error, not an evaluation of
       random weights.
 
@@ -105,6 +125,9 @@ class SpatialBrain(sb.Brain):
     >>> brain.fit(range(1), torch.utils.data.DataLoader([torch.ones(1)]))
     """
 
+    # What was not finite since the last step of the optimiser.
+    _nonfinite = None
+
     def on_fit_batch_start(self, batch, should_step):
         """Seed the generators of this step and set its learning rate.
 
@@ -125,27 +148,126 @@ class SpatialBrain(sb.Brain):
                 for group in optimizer.param_groups:
                     group["lr"] = rate
 
+    def check_loss_isfinite(self, loss):
+        """Note a loss that is not finite; its step will be left out.
+
+        Arguments
+        ---------
+        loss : torch.Tensor
+            Scalar.
+        """
+        if not torch.isfinite(loss):
+            self._nonfinite = f"the {self._loss_name()} is {loss.item()}"
+
     def optimizers_step(self):
-        """Clip the gradients of all groups, then step every optimiser."""
+        """Clip the gradients of all groups, then step every optimiser.
+
+        Raises
+        ------
+        ValueError
+            If too many steps of the epoch were left out, because loss or
+            gradients were not finite.
+        """
         optimizers = self.freeze_optimizers(self.optimizers_dict or {})
         for optimizer in optimizers.values():
             self.scaler.unscale_(optimizer)
-        if self.max_grad_norm > 0:
-            parameters = [
-                parameter
-                for optimizer in optimizers.values()
-                for group in optimizer.param_groups
-                for parameter in group["params"]
-            ]
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
-        if self.skip_nonfinite_grads and not self.scaler.is_enabled():
-            self.check_gradients()
-        for optimizer in optimizers.values():
-            self.scaler.step(optimizer)
-        self.scaler.update()
+        parameters = [
+            parameter
+            for optimizer in optimizers.values()
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
+        norm = torch.nn.utils.clip_grad_norm_(
+            parameters, self.max_grad_norm or math.inf
+        )
+        # Half precision overflows now and then: the scaler leaves that out.
+        # Processes share their gradients, so that all come to the same.
+        lost = not self.scaler.is_enabled() and not torch.isfinite(norm)
+        if lost and self._nonfinite is None:
+            self._nonfinite = f"the gradient has the norm {norm.item()}"
+        if self._nonfinite is not None:
+            self._count_nonfinite()
+        if not lost:
+            for optimizer in optimizers.values():
+                self.scaler.step(optimizer)
+            self.scaler.update()
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         self.optimizer_step += 1
+
+    def _count_nonfinite(self):
+        """Name a step that is left out; end the training after too many."""
+        place = f"epoch {self.epoch}, step {self.step}: {self._nonfinite}"
+        self._nonfinite = None
+        self.nonfinite_count += 1
+        lost = [
+            name
+            for name, buffer in self.modules.named_buffers()
+            if not torch.isfinite(buffer).all()
+        ]
+        if lost:
+            place += f", and with it {lost[0]} of the network"
+        elif self.nonfinite_count <= self.nonfinite_patience:
+            logger.warning(
+                f"{place}; the step is left out ({self.nonfinite_count} of at "
+                f"most {self.nonfinite_patience} an epoch)"
+            )
+            return
+        raise ValueError(
+            f"{place} ({self.nonfinite_count} steps of this epoch). "
+            + self._nonfinite_remedy()
+        )
+
+    def _loss_name(self):
+        """The loss of the YAML, as messages call it."""
+        loss = getattr(self.hparams, "loss", None)
+        loss = getattr(loss, "func", loss)
+        name = getattr(loss, "__name__", type(loss).__name__)
+        return "loss" if loss is None else f"loss {name}"
+
+    def _nonfinite_remedy(self):
+        """What can be done when numbers are none, and what is kept."""
+        remedy = (
+            "Look at the data of this batch, and try a lower learning rate or "
+            "--max_grad_norm"
+        )
+        if not (self.checkpointer and self.checkpointer.list_checkpoints()):
+            return remedy
+        return (
+            f"{remedy}, with {_RESUME_ANYWAY} from the last checkpoint in "
+            f"{self.checkpointer.checkpoints_dir}"
+        )
+
+    def evaluate_batch(self, batch, stage):
+        """Loss of a batch of validation or test, which has to be finite.
+
+        Arguments
+        ---------
+        batch : Any
+            The batch.
+        stage : speechbrain.Stage
+            Validation or test.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not finite.
+        """
+        loss = super().evaluate_batch(batch, stage)
+        if not torch.isfinite(loss):
+            place = "test"
+            if stage == sb.Stage.VALID:
+                place = f"validation of epoch {self.epoch}, not saved"
+            raise ValueError(
+                f"{place}: the {self._loss_name()} is {loss.item()}. "
+                + self._nonfinite_remedy()
+            )
+        return loss
 
     def on_evaluate_start(self, max_key=None, min_key=None):
         """Load the best checkpoint; refuse to evaluate random weights.
@@ -293,6 +415,7 @@ def _check_options(hparams_file, overrides):
     known = _tags(Path(hparams_file).read_text(encoding="utf-8"))
     try:
         given = _tags(overrides)
+        new = ruamel.yaml.YAML().compose(overrides or "{}")
     except (ValueError, ruamel.yaml.YAMLError) as error:
         raise ValueError(
             "options are --name value, each once, the value in YAML; cannot "
@@ -306,9 +429,66 @@ def _check_options(hparams_file, overrides):
             if option is not None:
                 remedy = f"did you mean --{option}?"
             raise ValueError(f"no option --{name} in {hparams_file}; {remedy}")
+    _check_dictionaries(hparams_file, new)
     for name, tag in known.items():
         if tag == "!PLACEHOLDER" and name not in given:
             raise ValueError(f"{hparams_file} needs --{name}, see there")
+
+
+def _check_dictionaries(hparams_file, given):
+    """Refuse keys inside of dictionaries that no YAML file beside has there."""
+    given = [
+        (name.value, value)
+        for name, value in given.value
+        if isinstance(value, ruamel.yaml.MappingNode)
+    ]
+    if not given:
+        return
+    files = {Path(hparams_file), *Path(hparams_file).parent.glob("*.yaml")}
+    known = {}
+    for file in sorted(files):
+        root = ruamel.yaml.YAML().compose(file.read_text(encoding="utf-8"))
+        for key, value in getattr(root, "value", ()):
+            if isinstance(value, ruamel.yaml.MappingNode):
+                known.setdefault(key.value, {"": set()})[""].add(str(value.tag))
+                _collect_keys(known[key.value], value)
+    for name, value in given:
+        if known.get(name, {}).keys() > {""} and all(
+            tag.endswith(":map") for tag in known[name][""]
+        ):
+            _check_keys(name, name, value, known, hparams_file)
+
+
+def _collect_keys(known, node):
+    """Add the keys of a dictionary and of those in it, at any depth."""
+    for key, value in node.value:
+        known[key.value] = None
+        if isinstance(value, ruamel.yaml.MappingNode):
+            _collect_keys(known, value)
+
+
+def _check_keys(name, path, node, known, hparams_file):
+    """Refuse what is no key of an option's dictionaries."""
+    keys = {*known[name], *known.get(path.rpartition(": ")[2], ())} - {""}
+    if name.endswith("_dataloader_opts"):
+        keys |= {*inspect.signature(DataLoader).parameters}
+    for key, value in node.value:
+        if key.value not in keys and not _FREE_KEY.match(
+            f"{path}: {key.value}"
+        ):
+            close = nearest(str(key.value), keys)
+            raise ValueError(
+                f"no key '{key.value}' in --{path} of {hparams_file}; "
+                + (
+                    f"did you mean {close}?"
+                    if close
+                    else f"there are: {', '.join(sorted(keys))}"
+                )
+            )
+        if isinstance(value, ruamel.yaml.MappingNode):
+            _check_keys(
+                name, f"{path}: {key.value}", value, known, hparams_file
+            )
 
 
 def _tags(text):
@@ -338,25 +518,55 @@ def one_line_errors():
     """
     try:
         yield
-    except (ImportError, OSError, ValueError) as error:
-        if not _is_refusal(error):
+    except _MainProcessError:
+        # The main process reports what it refused.
+        raise SystemExit(2) from None
+    except _REFUSALS as error:
+        found = _ERROR_OF_WORKER.match(str(error))
+        if not (_is_ours(found[2]) if found else _is_refusal(error)):
             raise
         # The run's log takes messages of this level, the console does not.
         logging.getLogger().debug("Stopped by bad input:", exc_info=error)
         # One of the processes of a launcher, which may have no group yet.
-        if os.environ.get("RANK", "0") == "0":
-            print(" ".join(str(error).split()), file=sys.stderr)
+        process = getattr(error, "process", None)
+        if process or os.environ.get("RANK", "0") == "0":
+            prefix = f"process {process}: " if process else ""
+            text = found[3] if found else str(error)
+            print(prefix + " ".join(text.split()), file=sys.stderr)
         raise SystemExit(2) from None
+
+
+class _MainProcessError(RuntimeError):
+    """The main process refused bad input while this one waited."""
 
 
 def _is_refusal(error):
     """Whether the error comes from a ``raise`` in the package or script."""
     last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.line.startswith("raise ") and _is_ours(last.filename)
+
+
+def _is_ours(file):
+    """Whether a file of code belongs to the package or to the script."""
     folders = Path(__file__).parent, Path(sys.argv[0]).resolve().parent
-    source = Path(last.filename).resolve()
-    return last.line.startswith("raise ") and any(
-        source.is_relative_to(folder) for folder in folders
-    )
+    source = Path(file).resolve()
+    return any(source.is_relative_to(folder) for folder in folders)
+
+
+@contextlib.contextmanager
+def _dead_workers():
+    """Name what a killed process that loads data needs."""
+    try:
+        yield
+    except RuntimeError as error:
+        # PyTorch knows no kind of error of its own for it.
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise ChildProcessError(
+            f"{str(error).splitlines()[0].rstrip('. ')}; out of memory? Run "
+            "the same command again to go on from the last checkpoint, with "
+            "fewer --num_workers if it happens again"
+        ) from error
 
 
 def on_main_process(function, *args, **kwargs):
@@ -392,11 +602,14 @@ def on_main_process(function, *args, **kwargs):
         except Exception as raised:
             error = raised
     if torch.distributed.is_initialized():
-        box = [result, None if error is None else f"{error}"]
+        kind = RuntimeError
+        if isinstance(error, _REFUSALS) and _is_refusal(error):
+            kind = _MainProcessError
+        box = [result, None if error is None else f"{error}", kind]
         torch.distributed.broadcast_object_list(box, src=0)
         result = box[0]
         if box[1] is not None and error is None:
-            raise RuntimeError(f"the main process failed: {box[1]}")
+            raise box[2](f"the main process failed: {box[1]}")
     if error is not None:
         raise error
     return result
@@ -451,6 +664,11 @@ def _load_hparams(hparams_file, overrides):
     try:
         with open(hparams_file, encoding="utf-8") as file:
             return load_hyperpyyaml(file, overrides)
+    except TypeError as error:
+        if "Invalid argument to" not in str(error):
+            raise
+        text = " ".join(map(str, error.args))
+        raise ValueError(f"{hparams_file}: {text}") from error
     except OSError as error:
         raise ValueError(
             f"{error.filename}: {error.strerror}; choose another "
@@ -578,9 +796,31 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
     FileNotFoundError: no such hyper-parameter file: missing.yaml ...
     """
     if argv is None:
-        with one_line_errors():
+        remedy = "run the same command again to go on from what is finished"
+        with one_line_when_stopped(remedy), one_line_errors():
             return _run(brain_class, prepare, make_datasets, sys.argv[1:])
     return _run(brain_class, prepare, make_datasets, argv)
+
+
+def _fit_and_evaluate(brain, hparams, datasets):
+    """Train and test; an error of one process alone bears its number."""
+    try:
+        brain.fit(
+            hparams["epoch_counter"],
+            datasets["train"],
+            datasets["valid"],
+            train_loader_kwargs=hparams["train_dataloader_opts"],
+            valid_loader_kwargs=hparams["valid_dataloader_opts"],
+        )
+        brain.evaluate(
+            datasets["test"],
+            min_key=hparams["selection_metric"],
+            test_loader_kwargs=hparams["test_dataloader_opts"],
+        )
+    except _REFUSALS as error:
+        # From here on each process has files of its own.
+        error.process = get_rank()
+        raise
 
 
 def _run(brain_class, prepare, make_datasets, argv):
@@ -609,18 +849,8 @@ def _run(brain_class, prepare, make_datasets, argv):
             run_opts,
             hparams["checkpointer"],
         )
-        brain.fit(
-            hparams["epoch_counter"],
-            datasets["train"],
-            datasets["valid"],
-            train_loader_kwargs=hparams["train_dataloader_opts"],
-            valid_loader_kwargs=hparams["valid_dataloader_opts"],
-        )
-        brain.evaluate(
-            datasets["test"],
-            min_key=hparams["selection_metric"],
-            test_loader_kwargs=hparams["test_dataloader_opts"],
-        )
+        with _dead_workers():
+            _fit_and_evaluate(brain, hparams, datasets)
         # A rank that ends while others still work may abort (gloo).
         ddp_barrier()
         return brain

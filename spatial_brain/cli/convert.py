@@ -1,6 +1,6 @@
 """Turn a released checkpoint of another system into a pretrained folder."""
 
-from spatial_brain.cli.options import add_option
+from spatial_brain.cli.options import add_option, one_line_warnings
 
 HELP = "turn a released checkpoint into a pretrained folder"
 
@@ -55,14 +55,15 @@ def run(args):
     """
     from spatial_brain.inference.convert import convert
 
-    done = convert(
-        args.format,
-        args.checkpoint,
-        args.output,
-        rule=args.rule,
-        sample_rate=args.sample_rate,
-        base=args.base,
-    )
+    with one_line_warnings(args.prog):
+        done = convert(
+            args.format,
+            args.checkpoint,
+            args.output,
+            rule=args.rule,
+            sample_rate=args.sample_rate,
+            base=args.base,
+        )
     print(
         f"{done.folder}: {done.num_tensors} tensors, "
         f"{done.num_parameters:,} parameters, all names and shapes fit"

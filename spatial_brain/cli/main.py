@@ -18,6 +18,7 @@ from spatial_brain.cli import (
     separate,
     simulate,
 )
+from spatial_brain.stopping import one_line_when_stopped
 from spatial_brain.suggestions import nearest
 
 COMMANDS = {
@@ -43,7 +44,12 @@ def main(argv=None):
     -------
     int
         0 if all went well, 2 for bad input (explained in one line on
-        standard error), 130 when interrupted.
+        standard error).
+
+    Raises
+    ------
+    SystemExit
+        With code 130 or 143 at SIGINT or SIGTERM.
 
     Example
     -------
@@ -56,16 +62,15 @@ def main(argv=None):
     _refuse_unknown(argv, parser, commands)
     args = parser.parse_args(argv)
     try:
-        args.run(args)
-        sys.stdout.flush()
+        with one_line_when_stopped("files that were written are complete"):
+            args.run(args)
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader (head, less) has gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
         print(f"{args.prog}: error: {_one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

@@ -150,26 +150,31 @@ def load_model(interface, args, source=None):
 
 @contextmanager
 def one_line_warnings(prog):
-    """Print what is suspicious in a recording once, in a line each.
+    """Print what is suspicious in a file once, in a line each.
 
     Arguments
     ---------
     prog : str
         Name of the command, which begins the line on standard error.
     """
+    from spatial_brain.inference.convert.speechbrain_binaural import (
+        ConversionWarning,
+    )
     from spatial_brain.inference.recordings import RecordingWarning
 
+    ours = (ConversionWarning, RecordingWarning)
     printed = set()
 
     def show(message, category, *place, **options):
-        if not issubclass(category, RecordingWarning):
+        if not issubclass(category, ours):
             usual(message, category, *place, **options)
         elif str(message) not in printed:
             printed.add(str(message))
             print(f"{prog}: warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", RecordingWarning)
+        for category in ours:
+            warnings.simplefilter("always", category)
         usual, warnings.showwarning = warnings.showwarning, show
         yield
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import tokenize
 import zlib
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import torch
 from filelock import FileLock
 from numpy.lib import format as npy_format
 
-from spatial_brain.atomic import atomic_path
+from spatial_brain.atomic import atomic_path, full_disk
 from spatial_brain.dataio.archives import check_free_space
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.manifest import (
@@ -287,11 +288,15 @@ def build_store(
         "dtype": dtype,
         "shard_size": shard_size,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        if is_prepared(path, options) and _size_fits(path):
+    parts = path.with_suffix(".parts")
+    # A finished store may lie on a disk that is read-only.
+    if _is_finished(path, options) and not parts.exists():
+        return path
+    with _locked(path):
+        if _is_finished(path, options):
+            # A killed process had no time for it.
+            shutil.rmtree(parts, ignore_errors=True)
             return path
-        parts = path.with_suffix(".parts")
         _prepare_parts(parts, options)
         shards = [
             range(first, min(first + shard_size, num_items))
@@ -304,8 +309,23 @@ def build_store(
     return path
 
 
-def _size_fits(path):
-    """Whether the arrays of a finished store are there in full length."""
+@contextmanager
+def _locked(path):
+    """Let one process at a time make a store."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_finished(path, options):
+    """Whether a store was made with these options and is there in full."""
+    if not is_prepared(path, options):
+        return False
     try:
         ArrayStore(path)
     except (OSError, ValueError):

@@ -12,6 +12,7 @@ from speechbrain.utils.checkpoints import (
     METAFNAME,
     Checkpoint,
     Checkpointer,
+    ckpt_recency,
 )
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
@@ -97,6 +98,78 @@ class AtomicCheckpointer(Checkpointer):
             logger.log(level, f"Saved a checkpoint in {path}")
         ddp_barrier()
         return checkpoint
+
+    def save_and_keep_only(self, meta=None, **kwargs):
+        """Save a checkpoint and delete those that are not needed any more.
+
+        Arguments
+        ---------
+        meta : dict, optional
+            As for ``save_checkpoint``.
+        **kwargs
+            Those of ``Checkpointer.save_and_keep_only``.
+
+        Raises
+        ------
+        ValueError
+            If what checkpoints are compared by is not a number.
+        """
+        meta = meta or {}
+        for kind in ("min_keys", "max_keys"):
+            for key in kwargs.get(kind) or ():
+                if key in meta and meta[key] != meta[key]:
+                    raise ValueError(
+                        f"{self.checkpoints_dir}: {key}, by which checkpoints "
+                        "are compared, is not a number; nothing was saved"
+                    )
+        # SpeechBrain would append to the one list of all calls.
+        keys = [*kwargs.pop("importance_keys", ())]
+        super().save_and_keep_only(meta, importance_keys=keys, **kwargs)
+
+    def delete_checkpoints(
+        self,
+        *,
+        num_to_keep=1,
+        min_keys=None,
+        max_keys=None,
+        importance_keys=(ckpt_recency,),
+        ckpt_predicate=None,
+        verbosity=logging.INFO,
+    ):
+        """Delete all but the most important checkpoints.
+
+        They are renamed first: a kill leaves a partial checkpoint, which the
+        next one removes, and none that looks damaged.
+
+        Arguments
+        ---------
+        num_to_keep, min_keys, max_keys, importance_keys, ckpt_predicate
+            As for ``Checkpointer.delete_checkpoints``.
+        verbosity : int
+            Level of the log.
+        """
+        orders = [
+            *({"min_key": key} for key in min_keys or ()),
+            *({"max_key": key} for key in max_keys or ()),
+            *({"importance_key": key} for key in importance_keys),
+        ]
+        found, kept = set(), set()
+        for order in orders:
+            checkpoints = self.find_checkpoints(
+                ckpt_predicate=ckpt_predicate, **order
+            )
+            paths = [checkpoint.path for checkpoint in checkpoints]
+            found |= {*paths}
+            kept |= {*paths[:num_to_keep]}
+        # All ranks have looked before any folder goes, and go on when all did.
+        ddp_barrier()
+        if if_main_process():
+            for path in sorted(found - kept):
+                partial = path.with_name(_PARTIAL_PREFIX + path.name)
+                path.rename(partial)
+                shutil.rmtree(partial)
+                logger.log(verbosity, f"Deleted checkpoint in {path}")
+        ddp_barrier()
 
     def list_checkpoints(self):
         """All sound checkpoints; damaged ones are named in the log, once.

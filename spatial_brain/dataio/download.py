@@ -1,9 +1,8 @@
 """Downloads that survive: resumed, retried, checked, then unpacked.
 
-``pooch`` compares checksums and gives files their name only when complete.
-Its own transfer always starts from the first byte; the one here keeps an
-unfinished file as ``<name>.part``, with ``<name>.part.json`` beside it, and
-goes on when the server still has the same file (size, ETag).
+An unfinished file is kept as ``<name>.part``, with ``<name>.part.json`` beside
+it; a later call goes on when the server still has the same file (size, ETag).
+Files get their name when they are complete and have their checksum.
 """
 
 import email.utils
@@ -14,9 +13,9 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-import pooch
 import requests
 from filelock import FileLock
+from pooch.hashes import hash_matches
 
 import spatial_brain
 from spatial_brain.atomic import full_disk
@@ -116,22 +115,25 @@ def download(
         max_wait=max_wait,
         has_checksum=checksum is not None,
     )
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        try:
-            pooch.retrieve(
-                url,
-                known_hash=checksum,
-                fname=path.name,
-                path=path.parent,
-                downloader=downloader,
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"{url}: what arrived does not have the expected checksum "
-                f"{checksum}, so it was removed ({error}). Try again; if it "
-                "happens twice, the file on the server has changed"
-            ) from error
+    with FileLock(_lock_path(path)):
+        if not (path.exists() and hash_matches(path, checksum)):
+            downloader(url)
+            # Named when it was compared: a kill in between loses nothing.
+            if not hash_matches(downloader.part, checksum):
+                downloader.forget()
+                raise ValueError(
+                    f"{url}: what arrived does not have the expected checksum "
+                    f"{checksum}, so it was removed. Try again; if it happens "
+                    "twice, the file on the server has changed"
+                )
+            os.replace(downloader.part, path)
+        downloader.forget()
     return path
+
+
+def _lock_path(path):
+    """File that a process locks while it downloads another."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def fetch_and_unpack(
@@ -191,18 +193,17 @@ def fetch_and_unpack(
     whole = [name for name in names if name.lower().endswith(".zip")]
     first = (whole or sorted(names))[0]
     label = checksums[names.index(first)]
-    if is_unpacked(first, folder, label):
-        return folder
     download_folder = Path(download_folder or folder)
-    paths = [
-        download(url, download_folder / name, checksum, **options)
-        for url, name, checksum in zip(urls, names, checksums, strict=True)
-    ]
-    unpack(download_folder / first, folder, label)
-    if not keep:
-        for path in paths:
-            path.unlink()
-            path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+    paths = [download_folder / name for name in names]
+    if not is_unpacked(first, folder, label):
+        for url, path, checksum in zip(urls, paths, checksums, strict=True):
+            download(url, path, checksum, **options)
+        unpack(download_folder / first, folder, label)
+    for path in () if keep else paths:
+        # Also what a killed call has left; files of others have no lock.
+        if _lock_path(path).exists():
+            path.unlink(missing_ok=True)
+            _lock_path(path).unlink()
     return folder
 
 
@@ -215,7 +216,7 @@ class _Interrupted(Exception):
 
 
 class _ResumingDownloader:
-    """Downloader for pooch which continues an unfinished file, ``part``."""
+    """Brings a file, continuing an unfinished one, ``part``."""
 
     def __init__(
         self,
@@ -235,8 +236,8 @@ class _ResumingDownloader:
         self.max_wait = max_wait
         self.has_checksum = has_checksum
 
-    def __call__(self, url, output_file, pooch_object=None):
-        """Bring ``url`` to ``output_file``; pooch calls it."""
+    def __call__(self, url):
+        """Bring ``url`` to ``part``, complete."""
         failures, most = 0, self._received()
         with requests.Session() as session:
             session.headers["User-Agent"] = _USER_AGENT
@@ -252,7 +253,10 @@ class _ResumingDownloader:
                     failures = 1 if self._received() > most else failures + 1
                     most = max(most, self._received())
                     self._wait(url, error, failures)
-        os.replace(self.part, output_file)
+
+    def forget(self):
+        """Remove the unfinished file and what is known about it."""
+        self.part.unlink(missing_ok=True)
         self.state_file.unlink(missing_ok=True)
 
     def _complete(self, url):
@@ -352,8 +356,7 @@ class _ResumingDownloader:
         """Raise if what is wanted is no web page."""
         if self.part.stem.lower().endswith(_PAGES):
             return
-        self.part.unlink(missing_ok=True)
-        self.state_file.unlink(missing_ok=True)
+        self.forget()
         raise DownloadError(
             f"{url}: the server sent a web page instead of {self.part.stem}, "
             "perhaps to log in or to confirm; download it by hand"
@@ -388,8 +391,7 @@ class _ResumingDownloader:
 
     def _discard(self, reason):
         """Forget the unfinished file and start again."""
-        self.part.unlink(missing_ok=True)
-        self.state_file.unlink(missing_ok=True)
+        self.forget()
         raise _Interrupted(f"{reason}; starting from the first byte")
 
     def _receive(self, response, start, total):

@@ -1,4 +1,4 @@
-"""JSON and CSV files that are complete or not there at all."""
+"""JSON, CSV and text files that are complete or not there at all."""
 
 import csv
 import json
@@ -11,6 +11,8 @@ from spatial_brain.atomic import atomic_path
 
 def write_json(path, content):
     """Write a JSON file that is complete or not there at all.
+
+    A file that holds this content already stays as it is.
 
     Arguments
     ---------
@@ -38,8 +40,34 @@ def write_json(path, content):
         raise ValueError(
             f"{path}: cannot be written as JSON ({error})"
         ) from error
+    write_text(path, text + "\n")
+
+
+def write_text(path, text):
+    """Write a text file that is complete or not there at all.
+
+    A file that holds this text already stays as it is, so that what is
+    finished may lie on a disk that is read-only.
+
+    Arguments
+    ---------
+    path : str or Path
+        File to write, in UTF-8; its folder is created.
+    text : str
+        Its content.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.txt"
+    >>> write_text(path, "b")
+    >>> path.read_text()
+    'b'
+    """
+    path, data = Path(path), text.encode()
+    if path.is_file() and path.read_bytes() == data:
+        return
     with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_bytes(data)
 
 
 def without_nan(value):

@@ -3,20 +3,25 @@
 Paths inside a manifest begin with the placeholder ``{data_root}``, so that
 data can move; ``DynamicItemDataset.from_json(path, replacements=
 {"data_root": folder})`` and ``read_manifest`` put the folder in. An options
-file beside the manifests holds the arguments they were made with: when these
-change, the manifests are made again.
+file beside a manifest holds the arguments it was made with, its name and its
+checksum: when one of these differs, the manifest is made again, and not read.
 """
 
 import json
+import logging
 import os
 import re
 import reprlib
+import zlib
 from pathlib import Path
 
 from spatial_brain.dataio.files import read_json, write_json
 
+logger = logging.getLogger(__name__)
+
 _DATA_ROOT = "data_root"
-_NOTES = "notes"
+# Keys of an options file that are no options.
+_NOTES, _MADE = "notes", "manifest"
 # Python's own formatting would also take attributes and widths.
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 # More than thirty years at 192 kHz.
@@ -98,9 +103,9 @@ def read_manifest(path, *, data_root=None, keys=()):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no manifest, an entry lacks a key, ``wav``, ``speaker`` or
-        ``num_samples`` are not what they should be, or a placeholder is
-        unknown.
+        If it is no manifest, is not as it was made, an entry lacks a key,
+        ``wav``, ``speaker`` or ``num_samples`` are not what they should be,
+        or a placeholder is unknown.
 
     Example
     -------
@@ -111,6 +116,13 @@ def read_manifest(path, *, data_root=None, keys=()):
     ValueError: ...train.json: entry 'a' has no 'speaker'; ...
     """
     entries = read_json(path)
+    if not _is_as_made(path, _read_options(path)):
+        raise ValueError(
+            f"{path}: damaged, changed, or another file than the one that was "
+            "made (checksum differs); run the preparation again, or, if you "
+            f"changed it yourself, remove {options_path(path).name} and give "
+            "--skip_prep True"
+        )
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{path}: not a manifest (a JSON object of entries)")
     for entry_id, entry in entries.items():
@@ -187,7 +199,9 @@ def options_path(manifest):
 
 
 def write_options(manifest, options, *, notes=None):
-    """Record the arguments a manifest was made with; call it last.
+    """Record the arguments a manifest was made with, and its checksum.
+
+    To be called when the manifest is written.
 
     Arguments
     ---------
@@ -208,7 +222,54 @@ def write_options(manifest, options, *, notes=None):
     """
     if notes is not None:
         options = {**options, _NOTES: notes}
+    if Path(manifest).is_file():
+        options = {**options, _MADE: _identity(manifest)}
     write_json(options_path(manifest), options)
+
+
+def replace_entries(manifest, entries):
+    """Write other entries into a manifest; its options stay.
+
+    Arguments
+    ---------
+    manifest : str or Path
+        The manifest.
+    entries : dict
+        As for ``write_manifest``.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.json"
+    >>> write_manifest(path, {"a": {}})
+    >>> write_options(path, {"seed": 1})
+    >>> replace_entries(path, {"a": {"wav": "a.wav"}})
+    >>> is_prepared(path, {"seed": 1}), read_manifest(path)
+    (True, {'a': {'wav': 'a.wav'}})
+    """
+    options = _read_options(manifest)
+    write_manifest(manifest, entries)
+    write_options(manifest, options)
+
+
+def _identity(manifest):
+    """Name and checksum of a manifest."""
+    manifest = Path(manifest)
+    return {"name": manifest.name, "crc32": zlib.crc32(manifest.read_bytes())}
+
+
+def _read_options(manifest):
+    """Content of the options file; empty if there is none."""
+    path = options_path(manifest)
+    options = read_json(path) if path.is_file() else {}
+    if not isinstance(options, dict):
+        raise ValueError(f"{path}: not a JSON object; remove the file")
+    return options
+
+
+def _is_as_made(manifest, options):
+    """Whether a manifest is the one of its options, if these say so."""
+    # Those of version 0.1 do not.
+    return _MADE not in options or options[_MADE] == _identity(manifest)
 
 
 def read_notes(manifest):
@@ -232,8 +293,8 @@ def read_notes(manifest):
     '2 files'
     """
     try:
-        return read_json(options_path(manifest)).get(_NOTES)
-    except (FileNotFoundError, ValueError):
+        return _read_options(manifest).get(_NOTES)
+    except ValueError:
         return None
 
 
@@ -250,21 +311,33 @@ def is_prepared(manifest, options):
     Returns
     -------
     bool
-        False also when the arguments are unknown or unreadable.
+        False also when the arguments are unknown or unreadable, or the
+        manifest has changed since, which is logged.
 
     Example
     -------
     >>> is_prepared("nowhere.json", {})
     False
     """
-    try:
-        recorded = read_json(options_path(manifest))
-    except (FileNotFoundError, ValueError):
+    if not (options_path(manifest).is_file() and Path(manifest).is_file()):
         return False
-    if isinstance(recorded, dict):
-        recorded.pop(_NOTES, None)
+    try:
+        recorded = _read_options(manifest)
+    except ValueError:
+        return False
     wanted = json.loads(json.dumps(options, default=os.fspath))
-    return Path(manifest).is_file() and recorded == wanted
+    not_options = {_NOTES, _MADE} - wanted.keys()
+    found = {k: v for k, v in recorded.items() if k not in not_options}
+    if found != wanted:
+        return False
+    if not _is_as_made(manifest, recorded):
+        logger.warning(
+            "%s: damaged, changed, or another file than the one that was made "
+            "(checksum differs); it is made again",
+            manifest,
+        )
+        return False
+    return True
 
 
 # What keys hold that are the same in all manifests.

@@ -1,7 +1,9 @@
 """Work shared among processes, which end when their parent does."""
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -35,8 +37,9 @@ def run_jobs(function, jobs, num_workers=1):
 
     Raises
     ------
-    RuntimeError
-        If a worker was killed. What the function raises is raised here.
+    ChildProcessError
+        (an OSError) If a worker was killed. What the function raises is
+        raised here.
 
     Example
     -------
@@ -50,25 +53,42 @@ def run_jobs(function, jobs, num_workers=1):
         return
     # Forked children may hang in the thread pools of the parent.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
         num_workers, mp_context=context, initializer=_end_with_parent
     ) as pool:
-        calls = {
-            pool.submit(_call, function, job): index
-            for index, job in enumerate(jobs)
-        }
+        with _without_interrupts():
+            calls = {
+                pool.submit(_call, function, job): index
+                for index, job in enumerate(jobs)
+            }
         try:
             for call in as_completed(calls):
                 yield calls[call], call.result()
         except BrokenProcessPool as error:
-            raise RuntimeError(
+            raise ChildProcessError(
                 "a worker was killed (out of memory?); run the same command "
                 "again to continue, with fewer workers if it happens again. "
                 'A script that starts workers needs `if __name__ == "__main__"'
                 ":` around its code"
             ) from error
+        except (KeyboardInterrupt, GeneratorExit):
+            # Nobody waits for what is not finished.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _without_interrupts():
+    """Start processes that Ctrl-C does not reach; their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def progress(

@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+from spatial_brain.atomic import full_disk
 from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.folders import is_leftover
 
 # File that marks a folder's content as synthetic, with its options.
 MARKER = "SYNTHETIC.json"
@@ -68,7 +70,8 @@ def claim(folder, options, parts=None, *, shared=False):
     options = json.loads(json.dumps(options))
     made = synthetic_options(folder)
     if made is None:
-        taken = sorted(path.name for path in folder.glob("*"))
+        taken = [p.name for p in folder.glob("*") if not is_leftover(p.name)]
+        taken.sort()
         if shared:
             taken = [name for name in parts(options) if name in taken]
         if taken:
@@ -79,9 +82,15 @@ def claim(folder, options, parts=None, *, shared=False):
                 "what is there"
             )
     elif made != options:
-        for name in [""] if parts is None else parts(made):
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
+        marks = (MARKER, _OLD_MARKER)
+        names = [p.name for p in folder.iterdir() if p.name not in marks]
+        # The mark goes last: a kill must not leave what looks like real data.
+        with full_disk(folder):
+            for name in names if parts is None else parts(made):
+                if (folder / name).is_dir():
+                    shutil.rmtree(folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
     if made != options or not (folder / MARKER).is_file():
         write_json(folder / MARKER, options)
         (folder / _OLD_MARKER).unlink(missing_ok=True)

@@ -212,6 +212,20 @@ class SoundLocalizer(PretrainedModel):
     MODULES_NEEDED = ["model"]
     MAX_BATCH = 16
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.hparams.target not in MEANINGS:
+            raise ValueError(
+                f"target must be one of {', '.join(MEANINGS)}, found "
+                f"'{self.hparams.target}'"
+            )
+        if self.hparams.microphone_positions is None and not hasattr(
+            self.hparams, "num_microphones"
+        ):
+            raise ValueError(
+                "without microphone_positions num_microphones is needed"
+            )
+
     @property
     def num_microphones(self):
         """Channels that the model takes."""

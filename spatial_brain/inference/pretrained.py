@@ -10,11 +10,15 @@ import errno
 import io
 import json
 import math
+import mmap
 import os
 import pickle
 import re
 import shutil
+import struct
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import ruamel.yaml
@@ -29,10 +33,15 @@ from huggingface_hub.errors import (
 )
 from hyperpyyaml import resolve_references
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.run_opts import HELP_TEXTS
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.audio import read_audio
-from spatial_brain.inference.safe_yaml import check_tags, load_safe_yaml
+from spatial_brain.inference.safe_yaml import (
+    MAX_LENGTH,
+    check_tags,
+    load_safe_yaml,
+)
 
 MARKER = "source.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -40,6 +49,15 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 # Instead of the weights of ``model``: what differs from those of another.
 ADAPTERS_FILE = "adapters.safetensors"
+# More than any model's sampling rate or classes, and sources or microphones.
+MAX_COUNT = 1_000_000
+MAX_SIGNALS = 1_000
+MAX_LENGTH_OF_WINDOW = 3600  # s
+_REPEATED = 1 << 26  # bytes
+_NOT_FINITE = (
+    "holds NaN or infinite values: the training went wrong, or the file is "
+    "damaged"
+)
 
 
 class _ModelSource:
@@ -123,6 +141,23 @@ class _ModelSource:
             )
         with atomic_path(marker) as temporary:
             temporary.write_text(json.dumps(mine) + "\n", encoding="utf-8")
+
+
+def _read_text(path):
+    """Text of a YAML file, which is not read if it is no such thing."""
+    # Four bytes a character at most.
+    if path.stat().st_size > 4 * MAX_LENGTH:
+        raise ValueError(
+            f"{path}: {path.stat().st_size:,} bytes are more than a model's "
+            "description has"
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte "
+            f"{error.start}); copy it again"
+        ) from error
 
 
 def _local_folder(name, hparams_file):
@@ -257,12 +292,17 @@ def read_weights(path, entries=()):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no such weights file: {path}")
+        other = " (what is there is no file)" if os.path.lexists(path) else ""
+        raise FileNotFoundError(f"no such weights file: {path}{other}")
     _check_weights_file(path)
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = safetensors.torch.load_file(path)
+        else:
+            with warnings.catch_warnings():
+                # PyTorch's notes on the file are no concern of a user.
+                warnings.simplefilter("ignore")
+                tensors = torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path}: holds more than tensors, and loading it could run code; "
@@ -272,7 +312,7 @@ def read_weights(path, entries=()):
     except Exception as error:
         raise ValueError(
             f"{path}: cannot be read as weights ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]:.200}); copy it again"
+            f"{str(error).partition(chr(10))[0]:.200}); copy it again"
         ) from error
     for entry in entries:
         if isinstance(tensors, dict) and isinstance(tensors.get(entry), dict):
@@ -285,22 +325,64 @@ def read_weights(path, entries=()):
             f"{path}: expected a plain state dict (name: tensor), found "
             + _contents(tensors)
         )
+    _check_tensors(tensors, path)
     return dict(tensors)
+
+
+def _check_tensors(tensors, path):
+    """Refuse tensors that are not plain, or larger than their file."""
+    size, storages = path.stat().st_size, {}
+    for name, tensor in tensors.items():
+        _check_layout(name, tensor, path)
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        # A small tensor may be kept as one value and repeated.
+        if tensor.nbytes > max(storage.nbytes(), _REPEATED):
+            raise ValueError(
+                f"{path}: {_shown(name)} of {list(tensor.shape)} claims more "
+                "values than the file holds; save tensors with .contiguous()"
+            )
+    if sum(storages.values()) > size:
+        raise ValueError(
+            f"{path}: its tensors would be larger than the file; it is damaged "
+            "or made to fill the memory"
+        )
+
+
+def _check_layout(name, tensor, path):
+    """Refuse what is no plain dense tensor on the CPU."""
+    if (
+        tensor.layout is not torch.strided
+        or tensor.is_quantized
+        or tensor.is_nested
+        or tensor.device.type != "cpu"
+        or (tensor.is_floating_point() and tensor.element_size() < 2)
+    ):
+        raise ValueError(
+            f"{path}: {_shown(name)} is no plain dense tensor; save "
+            "model.state_dict() of a network that is neither sparse nor "
+            "quantized"
+        )
 
 
 def _check_weights_file(path):
     """Refuse what is no weights file, by what it is."""
     with open(path, "rb") as file:
         head = file.read(512)
-    found, text = None, head.lstrip().lower()
+    found, text = None, head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    with open(path, "rb") as file:
+        # The one thing that PyTorch's reader makes as large as it is asked.
+        grows = head and _find_bytes(file, b"bytearray")
     if not head:
         found = "an empty file"
+    elif grows and path.suffix != ".safetensors":
+        found = "no file of tensors alone: it asks for a bytearray"
     elif text.startswith(b"version https://git-lfs"):
         found = (
             "the pointer of a large file, not the file: fetch it with "
             "'git lfs pull'"
         )
-    elif text.startswith((b"<!doctype", b"<html", b"<?xml")):
+    elif text.startswith((b"<!", b"<html", b"<head", b"<?xml")):
         found = "a web page, not the file: download it again"
     elif path.suffix == ".safetensors":
         # Length of the header, then a JSON object.
@@ -310,18 +392,43 @@ def _check_weights_file(path):
     elif head.startswith(b"PK"):
         found = _fault_of_archive(path)
     elif head[:1] != b"\x80":
-        found = "no file of torch.save"
+        found = "no file of torch.save: give the file with the weights"
     if found:
         raise ValueError(f"{path}: this is {found}")
 
 
+def _find_bytes(file, content):
+    """Whether an open file, which is not empty, holds some bytes."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(content) >= 0
+
+
 def _fault_of_archive(path):
     """What is wrong with a file of torch.save, if anything."""
+    damaged = "a damaged or cut archive of torch.save: copy it again"
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return "a damaged or cut archive of torch.save: copy it again"
+            fault = _fault_of_entries(entries, path.stat().st_size)
+            if fault is None and archive.testzip() is not None:
+                return damaged + " (a checksum in it is wrong)"
+            return fault
+    # What the module raises for damage of one kind or the other.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        struct.error,
+    ):
+        return damaged
+
+
+def _fault_of_entries(entries, size):
+    """What is wrong with what an archive lists, if anything."""
     names = {entry.filename.split("/", 1)[-1] for entry in entries}
     if "constants.pkl" in names:
         return (
@@ -332,7 +439,7 @@ def _fault_of_archive(path):
         return "an archive of something else than tensors"
     # torch.save does not compress; what is compressed may grow without end.
     if any(entry.compress_type for entry in entries) or (
-        sum(entry.file_size for entry in entries) > path.stat().st_size
+        sum(entry.file_size for entry in entries) > size
     ):
         return "a compressed archive, which torch.save does not write"
     return None
@@ -342,8 +449,14 @@ def _contents(found):
     """Describe what a file holds instead of a state dict."""
     if not isinstance(found, dict):
         return type(found).__name__
-    keys = ", ".join(str(key) for key in list(found)[:5])
-    return f"a dictionary with {keys}"
+    keys = ", ".join(_shown(key) for key in list(found)[:5])
+    return f"a dictionary with {keys or 'nothing in it'}"
+
+
+def _shown(name):
+    """A name in a message: short, and without what a terminal would obey."""
+    text = "".join(c if c.isprintable() else "?" for c in str(name))
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def load_weights(module, tensors, path):
@@ -399,6 +512,7 @@ def load_weights(module, tensors, path):
 
 def _check_values(name, tensor, own, path):
     """Refuse numbers of another kind, and what is no number."""
+    _check_layout(name, tensor, path)
     real, own_real = tensor.is_floating_point(), own.is_floating_point()
     if real != own_real or (
         not real and tensor.is_complex() != own.is_complex()
@@ -407,19 +521,42 @@ def _check_values(name, tensor, own, path):
             f"{path}: {name} holds {tensor.dtype} where the network has "
             f"{own.dtype}; quantized weights are not supported"
         )
-    if tensor.layout is not torch.strided or tensor.is_quantized:
-        raise ValueError(f"{path}: {name} is no plain dense tensor")
-    if real and not torch.isfinite(tensor).all():
-        raise ValueError(
-            f"{path}: {name} holds NaN or infinite values: the training went "
-            "wrong, or the file is damaged"
-        )
+    # Masks of attention may hold infinities, in a new network too.
+    if not tensor.isfinite().all() and not torch.equal(tensor.to(own), own):
+        raise ValueError(f"{path}: {name} {_NOT_FINITE}")
+
+
+def check_finite(tensors, path):
+    """Refuse weights that are no numbers.
+
+    Arguments
+    ---------
+    tensors : dict of torch.Tensor
+        State dict, as ``read_weights`` gives it.
+    path : str or Path
+        Where it came from, for the error message.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite; the tensor is named.
+
+    Example
+    -------
+    >>> check_finite({"weight": torch.tensor([0.0, torch.nan])}, "a.pt")
+    Traceback (most recent call last):
+    ...
+    ValueError: a.pt: weight holds NaN or infinite values: the training ...
+    """
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{path}: {_shown(name)} {_NOT_FINITE}")
 
 
 def _first(names, count=5):
     """The first names of a list and how many follow."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
+    return ", ".join(map(_shown, names[:count])) + more
 
 
 def save_pretrained(folder, hparams_text, keys, modules, extra=None):
@@ -556,12 +693,13 @@ def _require(what, names, mapping):
         )
 
 
-def _is_number(value, lowest=-math.inf):
-    """Whether a value is a finite number above a limit."""
+def _is_number(value, lowest=-math.inf, highest=math.inf):
+    """Whether a value is a finite number above a limit, maybe below another."""
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
         and lowest < value < math.inf
+        and value <= highest
     )
 
 
@@ -586,16 +724,25 @@ def _are_names(value):
 
 def _are_modules(value):
     return isinstance(value, dict) and all(
-        isinstance(module, torch.nn.Module) for module in value.values()
+        isinstance(name, str) and isinstance(module, torch.nn.Module)
+        for name, module in value.items()
     )
 
 
 def _is_count(value):
-    return isinstance(value, int) and _is_number(value, 0)
+    return isinstance(value, int) and _is_number(value, 0, MAX_COUNT)
+
+
+def _is_small_count(value):
+    return isinstance(value, int) and _is_number(value, 0, MAX_SIGNALS)
 
 
 def _is_length(value):
-    return _is_number(value, 0)
+    return _is_number(value, 0, MAX_LENGTH_OF_WINDOW)
+
+
+def _is_module(value):
+    return isinstance(value, torch.nn.Module)
 
 
 def _is_text(value):
@@ -608,9 +755,16 @@ _KINDS = {
     "microphone_positions": ("positions [[x, y, z], ...]", _are_positions),
     "class_names": ("a list of names", _are_names),
     "threshold": ("a number", _is_number),
+    "merge_angle": ("a number", _is_number),
+    "features": ("a module, built by !new:", _is_module),
+    "decoder": ("built by !new: or !name:", callable),
     **dict.fromkeys(
-        ("sample_rate", "num_sources", "num_classes", "num_microphones"),
-        ("a whole number above 0", _is_count),
+        ("sample_rate", "num_classes"),
+        (f"a whole number above 0, at most {MAX_COUNT:,}", _is_count),
+    ),
+    **dict.fromkeys(
+        ("num_sources", "num_microphones"),
+        (f"a whole number above 0, at most {MAX_SIGNALS:,}", _is_small_count),
     ),
     **dict.fromkeys(
         (
@@ -620,13 +774,13 @@ _KINDS = {
             "detection_hop",
             "duration",
         ),
-        ("a number of seconds above 0", _is_length),
+        (
+            f"a number of seconds above 0, at most {MAX_LENGTH_OF_WINDOW}",
+            _is_length,
+        ),
     ),
     **dict.fromkeys(
         ("method", "array_format", "task", "target"), ("text", _is_text)
-    ),
-    **dict.fromkeys(
-        ("features", "decoder"), ("built by !new: or !name:", callable)
     ),
 }
 
@@ -735,7 +889,7 @@ class PretrainedModel(Pretrained):
                 "of this package"
             )
         hparams = load_safe_yaml(
-            path.read_text(encoding="utf-8"),
+            _read_text(path),
             str(path),
             overrides,
             overrides_must_match,
@@ -743,18 +897,33 @@ class PretrainedModel(Pretrained):
         )
         cls._check_hparams(hparams, path)
         for name, module in hparams["modules"].items():
+            if not name.isidentifier():
+                raise ValueError(
+                    f"{path}: {_shown(name)!r} is no name for a module, which "
+                    "is that of a file beside it"
+                )
             weights = cls._weights_file(origin, name)
             load_weights(module, read_weights(weights), weights)
-        return cls(
-            modules=hparams["modules"],
-            hparams=hparams,
-            run_opts=run_opts,
-            freeze_params=freeze_params,
-        )
+        try:
+            return cls(
+                modules=hparams["modules"],
+                hparams=hparams,
+                run_opts=run_opts,
+                freeze_params=freeze_params,
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     @classmethod
     def _check_hparams(cls, hparams, path):
         """Refuse a file that lacks values or modules this class needs."""
+        # SpeechBrain would take them from there: device, compile, precision.
+        options = sorted(hparams.keys() & HELP_TEXTS.keys())
+        if options:
+            raise ValueError(
+                f"{path}: {', '.join(options)}: options of a run, which a "
+                "model's description may not set; delete them there"
+            )
         keys = ["modules", *cls.HPARAMS_NEEDED]
         try:
             _require(f"{path}: keys", keys, hparams)
@@ -769,8 +938,6 @@ class PretrainedModel(Pretrained):
     @staticmethod
     def _weights_file(origin, name):
         """Weights file of one module, in the first format that is there."""
-        if not name.isidentifier():
-            raise ValueError(f"'{name}' is no name for a module")
         for suffix in WEIGHT_SUFFIXES:
             path = origin.get(name + suffix)
             if path is not None:

@@ -17,9 +17,11 @@ import inspect
 import io
 import logging
 import re
+import sys
 
 import ruamel.yaml
 import torch
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from spatial_brain.loadable import LOADABLE
 from spatial_brain.suggestions import nearest
@@ -30,6 +32,15 @@ OWN_PACKAGES = (
     "spatial_brain.models.",
     "spatial_brain.nnet.",
     "spatial_brain.processing.",
+)
+# With these and the standard library one can do anything: what is allowed is
+# better a package that holds networks alone.
+_GENERAL_PACKAGES = frozenset(
+    """
+    spatial_brain torch torchaudio torchvision numpy scipy speechbrain
+    hyperpyyaml ruamel yaml huggingface_hub safetensors soundfile matplotlib
+    setuptools pkg_resources pip pytest
+    """.split()
 )
 PLAIN_TAGS = {
     f"tag:yaml.org,2002:{kind}"
@@ -43,7 +54,15 @@ MAX_VALUES = 20_000
 MAX_DEPTH = 30
 # Integers: no size of a network or transform, and no rate, is larger.
 MAX_NUMBER = 10**8
-MAX_PARAMETERS = 10**9
+MAX_PARAMETERS = 2 * 10**8
+MAX_MODULES = 5_000
+# Type of a default value: types of what may replace it.
+_KINDS = {
+    int: (int,),
+    float: (int, float),
+    bool: (bool,),
+    str: (str,),
+}
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _REFERENCE = re.compile(r"\s*<(\w+)((?:\[\w+\])*)>\s*")
 
@@ -113,7 +132,7 @@ def load_safe_yaml(text, name, overrides=None, must_match=True, allowed=()):
     try:
         return loader.construct_document(root)
     except ruamel.yaml.YAMLError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{name}: {_one_line(error)}") from error
     except RecursionError as error:
         raise ValueError(f"{name}: nested too deeply") from error
     finally:
@@ -173,7 +192,9 @@ def _compose(text, name):
         loader = _SafeLoader(text)
         root = loader.get_single_node()
     except (ruamel.yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{name} is no valid YAML: {error}") from error
+        raise ValueError(
+            f"{name} is no valid YAML: {_one_line(error)}"
+        ) from error
     except RecursionError as error:
         raise ValueError(f"{name}: nested too deeply") from error
     if not isinstance(root, ruamel.yaml.MappingNode) or _is_object(root):
@@ -329,6 +350,7 @@ def _check_nodes(root, name, allowed):
         if isinstance(node, ruamel.yaml.MappingNode):
             parts = [part for pair in node.value for part in pair]
             waiting.extend(reversed(parts))
+            _check_keys(node, name)
             if _is_object(node) and not all(_is_text(k) for k, _ in node.value):
                 raise ValueError(
                     f"{_where(node, name)}: names of arguments must be text"
@@ -336,6 +358,17 @@ def _check_nodes(root, name, allowed):
         elif isinstance(node, ruamel.yaml.SequenceNode):
             waiting.extend(reversed(node.value))
     return sorted(trusted)
+
+
+def _check_keys(node, name):
+    """Refuse a key that is twice in one mapping."""
+    seen = set()
+    for key, _ in node.value:
+        if key.tag.endswith(":str") and key.value in seen:
+            raise ValueError(
+                f"{_where(key, name)}: '{key.value:.60}' is there twice"
+            )
+        seen.add(str(key.value))
 
 
 def _check_node(node, name, allowed):
@@ -367,12 +400,20 @@ def _locate(path, where, allowed):
     module, _, attribute = path.rpartition(".")
     trusted = path.startswith(allowed)
     if not trusted and not path.startswith(OWN_PACKAGES):
+        package = path.split(".")[0]
+        remedy = (
+            f" If you trust it, allow its package (allowed=['{package}.'] in "
+            f"Python, --allow {package}. on the command line): that runs code "
+            "of that package"
+        )
+        if package in sys.stdlib_module_names or package in _GENERAL_PACKAGES:
+            remedy = (
+                " Get the model from somebody you trust, or write a class of "
+                "your own in a package of your own that does the same"
+            )
         raise ValueError(
             f"{where}: '{path}' is not on the list of what pretrained models "
-            "may use. If you trust it, allow its package "
-            f"(allowed=['{path.split('.')[0]}.'] in Python, "
-            f"--allow {path.split('.')[0]}. on the command line): that runs "
-            "code of that package"
+            f"may use.{remedy}"
         )
     try:
         found = getattr(importlib.import_module(module), attribute, None)
@@ -405,6 +446,11 @@ def _locate(path, where, allowed):
 def _where(node, name):
     """File and line of a node."""
     return f"{name}, line {node.start_mark.line + 1}"
+
+
+def _one_line(error):
+    """Message of an error of a library, which may span lines."""
+    return f"{' '.join(str(error).split()):.400}"
 
 
 def _is_text(node):
@@ -457,6 +503,7 @@ def _new(loader, path, node):
         raise ValueError(f"{where}: !new:{path} is not a class")
     args, kwargs = _arguments(loader, node)
     if not path.startswith(loader.allowed):
+        _check_arguments(cls, args, kwargs, f"{where}: {path}")
         _check_parameters(cls, args, kwargs, where)
     try:
         return cls(*args, **kwargs)
@@ -464,18 +511,54 @@ def _new(loader, path, node):
     except Exception as error:
         raise ValueError(
             f"{where}: wrong arguments for {path}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {_one_line(error)}"
         ) from error
+
+
+def _check_arguments(thing, args, kwargs, where):
+    """Refuse arguments of another kind than the default that they replace."""
+    parameters = inspect.signature(thing).parameters
+    for name, value in [*zip(parameters, args, strict=False), *kwargs.items()]:
+        default = getattr(parameters.get(name), "default", None)
+        kinds = _KINDS.get(type(default))
+        if kinds and type(value) not in kinds:
+            raise ValueError(
+                f"{where}: {name} must be of the kind of {default!r}, found "
+                f"{str(value)[:60]!r}"
+            )
 
 
 def _check_parameters(cls, args, kwargs, where):
     """Refuse a network that would not fit into memory, before it is built."""
+    modules = []
+
+    def count(*_):
+        modules.append(1)
+        if len(modules) > MAX_MODULES:
+            raise _TooManyModules
+
+    hook = register_module_module_registration_hook(count)
     try:
         with torch.device("meta"):
             module = cls(*args, **kwargs)
+        if not isinstance(module, torch.nn.Module):
+            return
         number = sum(tensor.numel() for tensor in module.state_dict().values())
-    except Exception:
-        return  # no network, or one whose construction looks at values
+    except _TooManyModules as error:
+        raise ValueError(
+            f"{where}: more than {MAX_MODULES:,} layers, which no network here "
+            "has"
+        ) from error
+    except Exception as error:
+        # Construction that looks at values is left to the class itself.
+        if "meta" in str(error):
+            return
+        raise ValueError(
+            f"{where}: wrong arguments for {cls.__name__}: "
+            f"{type(error).__name__}: {_one_line(error)}"
+        ) from error
+    finally:
+        hook.remove()
     if number > MAX_PARAMETERS:
         raise ValueError(
             f"{where}: {number:,} parameters are more than a network here has "
@@ -488,6 +571,8 @@ def _name(loader, path, node):
     where = _where(node, loader.file_name)
     found = _locate(path, where, loader.allowed)
     args, kwargs = _arguments(loader, node)
+    if not path.startswith(loader.allowed):
+        _check_arguments(found, args, kwargs, f"{where}: {path}")
     try:
         inspect.signature(found).bind_partial(*args, **kwargs)
     except TypeError as error:
@@ -513,6 +598,10 @@ def _tuple(loader, node):
         ) from error
     except RecursionError as error:
         raise ValueError(f"{loader.file_name}: nested too deeply") from error
+
+
+class _TooManyModules(Exception):
+    """A network would have layers without end."""
 
 
 class _SafeLoader(ruamel.yaml.SafeLoader):

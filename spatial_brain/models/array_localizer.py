@@ -12,6 +12,7 @@ from torch import nn
 from spatial_brain.geometry import SPEED_OF_SOUND
 from spatial_brain.loadable import loadable
 from spatial_brain.processing.spatial import GCCPhat
+from spatial_brain.processing.stft import check_transform
 
 
 @loadable
@@ -75,6 +76,7 @@ class ArrayLocalizer(nn.Module):
             raise ValueError(
                 f"num_microphones must be at least 2, got {num_microphones}"
             )
+        check_transform(n_fft, hop_length, n_fft)
         self.num_microphones = num_microphones
         self.correlate = GCCPhat(
             num_delays, max_distance / SPEED_OF_SOUND, fs, n_fft, hop_length

@@ -9,7 +9,7 @@ import torch
 from speechbrain.utils.distributed import get_rank, if_main_process
 from speechbrain.utils.logger import get_logger
 
-from spatial_brain.dataio.files import write_json
+from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.experiment import on_main_process
 from spatial_brain.inference.convert.sar_ssl import read_encoder_weights
 from spatial_brain.inference.pretrained import save_pretrained, unwrap
@@ -126,6 +126,22 @@ class AcousticsBrain(PairBrain):
         bool
         """
         return False
+
+    def pretext_corpora(self):
+        """What data the encoders have learned from, for :meth:`leakage`.
+
+        Returns
+        -------
+        dict
+            Corpus to what is known of its part, such as ``{"ACE": {"rooms":
+            ["Office_1"]}}``, from ``metrics.json`` of the pretext task; empty
+            where nothing is known, and in mode ``scratch``.
+        """
+        source = self.hparams.pretext
+        path = Path(str(source), "metrics.json")
+        if self.hparams.mode == "scratch" or not path.is_file():
+            return {}
+        return read_json(path).get("corpora", {})
 
     def describe_run(self, num_signals):
         """The run in words, for the report.

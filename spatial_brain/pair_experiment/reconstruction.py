@@ -260,6 +260,7 @@ class ReconstructionBrain(PairBrain):
                 "seed": hparams.seed,
                 "epoch": hparams.epoch_counter.current,
                 "sets": sets,
+                **self.facts(),
                 **({"leakage": leaks} if leaks else {}),
             },
         )
@@ -277,6 +278,16 @@ class ReconstructionBrain(PairBrain):
         str
         """
         return f"{num_recordings} test recordings"
+
+    def facts(self):
+        """What else a recipe knows of the run, for ``metrics.json``.
+
+        Returns
+        -------
+        dict
+            Of types that JSON knows.
+        """
+        return {}
 
     def add_sounds(self, example):
         """Recording, input with gaps and reconstruction as waveforms."""

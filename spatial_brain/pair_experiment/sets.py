@@ -54,6 +54,9 @@ class EvaluationSets(ConcatDataset):
 
     def __getitem__(self, index):
         item = with_all_labels(super().__getitem__(index))
+        if "spacing" in item:
+            # One type for all sets, that a batch can hold.
+            item["spacing"] = torch.tensor(float(item["spacing"]))
         # Numbers of any kind.
         facts = json.dumps(item.get("facts", {}), default=float)
         return {**item, "facts": facts, "set": self.names[index]}

@@ -47,7 +47,8 @@ def check_transform(n_fft, hop_length, win_length):
     ValueError: 0 < hop_length <= win_length <= n_fft <= 16384 and an even ...
     """
     ordered = 0 < hop_length <= win_length <= n_fft <= MAX_N_FFT
-    if not ordered or n_fft % 2:
+    whole = all(type(size) is int for size in (n_fft, hop_length, win_length))
+    if not whole or not ordered or n_fft % 2:
         raise ValueError(
             f"0 < hop_length <= win_length <= n_fft <= {MAX_N_FFT} and an even "
             f"n_fft are needed, got hop_length={hop_length}, "

@@ -12,6 +12,7 @@ LAYERS = {
     "folders": 0,
     "compilation": 0,
     "loadable": 0,
+    "stopping": 0,
     "suggestions": 0,
     "simulation": 1,
     "dataio": 1,

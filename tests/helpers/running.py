@@ -26,11 +26,12 @@ SECONDS = 300  # allowed for a command
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
-def run(line, cwd):
+def run(line, cwd, stop=None):
     """Run a Python command to its end; output is captured.
 
     The process is forked from one that has loaded the packages already;
-    launchers of several processes start as usual.
+    launchers of several processes start as usual. ``stop`` is a condition and
+    the signal that the process gets once it is true.
     """
     if "torch.distributed" in line[2]:
         return subprocess.run(
@@ -48,6 +49,10 @@ def run(line, cwd):
         streams = [Path(folder, name) for name in ("stdout", "stderr")]
         process = context.Process(target=_python, args=(line[1:], cwd, streams))
         process.start()
+        if stop is not None:
+            condition, number = stop
+            wait_for(condition, lambda: process.exitcode is None)
+            os.kill(process.pid, number)
         process.join(SECONDS)
         if process.exitcode is None:
             process.kill()
@@ -84,6 +89,15 @@ def check(done):
     return done.stdout
 
 
+def wait_for(condition, alive, seconds=200):
+    """Wait until something is there, as long as the process lives."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert alive(), "ended too early"
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
 def kill_when(condition, line, cwd, seconds=200):
     """Start a command, and kill it as soon as something is there."""
     process = subprocess.Popen(
@@ -94,11 +108,7 @@ def kill_when(condition, line, cwd, seconds=200):
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()[-3000:]
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
+    wait_for(condition, lambda: process.poll() is None, seconds)
     process.kill()
     process.communicate()
 

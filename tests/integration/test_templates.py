@@ -107,7 +107,7 @@ def test_run_leaves_what_the_readme_says(finished, kind):
     metrics = running.metrics_of(output)
     assert metrics["methods"]["network"]
     log = (output / "log.txt").read_text()
-    assert re.search(rf"INFO - {output}/data: \d+ recordings, .* train \d", log)
+    assert re.search(rf"INFO - {output}/data, \d+ Hz, .*: train: \d+ clip", log)
     train_log = (output / "train_log.txt").read_text()
     assert "epoch: 2 - train loss" in train_log
     assert "epoch: best - test loss" in train_log

@@ -163,3 +163,16 @@ def test_other_errors_stay_what_they_are(path, error):
     with pytest.raises(type(error)) as caught, atomic_path(path):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EROFS, r"disk is read-only; choose a folder.*a\.txt"),
+        (errno.EACCES, r"may not be written to; change its perm.*a\.txt"),
+        (errno.EPERM, r"may not be written to; change its perm.*a\.txt"),
+    ],
+)
+def test_disks_that_may_not_be_written_to(path, number, message):
+    with pytest.raises(OSError, match=message), atomic_path(path):
+        raise OSError(number, "a message of the system", "elsewhere.txt")

@@ -1,7 +1,11 @@
 """Guards of the common training loop."""
 
 import json
+import logging
+import math
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -94,6 +98,70 @@ def test_learning_rate_follows_the_schedule():
     assert rates[3] > rates[4] > rates[5] > 0
 
 
+class Broken(Toy):
+    """A loss, or its gradient, that is not finite in chosen steps."""
+
+    bad, weights = {}, ()
+
+    def compute_objectives(self, predictions, batch, stage):
+        loss = super().compute_objectives(predictions, batch, stage)
+        kind = self.bad.get((stage.name, self.step))
+        if kind == "gradient":
+            return loss + (0 * predictions).abs().sqrt().sum()
+        if kind == "buffers":
+            self.modules.model.register_buffer("mean", loss * math.nan)
+        return loss * math.nan if kind else loss
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        weights = self.modules.model.weight.detach().clone()
+        self.weights = (*self.weights, weights)
+
+
+def break_at(bad, patience=3):
+    brain = make(max_grad_norm=1.0, nonfinite_patience=patience)
+    brain.__class__, brain.bad = Broken, bad
+    return brain
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("loss", "the loss is nan"), ("gradient", "the gradient has the norm na")],
+)
+def test_a_step_that_is_not_finite_is_left_out(kind, what, caplog):
+    brain = break_at({("TRAIN", 2): kind})
+    with caplog.at_level(logging.WARNING):
+        fit(brain, epochs=1)
+    first, second, third = brain.weights
+    assert torch.equal(first, second) and not torch.equal(second, third)
+    assert third.isfinite().all()
+    assert f"epoch 1, step 2: {what}" in caplog.text
+    assert "left out (1 of at most 3 an epoch)" in caplog.text
+
+
+def test_too_many_steps_that_are_not_finite_end_the_training():
+    bad = {("TRAIN", 1): "loss", ("TRAIN", 3): "gradient"}
+    # The count is one of an epoch.
+    bad_later = {("TRAIN", 2): "loss"}
+    fit(break_at(bad_later, patience=1), epochs=3)
+    brain = break_at(bad, patience=1)
+    message = r"epoch 1, step 3: the gradient.*\(2 steps.*lower learning rate"
+    with pytest.raises(ValueError, match=message):
+        fit(brain, epochs=1)
+    with pytest.raises(ValueError, match="loss is nan, and with it model.mean"):
+        fit(break_at({("TRAIN", 1): "buffers"}))
+
+
+def test_validation_and_test_refuse_what_is_not_finite():
+    data = torch.utils.data.DataLoader(torch.ones(3, 2))
+    brain = break_at({("VALID", 2): "loss"})
+    with pytest.raises(ValueError, match="validation of epoch 1, not saved: "):
+        brain.fit([1], data, data)
+    brain = break_at({("TEST", 2): "loss"})
+    brain.optimizer = torch.optim.SGD(brain.modules.parameters(), 1.0)
+    with pytest.raises(ValueError, match="test: the loss is nan"):
+        brain.evaluate(data)
+
+
 LEAVING = """
 import sys
 import time
@@ -134,6 +202,99 @@ def test_leaving_the_group_ends_its_threads(tmp_path):
 def test_errors_of_the_main_process_are_raised():
     with pytest.raises(ValueError, match="Expecting value"):
         on_main_process(json.loads, "broken{")
+
+
+REFUSING = """
+import sys
+import torch
+from spatial_brain.experiment import on_main_process, one_line_errors
+def prepare():
+    raise ValueError("data.csv: no such file")
+def one_process():
+    error = ValueError("b.wav: damaged")
+    error.process = 1
+    raise error
+rank = int(sys.argv[2])
+torch.distributed.init_process_group(
+    "gloo", sys.argv[1], world_size=2, rank=rank
+)
+with one_line_errors():
+    on_main_process(prepare) if sys.argv[3] == "prepare" else one_process()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("prepare", ["data.csv: no such file\n", ""]),
+        ("train", ["process 1: b.wav: damaged\n"] * 2),
+    ],
+)
+def test_bad_input_ends_every_process_with_one_line(kind, lines, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(REFUSING)
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                str(script),
+                f"file://{tmp_path / 'store'}",
+                str(rank),
+                kind,
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    printed = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], printed
+    assert printed == lines
+
+
+DICTIONARIES = """
+counts: {train: 4, valid: 2}
+scene: {gap: 1.0, voices: {train: 2}}
+free: {}
+stages: {train: {size: 3}, pretest_ins_T200: {size: 1}}
+rooms: {size: 3}
+test_dataloader_opts: {batch_size: 2}
+net: !new:torch.nn.Linear {in_features: 1, out_features: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--counts", "{trian: 16}"], "'trian' in --counts .* mean train?"),
+        (["--counts={test: 1}"], "'test' in --counts .* are: train, valid"),
+        (["--scene={voices: {tain: 1}}"], "--scene: voices of .* mean train?"),
+        (["--stages={trian: {size: 1}}"], "'trian' in --stages of .* train?"),
+        (["--test_dataloader_opts={batch_sise: 1}"], "mean batch_size?"),
+    ],
+)
+def test_typos_in_dictionaries_are_named(tmp_path, options, message):
+    path = tmp_path / "small.yaml"
+    path.write_text(DICTIONARIES)
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        parse_arguments([str(path), *options])
+
+
+def test_keys_of_dictionaries_that_are_the_users_to_choose(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(DICTIONARIES)
+    # What another YAML file of the recipe has.
+    (tmp_path / "other.yaml").write_text("scene: {laterals: [0, 90]}\n")
+    for option in (
+        "--free={anything: 1}",
+        "--stages={pretest_ins_X: {size: 2}}",
+        "--scene={laterals: [1, 2]}",
+        "--test_dataloader_opts={pin_memory: True}",
+        "--net={bias: False}",
+        "--rooms=null",
+    ):
+        assert parse_arguments([str(path), option])[2]
 
 
 def test_missing_yaml_is_named(tmp_path):
@@ -231,8 +392,9 @@ def test_launch_flags_of_old_are_understood(tmp_path, monkeypatch):
 
 
 TOY = """
-import sys, time
+import os, signal, sys, time
 import torch
+from spatial_brain.dataio.files import read_json
 from spatial_brain.experiment import SpatialBrain, run_experiment
 
 class Brain(SpatialBrain):
@@ -250,9 +412,22 @@ class Brain(SpatialBrain):
 def prepare(hparams):
     time.sleep(hparams["pause"])
 
+class Data(torch.utils.data.Dataset):
+    def __init__(self, fate):
+        self.fate = fate
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        if self.fate == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fate == "refused":
+            read_json("nothing.json")
+        return torch.ones(1)
+
 def datasets(hparams):
-    data = torch.ones(2, 1)
-    return {"train": data, "valid": data, "test": data}
+    return dict.fromkeys(("train", "valid", "test"), Data(hparams["fate"]))
 
 if __name__ == "__main__":
     run_experiment(Brain, prepare, datasets)
@@ -262,6 +437,7 @@ seed: 1
 output_folder: out
 save_folder: !ref <output_folder>/save
 pause: 0
+fate: fine
 lr: 0.1
 number_of_epochs: 1
 num_workers: 0
@@ -358,3 +534,31 @@ def test_a_folder_in_use_is_refused_until_its_process_ends(toy):
         first.kill()
         first.wait()
     assert toy("--resume_anyway").returncode == 0
+
+
+def test_a_stopped_run_says_so_and_leaves_its_folder(toy):
+    options = toy.folder / "out/save/options.json"
+    done = running.run(
+        [*toy.line, "--pause", "60", "--resume_anyway"],
+        toy.folder,
+        stop=(lambda: '"pause": "60"' in options.read_text(), signal.SIGTERM),
+    )
+    assert done.returncode == 143
+    assert done.stderr.endswith(
+        "\nterminated; run the same command again to go on from what is "
+        "finished\n"
+    )
+    assert toy("--resume_anyway").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("fate", "message"),
+    [
+        ("killed", r"DataLoader worker .* out of memory\? .*fewer --num_work"),
+        ("refused", r"nothing\.json: no such file; run the preparation first"),
+    ],
+)
+def test_what_ends_a_worker_is_one_line(toy, fate, message):
+    done = toy("--fate", fate, "--num_workers=1", "--output_folder=new")
+    assert done.returncode == 2
+    assert re.fullmatch(f"{message}[^\n]*\n", done.stderr), done.stderr

@@ -18,7 +18,7 @@ import torch
 
 from spatial_brain.dataio.audio import AudioFileError, read_audio
 from spatial_brain.dataio.dataset import SeededDataset
-from spatial_brain.dataio.manifest import write_manifest
+from spatial_brain.dataio.manifest import replace_entries
 from spatial_brain.datasets.binaural_wsj0mix.brirs import load_rooms
 from spatial_brain.datasets.binaural_wsj0mix.dynamic_mixing import (
     dynamic_mixer,
@@ -271,7 +271,7 @@ def store_mixtures(
             num_workers=num_workers,
         )
         if stored != these:
-            write_manifest(Path(manifest_folder, f"{split}.json"), stored)
+            replace_entries(Path(manifest_folder, f"{split}.json"), stored)
 
 
 class _BinauralMixtureReader:

@@ -87,7 +87,7 @@ def generate_mixtures(folder, entries, renderer, *, num_workers=1):
         or files of speech are not those the list was made for.
     OSError
         If the disk has no room for them.
-    RuntimeError
+    ChildProcessError
         If a worker was killed.
 
     Example
@@ -118,6 +118,11 @@ def generate_mixtures(folder, entries, renderer, *, num_workers=1):
         entry |= _mixture_files(
             folder, name, len(content["gains"]), bool(content.get("noise"))
         )
+    # What is finished may lie on a disk that is read-only.
+    begun = (folder / _RECORD).is_file()
+    if begun and _claim(folder, entries, renderer)["complete"]:
+        if not _missing(entries, renderer):
+            return entries
     with FileLock(folder / ".generation.lock"):
         record = _claim(folder, entries, renderer)
         todo = _missing(entries, renderer)

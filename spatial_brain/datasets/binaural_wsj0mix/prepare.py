@@ -24,6 +24,7 @@ from spatial_brain.dataio.files import write_json
 from spatial_brain.dataio.manifest import (
     is_prepared,
     read_manifest,
+    read_notes,
     write_manifest,
     write_options,
 )
@@ -572,7 +573,8 @@ def _write_sets(folder, numbers, speech, options, num_workers):
         entries = _draw_set(split, speech[_PARTS[split]], these, num_workers)
         write_manifest(paths[split], entries)
         write_options(paths[split], these)
-    if new:
+    # The line is written last.
+    if new or None in map(read_notes, paths.values()):
         sets = {
             split: facts(read_manifest(path).values(), "mixtures")
             for split, path in paths.items()

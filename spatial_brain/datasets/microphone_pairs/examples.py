@@ -15,8 +15,9 @@ from spatial_brain.dataio.dataset import EpochDataset
 from spatial_brain.dataio.files import without_nan
 
 LABELS = ("TDOA", "T60", "DRR", "C50", "ABS", "SNR", "SUR", "VOL")
-# Where an example comes from.
-FACTS = ("room", "corpus", "array", "spacing")
+# Where an example comes from; "position" is the array's in its corpus, "noise"
+# the kind of a recorded one.
+FACTS = ("room", "corpus", "array", "spacing", "position", "noise")
 
 
 class PairSet(EpochDataset):

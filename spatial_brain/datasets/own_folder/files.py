@@ -19,7 +19,6 @@ from spatial_brain.dataio.audio import (
     list_problems,
     scan_headers,
 )
-from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.seld.checks import Manifests
 from spatial_brain.folders import find_files
 
@@ -402,8 +401,8 @@ class OwnManifests(Manifests):
         options = {**options, "checksum": zlib.crc32(state.encode())}
         super().__init__(save_folder, SPLITS, options)
 
-    def write_splits(self, entries, splits, remedy):
-        """Write the entries of each split.
+    def write_splits(self, entries, splits, remedy, describe):
+        """Write the entries of each split, and what there is in one line.
 
         Arguments
         ---------
@@ -413,6 +412,9 @@ class OwnManifests(Manifests):
             Name of a file to its split, or to None.
         remedy : str
             How a split is named.
+        describe : callable
+            ``describe(entries)`` says in words what the training recordings
+            are, such as ``"4 channels"``.
 
         Raises
         ------
@@ -428,38 +430,13 @@ class OwnManifests(Manifests):
             os.fspath(self.data_folder),
             remedy,
         )
-        self.write(
-            {
-                split: {name: entries[name] for name in names}
-                for split, names in parts.items()
-            },
-            self.data_folder,
-        )
-
-    def describe(self, details):
-        """Log in one line what the training goes by.
-
-        Arguments
-        ---------
-        details : str
-            Such as ``"4 channels"``.
-        """
-        fs = self.options["fs"]
-        splits = {split: read_manifest(p) for split, p in self.paths.items()}
-        total = sum(
-            entry["num_samples"]
-            for entries in splits.values()
-            for entry in entries.values()
-        )
-        logger.info(
-            "%s: %d recordings, %.2f h, %d Hz, %s; %s",
-            self.data_folder,
-            sum(len(entries) for entries in splits.values()),
-            total / fs / 3600,
-            fs,
-            details,
-            ", ".join(f"{split} {len(x)}" for split, x in splits.items()),
-        )
+        found = {
+            split: {name: entries[name] for name in names}
+            for split, names in parts.items()
+        }
+        details = describe(found["train"])
+        self.details = f"{self.options['fs']} Hz, {details}"
+        self.write(found, self.data_folder)
 
 
 def _state(path):

@@ -8,6 +8,7 @@ On disk::
 
 import math
 import os
+from functools import partial
 
 from spatial_brain.datasets.own_folder.files import (
     OwnManifests,
@@ -113,6 +114,7 @@ def prepare_localization(
     options = {
         "fs": fs,
         "num_microphones": num_microphones,
+        "microphones": microphones,
         "min_duration": min_duration,
         "valid_fraction": valid_fraction,
         "test_fraction": test_fraction,
@@ -133,13 +135,18 @@ def prepare_localization(
             entries,
             splits,
             f"fill a column split of {TABLE} with train, valid or test",
+            partial(_details, microphones),
         )
-    azimuths = [a for entry in entries.values() for a in entry["azimuths"]]
-    manifests.describe(
-        f"{microphones}, {len(azimuth_columns)} source(s), "
-        f"azimuths {min(azimuths):g} to {max(azimuths):g} degrees"
-    )
     return manifests.paths
+
+
+def _details(microphones, entries):
+    """What the training recordings are, in words."""
+    azimuths = [entry["azimuths"] for entry in entries.values()]
+    return (
+        f"{microphones}, {len(azimuths[0])} source(s), training azimuths "
+        f"{min(map(min, azimuths)):g} to {max(map(max, azimuths)):g} degrees"
+    )
 
 
 def _describe(number, positions):

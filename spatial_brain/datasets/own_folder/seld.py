@@ -10,6 +10,7 @@ On disk::
 """
 
 from collections import Counter
+from functools import partial
 from itertools import chain
 
 from spatial_brain.datasets.own_folder.files import (
@@ -118,11 +119,8 @@ def prepare_seld(
             splits,
             "use folders audio/train, audio/valid and audio/test, or write "
             "splits.csv (file,split)",
+            partial(_details, folder, class_names),
         )
-    manifests.describe(
-        f"{NUM_CHANNELS} channels, "
-        + _classes(manifests.paths["train"], folder, class_names)
-    )
     return manifests.paths
 
 
@@ -136,11 +134,9 @@ def _part(folder, name):
     return folder / name
 
 
-def _classes(manifest, folder, class_names):
-    """How much of each class the training has, in words."""
-    tables = clip_events(
-        manifest, data_root=folder, num_classes=len(class_names)
-    )
+def _details(folder, class_names, entries):
+    """What the training recordings are, in words."""
+    tables = clip_events(entries, num_classes=len(class_names))
     count = Counter(chain(*(t.label.tolist() for t in tables.values())))
     for label, name in enumerate(class_names):
         if not count[label]:
@@ -154,4 +150,4 @@ def _classes(manifest, folder, class_names):
         f"{name} {count[label] / 10:.0f} s"
         for label, name in enumerate(class_names)
     ]
-    return "training events: " + ", ".join(shares)
+    return f"{NUM_CHANNELS} channels, training events: " + ", ".join(shares)

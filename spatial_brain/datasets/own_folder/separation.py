@@ -107,8 +107,8 @@ def prepare_separation(
             splits,
             "use folders train, valid and test, each with mix, s1 and so on, "
             "or write splits.csv (file,split)",
+            lambda _: f"{NUM_CHANNELS} channels, {num_sources} sources",
         )
-    manifests.describe(f"{NUM_CHANNELS} channels, {num_sources} sources")
     return manifests.paths
 
 

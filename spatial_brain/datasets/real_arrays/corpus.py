@@ -19,7 +19,6 @@ from spatial_brain.dataio.audio import (
     resample_audio,
     resampling_span,
 )
-from spatial_brain.folders import find_folders
 from spatial_brain.simulation.room_labels import first_arrival
 
 # Metres: distances of the pairs of microphones that are used.
@@ -240,8 +239,18 @@ class Preflight:
             for name, number in self.expected.items()
         )
 
-    def line(self):
-        """The result in one line."""
+    def line(self, most=None):
+        """The result in one line.
+
+        Arguments
+        ---------
+        most : int, optional
+            Problems that are named, others are counted; default: all.
+
+        Returns
+        -------
+        str
+        """
         parts = []
         for name, number in self.found.items():
             text = f"{number:.3g}" if isinstance(number, float) else number
@@ -249,7 +258,10 @@ class Preflight:
             if wanted is not None and wanted != number:
                 text = f"{text} of {wanted}"
             parts.append(f"{text} {name}")
-        parts = [", ".join(parts) or "nothing", *self.problems]
+        parts = [", ".join(parts) or "nothing", *self.problems[:most]]
+        more = len(self.problems) - len(self.problems[:most])
+        if more:
+            parts.append(f"{more} more problems")
         return f"{self.corpus} in {self.folder}: {'; '.join(parts)}"
 
 
@@ -638,47 +650,6 @@ def matching_noises(response, noises):
         if (noise.room, noise.array) == (response.room, response.array)
         and noise.position in ("", response.position)
     ]
-
-
-def missing_folder(folder, name, inside):
-    """Say why a corpus has not the folder that holds all of it.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Where the corpus is looked for.
-    name : str
-        Folder that should be in it.
-    inside : sequence of str
-        Folders that are in that one.
-
-    Returns
-    -------
-    str
-        Names the folder and what to do: the folder may be one level too deep
-        or too high.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> (folder / "ACE" / "RIRN").mkdir(parents=True)
-    >>> missing_folder(folder, "RIRN", ["EM32"])
-    '...: has no folder RIRN, but ACE in it has; give .../ACE'
-    """
-    folder = Path(folder)
-    found = find_folders(folder)
-    for path in found:
-        if (path / name).is_dir():
-            return (
-                f"{folder}: has no folder {name}, but {path.name} in it has; "
-                f"give {path}"
-            )
-    if {path.name for path in found} & set(inside):
-        return (
-            f"{folder}: holds what should be in a folder {name}; name it so "
-            "and give the folder above it"
-        )
-    return f"{folder}: has no folder {name}; unpack the corpus there"
 
 
 def check_split(split):

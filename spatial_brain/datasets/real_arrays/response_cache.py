@@ -148,7 +148,7 @@ def _look_at(spec):
     """Counts of a corpus; what is wrong with it stands in the log."""
     found = _opened(spec).corpus.preflight()
     if found.problems:
-        logger.warning("%s", found.line())
+        logger.warning("%s", found.line(most=1))
     return found.found
 
 

@@ -232,7 +232,7 @@ class ResponseSignals(DrawnPairs):
         pairs = self.cache.pairs(response.array)
         channels = pairs[number - self._ends[place]].tolist()
         rir = self.cache.read_response(response.id, channels)
-        noise = self._draw_noise(rng, place, channels)
+        kind, noise = self._draw_noise(rng, place, channels)
         speech = self.source.draw(rng)
         snr = rng.uniform(*self.snr_range)
         clean, direct = self._convolve(
@@ -252,6 +252,8 @@ class ResponseSignals(DrawnPairs):
             "corpus": self.cache.corpus,
             "array": response.array,
             "spacing": _spacing(response, channels),
+            "position": response.position,
+            "noise": kind,
             "waveform": mixture[0].T.contiguous(),
             "direct": direct[0].T.contiguous(),
             "labels": {
@@ -261,24 +263,24 @@ class ResponseSignals(DrawnPairs):
         }
 
     def _draw_noise(self, rng, place, channels):
-        """Noise at two microphones, [2, time]; None where there is none."""
+        """Kind and samples of noise, [2, time]; None where there is none."""
         if self.noise == "recorded":
             noises = self._matching[place]
             if not noises:
-                return None
+                return "", None
             noise = noises[rng.randint(len(noises))]
             start = rng.randint(noise.num_samples - self.num_samples + 1)
-            return self.cache.read_noise(
+            return noise.kind, self.cache.read_noise(
                 noise.id, channels, start, start + self.num_samples
             )
         if self.noise == "none":
-            return None
+            return "", None
         white = rng.standard_normal((2, self.num_samples))
         noise = torch.from_numpy(white.astype(np.float32))
         if self.noise == "white":
-            return noise
+            return "white", noise
         microphones = self.responses[place].microphones[channels]
-        return diffuse_noise(
+        return "diffuse", diffuse_noise(
             microphones.float(), self.num_samples, fs=self.fs, noise=noise
         )
 

@@ -42,7 +42,7 @@ def find_misplaced(folder, name):
     return None
 
 
-def missing(folder, name, remedy, others=()):
+def missing(folder, name, remedy, others=(), inside=()):
     """Line about a part of a corpus that is not there.
 
     Arguments
@@ -55,6 +55,8 @@ def missing(folder, name, remedy, others=()):
         What to do if it is nowhere near.
     others : sequence of str
         Names of other parts, for which it is not mistaken.
+    inside : sequence of str
+        Folders that are in it.
 
     Returns
     -------
@@ -67,6 +69,8 @@ def missing(folder, name, remedy, others=()):
     >>> (folder / "S32_M441_npy").mkdir()
     >>> missing(folder, "S32-M441_npy", "download it")
     '...: no S32-M441_npy, but S32_M441_npy; rename it if that is it'
+    >>> missing(folder, "all", "download it", inside=["S32_M441_npy"])
+    '...: holds what should be in a folder all; name it so and give ...'
     """
     place = find_misplaced(folder, name)
     if place is not None:
@@ -75,6 +79,11 @@ def missing(folder, name, remedy, others=()):
             "move it"
         )
     names = {path.name for path in Path(folder).glob("*")}
+    if names & set(inside):
+        return (
+            f"{folder}: holds what should be in a folder {name}; name it so "
+            "and give the folder above it"
+        )
     similar = nearest(name, sorted(names.difference(others)))
     if similar is not None:
         return f"{folder}: no {name}, but {similar}; rename it if that is it"

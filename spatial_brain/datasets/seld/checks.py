@@ -267,8 +267,8 @@ class Manifests:
         Such as ``("train", "valid", "test")``.
     options : dict
         What their content depends on.
-    num_classes : int, optional
-        Of the events, for the line of the log.
+    details : str
+        What they are about, for the line of the log.
 
     Example
     -------
@@ -282,9 +282,9 @@ class Manifests:
     True
     """
 
-    def __init__(self, save_folder, names, options, num_classes=None):
+    def __init__(self, save_folder, names, options, details=""):
         self.paths = {name: Path(save_folder, f"{name}.json") for name in names}
-        self.options, self.num_classes = options, num_classes
+        self.options, self.details = options, details
 
     @property
     def ready(self):
@@ -327,7 +327,7 @@ class Manifests:
                 )
         line = describe(
             os.fspath(data_folder)
-            + (f", {self.num_classes} classes" if self.num_classes else ""),
+            + (f", {self.details}" if self.details else ""),
             {
                 name: facts(splits[name].values(), "clips")
                 for name in self.paths

@@ -167,7 +167,9 @@ def prepare_dcase2021(
         "synthetic_data": synthetic,
     }
     splits = PROTOCOLS[protocol]
-    manifests = Manifests(save_folder, splits, options, len(CLASS_NAMES))
+    manifests = Manifests(
+        save_folder, splits, options, f"{len(CLASS_NAMES)} classes"
+    )
     if skip_prep or manifests.ready:
         return manifests.paths
     parts = sorted({part for part, _ in splits.values()})

@@ -501,7 +501,7 @@ def write_scenes(
     ------
     ValueError
         If a clip lacks the path of a format, or as ``draw_scene``.
-    RuntimeError
+    ChildProcessError
         If a worker was killed.
 
     Example

@@ -189,7 +189,9 @@ def prepare_l3das22(
         "synthetic_data": synthetic,
     }
     splits = PROTOCOLS[protocol]
-    manifests = Manifests(save_folder, splits, options, len(CLASS_NAMES))
+    manifests = Manifests(
+        save_folder, splits, options, f"{len(CLASS_NAMES)} classes"
+    )
     if skip_prep or manifests.ready:
         return manifests.paths
     published = check_counts and synthetic is None

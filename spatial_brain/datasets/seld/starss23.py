@@ -172,8 +172,12 @@ def prepare_starss23(
         "check_counts": check_counts,
         "synthetic_data": synthetic,
     }
-    names = ["train", "valid", "test"]
-    manifests = Manifests(save_folder, names, options, len(CLASS_NAMES))
+    manifests = Manifests(
+        save_folder,
+        ["train", "valid", "test"],
+        options,
+        f"{len(CLASS_NAMES)} classes",
+    )
     if skip_prep or manifests.ready:
         return manifests.paths
     if download:

@@ -104,7 +104,9 @@ def prepare_simulated_scenes(
         "seed": seed,
         "scene": scene,
     }
-    manifests = Manifests(save_folder, SPLITS, options, len(class_names))
+    manifests = Manifests(
+        save_folder, SPLITS, options, f"{len(class_names)} classes"
+    )
     if manifests.ready:
         return manifests.paths
     splits = {}

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from spatial_brain.dataio.audio import write_audio
+from spatial_brain.dataio.files import write_text
 from spatial_brain.dataio.parallel import progress
 from spatial_brain.datasets.synthetic_data import claim
 from spatial_brain.simulation.synthesis.speech import (
@@ -99,12 +100,10 @@ def write_synthetic_librispeech(
                 speech = synthetic_speech(length, fs, talker, generator)
                 write_audio(path, speech, fs, clip=True)
         trans = chapter / f"{speaker}-1.trans.txt"
-        trans.write_text("".join(transcripts), encoding="utf-8")
+        write_text(trans, "".join(transcripts))
         sex = "M" if talker.voice == "male" else "F"
         lines.append(
             f"{speaker} | {sex} | {split} | 0 | Synthetic {talker.voice}"
         )
-    (root / "SPEAKERS.TXT").write_text(
-        "\n".join(lines) + "\n", encoding="utf-8"
-    )
+    write_text(root / "SPEAKERS.TXT", "\n".join(lines) + "\n")
     return root

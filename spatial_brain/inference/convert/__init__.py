@@ -83,8 +83,9 @@ def convert(format, checkpoint, output, **options):
     FileNotFoundError
         If there is no such checkpoint.
     ValueError
-        If the format is not known or takes no such option, or the
-        checkpoint holds other things than tensors or does not fit.
+        If the format is not known or takes no such option, the checkpoint
+        holds other things than tensors or does not fit, or the folder to
+        write is that of a run.
 
     Example
     -------
@@ -104,7 +105,18 @@ def convert(format, checkpoint, output, **options):
         raise ValueError(
             f"the format '{format}' has no option " + ", ".join(sorted(unknown))
         )
-    return FORMATS[format](Path(checkpoint), Path(output), **options)
+    for name, value in (("checkpoint", checkpoint), ("output", output)):
+        if not str(value):
+            raise ValueError(f"{name}: an empty text is no file or folder")
+    output = Path(output)
+    if (output / "hyperparams.yaml").exists() and not (
+        output / "model.safetensors"
+    ).is_file():
+        raise ValueError(
+            f"{output} holds the hyperparams.yaml of something else than a "
+            "pretrained model, such as a run; choose another folder (--output)"
+        )
+    return FORMATS[format](Path(checkpoint), output, **options)
 
 
 def _dual_mic_ssl(checkpoint, output):

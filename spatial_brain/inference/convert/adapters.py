@@ -118,12 +118,6 @@ def begin(model, source, keep_head=False):
     ['heads.accdoa.weight', 'heads.accdoa.bias']
     """
     tensors = read_network_weights(source)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(
-                f"{source}: {name} holds values that are not finite; copy it "
-                "again"
-            )
     try:
         transfer = initialize(model, tensors, keep_head=keep_head)
     except ValueError as error:

@@ -14,15 +14,21 @@ import torch
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.inference.pretrained import (
+    check_finite,
     find_weights,
     load_weights,
     read_weights,
     save_pretrained,
 )
 from spatial_brain.models.seld import SELDNetwork, output_sizes
-from spatial_brain.models.transfer import CONSTANTS
+from spatial_brain.models.transfer import CONSTANTS, initialize
 
-AUDIOSET = ("htsat-audioset", "passt-audioset", "cnn14-audioset")
+# Format -> the backbone whose weights it is.
+AUDIOSET = {
+    "htsat-audioset": "htsat",
+    "passt-audioset": "passt",
+    "cnn14-audioset": "cnn14_conformer",
+}
 ENTRIES = ("state_dict", "model")  # where checkpoints keep their tensors
 # Not part of the networks: waveform front ends and AudioSet classes.
 DROPPED = (
@@ -93,6 +99,7 @@ def read_network_weights(source):
 
     Example
     -------
+    >>> import torch
     >>> path = getfixture("tmp_path") / "initial.safetensors"
     >>> tensors = {"bn0.weight": torch.ones(64), "encoder.a": torch.ones(1)}
     >>> safetensors.torch.save_file(tensors, path)
@@ -105,8 +112,8 @@ def read_network_weights(source):
 def _read_checkpoint(path):
     """Read a file of any of the systems and find out whose it is."""
     raw = read_weights(path, ENTRIES)
-    _check_tensors(raw, path)
-    sample_rate = _sample_rate(raw.get(FILTER_BANK))
+    check_finite(raw, path)
+    sample_rate = _sample_rate(raw.get(FILTER_BANK), path)
     # Layout by layout: what marks it, what is stripped, what is put before.
     for format, mark, stripped, prefix in (
         ("pseldnets", "net.", ("net.", "_orig_mod."), ""),
@@ -137,19 +144,7 @@ def _read_checkpoint(path):
     )
 
 
-def _check_tensors(tensors, path):
-    """Refuse tensors that are larger than what the file holds of them."""
-    for name, tensor in tensors.items():
-        plain = tensor.layout is torch.strided and not tensor.is_quantized
-        size = tensor.numel() * tensor.element_size()
-        if not plain or tensor.untyped_storage().nbytes() < size:
-            raise ValueError(
-                f"{path}: {name} {list(tensor.shape)} is no plain dense "
-                "tensor; no released network has such"
-            )
-
-
-def _sample_rate(bank):
+def _sample_rate(bank, path):
     """Sampling rate that a stored mel filter bank was made for, Hz.
 
     Slaney's normalisation gives every band unit area over frequency, so its
@@ -157,6 +152,11 @@ def _sample_rate(bank):
     """
     if bank is None:
         return 24000
+    if bank.ndim != 2 or 0 in bank.shape or not bank.is_floating_point():
+        raise ValueError(
+            f"{path}: {FILTER_BANK} is {list(bank.shape)} of {bank.dtype}, no "
+            "bank of filters [bin, band]; the file is damaged"
+        )
     n_fft = 2 * (bank.shape[0] - 1)
     estimate = n_fft / bank[:, -16:].double().sum(0).mean().item()
     return min(SAMPLE_RATES, key=lambda fs: abs(fs - estimate))
@@ -166,7 +166,8 @@ def _infer_network(tensors, path):
     """Backbone, method and number of classes of a released network."""
 
     def size(name):
-        return tensors[name].shape[0] if name in tensors else 0
+        shape = tensors[name].shape if name in tensors else ()
+        return shape[0] if shape else 0
 
     if sed := size("sed_tscam_conv.weight"):
         two = "sed_encoder.norm.weight" in tensors
@@ -292,22 +293,30 @@ def convert_audioset(format, checkpoint, output):
     Raises
     ------
     ValueError
-        If the checkpoint is one of another system.
+        If the checkpoint is one of another system, or does not fit the
+        backbone.
 
     Example
     -------
     >>> folder = getfixture("tmp_path")
     >>> state = {"conv_block1.bn1.bias": torch.zeros(64)}
     >>> torch.save({"model": state}, folder / "Cnn14.pth")
-    >>> path, entries, values = convert_audioset(
+    >>> convert_audioset(
     ...     "cnn14-audioset", folder / "Cnn14.pth", folder / "out")
-    >>> path.name, entries, values
-    ('cnn14-audioset.safetensors', 1, 64)
+    Traceback (most recent call last):
+    ...
+    ValueError: ...Cnn14.pth: the weights do not fit CNN14Conformer: missing...
     """
     tensors = {
         name: tensor.contiguous().clone()
         for name, tensor in _expect(format, checkpoint).tensors.items()
     }
+    with torch.random.fork_rng(devices=[]):
+        network = SELDNetwork(AUDIOSET[format], "accdoa", 1)
+    try:
+        initialize(network, tensors)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}") from error
     path = output
     if path.suffix != ".safetensors":
         path = output / f"{format}.safetensors"

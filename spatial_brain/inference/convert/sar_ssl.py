@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from spatial_brain.inference.pretrained import (
+    check_finite,
     find_weights,
     load_weights,
     read_weights,
@@ -80,7 +81,7 @@ def convert_sar_ssl(checkpoint, output):
     checkpoint = Path(checkpoint)
     stored = read_weights(checkpoint, ENTRIES)
     text = _describe(stored, checkpoint)
-    model = load_safe_yaml(text, "sar-ssl")["modules"]["model"]
+    model = load_safe_yaml(text, str(checkpoint))["modules"]["model"]
     load_weights(model, own_names(stored), checkpoint)
     keys = re.findall(r"^(?!modules)(\w+):", text, flags=re.MULTILINE)
     folder = save_pretrained(output, text, keys, {"model": model})
@@ -120,6 +121,7 @@ def read_encoder_weights(source):
     """
     path = find_weights(source)
     tensors = own_names(read_weights(path, ENTRIES))
+    check_finite(tensors, path)
     if not any("spat_encoder." in name for name in tensors):
         raise ValueError(
             f"{path} holds no encoders of SAR-SSL; its entries begin with "
@@ -140,10 +142,11 @@ def _describe(tensors, path):
         )
     head = tensors.get("mlp_head.1.weight")
     head = tensors["module.mlp_head.1.weight"] if head is None else head
-    embedding = EMBEDDINGS.get(head.shape[-1])
+    inputs = head.shape[-1] if head.ndim else 0
+    embedding = EMBEDDINGS.get(inputs)
     if embedding is None:
         raise ValueError(
-            f"{path}: the head takes {head.shape[-1]} values; known are "
+            f"{path}: the head takes {inputs} values; known are "
             + ", ".join(f"{size} ({name})" for size, name in EMBEDDINGS.items())
         )
     task = _task(path)

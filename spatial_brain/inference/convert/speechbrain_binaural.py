@@ -32,6 +32,10 @@ num_sources: {num_sources}
 """
 
 
+class ConversionWarning(UserWarning):
+    """What was assumed about a checkpoint, since it does not hold it."""
+
+
 def convert_binaural(checkpoint, output, rule=None, sample_rate=None):
     """Turn a checkpoint into a pretrained folder.
 
@@ -95,21 +99,14 @@ def convert_binaural(checkpoint, output, rule=None, sample_rate=None):
     }
     text = TEXT.format(
         options="\n".join(f"    {k}: {v}" for k, v in options.items()),
-        sample_rate=_rate(sample_rate, settings, folder),
+        sample_rate=_rate(sample_rate, settings, folder) or SAMPLE_RATE,
         num_sources=options["num_sources"],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = load_safe_yaml(text, "speechbrain-binaural")
+        model = load_safe_yaml(text, str(folder))
     model = model["modules"]["model"]
     if options["rule"] == "cross":
-        warnings.warn(
-            f"{folder}: the original saved no projection of the level "
-            "differences and drew one in every call; one draw is kept in "
-            f"{output}, so that outputs can be repeated. A cross model "
-            "trained here learns its projection",
-            stacklevel=2,
-        )
         tensors |= {
             f"ild_proj.{name}": tensor
             for name, tensor in model.ild_proj.state_dict().items()
@@ -117,6 +114,22 @@ def convert_binaural(checkpoint, output, rule=None, sample_rate=None):
     load_weights(model, tensors, folder)
     keys = ["sample_rate", "num_sources"]
     written = save_pretrained(output, text, keys, {"model": model})
+    if options["rule"] == "cross":
+        warnings.warn(
+            f"{folder}: the original saved no projection of the level "
+            "differences and drew one in every call; one draw is kept in "
+            f"{output}, so that outputs can be repeated. A cross model "
+            "trained here learns its projection",
+            ConversionWarning,
+            stacklevel=2,
+        )
+    if _rate(sample_rate, settings, folder) is None:
+        warnings.warn(
+            f"{folder}: no hyperparams.yaml has the sampling rate; taken "
+            f"is the recipe's, {SAMPLE_RATE} Hz (--sample-rate for another)",
+            ConversionWarning,
+            stacklevel=2,
+        )
     return written, count, sum(p.numel() for p in model.parameters())
 
 
@@ -155,8 +168,12 @@ def _best(folders):
     losses = {}
     for folder in folders:
         meta = folder / "CKPT.yaml"
-        text = meta.read_text(encoding="utf-8") if meta.is_file() else ""
-        loss = re.search(r"^snr:\s*([-+\d.eE]+)\s*$", text, re.MULTILINE)
+        text = _read_text(meta) if meta.is_file() else ""
+        loss = re.search(
+            r"^snr:\s*([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)\s*$",
+            text,
+            re.MULTILINE,
+        )
         if loss:
             losses[folder] = float(loss[1])
     if not losses:
@@ -165,6 +182,12 @@ def _best(folders):
             "one of: " + ", ".join(map(str, folders))
         )
     return min(losses, key=losses.get)
+
+
+def _read_text(path):
+    """The beginning of a text file, whatever its encoding."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(1_000_000)
 
 
 def _settings(folder):
@@ -176,7 +199,7 @@ def _settings(folder):
             found = re.findall(
                 r"^\s*(experiment_name|sample_rate|causal|norm_type)"
                 r":\s*['\"]?([\w.+-]+)",
-                file.read_text(encoding="utf-8"),
+                _read_text(file),
                 re.MULTILINE,
             )
             return dict(found)
@@ -185,24 +208,18 @@ def _settings(folder):
 
 def _sizes(tensors, folder):
     """Options of the network, by shapes and names."""
-    try:
-        filters, _, taps = tensors["encoderL.conv1d.weight"].shape
-        inputs = tensors["masknetL.layer_norm.gamma"].shape[-1]
-        bottleneck = len(tensors["masknetL.bottleneck_conv1x1.conv.weight"])
-        rows = len(tensors["masknetL.mask_conv1x1.conv.weight"])
-        net = "masknetL.temporal_conv_net.temporalblock_"
-        hidden = len(tensors[net + "0_0.layers.conv.conv.weight"])
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"{folder} is no Conv-TasNet of the recipe: {error} is missing or "
-            "has another shape"
-        ) from error
-    places = [
-        tuple(map(int, name.removeprefix(net).split(".")[0].split("_")))
-        for name in tensors
-        if name.startswith(net)
-    ]
-    repeats, blocks = (1 + max(place[i] for place in places) for i in (0, 1))
+    filters, _, taps = _shape(tensors, "encoderL.conv1d.weight", 3, folder)
+    inputs = _shape(tensors, "masknetL.layer_norm.gamma", 3, folder)[-1]
+    net = "masknetL.temporal_conv_net.temporalblock_"
+    bottleneck, rows, hidden = (
+        _shape(tensors, name, 3, folder)[0]
+        for name in (
+            "masknetL.bottleneck_conv1x1.conv.weight",
+            "masknetL.mask_conv1x1.conv.weight",
+            f"{net}0_0.layers.conv.conv.weight",
+        )
+    )
+    repeats, blocks = _count_blocks(tensors, net, folder)
     return {
         "inputs": inputs,
         "num_sources": rows // inputs,
@@ -214,6 +231,38 @@ def _sizes(tensors, folder):
         "num_blocks": blocks,
         "num_repeats": repeats,
     }
+
+
+def _shape(tensors, name, ndim, folder):
+    """Sizes of a tensor of the recipe's network, none of which is zero."""
+    shape = tensors[name].shape if name in tensors else ()
+    if len(shape) != ndim or 0 in shape:
+        found = list(shape) if name in tensors else "not there"
+        raise ValueError(
+            f"{folder} is no Conv-TasNet of the recipe: {name} should have "
+            f"{ndim} dimensions and is {found}"
+        )
+    return shape
+
+
+def _count_blocks(tensors, prefix, folder):
+    """Number of repeats and of blocks in each, by the names of the blocks."""
+    names = {
+        name.removeprefix(prefix).split(".")[0]
+        for name in tensors
+        if name.startswith(prefix)
+    }
+    repeats = {name.split("_")[0] for name in names}
+    blocks = {name.split("_")[-1] for name in names}
+    wanted = {
+        f"{r}_{b}" for r in range(len(repeats)) for b in range(len(blocks))
+    }
+    if names != wanted:
+        raise ValueError(
+            f"{folder} is no Conv-TasNet of the recipe: its blocks are not "
+            "numbered temporalblock_<repeat>_<block> from 0 without gaps"
+        )
+    return len(repeats), len(blocks)
 
 
 def _rule(inputs, filters, rule, settings, folder):
@@ -265,14 +314,14 @@ def _causality(settings, folder):
 
 
 def _rate(sample_rate, settings, folder):
-    """Sampling rate, Hz."""
+    """Sampling rate, Hz; None if nothing has it."""
     if sample_rate is None:
         sample_rate = settings.get("sample_rate")
     if sample_rate is None:
-        warnings.warn(
-            f"{folder}: no hyperparams.yaml has the sampling rate; taken "
-            f"is the recipe's, {SAMPLE_RATE} Hz (--sample-rate for another)",
-            stacklevel=3,
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,6}", str(sample_rate)):
+        raise ValueError(
+            f"{folder}: a sampling rate of '{sample_rate!s:.20}' Hz is none; "
+            "give it (--sample-rate)"
         )
-        return SAMPLE_RATE
     return int(sample_rate)

@@ -1,6 +1,7 @@
 """The command: quick help, one clear line for bad input, real results."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -311,3 +312,15 @@ def test_simulate_is_the_same_for_the_same_seed(tmp_path):
     tail = first_source("a", 3)
     assert torch.equal(first_source("b", 3), tail)
     assert not torch.equal(first_source("c", 4), tail)
+
+
+def test_a_stopped_command_says_so(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(
+        "spatial_brain.cli.simulate.run",
+        lambda args: signal.raise_signal(signal.SIGTERM),
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "room.yaml", "--output", str(tmp_path)])
+    assert ended.value.code == 143
+    error = capsys.readouterr().err
+    assert error == "terminated; files that were written are complete\n"

@@ -1,6 +1,7 @@
 """A kill while saving leaves no checkpoint which cannot be read."""
 
 import logging
+import math
 import os
 
 import pytest
@@ -60,6 +61,15 @@ def test_save_and_keep_only_returns_to_the_best(parts, tmp_path):
         )
     assert checkpointer.find_checkpoint(min_key="error").meta["error"] == 1.0
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_no_number_is_never_the_best(parts, tmp_path):
+    checkpointer, _, _ = parts
+    checkpointer.save_and_keep_only({"error": 3.0}, min_keys=["error"])
+    with pytest.raises(ValueError, match="error, by which .* is not a number"):
+        checkpointer.save_and_keep_only({"error": math.nan}, min_keys=["error"])
+    assert checkpointer.find_checkpoint(min_key="error").meta["error"] == 3.0
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def flip(path):

@@ -114,6 +114,50 @@ def test_options_decide_whether_it_is_made_again(tmp_path):
     assert not is_prepared(path, options)
 
 
+def flip(path):
+    """Change a digit of a number: still a manifest, but another one."""
+    content = path.read_text()
+    path.write_text(content.replace("7", "6"))
+    assert path.read_text() != content
+
+
+def swap(path):
+    """Exchange a manifest with another of the same preparation."""
+    other = path.with_name("test.json")
+    write_manifest(other, {"b": {"num_samples": 1}})
+    write_options(other, {"seed": 1})
+    for file in (path, options_path(path)):
+        second = file.with_name(file.name.replace("train", "test"))
+        content = file.read_bytes()
+        file.write_bytes(second.read_bytes())
+        second.write_bytes(content)
+
+
+def rewrite(path):
+    """A manifest of other options, killed before these were written."""
+    write_manifest(path, {"b": {"num_samples": 1}})
+
+
+@pytest.mark.parametrize("change", [flip, swap, rewrite])
+def test_another_manifest_is_made_again_and_not_read(tmp_path, change, caplog):
+    path = tmp_path / "train.json"
+    write_manifest(path, {"a": {"num_samples": 70}})
+    write_options(path, {"seed": 1}, notes="1 file")
+    change(path)
+    assert not is_prepared(path, {"seed": 1})
+    assert f"{path}: damaged, changed, or another file" in caplog.text
+    with pytest.raises(ValueError, match="train.json: damaged.*checksum diff"):
+        read_manifest(path)
+
+
+def test_manifests_of_version_0_1_have_no_checksum(tmp_path):
+    path = tmp_path / "train.json"
+    write_manifest(path, {"a": {}})
+    options_path(path).write_text('{"seed": 1, "notes": "1 file"}')
+    assert is_prepared(path, {"seed": 1})
+    assert read_manifest(path) == {"a": {}}
+
+
 def test_kill_while_writing_keeps_the_old(tmp_path, monkeypatch):
     path = tmp_path / "train.json"
     write_manifest(path, {"a": {}})

@@ -41,7 +41,9 @@ def test_error_of_a_job_is_raised(num_workers):
 
 def test_killed_worker_is_reported():
     job = partial(work, broken=1, signal_number=signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="worker was killed.*fewer workers"):
+    with pytest.raises(
+        ChildProcessError, match="worker was killed.*fewer workers"
+    ):
         list(run_jobs(job, range(3), 2))
 
 

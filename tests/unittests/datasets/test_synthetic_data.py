@@ -43,3 +43,25 @@ def test_the_marker_of_version_0_1_is_read(tmp_path):
         "SYNTHETIC.json"
     ]
     assert read_json(tmp_path / "SYNTHETIC.json") == {"seed": 1}
+
+
+def test_an_unfinished_mark_is_no_data(tmp_path):
+    (tmp_path / ".SYNTHETIC.json.123.tmp").write_text("{")
+    claim(tmp_path, {"seed": 1})
+    assert synthetic_options(tmp_path) == {"seed": 1}
+
+
+def test_the_mark_outlives_what_it_marks(tmp_path, monkeypatch):
+    claim(tmp_path, {"seed": 1})
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            claim(tmp_path, {"seed": 2})
+    claim(tmp_path, {"seed": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["SYNTHETIC.json"]

@@ -387,6 +387,68 @@ def test_halves_become_floats():
     assert net.weight.dtype == torch.float32
 
 
+def test_files_may_be_links_and_names_may_not_leave_the_folder(tmp_path):
+    """As in the cache of the hub: links from a snapshot to blobs."""
+    folder = save(tmp_path / "blobs")
+    snapshot = tmp_path / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    for path in list(folder.iterdir()):
+        blob = path.rename(path.with_name(f"{len(path.name)}abc"))
+        (snapshot / path.name).symlink_to(f"../../blobs/{blob.name}")
+    expected = load(snapshot).mods.net[0].weight
+    kept = load(snapshot, savedir=tmp_path / "kept").mods.net[0].weight
+    assert torch.equal(kept, expected)
+    assert not (tmp_path / "kept" / "net.safetensors").is_symlink()
+    text = (snapshot / "hyperparams.yaml").read_text()
+    for name in ("../blobs/net", str(tmp_path / "net"), "net/../net", ".."):
+        other = tmp_path / "other"
+        other.mkdir(exist_ok=True)
+        (other / "hyperparams.yaml").write_text(
+            text.replace(
+                "modules:\n", f"modules:\n  {name}: !ref <modules[net]>\n"
+            )
+        )
+        (other / "net.safetensors").unlink(missing_ok=True)
+        (other / "net.safetensors").symlink_to(snapshot / "net.safetensors")
+        with pytest.raises(ValueError, match=r"hyperparams.yaml: .*no name fo"):
+            load(other)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/etc", "nowhere", "net.ckpt"])
+def test_links_to_what_is_no_file_are_no_weights(target, tmp_path):
+    folder = save(tmp_path)
+    (folder / "net.safetensors").unlink()
+    (folder / "net.ckpt").symlink_to(target)
+    with pytest.raises(FileNotFoundError, match="has no weights.*'net'"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\x00", "no text in UTF-8"),
+        (b"x: 1\n" * 10**6, "bytes are more than"),
+        (b"x: \xe4", "no text in UTF-8"),
+    ],
+)
+def test_what_is_no_yaml_is_named(content, message, tmp_path):
+    folder = save(tmp_path)
+    (folder / "hyperparams.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=f"hyperparams.yaml.*{message}"):
+        load(folder)
+
+
+@pytest.mark.parametrize("key", ["device: cuda:9", "compile: true", "jit: 1"])
+def test_a_model_sets_no_options_of_the_run(key, tmp_path):
+    folder = save(tmp_path)
+    with open(folder / "hyperparams.yaml", "a") as file:
+        file.write(f"{key}\n")
+    with pytest.raises(
+        ValueError, match="hyperparams.yaml: .*options of a run"
+    ):
+        load(folder)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -411,6 +473,12 @@ def test_halves_become_floats():
         "decoder: [median]",
         "task: [T60]",
         "num_sources: 1.5",
+        "num_sources: 99999999",
+        "sample_rate: 1000000000",
+        "chunk_length: 1.0e+300",
+        "merge_angle: {}",
+        "features: !name:torch.nn.functional.relu",
+        "modules: {7: 3}",
     ],
 )
 def test_values_of_another_kind_are_named(value, tmp_path):

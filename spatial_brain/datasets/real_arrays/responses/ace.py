@@ -29,8 +29,8 @@ from spatial_brain.datasets.real_arrays.corpus import (
     Room,
     check_split,
     expect_array,
-    missing_folder,
 )
+from spatial_brain.datasets.real_arrays.trees import missing
 from spatial_brain.folders import find_files, find_folders
 from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.suggestions import nearest
@@ -283,7 +283,12 @@ class ACE(ResponseCorpus):
         root = self.folder / "RIRN"
         found = {"rooms": 0, "arrays": 0, "pairs": 0, "responses": 0}
         if not root.is_dir():
-            problem = missing_folder(self.folder, "RIRN", GEOMETRIES)
+            problem = missing(
+                self.folder,
+                "RIRN",
+                "unpack the corpus there",
+                inside=GEOMETRIES,
+            )
             return self._preflight(found, [problem])
         problems = self._missing(root)
         for (array, _, _), files in self._places.items():

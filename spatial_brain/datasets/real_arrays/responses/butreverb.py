@@ -27,8 +27,8 @@ from spatial_brain.datasets.real_arrays.corpus import (
     ResponseCorpus,
     Room,
     check_split,
-    missing_folder,
 )
+from spatial_brain.datasets.real_arrays.trees import missing
 from spatial_brain.folders import find_files, find_folders
 from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.suggestions import nearest
@@ -274,7 +274,9 @@ class BUTReverb(ResponseCorpus):
         root = self.folder / "RIRs"
         found = {"rooms": 0, "arrays": 0, "pairs": 0, "responses": 0}
         if not root.is_dir():
-            problem = missing_folder(self.folder, "RIRs", ROOMS)
+            problem = missing(
+                self.folder, "RIRs", "unpack the corpus there", inside=ROOMS
+            )
             return Preflight(
                 self.name, self.folder, found, self.expected, [problem]
             )

@@ -1,5 +1,6 @@
 """Data sets of binaural mixtures: fixed, stored or drawn anew."""
 
+import logging
 import shutil
 
 import pytest
@@ -12,7 +13,11 @@ from spatial_brain.augment.binaural import (
 )
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.files import read_json, write_json
-from spatial_brain.dataio.manifest import read_manifest, write_manifest
+from spatial_brain.dataio.manifest import (
+    read_manifest,
+    replace_entries,
+    write_manifest,
+)
 from spatial_brain.datasets.binaural_wsj0mix.dataset import (
     binaural_sets,
     store_mixtures,
@@ -313,6 +318,29 @@ def test_other_speech_for_dynamic_mixing(clean, tmp_path, open_sets):
         open_sets(tmp_path, speech_folder=tmp_path / "c", **options)
 
 
+def test_other_speech_without_its_validation_and_test(
+    clean, tmp_path, open_sets, caplog
+):
+    for split, speaker in (
+        ("train-clean-100", "31"),
+        ("train-clean-100", "32"),
+        ("dev-clean", "33"),
+        ("test-clean", "34"),
+    ):
+        name = f"{split}/{speaker}/7/{speaker}-7-0000.flac"
+        write_audio(tmp_path / "corpus" / name, torch.rand(20_000) / 2, 16000)
+    caplog.set_level(logging.INFO)
+    train = open_sets(
+        clean, speech_folder=tmp_path / "corpus", dynamic_mixing=True
+    )["train"]
+    assert "2 of 4 utterances are drawn from" in caplog.text
+    drawn = {name for n in range(8) for name in train[n]["speakers"]}
+    assert drawn == {"31", "32"}
+    shutil.rmtree(tmp_path / "corpus" / "train-clean-100")
+    with pytest.raises(FileNotFoundError, match="corpus: no training speech"):
+        open_sets(clean, speech_folder=tmp_path / "corpus", dynamic_mixing=True)
+
+
 def test_a_set_needs_its_files(clean, tmp_path, open_sets):
     with pytest.raises(FileNotFoundError, match="run the preparation"):
         open_sets(tmp_path)
@@ -339,7 +367,7 @@ def test_silent_speech_is_drawn_again_and_then_reported(
     for entry in speech.values():
         entry["wav"] = str(tmp_path / "silent.wav")
     write_audio(tmp_path / "silent.wav", torch.zeros(32000), 16000)
-    write_manifest(tmp_path / "c/speech_tr.json", speech)
+    replace_entries(tmp_path / "c/speech_tr.json", speech)
     train = open_sets(tmp_path / "c", dynamic_mixing=True)["train"]
     with pytest.raises(ValueError, match=r"silent\.wav; check the corpus"):
         train[0]

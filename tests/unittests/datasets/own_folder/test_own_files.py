@@ -122,7 +122,7 @@ def test_manifests_follow_files_and_options(tmp_path):
 
     names = {"a": "train", "b": "valid", "c": "test"}
     entries = {name: {"num_samples": 10, "fs": 10} for name in names}
-    manifests().write_splits(entries, names, "name them")
+    manifests().write_splits(entries, names, "name them", "{} files".format)
     assert manifests().ready
     assert not manifests(content=1).ready
     assert not manifests(fs=20).ready

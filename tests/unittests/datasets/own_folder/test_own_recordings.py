@@ -45,10 +45,13 @@ def test_localization_manifests(array, caplog):
         "num_samples": 1600,
         "fs": 8000,
     }
-    assert caplog.messages[-1] == (
-        f"{array}: 4 recordings, 0.00 h, 8000 Hz, 3 microphones, 1 source(s), "
-        "azimuths -180 to 90 degrees; train 2, valid 1, test 1"
+    [line] = caplog.messages
+    assert line.startswith(
+        f"{array}, 8000 Hz, 3 microphones, 1 source(s), training azimuths "
+        "-180 to -90 degrees: train: 2 clips, 0.000111 h; valid: 1 clip, "
     )
+    localization(array)
+    assert caplog.messages == [line, f"{line} (prepared before)"]
     localization(array, microphone_positions=[[0, 0, 0], [0.1, 0, 0], [0] * 3])
     assert "3 microphones, at most 0.100 m apart" in caplog.text
 
@@ -133,10 +136,11 @@ def test_seld_manifests(scenes, caplog):
     assert list(entries) == ["valid/a"]
     assert entries["valid/a"]["events"].endswith("metadata/valid/a.csv")
     assert "class 0 (door) never sounds in the training" in caplog.text
-    assert caplog.messages[-1].endswith(
-        "24000 Hz, 4 channels, training events: door 0 s, bell 0 s; train 1, "
-        "valid 1, test 1"
-    )
+    assert (
+        "24000 Hz, 4 channels, training events: door 0 s, bell 0 s: train: "
+        "1 clip, "
+    ) in caplog.messages[-1]
+    assert sum("train: 1 clip" in line for line in caplog.messages) == 1
 
 
 def test_recording_without_events(scenes):

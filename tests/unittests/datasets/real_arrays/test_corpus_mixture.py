@@ -90,11 +90,17 @@ def test_items_of_different_data_sets_make_a_batch():
         "array": "circle",
         "direct": torch.zeros(4, 2),
     }
-    mixture = CorpusMixture(
-        {"MIR": Numbered(2, **full), "AMI": Numbered(2)}, TRAIN_WEIGHTS, 30
-    )
+    sources = {
+        "MIR": Numbered(2, **full),
+        "ACE": Numbered(2, spacing=0.05),
+        "AMI": Numbered(2),
+    }
+    mixture = CorpusMixture(sources, TRAIN_WEIGHTS, 30)
     items = [mixture[index] for index in range(30)]
     batch = torch.utils.data.default_collate(items)
+    assert {round(x, 3) for x in batch["spacing"].nan_to_num().tolist()} == {
+        *(0.1, 0.05, 0.0)
+    }
     mine = torch.tensor([name == "MIR" for name in batch["corpus"]])
     assert mine.any() and not mine.all()
     assert (batch["labels"]["T60"][mine] == 0.5).all()

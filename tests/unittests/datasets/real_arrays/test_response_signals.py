@@ -100,7 +100,7 @@ def test_an_example_depends_on_its_number_alone(caches, speech):
     assert len(signals) == 40
     first = signals[5]
     assert set(first) == {
-        *("id", "room", "corpus", "array", "spacing"),
+        *("id", "room", "corpus", "array", "spacing", "position", "noise"),
         *("waveform", "direct", "labels"),
     }
     assert first["waveform"].shape == (8000, 2)

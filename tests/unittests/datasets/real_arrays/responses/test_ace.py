@@ -189,7 +189,7 @@ def test_a_level_too_high_or_too_deep(tree, tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "corpora").symlink_to(tree)
     assert "give" in problems_of(tmp_path / "more")
-    assert "give the folder above it" in problems_of(tree / "RIRN")
-    assert "unpack" in problems_of(tree / "Data")
+    assert "give that folder" in problems_of(tree / "RIRN")
+    assert "give that folder" in problems_of(tree / "Data")
     with pytest.raises(ValueError, match="arrays must be some of"):
         open_corpus("ACE", tree, arrays=["Single"])

@@ -129,8 +129,8 @@ def test_a_level_too_high_or_too_deep(tree, tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "corpora").symlink_to(tree)
     for folder, text in [
-        (tmp_path / "more", "corpora in it has"),
-        (tree / "RIRs", "give the folder above it"),
+        (tmp_path / "more", "more/corpora, not here"),
+        (tree / "RIRs", "give that folder"),
     ]:
         [problem] = open_corpus("BUTReverb", folder).preflight().problems
         assert text in problem
