@@ -10,6 +10,7 @@ which the original loses, and nothing is left out silently.
 Networks with the pair encoders of SAR-SSL: :func:`initialize_encoders`.
 """
 
+import types
 from typing import NamedTuple
 
 import torch
@@ -48,16 +49,24 @@ class Transfer(NamedTuple):
         Entries of the network that keep their initial values.
     unused : list of str
         Given tensors that went nowhere.
+    resized : dict of str
+        Entries of the network whose tensors had another shape, and how they
+        were made to fit.
     """
 
     copied: list
     left: list
     unused: list
+    resized: dict = types.MappingProxyType({})
 
     def __str__(self):
+        resized = "".join(
+            f"; {name} {change}" for name, change in self.resized.items()
+        )
         return (
             f"{len(self.copied)} entries copied; left at their initial "
             f"values: {_groups(self.left)}; not used: {_groups(self.unused)}"
+            + resized
         )
 
 
@@ -107,7 +116,7 @@ def initialize(network, tensors, keep_head=False):
     """
     network = getattr(network, "network", network)
     own = network.state_dict()
-    chosen, used, problems = {}, set(), []
+    chosen, used, problems, resized = {}, set(), [], {}
     for name, value in own.items():
         source = _source_name(name, tensors)
         if _is_constant(name) or source is None:
@@ -119,6 +128,11 @@ def initialize(network, tensors, keep_head=False):
         if tensor.shape == value.shape:
             chosen[name] = tensor
             used.add(source)
+            if tensor.shape != tensors[source].shape:
+                resized[name] = (
+                    f"from {list(tensors[source].shape)} to "
+                    f"{list(tensor.shape)}"
+                )
         elif not head:
             problems.append(
                 f"{source} is {list(tensors[source].shape)} but should be "
@@ -137,7 +151,7 @@ def initialize(network, tensors, keep_head=False):
     network.load_state_dict({**own, **chosen})
     unused = [name for name in tensors if name not in used]
     unused = [name for name in unused if not _is_constant(name)]
-    return Transfer(list(chosen), left, unused)
+    return Transfer(list(chosen), left, unused, resized)
 
 
 def _is_constant(name):

@@ -214,7 +214,7 @@ def test_audioset_htsat_to_both_branches(seddoa, tmp_path):
     )
 
 
-def test_audioset_passt_positions(tmp_path):
+def test_audioset_passt_positions(tmp_path, caplog):
     torch.manual_seed(0)
     network = SELDNetwork("passt", "accdoa", 2)
     state = {
@@ -233,7 +233,22 @@ def test_audioset_passt_positions(tmp_path):
         for parameter in network.network.encoder.parameters():
             parameter.zero_()
     scalar = inner(network, "scalar")
-    summary = initialize(network, read_network_weights(tmp_path / "passt.pt"))
+    with caplog.at_level("INFO"):
+        tensors = read_network_weights(tmp_path / "passt.pt")
+    assert "passt-audioset" in caplog.text
+    assert "SELD encoder: head (1), head_dist (1)" in caplog.text
+    summary = initialize(network, tensors)
+    assert set(summary.resized) == {
+        "encoder.patch_embed.proj.weight",
+        "encoder.time_new_pos_embed",
+        "encoder.freq_new_pos_embed",
+    }
+    for part in (
+        "patch_embed.proj.weight from [768, 1, 16, 16] to [768, 7, 16, 16]",
+        "time_new_pos_embed from [1, 768, 1, 99] to [1, 768, 1, 100]",
+        "freq_new_pos_embed from [1, 768, 12, 1] to [1, 768, 6, 1]",
+    ):
+        assert part in str(summary)
     own = network.network.encoder
     assert own.freq_new_pos_embed[0, 5].flatten().tolist() == list(range(3, 9))
     # Half-pixel positions: the ends stay, the middle is stretched.
