@@ -17,8 +17,8 @@ def add_arguments(parser):
         "--format",
         required=True,
         help="system the checkpoint comes from, such as dual-mic-ssl, "
-        "pseldnets, sar-ssl or speechbrain-binaural; adapters: what a "
-        "training with --adapters_only True leaves",
+        "pseldnets, dcase2024-baseline, sar-ssl or speechbrain-binaural; "
+        "adapters: what a training with --adapters_only True leaves",
     )
     parser.add_argument(
         "--checkpoint",
@@ -43,6 +43,11 @@ def add_arguments(parser):
         help="of adapters: the weights that their training began with, a "
         "released file or a converted folder",
     )
+    parser.add_argument(
+        "--data-folder",
+        help="of dcase2024-baseline: STARSS23 (foa_dev or mic_dev), from "
+        "which the scaler of its features is computed",
+    )
 
 
 def run(args):
@@ -63,6 +68,7 @@ def run(args):
             rule=args.rule,
             sample_rate=args.sample_rate,
             base=args.base,
+            data_folder=args.data_folder,
         )
     print(
         f"{done.folder}: {done.num_tensors} tensors, "

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spatial_brain.inference.convert.adapters import complete_adapters
+from spatial_brain.inference.convert.dcase_baseline import convert_baseline
 from spatial_brain.inference.convert.pseldnets import (
     AUDIOSET,
     convert_audioset,
@@ -71,7 +72,8 @@ def convert(format, checkpoint, output, **options):
     **options
         What a checkpoint may not hold: ``rule`` and ``sample_rate`` of
         ``speechbrain-binaural``; ``base``, the weights that the training of
-        ``adapters`` began with. Those that are None do not count.
+        ``adapters`` began with; ``data_folder``, the recordings for the
+        scaler of ``dcase2024-baseline``. Those that are None do not count.
 
     Returns
     -------
@@ -162,6 +164,16 @@ def _adapters(checkpoint, output, base=None):
     return Conversion(*complete_adapters(checkpoint, output, base))
 
 
+def _dcase2024_baseline(checkpoint, output, data_folder=None):
+    """One of the two networks that come with the challenge's baseline."""
+    if data_folder is None:
+        raise ValueError(
+            "the scaler of the baseline is not published; give --data-folder, "
+            "the folder of STARSS23, to compute it"
+        )
+    return Conversion(*convert_baseline(checkpoint, output, data_folder))
+
+
 def _audioset(format, checkpoint, output):
     """AudioSet weights of a backbone."""
     return Conversion(*convert_audioset(format, checkpoint, output))
@@ -169,6 +181,7 @@ def _audioset(format, checkpoint, output):
 
 FORMATS = {
     "adapters": _adapters,
+    "dcase2024-baseline": _dcase2024_baseline,
     "dual-mic-ssl": _dual_mic_ssl,
     "pseldnets": _pseldnets,
     "sar-ssl": _sar_ssl,
@@ -177,5 +190,6 @@ FORMATS = {
 }
 OPTIONS = {
     "adapters": {"base"},
+    "dcase2024-baseline": {"data_folder"},
     "speechbrain-binaural": {"rule", "sample_rate"},
 }
