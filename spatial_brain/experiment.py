@@ -62,6 +62,7 @@ _CHANGEABLE = frozenset(
     compile_module_keys scores num_test_rotations merge_angle
     detection_hop sdr perceptual save_audio n_audio_to_save num_examples
     embedding_method inference_keys window_length skip_nonfinite_grads
+    adapters_only
     """.split()
 )
 # Keys of dictionaries whose names are the user's to choose, or are checked by

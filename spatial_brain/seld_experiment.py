@@ -28,8 +28,8 @@ from spatial_brain.datasets.seld.chunks import (
     make_chunks,
 )
 from spatial_brain.experiment import SpatialBrain, on_main_process
-from spatial_brain.inference.convert.pseldnets import read_network_weights
-from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.convert.adapters import begin, save_adapters
+from spatial_brain.inference.pretrained import ADAPTERS_FILE, save_pretrained
 from spatial_brain.inference.seld_detector import (
     ClipPredictions,
     check_rotations,
@@ -40,7 +40,10 @@ from spatial_brain.metrics.seld.scores import (
     constant_prediction,
     repeat_prediction,
 )
-from spatial_brain.models.transfer import initialize
+from spatial_brain.models.adaptation import (
+    describe_parameters,
+    unfounded_parts,
+)
 from spatial_brain.reporting.report import read_train_log
 from spatial_brain.reporting.seld import seld_report
 
@@ -89,6 +92,8 @@ class SELDBrain(SpatialBrain):
 
     - ``modules`` with ``model`` and ``features``, ``method``, ``num_classes``,
       ``class_names``, ``array_format``, ``initial_weights``, ``keep_head``;
+    - ``adapters_only`` (may be missing): whether to save only what differs
+      from ``initial_weights``;
     - ``loss``, ``mask_padding``, ``augmentation`` (a chain or null);
     - ``sample_rate``, ``chunk_length``, ``train_hop_length``,
       ``valid_hop_length``, ``detection_hop``, ``audio_in_memory``,
@@ -118,13 +123,7 @@ class SELDBrain(SpatialBrain):
                 hparams["array_format"],
                 hparams["feature_cache"],
             )
-        if hparams["initial_weights"] is not None:
-            summary = initialize(
-                modules["model"],
-                read_network_weights(hparams["initial_weights"]),
-                keep_head=hparams["keep_head"],
-            )
-            logger.info("%s: %s", hparams["initial_weights"], summary)
+        self.beginning = _begin(modules["model"], hparams)
         self.untrained = None
         if hparams["compare_untrained"]:
             self.untrained = copy.deepcopy(modules["model"]).eval()
@@ -287,12 +286,7 @@ class SELDBrain(SpatialBrain):
             for name, groups in (("room", rooms), ("overlap", overlaps))
         }
         parameters = sum(p.numel() for p in self.modules.model.parameters())
-        save_pretrained(
-            folder / "pretrained",
-            (folder / "hyperparams.yaml").read_text(encoding="utf-8"),
-            hparams.inference_keys,
-            {"model": self.modules.model},
-        )
+        self.save_model(folder / "pretrained")
         metrics = {
             "num_clips": len(entries),
             "parameters": parameters,
@@ -315,6 +309,18 @@ class SELDBrain(SpatialBrain):
             f"of {self.challenge}",
             **by,
         )
+
+    def save_model(self, folder):
+        """Write the model to use, or what training made of its beginning."""
+        path = Path(self.hparams.output_folder) / "hyperparams.yaml"
+        text, model = path.read_text(encoding="utf-8"), self.modules.model
+        keys = self.hparams.inference_keys
+        if getattr(self.hparams, "adapters_only", False):
+            save_adapters(folder, text, keys, model, self.beginning)
+            return
+        save_pretrained(folder, text, keys, {"model": model})
+        # Of an earlier test that saved nothing else.
+        (folder / ADAPTERS_FILE).unlink(missing_ok=True)
 
     def constant_events(self):
         """Events of the constant prediction that is best in validation."""
@@ -362,6 +368,31 @@ class SELDBrain(SpatialBrain):
                 }
             )
         return examples
+
+
+def _begin(model, hparams):
+    """Set the initial weights; log what is loaded, new, trained, frozen."""
+    beginning, copied = None, ()
+    source = hparams["initial_weights"]
+    if source is not None:
+        beginning = begin(model, source, keep_head=hparams["keep_head"])
+        logger.info("%s: %s", source, beginning.transfer)
+        copied = beginning.transfer.copied
+    elif hparams.get("adapters_only"):
+        raise ValueError(
+            "--adapters_only True saves what differs from the weights a "
+            "training begins with; give --initial_weights"
+        )
+    network = getattr(model, "network", model)
+    logger.info(describe_parameters(network, copied))
+    parts = unfounded_parts(network, copied)
+    if parts:
+        logger.warning(
+            "random values stay as they are, for they are neither loaded nor "
+            "trained: %s; give --initial_weights, or --adapter null",
+            parts,
+        )
+    return beginning
 
 
 def seld_datasets(hparams):

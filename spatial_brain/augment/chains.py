@@ -3,6 +3,7 @@
 import torch
 
 from spatial_brain.augment.mixing import TrackMix, WavMix
+from spatial_brain.augment.mono import MonoPlacement
 from spatial_brain.augment.rotation import FOARotation, MICRotation
 from spatial_brain.augment.spectral import Cutout, FrequencyShift, SpecAugment
 
@@ -148,7 +149,7 @@ class AugmentationChain:
 
 
 def augmentation_chain(
-    name, *, format="foa", compat=False, spectral_channels=None
+    name, *, format="foa", compat=False, spectral_channels=None, mono=False
 ):
     """The chain of an experiment of PSELDNets (Hu et al., 2024).
 
@@ -171,20 +172,24 @@ def augmentation_chain(
         "foa", or "mic": a tetrahedral array, which has 8 rotations.
     compat : bool
         Do as PSELDNets: masks are filled with 0, frequency shifts go down
-        only, and a clip may be mixed with itself.
+        only, a clip may be mixed with itself, and directions of ``mono`` are
+        whole degrees.
     spectral_channels : int, optional
         How many channels of the features have a frequency axis; default
         all. 4 for log-mel with GCC-PHAT.
+    mono : bool
+        Whether to begin with :class:`spatial_brain.augment.mono.MonoPlacement`:
+        the first channel alone, placed at random.
 
     Returns
     -------
     AugmentationChain or None
-        None for "none".
+        None for "none" without ``mono``.
 
     Raises
     ------
     ValueError
-        If the name or the format is unknown.
+        If the name or the format is unknown, or ``mono`` is not for FOA.
 
     Example
     -------
@@ -200,13 +205,19 @@ def augmentation_chain(
         )
     if format not in ("foa", "mic"):
         raise ValueError(f"format must be foa or mic, got {format!r}")
+    if mono and format != "foa":
+        raise ValueError(
+            "signals of one channel are placed in first-order Ambisonics; with "
+            "--mono_input True give --array_format foa"
+        )
+    first = [MonoPlacement(integer_grid=compat)] if mono else []
     if name == "none":
-        return None
+        return AugmentationChain(first) if mono else None
     augmix = name != "augment"
     fill = 0.0 if compat else None
     num_patterns = 16 if name == "augmix1" else 48
     mic = format == "mic"
-    waveform = [MICRotation() if mic else FOARotation(num_patterns)]
+    waveform = [*first, MICRotation() if mic else FOARotation(num_patterns)]
     features = [
         SpecAugment(fill=fill),
         Cutout(fill=fill),

@@ -17,7 +17,8 @@ def add_arguments(parser):
         "--format",
         required=True,
         help="system the checkpoint comes from, such as dual-mic-ssl, "
-        "pseldnets, sar-ssl or speechbrain-binaural",
+        "pseldnets, dcase2024-baseline, sar-ssl or speechbrain-binaural; "
+        "adapters: what a training with --adapters_only True leaves",
     )
     parser.add_argument(
         "--checkpoint",
@@ -36,6 +37,16 @@ def add_arguments(parser):
         type=int,
         help="Hz, of speechbrain-binaural, where no hyperparams.yaml has it "
         "(default: 8000)",
+    )
+    parser.add_argument(
+        "--base",
+        help="of adapters: the weights that their training began with, a "
+        "released file or a converted folder",
+    )
+    parser.add_argument(
+        "--data-folder",
+        help="of dcase2024-baseline: STARSS23 (foa_dev or mic_dev), from "
+        "which the scaler of its features is computed",
     )
 
 
@@ -56,6 +67,8 @@ def run(args):
             args.output,
             rule=args.rule,
             sample_rate=args.sample_rate,
+            base=args.base,
+            data_folder=args.data_folder,
         )
     print(
         f"{done.folder}: {done.num_tensors} tensors, "

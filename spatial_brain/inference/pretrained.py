@@ -47,6 +47,8 @@ MARKER = "source.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # The first that exists is loaded; .ckpt and .pt may hold nothing but tensors.
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
+# Instead of the weights of ``model``: what differs from those of another.
+ADAPTERS_FILE = "adapters.safetensors"
 # More than any model's sampling rate or classes, and sources or microphones.
 MAX_COUNT = 1_000_000
 MAX_SIGNALS = 1_000
@@ -602,9 +604,52 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
     size: 2
     """
     folder = Path(folder)
+    subset = _subset(hparams_text, keys, modules, extra or {})
+    for name, module in modules.items():
+        _save_weights(folder / f"{name}.safetensors", module)
+    _write_hparams(folder, subset)
+    return folder
+
+
+def save_hparams(folder, hparams_text, keys, modules):
+    """Write the hyper-parameters of a pretrained folder alone.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Made if it is missing.
+    hparams_text, keys
+        As for ``save_pretrained``.
+    modules : sequence of str
+        Names of the modules to keep.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        As ``save_pretrained``.
+
+    Example
+    -------
+    >>> text = "modules: {net: !new:torch.nn.Linear [2, 1]}\\nsize: 2"
+    >>> path = save_hparams(getfixture("tmp_path"), text, ["size"], ["net"])
+    >>> [file.name for file in path.iterdir()]
+    ['hyperparams.yaml']
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_hparams(folder, _subset(hparams_text, keys, modules, {}))
+    return folder
+
+
+def _subset(hparams_text, keys, modules, extra):
+    """YAML text of the keys and modules that an inference needs."""
     yaml = ruamel.yaml.YAML()
     run = yaml.load(resolve_references(hparams_text).getvalue())
-    extra = extra or {}
     _require("keys", [key for key in keys if key not in extra], run)
     _require("keys", ["modules"], run)
     _require("modules", modules, run["modules"])
@@ -618,12 +663,13 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
     yaml.dump(subset, stream)
     # Classes of the user's own may be kept; they are named when loading.
     check_tags(stream.getvalue(), "the pretrained subset")
+    return stream.getvalue()
 
-    for name, module in modules.items():
-        _save_weights(folder / f"{name}.safetensors", module)
+
+def _write_hparams(folder, text):
+    """Write the YAML file of a pretrained folder."""
     with atomic_path(folder / "hyperparams.yaml") as temporary:
-        temporary.write_text(stream.getvalue(), encoding="utf-8")
-    return folder
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _save_weights(path, module):
@@ -896,6 +942,13 @@ class PretrainedModel(Pretrained):
             path = origin.get(name + suffix)
             if path is not None:
                 return path
+        if name == "model" and origin.get(ADAPTERS_FILE) is not None:
+            raise FileNotFoundError(
+                f"'{origin.name}' holds adapters only; complete them: "
+                "spatial-brain convert --format adapters --checkpoint "
+                f"{origin.name} --base <weights the training began with> "
+                "--output <folder>"
+            )
         raise FileNotFoundError(
             f"'{origin.name}' has no weights for the module '{name}'; wanted "
             + " or ".join(name + suffix for suffix in WEIGHT_SUFFIXES)

@@ -14,8 +14,10 @@ One wrapper, four backbones, four forms of output. Methods:
 import importlib
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from spatial_brain.loadable import loadable
+from spatial_brain.models.adaptation import adapt
 
 METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
 NUM_TRACKS = 3
@@ -150,13 +152,21 @@ class SELDNetwork(nn.Module):
     num_channels : int
         Channels of the features; 7 for log-mel spectra and intensity vectors
         of first-order Ambisonics.
+    adapter : str, optional
+        What is trained instead of everything, and which layers are added for
+        it: "adapter", "adapterbit", "lora" or "bias", see
+        ``spatial_brain.models.adaptation``.
+    freeze_statistics : bool
+        Whether batch normalisation works with its running statistics, and
+        keeps them, in training as well.
     **options
         Options of the backbone's class.
 
     Raises
     ------
     ValueError
-        For an unknown backbone, or a method that the backbone has not.
+        For an unknown backbone, or a method or adapter that the backbone has
+        not.
 
     Example
     -------
@@ -169,7 +179,14 @@ class SELDNetwork(nn.Module):
     """
 
     def __init__(
-        self, backbone, method, num_classes, num_channels=7, **options
+        self,
+        backbone,
+        method,
+        num_classes,
+        num_channels=7,
+        adapter=None,
+        freeze_statistics=False,
+        **options,
     ):
         super().__init__()
         if backbone not in BACKBONES:
@@ -181,10 +198,34 @@ class SELDNetwork(nn.Module):
         self.method = method
         self.num_classes = num_classes
         self.num_channels = num_channels
+        self.freeze_statistics = freeze_statistics
         # Only what is used is imported: some backbones bring libraries.
         module, name = BACKBONES[backbone]
         build = getattr(importlib.import_module(module), name)
         self.network = build(method, num_classes, num_channels, **options)
+        if adapter is not None:
+            adapt(self.network, adapter)
+        self.train()
+
+    def train(self, mode=True):
+        """Switch between training and evaluation.
+
+        Arguments
+        ---------
+        mode : bool
+            Whether to train; frozen statistics stay as they are.
+
+        Returns
+        -------
+        SELDNetwork
+            This.
+        """
+        super().train(mode)
+        if self.freeze_statistics:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def forward(self, features):
         """Compute the outputs of the method.

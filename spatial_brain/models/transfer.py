@@ -10,16 +10,26 @@ which the original loses, and nothing is left out silently.
 Networks with the pair encoders of SAR-SSL: :func:`initialize_encoders`.
 """
 
+import types
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from spatial_brain.models.adaptation import part_of
 from spatial_brain.models.mc_conformer import PairEncoders
 from spatial_brain.nnet.relative_conformer import sinusoid_table
 
-# Heads that give classes, unlike doa_tscam_conv and fc_doa.
-CLASS_HEADS = ("tscam_conv.", "sed_tscam_conv.", "fc.", "fc_sed")
+# Heads that give classes, unlike doa_tscam_conv, fc_doa and heads.doa.
+CLASS_HEADS = (
+    "tscam_conv.",
+    "sed_tscam_conv.",
+    "fc.",
+    "fc_sed",
+    "heads.accdoa.",
+    "heads.multi_accdoa.",
+    "heads.sed.",
+)
 # Computed, not learnt: a network keeps its own.
 CONSTANTS = ("relative_position_index", "attn_mask", "pe")
 POSITIONS = ("time_new_pos_embed", "freq_new_pos_embed")
@@ -39,16 +49,24 @@ class Transfer(NamedTuple):
         Entries of the network that keep their initial values.
     unused : list of str
         Given tensors that went nowhere.
+    resized : dict of str
+        Entries of the network whose tensors had another shape, and how they
+        were made to fit.
     """
 
     copied: list
     left: list
     unused: list
+    resized: dict = types.MappingProxyType({})
 
     def __str__(self):
+        resized = "".join(
+            f"; {name} {change}" for name, change in self.resized.items()
+        )
         return (
             f"{len(self.copied)} entries copied; left at their initial "
             f"values: {_groups(self.left)}; not used: {_groups(self.unused)}"
+            + resized
         )
 
 
@@ -98,7 +116,7 @@ def initialize(network, tensors, keep_head=False):
     """
     network = getattr(network, "network", network)
     own = network.state_dict()
-    chosen, used, problems = {}, set(), []
+    chosen, used, problems, resized = {}, set(), [], {}
     for name, value in own.items():
         source = _source_name(name, tensors)
         if _is_constant(name) or source is None:
@@ -110,6 +128,11 @@ def initialize(network, tensors, keep_head=False):
         if tensor.shape == value.shape:
             chosen[name] = tensor
             used.add(source)
+            if tensor.shape != tensors[source].shape:
+                resized[name] = (
+                    f"from {list(tensors[source].shape)} to "
+                    f"{list(tensor.shape)}"
+                )
         elif not head:
             problems.append(
                 f"{source} is {list(tensors[source].shape)} but should be "
@@ -128,7 +151,7 @@ def initialize(network, tensors, keep_head=False):
     network.load_state_dict({**own, **chosen})
     unused = [name for name in tensors if name not in used]
     unused = [name for name in unused if not _is_constant(name)]
-    return Transfer(list(chosen), left, unused)
+    return Transfer(list(chosen), left, unused, resized)
 
 
 def _is_constant(name):
@@ -172,23 +195,20 @@ def _resize(table, size):
 
 def _incomplete(chosen, left):
     """Parts of the network of which only some entries have a source."""
-    copied = {_part(name) for name in chosen}
+    copied = {part_of(name) for name in chosen}
     torn = [
         name
         for name in left
-        if _part(name) in copied and not name.endswith("num_batches_tracked")
+        if part_of(name) in copied
+        and not name.startswith(CLASS_HEADS)
+        and not name.endswith("num_batches_tracked")
     ]
     return [f"missing: {', '.join(torn[:5])}"] * bool(torn)
 
 
-def _part(name):
-    """First part of a name."""
-    return name.partition(".")[0]
-
-
 def _groups(names):
-    """First parts of names with how often they occur."""
-    parts = [_part(name) for name in names]
+    """Parts of a network with how many of the names belong to each."""
+    parts = [part_of(name) for name in names]
     counts = {part: parts.count(part) for part in dict.fromkeys(parts)}
     return ", ".join(f"{k} ({n})" for k, n in counts.items()) or "nothing"
 

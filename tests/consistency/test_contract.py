@@ -68,6 +68,7 @@ SAVED = (
     "metrics.seld.SELDScores",
     "models.array_localizer.ArrayLocalizer",
     "models.binaural_tasnet.BinauralTasNet",
+    "models.dcase_baseline.DCASEBaseline",
     "models.dual_mic.DualMicLocalizer",
     "models.dual_mic.decode_classes",
     "models.mc_conformer.CrossChannelReconstruction",

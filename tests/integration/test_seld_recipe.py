@@ -13,6 +13,8 @@ from running import check, metrics_of, weights_of
 from spatial_brain.dataio.annotations import read_events
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference import SELDetector
+from spatial_brain.inference.convert import convert
+from spatial_brain.inference.pretrained import read_weights
 from spatial_brain.reporting.report import read_train_log
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/STARSS23"
@@ -139,6 +141,70 @@ def test_two_processes(unbroken, tmp_path):
     assert (tmp_path / "report.html").is_file()
     log = (tmp_path / "train_log.txt").read_text()
     assert log.count("epoch: 1") == 1
+
+
+def test_adapters_on_two_processes_and_resumed(unbroken, tmp_path):
+    """What is kept stays bit by bit; the adapters alone are saved."""
+    launcher = ["-m", "torch.distributed.run", "--standalone"]
+    options = {
+        "data": unbroken / "synthetic_data",
+        "adapter": "bias",
+        "initial_weights": str(unbroken),
+        "keep_head": "True",
+        "adapters_only": "True",
+        "batch_size": "1",
+    }
+    flags = ["--distributed_backend=gloo", "--device=cpu"]
+    done = run(
+        command(
+            tmp_path,
+            *flags,
+            launcher=[*launcher, "--nproc_per_node=2"],
+            **{**options, "number_of_epochs": "1"},
+        )
+    )
+    check(done)
+    printed = done.stdout + done.stderr
+    assert "737,845 parameters: loaded 737,845" in printed
+    assert "; frozen 7" in printed and "random values" not in printed
+    done = run(command(tmp_path, "--device=cpu", **options))
+    check(done)
+    assert "Loading a checkpoint" in done.stdout + done.stderr
+    small = tmp_path / "pretrained" / "adapters.safetensors"
+    assert small.stat().st_size < 100_000
+    assert not small.with_name("model.safetensors").exists()
+
+    whole = convert("adapters", tmp_path, tmp_path / "whole", base=unbroken)
+    tuned = read_weights(whole.folder / "model.safetensors")
+    for name, tensor in weights_of(unbroken).items():
+        kept = "bias" not in name and ".heads." not in name
+        if kept and "running" not in name and "num_batches" not in name:
+            assert torch.equal(tuned[name], tensor), name
+    name = "network.encoder.along_time.3.bias"
+    assert not torch.equal(tuned[name], weights_of(unbroken)[name])
+    wav = next((unbroken / "synthetic_data" / "foa_dev").rglob("fold4*.wav"))
+    detector = SELDetector.from_hparams(source=str(whole.folder))
+    # Decoded the same way as the test of the run, from its own weights.
+    table = detector.detect_file(wav)
+    written = read_events(
+        tmp_path / "predictions" / f"{wav.stem}.csv", "dcase2021"
+    )
+    assert len(table) == len(written)
+
+
+def test_synthetic_scenes_join_the_training(unbroken, tmp_path):
+    data = unbroken / "synthetic_data"
+    done = run(
+        command(
+            tmp_path,
+            data=data,
+            synthetic_folder=str(data),
+            number_of_epochs="1",
+        )
+    )
+    check(done)
+    assert "train: 8 rooms, 12 clips" in done.stdout + done.stderr
+    assert scores_of(tmp_path)["network SELD"] > 0
 
 
 @pytest.mark.parametrize(

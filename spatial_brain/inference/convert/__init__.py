@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from spatial_brain.inference.convert.adapters import complete_adapters
+from spatial_brain.inference.convert.dcase_baseline import convert_baseline
 from spatial_brain.inference.convert.pseldnets import (
     AUDIOSET,
     convert_audioset,
@@ -69,7 +71,9 @@ def convert(format, checkpoint, output, **options):
         AudioSet weights a folder or a ``.safetensors`` file.
     **options
         What a checkpoint may not hold: ``rule`` and ``sample_rate`` of
-        ``speechbrain-binaural``. Those that are None do not count.
+        ``speechbrain-binaural``; ``base``, the weights that the training of
+        ``adapters`` began with; ``data_folder``, the recordings for the
+        scaler of ``dcase2024-baseline``. Those that are None do not count.
 
     Returns
     -------
@@ -150,16 +154,42 @@ def _speechbrain_binaural(checkpoint, output, **options):
     return Conversion(*convert_binaural(checkpoint, output, **options))
 
 
+def _adapters(checkpoint, output, base=None):
+    """A folder of a training with ``adapters_only``."""
+    if base is None:
+        raise ValueError(
+            "adapters are a part of a network; give --base, the weights that "
+            "their training began with"
+        )
+    return Conversion(*complete_adapters(checkpoint, output, base))
+
+
+def _dcase2024_baseline(checkpoint, output, data_folder=None):
+    """One of the two networks that come with the challenge's baseline."""
+    if data_folder is None:
+        raise ValueError(
+            "the scaler of the baseline is not published; give --data-folder, "
+            "the folder of STARSS23, to compute it"
+        )
+    return Conversion(*convert_baseline(checkpoint, output, data_folder))
+
+
 def _audioset(format, checkpoint, output):
     """AudioSet weights of a backbone."""
     return Conversion(*convert_audioset(format, checkpoint, output))
 
 
 FORMATS = {
+    "adapters": _adapters,
+    "dcase2024-baseline": _dcase2024_baseline,
     "dual-mic-ssl": _dual_mic_ssl,
     "pseldnets": _pseldnets,
     "sar-ssl": _sar_ssl,
     "speechbrain-binaural": _speechbrain_binaural,
     **{format: partial(_audioset, format) for format in AUDIOSET},
 }
-OPTIONS = {"speechbrain-binaural": {"rule", "sample_rate"}}
+OPTIONS = {
+    "adapters": {"base"},
+    "dcase2024-baseline": {"data_folder"},
+    "speechbrain-binaural": {"rule", "sample_rate"},
+}

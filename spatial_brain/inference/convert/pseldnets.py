@@ -6,6 +6,8 @@ AudioSet weights of HTS-AT (RetroCirce/HTS-Audio-Transformer), PaSST
 package's own files; names become those of ``spatial_brain.models``.
 """
 
+import logging
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,8 @@ from spatial_brain.inference.pretrained import (
 )
 from spatial_brain.models.seld import SELDNetwork, output_sizes
 from spatial_brain.models.transfer import CONSTANTS, initialize
+
+logger = logging.getLogger(__name__)
 
 # Format -> the backbone whose weights it is.
 AUDIOSET = {
@@ -124,17 +128,24 @@ def _read_checkpoint(path):
     ):
         if not any(name.startswith(mark) for name in raw):
             continue
-        tensors = {}
+        tensors, ignored = {}, Counter()
+        dropped = DROPPED if format in AUDIOSET else DROPPED[:1]
         for name, tensor in raw.items():
             for part in stripped:
                 name = name.removeprefix(part)
-            if format in AUDIOSET:
-                if name.startswith(DROPPED):
-                    continue
-                name = name if name.startswith("bn0.") else prefix + name
-            elif name.startswith("af_extractor."):
+            if name.startswith(dropped):
+                ignored[name.partition(".")[0]] += 1
                 continue
-            tensors[name] = tensor
+            tensors[name if name.startswith("bn0.") else prefix + name] = tensor
+        logger.info(
+            "%s: %s, %d entries; ignored, for they are no part of a SELD "
+            "encoder: %s",
+            path,
+            format,
+            len(tensors),
+            ", ".join(f"{part} ({n})" for part, n in ignored.items())
+            or "nothing",
+        )
         return _Checkpoint(format, tensors, sample_rate)
     if any(name.startswith(("encoder.", "convs.")) for name in raw):
         return _Checkpoint("spatial_brain", raw, sample_rate)

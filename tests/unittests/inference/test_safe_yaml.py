@@ -309,6 +309,7 @@ AUDIT = """
     import spatial_brain.models.seld_crnn, spatial_brain.models.mc_conformer
     import spatial_brain.models.array_localizer, spatial_brain.models.dual_mic
     import spatial_brain.models.binaural_tasnet
+    import spatial_brain.models.dcase_baseline
     import spatial_brain.processing.pair_spectra
     import spatial_brain.processing.seld_features
     from spatial_brain.loadable import LOADABLE
@@ -376,6 +377,7 @@ def test_the_list_is_closed():
             "BaselineFeatures",
             "BinauralTasNet",
             "CrossChannelReconstruction",
+            "DCASEBaseline",
             "DualMicLocalizer",
             "LogMelGCC",
             "LogMelIntensity",

@@ -1,6 +1,8 @@
 """Released checkpoints of SELD and AudioSet networks, rebuilt and read."""
 
 import argparse
+import os
+import random
 
 import pytest
 import torch
@@ -212,7 +214,7 @@ def test_audioset_htsat_to_both_branches(seddoa, tmp_path):
     )
 
 
-def test_audioset_passt_positions(tmp_path):
+def test_audioset_passt_positions(tmp_path, caplog):
     torch.manual_seed(0)
     network = SELDNetwork("passt", "accdoa", 2)
     state = {
@@ -231,7 +233,22 @@ def test_audioset_passt_positions(tmp_path):
         for parameter in network.network.encoder.parameters():
             parameter.zero_()
     scalar = inner(network, "scalar")
-    summary = initialize(network, read_network_weights(tmp_path / "passt.pt"))
+    with caplog.at_level("INFO"):
+        tensors = read_network_weights(tmp_path / "passt.pt")
+    assert "passt-audioset" in caplog.text
+    assert "SELD encoder: head (1), head_dist (1)" in caplog.text
+    summary = initialize(network, tensors)
+    assert set(summary.resized) == {
+        "encoder.patch_embed.proj.weight",
+        "encoder.time_new_pos_embed",
+        "encoder.freq_new_pos_embed",
+    }
+    for part in (
+        "patch_embed.proj.weight from [768, 1, 16, 16] to [768, 7, 16, 16]",
+        "time_new_pos_embed from [1, 768, 1, 99] to [1, 768, 1, 100]",
+        "freq_new_pos_embed from [1, 768, 12, 1] to [1, 768, 6, 1]",
+    ):
+        assert part in str(summary)
     own = network.network.encoder
     assert own.freq_new_pos_embed[0, 5].flatten().tolist() == list(range(3, 9))
     # Half-pixel positions: the ends stay, the middle is stretched.
@@ -245,7 +262,8 @@ def test_audioset_passt_positions(tmp_path):
     assert {name.split(".")[0] for name in summary.left} == {"scalar", "fc"}
     assert summary.unused == []
     # Longer tables are cropped to their centre.
-    state["time_new_pos_embed"] = torch.arange(103.0).expand(1, 768, 1, 103)
+    times = torch.arange(103.0).expand(1, 768, 1, 103)
+    state["time_new_pos_embed"] = times.contiguous()
     torch.save(state, tmp_path / "passt.pt")
     initialize(network, read_network_weights(tmp_path / "passt.pt"))
     assert own.time_new_pos_embed[0, 0, 0, :2].tolist() == [1.0, 2.0]
@@ -332,3 +350,74 @@ def test_transfer_refuses_what_does_not_fit(maccdoa):
     same = SELDNetwork("htsat", "accdoa", 3)
     with pytest.raises(ValueError, match=r"missing: encoder\.layers\.3"):
         initialize(same, torn)
+
+
+class Trap:
+    """Makes a folder when it is unpickled as code."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def trapped(tmp_path):
+    return {"x": Trap(tmp_path / "trap")}
+
+
+def repeated(tmp_path):
+    """Claims 64 GB of classes in a few bytes."""
+    head = torch.zeros(1).expand(3 * 10**9, 768, 2, 3)
+    return {"net.tscam_conv.weight": head}
+
+
+def sparse(tmp_path):
+    return {"net.tscam_conv.weight": torch.eye(9).to_sparse()}
+
+
+FORMATS = ("pseldnets", "htsat-audioset", "passt-audioset", "cnn14-audioset")
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant")
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("content", [trapped, repeated, sparse])
+def test_malicious_files_do_nothing(content, format, tmp_path):
+    path = tmp_path / "mACCDOA-HTSAT-0.567.ckpt"
+    torch.save({"state_dict": content(tmp_path)}, path)
+    with pytest.raises(
+        ValueError, match=r"HTSAT.*(run code|no plain dense|claims more)"
+    ):
+        convert(format, path, tmp_path / "out")
+    with pytest.raises(
+        ValueError, match=r"HTSAT.*(run code|no plain dense|claims more)"
+    ):
+        read_network_weights(path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_damaged_files_are_refused_or_read(format, tmp_path):
+    """Cut or changed anywhere: an error that names the file, or tensors."""
+    names = {
+        "pseldnets": "net._orig_mod.encoder.norm.bias",
+        "htsat-audioset": "sed_model.norm.bias",
+        "passt-audioset": "time_new_pos_embed",
+        "cnn14-audioset": "conv_block1.bn1.bias",
+    }
+    path = tmp_path / "weights.ckpt"
+    torch.save({"state_dict": {names[format]: torch.randn(64)}}, path)
+    content, draw, refused = path.read_bytes(), random.Random(1), 0
+    for _ in range(100):
+        damaged = bytearray(content)
+        if draw.random() < 0.3:
+            del damaged[draw.randrange(len(content)) :]
+        for _ in range(min(len(damaged), draw.choice((0, 1, 10)))):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            assert _read_checkpoint(path).format == format
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert 30 < refused < 100
