@@ -33,7 +33,7 @@ def data(tmp_path):
             waveform = 0.1 * torch.randn(round(24000 * seconds), 4)
             path = tmp_path / f"data/{format}_dev/dev-train-{n}/fold3_{n}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_audio(path, waveform.cumsum(0).sin(), 24000)
+            write_audio(path, 0.5 * waveform.cumsum(0).sin(), 24000)
     return tmp_path / "data"
 
 
