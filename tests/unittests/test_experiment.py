@@ -267,10 +267,10 @@ net: !new:torch.nn.Linear {in_features: 1, out_features: 1}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--counts", "{trian: 16}"], "'trian' in --counts .* mean train?"),
+        (["--counts", "{traim: 16}"], "'traim' in --counts .* mean train?"),
         (["--counts={test: 1}"], "'test' in --counts .* are: train, valid"),
         (["--scene={voices: {tain: 1}}"], "--scene: voices of .* mean train?"),
-        (["--stages={trian: {size: 1}}"], "'trian' in --stages of .* train?"),
+        (["--stages={traim: {size: 1}}"], "'traim' in --stages of .* train?"),
         (["--test_dataloader_opts={batch_sise: 1}"], "mean batch_size?"),
     ],
 )

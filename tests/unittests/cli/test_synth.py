@@ -80,9 +80,9 @@ def test_bad_arguments(file, arguments, message, capsys, monkeypatch):
 
 
 def test_unknown_keys_are_named(file, tmp_path, capsys):
-    file.write_text(YAML.replace("formats", "formts"))
+    file.write_text(YAML.replace("formats", "formatts"))
     assert main(["synth", str(file), "--output", str(tmp_path / "a")]) == 2
     assert capsys.readouterr().err == (
-        f"spatial-brain synth: error: {file}: unknown key 'formts'; did you "
+        f"spatial-brain synth: error: {file}: unknown key 'formatts'; did you "
         "mean 'formats'?\n"
     )

@@ -93,7 +93,7 @@ class ACE(ResponseCorpus):
     -------
     >>> folder = getfixture("tmp_path")
     >>> ACE(folder).preflight().problems
-    ['...: has no folder RIRN; unpack the corpus there']
+    ['...: no RIRN; unpack the corpus there']
     """
 
     name = "ACE"

@@ -72,7 +72,7 @@ class BUTReverb(ResponseCorpus):
     -------
     >>> folder = getfixture("tmp_path")
     >>> BUTReverb(folder).preflight().problems
-    ['...: has no folder RIRs; unpack the corpus there']
+    ['...: no RIRs; unpack the corpus there']
     """
 
     name = "BUTReverb"

@@ -215,7 +215,7 @@ def test_damage_is_noticed(tree, tmp_path):
 def test_what_cannot_be_read_is_named(tree, tmp_path, caplog):
     empty = tmp_path / "ACE"
     empty.mkdir()
-    with pytest.raises(ValueError, match="has no responses; .* no folder RIRN"):
+    with pytest.raises(ValueError, match="has no responses; .* no RIRN"):
         write(empty, tmp_path)
     copy = shutil.copytree(tree, tmp_path / "more" / "ACE")
     [wav] = copy.rglob("Mobile_Office_1_1_RIR.wav")

@@ -228,7 +228,8 @@ def refused(tmp_path, capfd, monkeypatch):
         assert "\x1b" not in error
         assert sorted(tmp_path.rglob("*")) == before
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-        assert grown < 500_000  # kB
+        # The largest network has 300 MB of weights.
+        assert grown < 1_000_000  # kB
         return error
 
     return convert
