@@ -95,6 +95,14 @@ def prepare(hparams, rank=0, num_ranks=1):
     share |= {"rank": rank, "num_ranks": num_ranks}
     for stage in STAGES:
         pairs, path = segments(hparams, stage), folder / f"{stage}.json"
+        if rank == 0:
+            logger.info(
+                "%s: segments of %d recordings; %d left out, too short or "
+                "without positions of one source",
+                stage,
+                len(pairs.places),
+                pairs.left_out,
+            )
         if hparams["storage"] != "on_the_fly":
             store_pairs(
                 pairs,

@@ -10,8 +10,8 @@ Every method gives peaks of blocks of half a second; a tracker makes tracks of
 them. A trained network of train.py (or of another recipe with the task TDOA)
 estimates the time difference of every pair, and the pairs vote. In the output
 folder: ``metrics.json``, ``report.html`` with a picture of each recording, and
-``submission/task1/recording1/<array>/source_1.txt`` in the challenge's format:
-radians, azimuth from the array's y axis, elevation from its z axis.
+``submission/<set>/task1/recording1/<array>/source_1.txt`` in the challenge's
+format: radians, azimuth from the array's y axis, elevation from its z axis.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from spatial_brain.atomic import atomic_path
 from spatial_brain.dataio.audio import resample_audio
 from spatial_brain.dataio.files import without_nan, write_json
 from spatial_brain.dataio.parallel import progress
+from spatial_brain.datasets.real_arrays.corpus import PAIR_RANGE
 from spatial_brain.datasets.real_arrays.recordings.locata import (
     ARRAYS,
     SETS,
@@ -149,7 +150,7 @@ class NetworkPeaks:
     def __init__(self, model, array, hop, max_pairs):
         self.model, self.hop = model, hop
         self.length = round(model.hparams.duration * FS)
-        pairs = array.pairs(0.03, 0.2)
+        pairs = array.pairs(*PAIR_RANGE)
         if not len(pairs):
             raise ValueError(
                 f"{array.name}: no two microphones are 0.03 to 0.2 m apart, "
@@ -256,6 +257,9 @@ def write_submission(folder, tracks, truth, seconds):
     valid = truth.valid.numpy()
     at = tracks.at(truth.time.numpy()[valid])
     clock = truth.clock.numpy()[valid]
+    # Of a run before, which may have had more tracks.
+    for old in folder.glob("source_*.txt"):
+        old.unlink()
     columns = "year month day hour minute second timestamps azimuth".split()
     for number in range(len(at)):
         values = [clock, at.times[:, None]]
@@ -308,9 +312,7 @@ def run(options):
         )
         truth = corpus.truth(recording)
         place = Path(options.output) / "submission"
-        write_submission(
-            place.joinpath(*recording.id.split("/")[1:]), tracks, truth, seconds
-        )
+        write_submission(place / recording.id, tracks, truth, seconds)
         if not truth.sources:
             continue
         reference = reference_tracks(truth)

@@ -38,6 +38,9 @@ def track(*arguments):
 
 
 def test_tracks_are_scored_and_submitted(locata, tmp_path):
+    folder = tmp_path / "submission/dev/task1/recording1/benchmark2"
+    folder.mkdir(parents=True)
+    (folder / "source_7.txt").write_text("of a run before")
     done = track(
         *("--data_folder", str(locata), "--output", str(tmp_path)),
         *("--tasks", "1", "5", "--arrays", "benchmark2"),
@@ -47,7 +50,7 @@ def test_tracks_are_scored_and_submitted(locata, tmp_path):
     assert metrics["azimuth_error"] < 5 and metrics["detection"] > 0.5
     assert set(metrics["by"]["task"]) == {"1", "5"}
     assert "<svg" in (tmp_path / "report.html").read_text()
-    folder = tmp_path / "submission/task1/recording1/benchmark2"
+    assert not (folder / "source_7.txt").exists()
     assert float((folder / "telapsed.txt").read_text()) > 0
     header, *rows = (folder / "source_1.txt").read_text().splitlines()
     columns = header.split("\t")

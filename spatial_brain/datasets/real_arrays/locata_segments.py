@@ -111,6 +111,7 @@ class LocataSegments(DrawnPairs):
             arrays=arrays,
         )
         self.places = self._usable(duration)
+        self.left_out = len(self.corpus.recordings()) - len(self.places)
         if not self.places:
             raise ValueError(
                 f"{folder}: no recording of {name} with one source, of the "

@@ -396,12 +396,30 @@ class Locata(RecordingCorpus):
         tables = ["required_time.txt", f"position_array_{folder.name}.txt"]
         missing = [name for name in tables if not (folder / name).is_file()]
         problems = [f"{folder / name}: is missing" for name in missing]
+        problems += [
+            f"{folder / name}: is missing, {instead}"
+            for name, instead in self._assumed(folder).items()
+            if not (folder / name).is_file()
+        ]
         try:
             info = audio_info(audio)
             expect_array(self.arrays[folder.name], info.num_channels, audio)
         except (OSError, ValueError) as problem:
             return [*problems, str(problem)], 0.0
         return problems, info.num_samples / info.fs
+
+    @staticmethod
+    def _assumed(folder):
+        """Tables that a recording can do without, and what is then assumed."""
+        array = folder.name
+        assumed = {
+            f"VAD_{array}_{source}.txt": f"{source} counts as always active"
+            for source in _source_names(folder)
+        }
+        assumed[f"audio_array_timestamps_{array}.txt"] = (
+            "the audio is taken to begin at the first required time"
+        )
+        return assumed
 
 
 def set_of(recording):

@@ -190,6 +190,8 @@ def _write_recording(job):
     _write_table(
         place / "required_time.txt", ["valid_flag"], np.ones((rows, 1))
     )
+    name = f"audio_array_timestamps_{array}.txt"
+    _write_table(place / name, [], np.ones((rows, 0)))
     _write_table(
         place / f"position_array_{array}.txt",
         [*_PLACE, *_REST],

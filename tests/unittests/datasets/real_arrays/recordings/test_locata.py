@@ -175,10 +175,16 @@ def test_preflight(damaged):
     place = damaged / "dev" / "task1" / "recording1"
     (place / "benchmark2" / "required_time.txt").unlink()
     (place / "eigenmike" / "audio_array_eigenmike.wav").write_bytes(b"RIFF")
+    (place / "benchmark2" / "VAD_benchmark2_loudspeaker1.txt").unlink()
+    (place / "benchmark2" / "audio_array_timestamps_benchmark2.txt").unlink()
     shutil.rmtree(damaged / "eval" / "task6")
     problems = Locata(damaged, **ALL).preflight().problems
-    assert len(problems) == 3
-    for text in ("task6 is missing", "required_time", "audio_array_eigenmike"):
+    assert len(problems) == 5
+    for text in (
+        *("task6 is missing", "required_time", "audio_array_eigenmike"),
+        "loudspeaker1 counts as always active",
+        "taken to begin at the first required time",
+    ):
         assert any(text in problem for problem in problems)
 
 
