@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import h5py
@@ -176,7 +177,9 @@ class MicrophoneArray:
         Arguments
         ---------
         name : str
-            One of ``array_names()``.
+            One of ``array_names()``, or by formula, in metres:
+            ``pair:0.1``, ``linear:4x0.05`` (neighbours 5 cm apart) and
+            ``circular:6x0.0463`` (radius of 4.63 cm).
 
         Returns
         -------
@@ -191,17 +194,63 @@ class MicrophoneArray:
         -------
         >>> len(MicrophoneArray.named("locata_eigenmike"))
         32
+        >>> MicrophoneArray.named("pair:0.1").positions[:, 1].tolist()
+        [0.05..., -0.05...]
         """
         # The table needs this class.
-        from spatial_brain.geometry.named_arrays import NAMED_ARRAYS
+        from spatial_brain.geometry.named_arrays import NAMED_ARRAYS, formula
 
+        by_formula = formula(name)
+        if by_formula is not None:
+            return cls(by_formula[0], name, by_formula[1])
         if name not in NAMED_ARRAYS:
+            likely = get_close_matches(str(name), NAMED_ARRAYS, 3, 0.5)
+            remedy = f"did you mean {' or '.join(likely)}? " if likely else ""
             raise ValueError(
-                f"there is no array named {name!r}; known: "
-                f"{', '.join(NAMED_ARRAYS)}; or give a JSON, CSV or SOFA file"
+                f"there is no array named {name!r}; {remedy}known: "
+                f"{', '.join(NAMED_ARRAYS)}; pair:METRES, linear:NxMETRES, "
+                "circular:NxRADIUS; or a JSON, CSV or SOFA file"
             )
         positions, front = NAMED_ARRAYS[name]
         return cls(positions(), name, front)
+
+    @classmethod
+    def resolve(cls, name_or_path):
+        """Array by its name, by a formula or from a file.
+
+        Arguments
+        ---------
+        name_or_path : str, Path or MicrophoneArray
+            As :meth:`named` or :meth:`from_file` take them; what ends in
+            .json, .csv or .sofa, or is a file, is a file. An array is given
+            back.
+
+        Returns
+        -------
+        MicrophoneArray
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If there is no such name (the nearest ones are named), or the
+            file holds no array.
+
+        Example
+        -------
+        >>> round(MicrophoneArray.resolve("circular:6x0.05").aperture, 3)
+        0.1
+        >>> MicrophoneArray.resolve("alimeting")
+        Traceback (most recent call last):
+        ValueError: there is no array named 'alimeting'; did you mean ...
+        """
+        if isinstance(name_or_path, cls):
+            return name_or_path
+        path = Path(name_or_path)
+        if path.suffix.lower() in _READERS or path.is_file():
+            return cls.from_file(path)
+        return cls.named(str(name_or_path))
 
     @classmethod
     def from_file(cls, path):

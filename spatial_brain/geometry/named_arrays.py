@@ -13,6 +13,8 @@ channels is not published); AISHELL-4, AliMeeting (their papers: diameters of
 10 and 10.2 cm); RealMAN (B. Yang et al., NeurIPS 2024).
 """
 
+import re
+
 import torch
 
 from spatial_brain.geometry.directions import azel_to_unit
@@ -125,6 +127,62 @@ NAMED_ARRAYS = {
     "realman": (_realman, "microphone 2"),
     "realman_prerelease": (_realman_prerelease, "microphone 1"),
 }
+
+
+# Numbers as "0.1", with the number of microphones before an "x".
+_FORMULA = re.compile(r"(pair|linear|circular):(?:(\d+)x)?(\d*\.?\d+)")
+_FRONT = "across the line, channel 0 to the left"
+# Most microphones of an array by formula.
+_MOST = 1024
+
+
+def formula(name):
+    """Positions and front of an array by formula.
+
+    Arguments
+    ---------
+    name : str
+        ``pair:METRES``, ``linear:NxMETRES`` (neighbours so far apart) or
+        ``circular:NxRADIUS``. Pairs and lines lie on the y axis with channel
+        0 to the left; a circle begins at the front, counter-clockwise.
+
+    Returns
+    -------
+    tuple or None
+        Positions, metres, [M, 3]; and what azimuth 0 points at. None if the
+        name begins with none of the three.
+
+    Raises
+    ------
+    ValueError
+        If it is no such formula.
+
+    Example
+    -------
+    >>> positions, front = formula("linear:3x0.04")
+    >>> [round(y, 3) for y in positions[:, 1].tolist()], front
+    ([0.04, 0.0, -0.04], 'across the line, channel 0 to the left')
+    >>> formula("circular:0.04")
+    Traceback (most recent call last):
+    ValueError: array 'circular:0.04': write pair:METRES, linear:NxMETRES or ...
+    """
+    kind, colon, _ = str(name).partition(":")
+    if not colon or kind not in ("pair", "linear", "circular"):
+        return None
+    found = _FORMULA.fullmatch(name)
+    number = int(found[2] or 2) if found else 0
+    size = float(found[3]) if found else 0.0
+    fits = found and (kind == "pair") == (found[2] is None)
+    if not fits or not 2 <= number <= _MOST or not size > 0:
+        raise ValueError(
+            f"array {name!r}: write pair:METRES, linear:NxMETRES or "
+            f"circular:NxRADIUS with 2 to {_MOST} microphones, such as "
+            "pair:0.1, linear:4x0.05 or circular:6x0.0463"
+        )
+    if kind == "circular":
+        return circular_array(number, size), "channel 0"
+    # From -x to +x becomes from left to right.
+    return linear_array(number, size).flip(0)[:, [1, 0, 2]], _FRONT
 
 
 def array_names():

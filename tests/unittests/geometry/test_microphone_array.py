@@ -165,3 +165,28 @@ def test_selection_of_channels():
     assert array.select([3, 0]).positions[0, 0] == array.positions[3, 0]
     with pytest.raises(ValueError, match="from 0 to 3"):
         array.select([4])
+
+
+def test_arrays_by_formula():
+    line = MicrophoneArray.resolve("linear:4x0.05")
+    assert line.positions[:, 1].tolist() == pytest.approx(
+        [0.075, 0.025, -0.025, -0.075]
+    )
+    assert MicrophoneArray.resolve("pair:0.1").name == "pair:0.1"
+    circle = MicrophoneArray.resolve("circular:6x0.0463").positions
+    assert torch.allclose(circle, circular_array(6, 0.0463))
+    for wrong in ("pair:4x0.1", "linear:0.1", "circular:1x1", "pair:0"):
+        with pytest.raises(ValueError, match="such as pair:0.1"):
+            MicrophoneArray.resolve(wrong)
+
+
+def test_an_array_is_found_by_name_or_file(tmp_path):
+    path = tmp_path / "mine.json"
+    array = MicrophoneArray.resolve("realman")
+    path.write_text(json.dumps(array.as_dict()))
+    assert MicrophoneArray.resolve(path).front == array.front
+    assert MicrophoneArray.resolve(array) is array
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        MicrophoneArray.resolve(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="did you mean alimeeting"):
+        MicrophoneArray.resolve("alimeting")
