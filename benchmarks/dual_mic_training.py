@@ -1,7 +1,7 @@
 """One training step of two-microphone localisation: ours beside the original.
 
-    python benchmarks/dual_mic_training.py --dual-mic-ssl tencent-SSL
-    python benchmarks/dual_mic_training.py --dual-mic-ssl tencent-SSL --device cuda
+    python benchmarks/dual_mic_training.py --original tencent-SSL
+    python benchmarks/dual_mic_training.py --original tencent-SSL --device cuda
 
 The original is a clone of https://github.com/zszheng147/tencent-SSL (measured
 at commit 42cd173). It needs torchlibrosa, timm and einops. Both sides start
@@ -63,7 +63,7 @@ def compare(precision, arguments):
     torch.set_float32_matmul_precision("medium" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
     torch.manual_seed(0)
-    original, ours = Original(arguments.dual_mic_ssl), DualMicLocalizer()
+    original, ours = Original(arguments.original), DualMicLocalizer()
     ours.load_state_dict(original.network.state_dict(), strict=True)
     waveform = torch.randn(arguments.batch, 48000, 2, device=device)
     angles = 180 * torch.rand(arguments.batch, 2, device=device)
@@ -105,7 +105,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--dual-mic-ssl", required=True, help="clone")
+    parser.add_argument("--original", required=True, help="clone")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--precisions", nargs="+", help="fp32, tf32, bf16")
     parser.add_argument("--batch", type=int, default=4)
