@@ -443,7 +443,9 @@ class _Aim:
                 length = tail.shape[-1]
                 fade = (torch.arange(length) + 0.5) / length
                 output[:, :length] = torch.lerp(tail, output[:, :length], fade)
-            following = bounds[index + 1][0] if index + 1 < len(bounds) else stop
+            following = (
+                bounds[index + 1][0] if index + 1 < len(bounds) else stop
+            )
             tail = output[:, following - start :]
             yield output[:, : following - start]
 

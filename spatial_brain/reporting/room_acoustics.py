@@ -378,7 +378,13 @@ def _add_accuracy(report, task, metrics, rows):
             figures.append(_error_by_condition(shown, task, title, label))
     if figures:
         report.add_section("Where it is hard")
-        report.add_text("Whiskers are 95 % intervals.")
+        if any(
+            np.isfinite(values.get("mae_low", np.nan))
+            for part in parts.values()
+            for ranges in part.values()
+            for values in ranges.values()
+        ):
+            report.add_text("Whiskers are 95 % intervals.")
         report.add_figures(figures)
     _add_groups(report, task, parts)
 
