@@ -31,11 +31,11 @@ SMALL = {
 }
 
 
-def command(output, *flags, launcher=(), data=None, **overrides):
+def command(output, *flags, data=None, **overrides):
     options = {**SMALL, **overrides, "output_folder": str(output)}
     if data is not None:
         options["data_folder"] = str(data)
-    line = [sys.executable, *launcher, "train.py", "hparams/mini.yaml"]
+    line = [sys.executable, "train.py", "hparams/mini.yaml"]
     line += ["--noprogressbar", *flags]
     for key, value in options.items():
         line += [f"--{key}", value]
@@ -125,19 +125,15 @@ def test_cached_features(unbroken, tmp_path):
 
 
 def test_two_processes(unbroken, tmp_path):
-    launcher = ["-m", "torch.distributed.run", "--standalone"]
-    done = run(
-        command(
-            tmp_path,
-            "--distributed_backend=gloo",
-            "--device=cpu",
-            launcher=[*launcher, "--nproc_per_node=2"],
-            data=unbroken / "synthetic_data",
-            number_of_epochs="1",
-            batch_size="1",
-        )
+    line = command(
+        tmp_path,
+        "--distributed_backend=gloo",
+        "--device=cpu",
+        data=unbroken / "synthetic_data",
+        number_of_epochs="1",
+        batch_size="1",
     )
-    check(done)
+    check(running.run_ranks(line, RECIPE))
     assert (tmp_path / "report.html").is_file()
     log = (tmp_path / "train_log.txt").read_text()
     assert log.count("epoch: 1") == 1
@@ -145,7 +141,6 @@ def test_two_processes(unbroken, tmp_path):
 
 def test_adapters_on_two_processes_and_resumed(unbroken, tmp_path):
     """What is kept stays bit by bit; the adapters alone are saved."""
-    launcher = ["-m", "torch.distributed.run", "--standalone"]
     options = {
         "data": unbroken / "synthetic_data",
         "adapter": "bias",
@@ -155,14 +150,8 @@ def test_adapters_on_two_processes_and_resumed(unbroken, tmp_path):
         "batch_size": "1",
     }
     flags = ["--distributed_backend=gloo", "--device=cpu"]
-    done = run(
-        command(
-            tmp_path,
-            *flags,
-            launcher=[*launcher, "--nproc_per_node=2"],
-            **{**options, "number_of_epochs": "1"},
-        )
-    )
+    line = command(tmp_path, *flags, **{**options, "number_of_epochs": "1"})
+    done = running.run_ranks(line, RECIPE)
     check(done)
     printed = done.stdout + done.stderr
     assert "737,845 parameters: loaded 737,845" in printed

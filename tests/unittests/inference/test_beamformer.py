@@ -132,8 +132,11 @@ def test_a_talker_in_a_real_room_comes_out(shared_data):
             direct = convolve(dry[None], early[None], 5 * FS)[0, 0]
     images = torch.stack([one / one.std() for one in images])
     azimuth = float(rows["100_S030-150"]["azimuth_deg"])
-    mixture = images.sum(0).T[None]
-    before = si_snr(mixture[0, :, -1], direct)
+    # The seventh, in the centre, is another model, and louder.
+    *channels, centre = images.sum(0)
+    mixture = torch.stack(channels, dim=-1)[None]
+    array = array.select(range(6))
+    before = si_snr(centre, direct)
     for method, least in (("delay-and-sum", 0.0), ("mvdr", 5.0), ("gev", 4.0)):
         beamformer = Beamformer.from_array(array, method)
         output = beamformer.beamform_batch(mixture, FS, azimuth)[0]
