@@ -8,6 +8,10 @@ import torch
 
 from spatial_brain.dataio.audio import audio_info, read_audio
 from spatial_brain.geometry import MicrophoneArray, azel_to_unit
+from spatial_brain.inference.array_checks import (
+    check_recording,
+    choose_channels,
+)
 from spatial_brain.inference.sound_files import SoundFiles
 from spatial_brain.processing.beamforming.array_response import (
     AmbisonicResponse,
@@ -69,6 +73,8 @@ class Beam:
         The file written.
     gain : float
         Factor on all samples: other than 1 where 16 bits would have clipped.
+    findings : list of spatial_brain.inference.array_checks.Finding
+        What is suspicious in the recording.
 
     Example
     -------
@@ -90,6 +96,7 @@ class Beam:
     octaves: list = field(default_factory=list)
     output: str | None = None
     gain: float = 1.0
+    findings: list = field(default_factory=list)
 
     def to_dict(self):
         """Everything as plain values for JSON.
@@ -98,7 +105,8 @@ class Beam:
         -------
         dict
         """
-        return dict(vars(self))
+        found = [finding.to_dict() for finding in self.findings]
+        return {**vars(self), "findings": found}
 
 
 class Beamformer:
@@ -165,6 +173,7 @@ class Beamformer:
                 f"{segment} and {least_gain}"
             )
         self.response, self.name, self.method = response, name, method
+        self.array = None
         self.noise = {"delay-and-sum": None, "gev": "recording"}.get(
             method, noise
         )
@@ -203,7 +212,13 @@ class Beamformer:
                 "microphones at two places at least"
             )
         response = FreeFieldResponse(array.positions)
-        return cls(response, array.name, method, **options)
+        beamformer = cls(response, array.name, method, **options)
+        beamformer.array = array
+        return beamformer
+
+    def __len__(self):
+        """Number of channels."""
+        return self.response.num_channels
 
     def beamform_batch(
         self, waveform, fs, azimuth, elevation=0.0, nulls=(), parts=None
@@ -236,7 +251,7 @@ class Beamformer:
         ValueError
             For a wrong shape or direction.
         """
-        channels = self.response.num_channels
+        channels = len(self)
         if waveform.ndim != 3 or waveform.shape[-1] != channels:
             raise ValueError(
                 f"expected a waveform [batch, time, {channels} channels], got "
@@ -301,12 +316,15 @@ class Beamformer:
             If it has other channels, holds NaN, or an argument is wrong.
         """
         info = audio_info(path)
-        channels = self.choose_channels(info, channels)
+        channels = choose_channels(info, self, channels)
         if Path(path).resolve() == Path(output).resolve():
             raise ValueError(
                 f"{path}: is the recording itself; name another --output"
             )
         aim = _Aim(self, info.fs, azimuth, elevation, nulls)
+        findings = []
+        if self.array is not None:
+            findings = check_recording(path, self.array, channels=channels)
         with SoundFiles([output], info.fs, 1, info.num_samples, subtype) as out:
             reader = _file_part(path, channels, info.num_samples)
             for block in aim.blocks(reader, info.num_samples):
@@ -326,48 +344,8 @@ class Beamformer:
             octaves=aim.octaves(),
             output=str(output),
             gain=out.gain,
+            findings=findings,
         )
-
-    def choose_channels(self, info, channels=None):
-        """Channels of a file that are those of the array.
-
-        Arguments
-        ---------
-        info : spatial_brain.dataio.audio.AudioInfo
-            Of the file.
-        channels : sequence of int, optional
-            Which were asked for, from 0.
-
-        Returns
-        -------
-        list of int
-
-        Raises
-        ------
-        ValueError
-            If the file does not have them, with the remedy.
-        """
-        wanted = self.response.num_channels
-        if channels is None:
-            if info.num_channels == wanted:
-                return list(range(wanted))
-            numbers = ",".join(map(str, range(wanted)))
-            remedy = (
-                f"choose them with --channels {numbers}"
-                if info.num_channels > wanted
-                else "name the array that recorded it with --array"
-            )
-            raise ValueError(
-                f"{info.path}: has {info.num_channels} channel(s), the array "
-                f"{self.name} has {wanted}; {remedy}"
-            )
-        known = set(range(info.num_channels)) & set(channels)
-        if not len(channels) == len(known) == wanted:
-            raise ValueError(
-                f"{info.path}: channels {list(channels)} do not do: {wanted} "
-                f"different ones from 0 to {info.num_channels - 1} are needed"
-            )
-        return list(channels)
 
 
 class _Aim:
