@@ -88,9 +88,7 @@ def _context(function):
     while isinstance(function, functools.partial):
         function = function.func
     package = __name__.partition(".")[0]
-    loaded = [
-        name for name in sys.modules if name.partition(".")[0] == package
-    ]
+    loaded = [name for name in sys.modules if name.partition(".")[0] == package]
     context.set_forkserver_preload([function.__module__, *loaded])
     return context
 
