@@ -129,30 +129,44 @@ def simulate(hparams):
         duration=hparams["clip_duration"],
         format=hparams["array_format"],
         fs=hparams["sample_rate"],
-        seed=hparams["seed"],
+        seed=hparams["scene_seed"],
         num_workers=hparams["preparation_workers"],
         scene=hparams["scene"],
+        variation=hparams["variation"],
+        embedded_classes=hparams["embedded_classes"],
     )
 
 
 def make_datasets(hparams):
-    """Chunks of recordings, or scenes drawn while training."""
+    """Chunks of recordings, perhaps of a few clips, or scenes drawn anew."""
     if "event_folder" in hparams:
-        return seld_datasets(hparams)
-    names = read_json(Path(hparams["manifest_folder"]) / CLASSES_FILE)
-    hparams["class_names"] = names
+        datasets = seld_datasets(hparams)
+        number = hparams["training_clips"]
+        if number is not None:
+            datasets["train"].keep_clips(number, hparams["seed"])
+        return datasets
+    hparams["class_names"] = read_json(
+        Path(hparams["manifest_folder"]) / CLASSES_FILE
+    )
     if hparams["train_scenes"] is None:
         return seld_datasets(hparams)
+    scenes = draw_scenes(hparams, hparams["class_names"])
+    return {"train": scenes, **seld_datasets(hparams, ("valid", "test"))}
+
+
+def draw_scenes(hparams, names):
+    """Scenes that are drawn while training, of the classes of the test."""
+    path = hparams["train_scenes"]
     if hparams["feature_cache"]:
         raise ValueError(
             "--feature_cache True keeps features of recordings; scenes that "
             "are drawn while training need --feature_cache False"
         )
-    options = read_scene_options(hparams["train_scenes"])
+    options = read_scene_options(path)
     if options.sample_rate != hparams["sample_rate"]:
         raise ValueError(
-            f"{hparams['train_scenes']}: sample_rate is {options.sample_rate}, "
-            f"--sample_rate is {hparams['sample_rate']}; they must agree"
+            f"{path}: sample_rate is {options.sample_rate}, --sample_rate is "
+            f"{hparams['sample_rate']}; they must agree"
         )
     scenes = DrawnScenes(
         options,
@@ -162,11 +176,11 @@ def make_datasets(hparams):
     )
     if list(scenes.class_names) != names:
         raise ValueError(
-            f"{hparams['train_scenes']}: the classes are "
-            f"{', '.join(scenes.class_names)}, those of validation and test "
-            f"{', '.join(names)}; list these as classes, in this order"
+            f"{path}: the classes are {', '.join(scenes.class_names)}, those "
+            f"of validation and test {', '.join(names)}; list these as "
+            "classes, in this order"
         )
-    return {"train": scenes, **seld_datasets(hparams, ("valid", "test"))}
+    return scenes
 
 
 if __name__ == "__main__":

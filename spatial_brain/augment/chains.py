@@ -4,10 +4,14 @@ import torch
 
 from spatial_brain.augment.mixing import TrackMix, WavMix
 from spatial_brain.augment.mono import MonoPlacement
-from spatial_brain.augment.rotation import FOARotation, MICRotation
+from spatial_brain.augment.rotation import (
+    FOAFeatureRotation,
+    FOARotation,
+    MICRotation,
+)
 from spatial_brain.augment.spectral import Cutout, FrequencyShift, SpecAugment
 
-CHAINS = ("none", "augment", "augmix", "augmix1")
+CHAINS = ("none", "augment", "augmix", "augmix1", "rotation")
 _COPIES = 3
 
 
@@ -151,7 +155,7 @@ class AugmentationChain:
 def augmentation_chain(
     name, *, format="foa", compat=False, spectral_channels=None, mono=False
 ):
-    """The chain of an experiment of PSELDNets (Hu et al., 2024).
+    """The chain of an experiment, most of them of PSELDNets (Hu et al., 2024).
 
     ======== ===================================== ====== ========
     name     operations                            AugMix rotation
@@ -162,12 +166,14 @@ def augmentation_chain(
     augmix   the same                              yes    48
     augmix1  SpecAugment, cutout, frequency shift, yes    16
              rotation
+    rotation rotation of features, which may be    no     16
+             cached (not of PSELDNets); FOA
     ======== ===================================== ====== ========
 
     Arguments
     ---------
     name : str
-        "none", "augment", "augmix" or "augmix1".
+        "none", "augment", "augmix", "augmix1" or "rotation".
     format : str
         "foa", or "mic": a tetrahedral array, which has 8 rotations.
     compat : bool
@@ -189,7 +195,8 @@ def augmentation_chain(
     Raises
     ------
     ValueError
-        If the name or the format is unknown, or ``mono`` is not for FOA.
+        If the name or the format is unknown, or ``mono`` or "rotation" is not
+        for FOA.
 
     Example
     -------
@@ -213,6 +220,13 @@ def augmentation_chain(
     first = [MonoPlacement(integer_grid=compat)] if mono else []
     if name == "none":
         return AugmentationChain(first) if mono else None
+    if name == "rotation":
+        if format != "foa":
+            raise ValueError(
+                "features are rotated of first-order Ambisonics only; with "
+                "--augmentation_name rotation give --array_format foa"
+            )
+        return AugmentationChain(first, [FOAFeatureRotation()])
     augmix = name != "augment"
     fill = 0.0 if compat else None
     num_patterns = 16 if name == "augmix1" else 48

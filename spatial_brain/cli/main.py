@@ -13,6 +13,7 @@ from spatial_brain.cli import (
     acoustics,
     convert,
     detect,
+    listen,
     locate,
     score_seld,
     separate,
@@ -24,6 +25,7 @@ from spatial_brain.suggestions import nearest
 
 COMMANDS = {
     "locate": locate,
+    "listen": listen,
     "detect": detect,
     "separate": separate,
     "acoustics": acoustics,

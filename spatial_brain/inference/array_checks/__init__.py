@@ -1,0 +1,146 @@
+"""A recording against the array that it is said to come from.
+
+Before a direction is believed: does the file have the array's channels, do
+all of them record the same sound, each from its own place?
+"""
+
+from spatial_brain.dataio.audio import describe, open_audio
+from spatial_brain.inference.array_checks.finding import (
+    SEVERITIES,
+    Finding,
+    name_channels,
+)
+from spatial_brain.inference.array_checks.levels import (
+    ChannelLevels,
+    level_findings,
+)
+
+__all__ = ["Finding", "check_recording", "choose_channels"]
+
+# Numbers decoded at once.
+_PIECE = 2**21
+
+
+def check_recording(path, array, *, channels=None, band=None):
+    """Check a recording of any length against its array, in bounded memory.
+
+    Arguments
+    ---------
+    path : str or Path
+        The recording.
+    array : MicrophoneArray
+        Its array.
+    channels : sequence of int, optional
+        Channels of the file, from 0, in the order of the array's microphones;
+        default: as :func:`choose_channels`.
+    band : tuple of float, optional
+        Lowest and highest frequency used for directions, hertz.
+
+    Returns
+    -------
+    list of Finding
+        The most severe first; empty if nothing is suspicious.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no audio.
+
+    Example
+    -------
+    >>> import torch
+    >>> from spatial_brain.dataio.audio import write_audio
+    >>> from spatial_brain.geometry import MicrophoneArray
+    >>> path = getfixture("tmp_path") / "one.wav"
+    >>> write_audio(path, torch.zeros(1600, 1), 16000)
+    >>> found = check_recording(path, MicrophoneArray.resolve("pair:0.1"))
+    >>> found[0].kind, found[0].severity
+    ('channel_count', 'error')
+    """
+    with open_audio(path) as file:
+        info = describe(file, path)
+        try:
+            channels = choose_channels(info, array, channels)
+        except ValueError as problem:
+            return [Finding("channel_count", "error", (), str(problem))]
+        levels = ChannelLevels(len(channels))
+        size = max(1, _PIECE // info.num_channels)
+        for block in file.blocks(size, dtype="float32", always_2d=True):
+            levels.add(block[:, channels])
+    found = level_findings(levels, channels)
+    if array.stream_channels.get(info.num_channels) == channels:
+        found.append(
+            Finding(
+                "stream_channels",
+                "note",
+                tuple(channels),
+                f"{name_channels(channels)} of {info.num_channels} are taken "
+                f"as the microphones of {array.name}; choose others with "
+                "--channels",
+            )
+        )
+    return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
+
+
+def choose_channels(info, array, channels=None):
+    """Channels of a file that are the microphones of an array.
+
+    Arguments
+    ---------
+    info : AudioInfo
+        Header of the file.
+    array : MicrophoneArray
+        The array.
+    channels : sequence of int, optional
+        Chosen ones, from 0, in the order of the array's microphones; default:
+        all, or those of a device's stream of so many channels.
+
+    Returns
+    -------
+    list of int
+        A channel of the file for each microphone.
+
+    Raises
+    ------
+    ValueError
+        If the numbers do not fit, with the remedy.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.audio import AudioInfo
+    >>> from spatial_brain.geometry import MicrophoneArray
+    >>> info = AudioInfo("a.wav", 10, 8000, 3, "WAV", "PCM_16")
+    >>> choose_channels(info, MicrophoneArray.resolve("pair:0.1"), [2, 0])
+    [2, 0]
+    >>> info = AudioInfo("a.wav", 10, 8000, 6, "WAV", "PCM_16")
+    >>> choose_channels(info, MicrophoneArray.resolve("respeaker_usb"))
+    [1, 2, 3, 4]
+    """
+    wanted, there = len(array), info.num_channels
+    if channels is None:
+        if there == wanted:
+            return list(range(wanted))
+        if there in array.stream_channels:
+            return array.stream_channels[there]
+        numbers = ",".join(map(str, range(wanted)))
+        remedy = (
+            f"choose the microphones' with --channels {numbers} or what "
+            "they are"
+            if there > wanted
+            else "choose the array that recorded it"
+        )
+        raise ValueError(
+            f"{info.path}: has {there} channel(s), the array {array.name} "
+            f"{wanted} microphones; {remedy}"
+        )
+    channels = [int(channel) for channel in channels]
+    known = set(range(there)) & set(channels)
+    if not len(channels) == len(known) == wanted:
+        raise ValueError(
+            f"{info.path}: channels {channels} do not do: {wanted} different "
+            f"ones from 0 to {there - 1} are needed, one a microphone of the "
+            f"array {array.name}"
+        )
+    return channels
