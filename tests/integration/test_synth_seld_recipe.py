@@ -130,7 +130,7 @@ def test_released_weights_are_tested_without_training(trained, tmp_path):
     line[line.index("--keep_head") + 1] = "False"
     done = running.run(line, RECIPE)
     assert done.returncode == 2
-    assert "needs --keep_head True" in done.stderr
+    assert "as it is with --keep_head True" in done.stderr
 
 
 def test_drawn_scenes_of_other_classes_are_refused(trained, tmp_path):
