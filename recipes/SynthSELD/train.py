@@ -61,11 +61,21 @@ def prepare(hparams):
         duration=hparams["clip_duration"],
         format=hparams["array_format"],
         fs=hparams["sample_rate"],
-        seed=hparams["seed"],
+        seed=hparams["scene_seed"],
         num_workers=hparams["preparation_workers"],
         scene=hparams["scene"],
+        variation=hparams["variation"],
+        embedded_classes=hparams["embedded_classes"],
     )
 
 
+def make_datasets(hparams):
+    """Chunks of the scenes, those for training perhaps of a few clips."""
+    datasets = seld_datasets(hparams)
+    if hparams["training_clips"] is not None:
+        datasets["train"].keep_clips(hparams["training_clips"], hparams["seed"])
+    return datasets
+
+
 if __name__ == "__main__":
-    run_experiment(SynthSELDBrain, prepare, seld_datasets)
+    run_experiment(SynthSELDBrain, prepare, make_datasets)

@@ -5,10 +5,14 @@ import torch
 from spatial_brain.augment.microphone_faults import fault_augmentation
 from spatial_brain.augment.mixing import TrackMix, WavMix
 from spatial_brain.augment.mono import MonoPlacement
-from spatial_brain.augment.rotation import FOARotation, MICRotation
+from spatial_brain.augment.rotation import (
+    FOAFeatureRotation,
+    FOARotation,
+    MICRotation,
+)
 from spatial_brain.augment.spectral import Cutout, FrequencyShift, SpecAugment
 
-CHAINS = ("none", "augment", "augmix", "augmix1")
+CHAINS = ("none", "augment", "augmix", "augmix1", "rotation")
 _COPIES = 3
 
 
@@ -158,7 +162,7 @@ def augmentation_chain(
     mono=False,
     faults=None,
 ):
-    """The chain of an experiment of PSELDNets (Hu et al., 2024).
+    """The chain of an experiment, most of them of PSELDNets (Hu et al., 2024).
 
     ======== ===================================== ====== ========
     name     operations                            AugMix rotation
@@ -169,12 +173,14 @@ def augmentation_chain(
     augmix   the same                              yes    48
     augmix1  SpecAugment, cutout, frequency shift, yes    16
              rotation
+    rotation rotation of features, which may be    no     16
+             cached (not of PSELDNets); FOA
     ======== ===================================== ====== ========
 
     Arguments
     ---------
     name : str
-        "none", "augment", "augmix" or "augmix1".
+        "none", "augment", "augmix", "augmix1" or "rotation".
     format : str
         "foa", or "mic": a tetrahedral array, which has 8 rotations.
     compat : bool
@@ -199,8 +205,8 @@ def augmentation_chain(
     Raises
     ------
     ValueError
-        If the name or the format is unknown, ``mono`` is not for FOA, or
-        ``faults`` are not for microphones.
+        If the name or the format is unknown, ``mono`` or "rotation" is not
+        for FOA, or ``faults`` are not for microphones.
 
     Example
     -------
@@ -230,6 +236,13 @@ def augmentation_chain(
     last = [] if faults is None else [fault_augmentation(faults)]
     if name == "none":
         return AugmentationChain([*first, *last]) if first or last else None
+    if name == "rotation":
+        if format != "foa":
+            raise ValueError(
+                "features are rotated of first-order Ambisonics only; with "
+                "--augmentation_name rotation give --array_format foa"
+            )
+        return AugmentationChain(first, [FOAFeatureRotation()])
     augmix = name != "augment"
     fill = 0.0 if compat else None
     num_patterns = 16 if name == "augmix1" else 48

@@ -140,6 +140,8 @@ class _Process:
 def _python(arguments, cwd, streams, environment):
     """What ``python`` does with these arguments, in a forked process."""
     torch.set_num_threads(1)
+    # The process that forks may have been started by one that blocks it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.update(environment)
     for number, path in enumerate(streams, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)

@@ -12,6 +12,7 @@ from running import check, metrics_of, weights_of
 
 from spatial_brain.dataio.annotations import read_events
 from spatial_brain.dataio.audio import read_audio, write_audio
+from spatial_brain.dataio.files import write_json
 from spatial_brain.inference import SELDetector
 from spatial_brain.inference.convert import convert
 from spatial_brain.inference.pretrained import read_weights
@@ -335,3 +336,37 @@ def test_names_and_number_of_classes_belong_together(tmp_path):
     done = running.run(line, RECIPE.parent / "SynthSELD")
     assert done.returncode == 2
     assert "--class_names gives 2 classes (alarm, knock)" in done.stderr
+
+
+def test_few_clips_of_several_trials(tmp_path):
+    modes, clips = ("scratch", "bias"), (4, 16)
+    (tmp_path / "pretraining").mkdir()
+    for folder, score in [
+        ("pretraining", 0.0),
+        *(
+            (f"{mode}_{number}_clips_{trial}", 0.1 * trial + number / 100)
+            for mode in modes
+            for number in clips
+            for trial in (1, 2)
+        ),
+    ]:
+        scores = {"F": score, "LE": 20.0, "LR": 0.5, "SELD": 0.5}
+        write_json(
+            tmp_path / folder / "metrics.json",
+            {"methods": {"network": scores}},
+        )
+    line = [sys.executable, "few_clips.py", "--event_folder", "none"]
+    line += ["--output", str(tmp_path), "--modes", *modes]
+    line += ["--clips", *map(str, clips), "--trials"]
+    # All is there: nothing is trained.
+    check(running.run([*line, "2"], RECIPE.parent / "SynthSELD"))
+    rows = (tmp_path / "few_clips.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 and rows[1].startswith("scratch,4,2,")
+    values = [float(value) for value in rows[4].split(",")[3:5]]
+    assert values == pytest.approx([0.31, 0.05 * 2**0.5])
+    assert (tmp_path / "SELD.png").is_file()
+    # One is missing and cannot be trained.
+    done = running.run([*line, "3"], RECIPE.parent / "SynthSELD")
+    assert done.returncode == 1 and "scratch_4_clips_3" in done.stderr
+    console = tmp_path / "scratch_4_clips_3" / "console.txt"
+    assert "no such folder of sound events" in console.read_text()

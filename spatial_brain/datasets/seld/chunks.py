@@ -263,6 +263,35 @@ class _SELDChunks(SeededDataset):
             keys += names
         self.set_output_keys([*keys, "mask"])
 
+    def keep_clips(self, number, seed):
+        """Keep the chunks of some clips, drawn at random.
+
+        They repeat until there are as many chunks as before: an epoch means
+        the same number of updates for any number of clips.
+
+        Arguments
+        ---------
+        number : int
+            Of clips; those of a smaller number are among those of a larger.
+        seed : int
+            Decides which.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many clips.
+        """
+        clips = list(dict.fromkeys(c["clip"] for c in self.data.values()))
+        if not 1 <= number <= len(clips):
+            raise ValueError(
+                f"asked for {number} training clips, there are {len(clips)}"
+            )
+        order = np.random.default_rng(seed).permutation(len(clips))
+        kept = {clips[index] for index in order[:number]}
+        ids = [name for name, c in self.data.items() if c["clip"] in kept]
+        total = len(self.data_ids)
+        self.data_ids = (ids * -(-total // len(ids)))[:total]
+
     def read_waveform(self, clip, start, num_samples):
         """Samples of a chunk, [chunk_samples, 4]."""
         return self.reader.read(clip, start, num_samples, self.chunk_samples)

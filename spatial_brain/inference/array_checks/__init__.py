@@ -5,7 +5,11 @@ all of them record the same sound, each from its own place?
 """
 
 from spatial_brain.dataio.audio import describe, open_audio
-from spatial_brain.inference.array_checks.finding import SEVERITIES, Finding
+from spatial_brain.inference.array_checks.finding import (
+    SEVERITIES,
+    Finding,
+    name_channels,
+)
 from spatial_brain.inference.array_checks.levels import (
     ChannelLevels,
     level_findings,
@@ -66,6 +70,17 @@ def check_recording(path, array, *, channels=None, band=None):
         for block in file.blocks(size, dtype="float32", always_2d=True):
             levels.add(block[:, channels])
     found = level_findings(levels, channels)
+    if array.stream_channels.get(info.num_channels) == channels:
+        found.append(
+            Finding(
+                "stream_channels",
+                "note",
+                tuple(channels),
+                f"{name_channels(channels)} of {info.num_channels} are taken "
+                f"as the microphones of {array.name}; choose others with "
+                "--channels",
+            )
+        )
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
 
@@ -79,7 +94,8 @@ def choose_channels(info, array, channels=None):
     array : MicrophoneArray
         The array.
     channels : sequence of int, optional
-        Chosen ones, from 0, in the order of the array's microphones.
+        Chosen ones, from 0, in the order of the array's microphones; default:
+        all, or those of a device's stream of so many channels.
 
     Returns
     -------
@@ -98,11 +114,16 @@ def choose_channels(info, array, channels=None):
     >>> info = AudioInfo("a.wav", 10, 8000, 3, "WAV", "PCM_16")
     >>> choose_channels(info, MicrophoneArray.resolve("pair:0.1"), [2, 0])
     [2, 0]
+    >>> info = AudioInfo("a.wav", 10, 8000, 6, "WAV", "PCM_16")
+    >>> choose_channels(info, MicrophoneArray.resolve("respeaker_usb"))
+    [1, 2, 3, 4]
     """
     wanted, there = len(array), info.num_channels
     if channels is None:
         if there == wanted:
             return list(range(wanted))
+        if there in array.stream_channels:
+            return array.stream_channels[there]
         numbers = ",".join(map(str, range(wanted)))
         remedy = (
             f"choose the microphones' with --channels {numbers} or what "
