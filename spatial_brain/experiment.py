@@ -621,6 +621,8 @@ def on_main_process(function, *args, **kwargs):
 def _make_output_folder(folder, hparams_file, overrides):
     """Make the experiment folder, note what the run consists of, start log."""
     sb.create_experiment_directory(folder, hparams_file, overrides)
+    # It lists every font of the machine in the log, for every figure.
+    logging.getLogger("matplotlib").setLevel(logging.INFO)
     if if_main_process():
         # SpeechBrain copies the file of its caller, which is this module.
         (Path(folder) / Path(__file__).name).unlink(missing_ok=True)
