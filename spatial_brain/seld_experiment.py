@@ -213,11 +213,12 @@ class SELDBrain(SpatialBrain):
         ]
         if random:
             raise ValueError(
-                f"--test_only of {self.beginning.name}: {len(random)} entries "
-                f"of the network are not in it or were not taken over, the "
-                f"first is {random[0]}; a released or trained network of the "
-                "same classes needs --keep_head True, AudioSet weights need "
-                "training first"
+                f"--test_only: no checkpoint in "
+                f"{self.checkpointer.checkpoints_dir}, and "
+                f"{self.beginning.name} alone cannot be tested, for "
+                f"{len(random)} entries of the network are not taken from it, "
+                f"the first is {random[0]}. Train first; a network of the same "
+                "classes is tested as it is with --keep_head True"
             )
         logger.info(
             "nothing was trained here: the test is of %s", self.beginning.name
