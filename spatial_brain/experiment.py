@@ -81,7 +81,7 @@ _ERROR_OF_WORKER = re.compile(
 # Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
 _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
-    r"|frozen_encoders|train_log|warm_start)"
+    r"|frozen_encoders|train_log|train_scenes|warm_start)"
 )
 
 
@@ -621,6 +621,8 @@ def on_main_process(function, *args, **kwargs):
 def _make_output_folder(folder, hparams_file, overrides):
     """Make the experiment folder, note what the run consists of, start log."""
     sb.create_experiment_directory(folder, hparams_file, overrides)
+    # It lists every font of the machine in the log, for every figure.
+    logging.getLogger("matplotlib").setLevel(logging.INFO)
     if if_main_process():
         # SpeechBrain copies the file of its caller, which is this module.
         (Path(folder) / Path(__file__).name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from spatial_brain.cli import (
     arrays,
     convert,
     detect,
+    listen,
     locate,
     score_seld,
     separate,
@@ -26,6 +27,7 @@ from spatial_brain.suggestions import nearest
 COMMANDS = {
     "locate": locate,
     "arrays": arrays,
+    "listen": listen,
     "detect": detect,
     "separate": separate,
     "acoustics": acoustics,

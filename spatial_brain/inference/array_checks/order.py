@@ -67,8 +67,9 @@ def order_findings(fit, channels, distances):
     list of Finding
     """
     inverted, exchanged = [], []
+    hidden = set(hidden_exchanges(distances))
     for _ in range(_CHANGES):
-        change, gain = _best_change(fit)
+        change, gain = _best_change(fit, hidden)
         if change is None:
             break
         if len(change) == 1:
@@ -84,7 +85,7 @@ def order_findings(fit, channels, distances):
     ]
 
 
-def _best_change(fit):
+def _best_change(fit, hidden):
     """The microphone(s) whose change helps most, and by how much."""
     if fit.number < 2 or not len(fit.fits):
         return None, 0.0
@@ -92,7 +93,8 @@ def _best_change(fit):
     if fit.number > _ALL:
         candidates = fit.channel_fits().argsort()[:_WORST].tolist()
     gains = {(one,): _gain(fit, fit.inverted(one)) for one in everyone}
-    for pair in combinations(sorted(candidates), 2):
+    visible = set(combinations(sorted(candidates), 2)) - hidden
+    for pair in sorted(visible):
         gains[pair] = _gain(fit, fit.exchanged(*pair))
     best = max(gains, key=gains.get)
     limit = _INVERTED if len(best) == 1 else _EXCHANGED

@@ -324,3 +324,13 @@ def test_a_stopped_command_says_so(monkeypatch, capsys, tmp_path):
     assert ended.value.code == 143
     error = capsys.readouterr().err
     assert error == "terminated; files that were written are complete\n"
+
+
+def test_the_package_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "spatial_brain", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == f"spatial-brain {__version__}"
