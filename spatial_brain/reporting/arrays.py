@@ -51,7 +51,7 @@ def array_picture(array):
     views = list(_PLANES)[:1] if flat else list(_PLANES)
     size = (1 + 2 * _MARGIN) * max(100 * array.aperture, 1.0)
     with style():
-        figure = new_figure(4.6 * len(views), 5.0)
+        figure = new_figure(4.6 * len(views), 5.2)
         for index, view in enumerate(views):
             axes = figure.add_subplot(1, len(views), index + 1)
             _draw(axes, positions, view, size)
