@@ -81,7 +81,7 @@ _ERROR_OF_WORKER = re.compile(
 # Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
 _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
-    r"|frozen_encoders|train_log|warm_start)"
+    r"|frozen_encoders|train_log|train_scenes|warm_start)"
 )
 
 

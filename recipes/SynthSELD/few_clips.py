@@ -8,9 +8,10 @@ and 64 clips of ten seconds of other classes, in rooms of their own:
 * finetune: all weights, from the pre-trained ones;
 * adapterbit: adapters, biases and heads, from the pre-trained ones;
 * bias: biases and heads, from the pre-trained ones;
+* longer: as scratch, with five times the updates;
 
-each several times, with other clips and random numbers. All trainings have the
-same number of updates and the same test clips. Writes a table and a picture of
+each several times, with other clips and random numbers. All others have the
+same number of updates, all the same test clips. Writes a table and pictures of
 the scores against the number of clips.
 
 > python few_clips.py --event_folder /data/events
@@ -39,6 +40,8 @@ from spatial_brain.pair_experiment.grid import (
 from spatial_brain.reporting.plots import amount_plot, save_figure
 
 HPARAMS = "hparams/own_events_small.yaml"
+# Smaller than the default of the YAML: dozens of trainings.
+WIDTH = 32
 TRAINING = Training(
     train.__file__, train.SynthSELDBrain, train.prepare, train.make_datasets
 )
@@ -50,29 +53,34 @@ EMBEDDED = (
 ).split()
 UNSEEN = ["rain", "rooster", "sea_waves", "sneeze"]
 PRETRAINED = {
+    "width": WIDTH,
     "class_names": SEEN + EMBEDDED,
     "embedded_classes": EMBEDDED,
     "num_classes": len(SEEN + EMBEDDED),
     "clips": {"train": 100, "valid": 6, "test": 6},
     "num_rooms": {"train": 100, "valid": 6, "test": 6},
-    "number_of_epochs": 12,
+    "number_of_epochs": 20,
 }
 DOWNSTREAM = {
+    "width": WIDTH,
     "class_names": UNSEEN,
     "num_classes": len(UNSEEN),
     "clips": {"train": 96, "valid": 24, "test": 60},
     "num_rooms": {"train": 96, "valid": 24, "test": 60},
     "clip_duration": 10.0,
     "scene_seed": 7,
-    "number_of_epochs": 12,
+    "number_of_epochs": 8,
+    "batch_size": 8,
 }
-# YAML key to value of each; all but the first begin with the pre-trained one.
+# YAML key to value of each.
 MODES = {
     "scratch": {},
+    "longer": {"number_of_epochs": 40},
     "finetune": {},
     "adapterbit": {"adapter": "adapterbit"},
     "bias": {"adapter": "bias"},
 }
+FROM_SCRATCH = ("scratch", "longer")
 SCORES = {
     "F": "F score, %",
     "LE": "localisation error, degrees",
@@ -117,7 +125,7 @@ def list_runs(options):
             "data_folder": str(output / "corpus" / "scenes"),
             "manifest_folder": str(output / "corpus" / "data"),
         }
-        if mode != "scratch":
+        if mode not in FROM_SCRATCH:
             run["initial_weights"] = str(first / "pretrained")
         runs[output / f"{mode}_{number}_clips_{trial}"] = run
     return runs
