@@ -10,6 +10,10 @@ from spatial_brain.inference.array_checks.finding import (
     Finding,
     name_channels,
 )
+from spatial_brain.inference.array_checks.known_direction import (
+    Clap,
+    check_claps,
+)
 from spatial_brain.inference.array_checks.levels import (
     ChannelLevels,
     level_findings,
@@ -21,7 +25,13 @@ from spatial_brain.inference.array_checks.pieces import (
 from spatial_brain.inference.array_checks.plane_waves import BAND
 from spatial_brain.inference.array_checks.spatial import spatial_findings
 
-__all__ = ["Finding", "check_recording", "choose_channels"]
+__all__ = [
+    "Clap",
+    "Finding",
+    "check_claps",
+    "check_recording",
+    "choose_channels",
+]
 
 # Numbers decoded at once.
 _PIECE = 2**21
