@@ -2,6 +2,7 @@
 
 import torch
 
+from spatial_brain.augment.microphone_faults import fault_augmentation
 from spatial_brain.augment.mixing import TrackMix, WavMix
 from spatial_brain.augment.mono import MonoPlacement
 from spatial_brain.augment.rotation import (
@@ -153,7 +154,13 @@ class AugmentationChain:
 
 
 def augmentation_chain(
-    name, *, format="foa", compat=False, spectral_channels=None, mono=False
+    name,
+    *,
+    format="foa",
+    compat=False,
+    spectral_channels=None,
+    mono=False,
+    faults=None,
 ):
     """The chain of an experiment, most of them of PSELDNets (Hu et al., 2024).
 
@@ -186,17 +193,20 @@ def augmentation_chain(
     mono : bool
         Whether to begin with :class:`spatial_brain.augment.mono.MonoPlacement`:
         the first channel alone, placed at random.
+    faults : dict or str, optional
+        Microphone faults that come last of what waveforms undergo, see
+        ``spatial_brain.augment.microphone_faults.fault_augmentation``.
 
     Returns
     -------
     AugmentationChain or None
-        None for "none" without ``mono``.
+        None for "none" without ``mono`` and ``faults``.
 
     Raises
     ------
     ValueError
-        If the name or the format is unknown, or ``mono`` or "rotation" is not
-        for FOA.
+        If the name or the format is unknown, ``mono`` or "rotation" is not
+        for FOA, or ``faults`` are not for microphones.
 
     Example
     -------
@@ -217,9 +227,15 @@ def augmentation_chain(
             "signals of one channel are placed in first-order Ambisonics; with "
             "--mono_input True give --array_format foa"
         )
+    if faults is not None and format != "mic":
+        raise ValueError(
+            "microphone_faults are for the channels of microphones; leave them "
+            "null for first-order Ambisonics, or give --array_format mic"
+        )
     first = [MonoPlacement(integer_grid=compat)] if mono else []
+    last = [] if faults is None else [fault_augmentation(faults)]
     if name == "none":
-        return AugmentationChain(first) if mono else None
+        return AugmentationChain([*first, *last]) if first or last else None
     if name == "rotation":
         if format != "foa":
             raise ValueError(
@@ -245,4 +261,4 @@ def augmentation_chain(
         waveform.append(
             WavMix(avoid_self_pairs=not compat, copies=_COPIES if augmix else 1)
         )
-    return AugmentationChain(waveform, features, augmix)
+    return AugmentationChain([*waveform, *last], features, augmix)

@@ -305,12 +305,40 @@ class _SELDChunks(SeededDataset):
         table = self.events[clip].segment(
             start_frame, start_frame + self.num_frames
         )
-        targets = encode_labels(
+        yield from render_targets(
             table, self.method, self.num_classes, self.num_frames
         )
-        for name in TARGETS[self.method]:
-            yield torch.as_tensor(targets[name], dtype=torch.float32)
-        yield int(overlap_of(table, self.method))
+
+
+def render_targets(table, method, num_classes, num_frames):
+    """Targets of a chunk, and how many events sound at once in it.
+
+    Arguments
+    ---------
+    table : EventTable
+        Its events.
+    method : str
+        Key of ``TARGETS``.
+    num_classes, num_frames : int
+        Sizes of the targets.
+
+    Yields
+    ------
+    torch.Tensor or int
+        The tensors that ``TARGETS`` names, float32, then the overlap.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.events import EventTable
+    >>> table = EventTable([2, 2], [0, 1], [0.0, 90.0], [0.0, 0.0])
+    >>> accdoa, overlap = render_targets(table, "accdoa", 2, 5)
+    >>> accdoa[2].round().abs(), overlap
+    (tensor([1., 0., 0., 1., 0., 0.]), 2)
+    """
+    targets = encode_labels(table, method, num_classes, num_frames)
+    for name in TARGETS[method]:
+        yield torch.as_tensor(targets[name], dtype=torch.float32)
+    yield int(overlap_of(table, method))
 
 
 def make_chunks(
