@@ -1,5 +1,6 @@
 """Recipes as a user runs them: in processes of their own."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -139,6 +140,8 @@ class _Process:
 
 def _python(arguments, cwd, streams, environment):
     """What ``python`` does with these arguments, in a forked process."""
+    # A collection would copy all that the packages hold.
+    gc.freeze()
     torch.set_num_threads(1)
     # The process that forks may have been started by one that blocks it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

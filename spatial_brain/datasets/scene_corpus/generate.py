@@ -35,10 +35,12 @@ from spatial_brain.datasets.scene_corpus.measured_rooms import (
     with_rooms,
 )
 from spatial_brain.datasets.scene_corpus.receivers import (
+    draw_faults,
     find_array,
     find_heads,
     head_of,
     receivers_for,
+    record_with_faults,
 )
 from spatial_brain.datasets.scene_corpus.sounds import (
     fingerprint,
@@ -461,6 +463,8 @@ def make_scene(index, options, bank):
         ambience=ambience,
         responses=room and room.responses,
     )
+    if "array" in signals:
+        signals["array"] = record_with_faults(signals["array"], options, index)
     return Scene(signals, table, plan, overlap, room and room.name, noise)
 
 
@@ -470,6 +474,7 @@ def _write_scene(index, *, options, bank, output):
         index, options, bank
     )
     fs, name = options.sample_rate, options.name(index)
+    faults = draw_faults(options, index)
     files = {form: f"{form}/{name}.{options.audio}" for form in options.formats}
     labels, record = f"{METADATA}/{name}.csv", f"{SCENES}/{name}.json"
     for file in (*files.values(), labels, record):
@@ -489,6 +494,7 @@ def _write_scene(index, *, options, bank, output):
         "num_frames": table.num_frames,
         "max_overlap": overlap,
         "head": head_of(options, index),
+        "faults": faults and faults.as_dict(),
         "ambience": noise,
         "measured_room": room,
         **_plan_content(plan, bank, options),
