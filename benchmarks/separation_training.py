@@ -144,7 +144,13 @@ def main():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rules", nargs="+", default=["parallel"])
+    parser.add_argument(
+        "--rules",
+        nargs="+",
+        default=["parallel"],
+        choices=("parallel", "independent"),
+        help="SpeechBrain's recipe has no others",
+    )
     parser.add_argument("--precisions", nargs="+", help="fp32, tf32, bf16")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=2.0)

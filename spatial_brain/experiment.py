@@ -9,6 +9,7 @@ all recipes need. Neither knows a task.
 import contextlib
 import fcntl
 import gc
+import importlib.metadata
 import inspect
 import json
 import logging
@@ -16,6 +17,7 @@ import math
 import os
 import re
 import shutil
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -81,7 +83,7 @@ _ERROR_OF_WORKER = re.compile(
 # Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
 _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
-    r"|frozen_encoders|train_log|warm_start)"
+    r"|frozen_encoders|train_log|train_scenes|warm_start)"
 )
 
 
@@ -620,7 +622,11 @@ def on_main_process(function, *args, **kwargs):
 
 def _make_output_folder(folder, hparams_file, overrides):
     """Make the experiment folder, note what the run consists of, start log."""
-    sb.create_experiment_directory(folder, hparams_file, overrides)
+    sb.create_experiment_directory(
+        folder, hparams_file, overrides, save_env_desc=False
+    )
+    # It lists every font of the machine in the log, for every figure.
+    logging.getLogger("matplotlib").setLevel(logging.INFO)
     if if_main_process():
         # SpeechBrain copies the file of its caller, which is this module.
         (Path(folder) / Path(__file__).name).unlink(missing_ok=True)
@@ -629,6 +635,27 @@ def _make_output_folder(folder, hparams_file, overrides):
             shutil.copy(script, folder)
         command = " ".join(["python", *sys.argv])
         (Path(folder) / "command.txt").write_text(command + "\n")
+        (Path(folder) / "env.log").write_text(_environment(), encoding="utf-8")
+
+
+def _environment():
+    """What the run is made with, of the Python that runs, whatever is on PATH.
+
+    SpeechBrain's own description starts ``pip freeze`` in a shell.
+    """
+    packages = {
+        (f"{package.name}".lower(), f"{package.name}=={package.version}")
+        for package in importlib.metadata.distributions()
+    }
+    revision = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(revision, capture_output=True, text=True)
+        found = done.stdout.strip() or "none"
+    except OSError:
+        found = "unknown"
+    lines = [f"Python {sys.version}", f"{sys.executable}"]
+    lines += [f"CUDA {torch.version.cuda}", f"git revision {found}"]
+    return "\n".join(lines + [line for _, line in sorted(packages)]) + "\n"
 
 
 def _options(hparams_file, overrides):

@@ -17,6 +17,7 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 
+from spatial_brain.augment.rotation import rotate_foa_features
 from spatial_brain.dataio.annotations import write_events
 from spatial_brain.dataio.files import without_nan, write_json
 from spatial_brain.dataio.manifest import read_manifest
@@ -44,6 +45,7 @@ from spatial_brain.models.adaptation import (
     describe_parameters,
     unfounded_parts,
 )
+from spatial_brain.models.transfer import CONSTANTS
 from spatial_brain.reporting.report import read_train_log
 from spatial_brain.reporting.seld import seld_report
 
@@ -121,7 +123,7 @@ class SELDBrain(SpatialBrain):
             check_rotations(
                 hparams["method"],
                 hparams["array_format"],
-                hparams["feature_cache"],
+                modules["features"] if hparams["feature_cache"] else None,
             )
         self.beginning = _begin(modules["model"], hparams)
         self.untrained = None
@@ -150,14 +152,25 @@ class SELDBrain(SpatialBrain):
             if chain is not None:
                 features, targets = chain.augment_features(features, targets)
         if stage == sb.Stage.TEST and self.hparams.num_test_rotations > 1:
-            outputs = rotated_outputs(
-                lambda scene: self.modules.model(self.modules.features(scene)),
-                waveform,
-                self.hparams.method,
-                self.hparams.num_test_rotations,
-            )
+            outputs = self.rotated_outputs(batch)
             return outputs, targets, features
         return self.modules.model(features), targets, features
+
+    def rotated_outputs(self, batch):
+        """Mean of the outputs for rotated scenes, turned back."""
+        options = self.hparams.method, self.hparams.num_test_rotations
+        if self.hparams.feature_cache:
+            return rotated_outputs(
+                self.modules.model,
+                batch.features.data,
+                *options,
+                rotate=rotate_foa_features,
+            )
+        return rotated_outputs(
+            lambda scene: self.modules.model(self.modules.features(scene)),
+            batch.waveform.data,
+            *options,
+        )
 
     def targets_of(self, batch):
         """The labels of a batch, and which of its frames are real."""
@@ -186,6 +199,42 @@ class SELDBrain(SpatialBrain):
                 self.references[clip].num_frames,
                 last=bool(batch.last[i]),
             )
+
+    def on_evaluate_start(self, max_key=None, min_key=None):
+        """Load the best checkpoint; --test_only takes whole initial weights.
+
+        Arguments
+        ---------
+        max_key, min_key : str, optional
+            As for ``SpatialBrain``.
+
+        Raises
+        ------
+        ValueError
+            If only a test was asked for, there is no checkpoint, and the
+            initial weights leave parts of the network at random values.
+        """
+        given = self.beginning is not None and self.test_only
+        if not given or self.checkpointer.list_checkpoints():
+            super().on_evaluate_start(max_key=max_key, min_key=min_key)
+            return
+        random = [
+            name
+            for name in self.beginning.transfer.left
+            if name.rsplit(".", 1)[-1] not in CONSTANTS
+        ]
+        if random:
+            raise ValueError(
+                f"--test_only: no checkpoint in "
+                f"{self.checkpointer.checkpoints_dir}, and "
+                f"{self.beginning.name} alone cannot be tested, for "
+                f"{len(random)} entries of the network are not taken from it, "
+                f"the first is {random[0]}. Train first; a network of the same "
+                "classes is tested as it is with --keep_head True"
+            )
+        logger.info(
+            "nothing was trained here: the test is of %s", self.beginning.name
+        )
 
     def on_stage_start(self, stage, epoch=None):
         """Start without predictions."""
@@ -276,10 +325,7 @@ class SELDBrain(SpatialBrain):
         methods["constant"] = self.score(self.constant_events())
         results = {k: v.compute(intervals=True) for k, v in methods.items()}
         entries = read_manifest(self.manifest, data_root=hparams.data_folder)
-        overlaps = {
-            clip: str(table.overlap().max(initial=0))
-            for clip, table in self.references.items()
-        }
+        overlaps = self.overlap_groups(entries)
         rooms = {k: str(entry["room"]) for k, entry in entries.items()}
         by = {
             f"by_{name}": methods["network"].compute(by=groups)["by"]
@@ -310,15 +356,35 @@ class SELDBrain(SpatialBrain):
             **by,
         )
 
+    def overlap_groups(self, entries):
+        """For each clip the group of its overlap, by which it is scored.
+
+        Arguments
+        ---------
+        entries : dict
+            Of the manifest.
+
+        Returns
+        -------
+        dict
+            Id to the largest number of events at once.
+        """
+        return {
+            clip: str(table.overlap().max(initial=0))
+            for clip, table in self.references.items()
+        }
+
     def save_model(self, folder):
         """Write the model to use, or what training made of its beginning."""
         path = Path(self.hparams.output_folder) / "hyperparams.yaml"
         text, model = path.read_text(encoding="utf-8"), self.modules.model
         keys = self.hparams.inference_keys
+        # Where the data decide them, the YAML does not have them.
+        extra = {"class_names": list(self.hparams.class_names)}
         if getattr(self.hparams, "adapters_only", False):
-            save_adapters(folder, text, keys, model, self.beginning)
+            save_adapters(folder, text, keys, model, self.beginning, extra)
             return
-        save_pretrained(folder, text, keys, {"model": model})
+        save_pretrained(folder, text, keys, {"model": model}, extra)
         # Of an earlier test that saved nothing else.
         (folder / ADAPTERS_FILE).unlink(missing_ok=True)
 
@@ -334,11 +400,27 @@ class SELDBrain(SpatialBrain):
             for clip, table in self.references.items()
         }
 
-    def challenge_scores(self, folder, entries):
-        """Write the challenge's files, and score them as it would."""
+    def write_predictions(self, folder):
+        """Write the events that the network found, a file a clip.
+
+        Arguments
+        ---------
+        folder : Path
+            Of the results.
+
+        Returns
+        -------
+        Path
+            The folder with the files, those of ids with "/" in sub-folders.
+        """
         estimate = folder / "predictions"
         for clip, table in self.predictions["network"].events.items():
             write_events(estimate / f"{clip}.csv", table, self.dialect)
+        return estimate
+
+    def challenge_scores(self, folder, entries):
+        """Write the challenge's files, and score them as it would."""
+        estimate = self.write_predictions(folder)
         folders = {
             os.path.dirname(entry["events"]) for entry in entries.values()
         }
@@ -395,18 +477,20 @@ def _begin(model, hparams):
     return beginning
 
 
-def seld_datasets(hparams):
+def seld_datasets(hparams, splits=("train", "valid", "test")):
     """Chunks of the recordings of each split.
 
     Arguments
     ---------
     hparams : dict
         Hyper-parameters, see :class:`SELDBrain`.
+    splits : sequence of str
+        Those that have a manifest.
 
     Returns
     -------
     dict
-        "train", "valid" and "test".
+        Name of split to its data set.
     """
     hops = {
         "train": hparams["train_hop_length"],
@@ -414,14 +498,14 @@ def seld_datasets(hparams):
         "test": hparams["detection_hop"],
     }
     datasets, folder = {}, Path(hparams["manifest_folder"])
-    for split, hop in hops.items():
+    for split in splits:
         chunks = make_chunks(
             folder / f"{split}.json",
             method=hparams["method"],
             num_classes=hparams["num_classes"],
             fs=hparams["sample_rate"],
             chunk_length=hparams["chunk_length"],
-            hop_length=hop,
+            hop_length=hops[split],
             tail="half" if split == "train" else "pad",
             seed=hparams["seed"],
             data_root=hparams["data_folder"],

@@ -50,6 +50,9 @@ class LocalizationBrain(SpatialBrain):
         batch = batch.to(self.device)
         with torch.autocast(self.device_type, enabled=False):
             waveform = self.mix_sources(batch)
+            faults = self.hparams.fault_augmentation
+            if faults is not None and stage == sb.Stage.TRAIN:
+                waveform, _ = faults(waveform, {})
         return self.modules.model(waveform), waveform
 
     def mix_sources(self, batch):

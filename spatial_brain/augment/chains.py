@@ -2,12 +2,17 @@
 
 import torch
 
+from spatial_brain.augment.microphone_faults import fault_augmentation
 from spatial_brain.augment.mixing import TrackMix, WavMix
 from spatial_brain.augment.mono import MonoPlacement
-from spatial_brain.augment.rotation import FOARotation, MICRotation
+from spatial_brain.augment.rotation import (
+    FOAFeatureRotation,
+    FOARotation,
+    MICRotation,
+)
 from spatial_brain.augment.spectral import Cutout, FrequencyShift, SpecAugment
 
-CHAINS = ("none", "augment", "augmix", "augmix1")
+CHAINS = ("none", "augment", "augmix", "augmix1", "rotation")
 _COPIES = 3
 
 
@@ -149,9 +154,15 @@ class AugmentationChain:
 
 
 def augmentation_chain(
-    name, *, format="foa", compat=False, spectral_channels=None, mono=False
+    name,
+    *,
+    format="foa",
+    compat=False,
+    spectral_channels=None,
+    mono=False,
+    faults=None,
 ):
-    """The chain of an experiment of PSELDNets (Hu et al., 2024).
+    """The chain of an experiment, most of them of PSELDNets (Hu et al., 2024).
 
     ======== ===================================== ====== ========
     name     operations                            AugMix rotation
@@ -162,12 +173,14 @@ def augmentation_chain(
     augmix   the same                              yes    48
     augmix1  SpecAugment, cutout, frequency shift, yes    16
              rotation
+    rotation rotation of features, which may be    no     16
+             cached (not of PSELDNets); FOA
     ======== ===================================== ====== ========
 
     Arguments
     ---------
     name : str
-        "none", "augment", "augmix" or "augmix1".
+        "none", "augment", "augmix", "augmix1" or "rotation".
     format : str
         "foa", or "mic": a tetrahedral array, which has 8 rotations.
     compat : bool
@@ -180,16 +193,20 @@ def augmentation_chain(
     mono : bool
         Whether to begin with :class:`spatial_brain.augment.mono.MonoPlacement`:
         the first channel alone, placed at random.
+    faults : dict or str, optional
+        Microphone faults that come last of what waveforms undergo, see
+        ``spatial_brain.augment.microphone_faults.fault_augmentation``.
 
     Returns
     -------
     AugmentationChain or None
-        None for "none" without ``mono``.
+        None for "none" without ``mono`` and ``faults``.
 
     Raises
     ------
     ValueError
-        If the name or the format is unknown, or ``mono`` is not for FOA.
+        If the name or the format is unknown, ``mono`` or "rotation" is not
+        for FOA, or ``faults`` are not for microphones.
 
     Example
     -------
@@ -210,9 +227,22 @@ def augmentation_chain(
             "signals of one channel are placed in first-order Ambisonics; with "
             "--mono_input True give --array_format foa"
         )
+    if faults is not None and format != "mic":
+        raise ValueError(
+            "microphone_faults are for the channels of microphones; leave them "
+            "null for first-order Ambisonics, or give --array_format mic"
+        )
     first = [MonoPlacement(integer_grid=compat)] if mono else []
+    last = [] if faults is None else [fault_augmentation(faults)]
     if name == "none":
-        return AugmentationChain(first) if mono else None
+        return AugmentationChain([*first, *last]) if first or last else None
+    if name == "rotation":
+        if format != "foa":
+            raise ValueError(
+                "features are rotated of first-order Ambisonics only; with "
+                "--augmentation_name rotation give --array_format foa"
+            )
+        return AugmentationChain(first, [FOAFeatureRotation()])
     augmix = name != "augment"
     fill = 0.0 if compat else None
     num_patterns = 16 if name == "augmix1" else 48
@@ -231,4 +261,4 @@ def augmentation_chain(
         waveform.append(
             WavMix(avoid_self_pairs=not compat, copies=_COPIES if augmix else 1)
         )
-    return AugmentationChain(waveform, features, augmix)
+    return AugmentationChain([*waveform, *last], features, augmix)

@@ -15,6 +15,8 @@ from spatial_brain.geometry import tetrahedral_array
 
 # Axis (0: x, 1: y, 2: z) of the second, third and fourth FOA channel.
 _FOA_AXES = [1, 2, 0]
+# Levels of four channels and a vector: features that can be rotated.
+ROTATED_CHANNELS = 7
 
 
 def foa_patterns(number=16):
@@ -194,6 +196,57 @@ def rotate_mic(waveform, pattern):
     return _permute(waveform, index, sign, waveform.ndim - 1)
 
 
+def rotate_foa_features(features, pattern):
+    """Turn the sound field that features of FOA signals were made of.
+
+    Exactly what the features of the turned signals are.
+
+    Arguments
+    ---------
+    features : torch.Tensor
+        Levels of W, Y, Z, X, then a vector y, z, x, as ``LogMelIntensity``
+        and ``Salsa`` give them, [batch, 7, frame, bin].
+    pattern : torch.Tensor
+        Shape [3, 3] or [batch, 3, 3], such as ``foa_patterns`` has.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the same shape.
+
+    Raises
+    ------
+    ValueError
+        If there are not seven channels, or one pattern for each item.
+
+    Example
+    -------
+    >>> front = torch.tensor([0.0, -9, -9, 0, 0, 0, 1]).view(1, 7, 1, 1)
+    >>> rotate_foa_features(front, foa_patterns(16)[8]).flatten()
+    tensor([ 0.,  0., -9., -9.,  1.,  0.,  0.])
+    """
+    if features.ndim != 4 or features.shape[1] != ROTATED_CHANNELS:
+        raise ValueError(
+            "rotation of FOA features needs levels of W, Y, Z, X and a vector, "
+            f"[batch, 7, frame, bin], got shape {tuple(features.shape)}"
+        )
+    pattern = torch.as_tensor(pattern)[..., _FOA_AXES, :][..., _FOA_AXES]
+    index, sign = _signed_permutation(pattern)
+    first = torch.zeros_like(index[..., :1])
+    index = torch.cat((first, index + 1, index + 4), dim=-1)
+    sign = torch.cat((torch.ones_like(index[..., :4]), sign), dim=-1)
+    if index.ndim == 1:
+        return _permute(features, index, sign, 1)
+    if len(index) != len(features):
+        raise ValueError(
+            f"{len(index)} patterns for a batch of {len(features)} items"
+        )
+    # Copies whole planes: ten times as fast as _permute here.
+    item = torch.arange(len(index), device=features.device)[:, None]
+    turned = features[item, index.to(features.device)]
+    return turned.mul_(sign[..., None, None].to(turned))
+
+
 def _check_channels(waveform):
     """Four channels, or an error."""
     if waveform.shape[-1] != 4:
@@ -322,7 +375,7 @@ class _Rotation:
         Arguments
         ---------
         waveform : torch.Tensor
-            Shape [batch, time, 4].
+            Shape [batch, time, 4]; or features, see the class.
         targets : dict
             As ``rotate_targets`` takes it.
         generator : torch.Generator, optional
@@ -331,7 +384,7 @@ class _Rotation:
         Returns
         -------
         waveform : torch.Tensor
-            Shape [batch, time, 4].
+            Of the same shape.
         targets : dict
             The labels of the turned field.
         """
@@ -368,6 +421,32 @@ class FOARotation(_Rotation):
 
     def __init__(self, num_patterns=16, probability=0.8):
         super().__init__(foa_patterns(num_patterns), rotate_foa, probability)
+
+
+class FOAFeatureRotation(_Rotation):
+    """Rotations and reflections as of ``FOARotation``, of features.
+
+    For features that are computed once and kept.
+
+    Arguments
+    ---------
+    num_patterns : int
+        16 or 48, see ``foa_patterns``.
+    probability : float
+        That a pattern is drawn for an item.
+
+    Example
+    -------
+    >>> rotation = FOAFeatureRotation()
+    >>> features, targets = rotation(torch.randn(3, 7, 11, 64), {})
+    >>> features.shape
+    torch.Size([3, 7, 11, 64])
+    """
+
+    def __init__(self, num_patterns=16, probability=1.0):
+        super().__init__(
+            foa_patterns(num_patterns), rotate_foa_features, probability
+        )
 
 
 class MICRotation(_Rotation):

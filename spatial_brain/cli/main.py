@@ -11,8 +11,10 @@ import sys
 from spatial_brain import __version__
 from spatial_brain.cli import (
     acoustics,
+    arrays,
     convert,
     detect,
+    listen,
     locate,
     score_seld,
     separate,
@@ -24,6 +26,8 @@ from spatial_brain.suggestions import nearest
 
 COMMANDS = {
     "locate": locate,
+    "arrays": arrays,
+    "listen": listen,
     "detect": detect,
     "separate": separate,
     "acoustics": acoustics,

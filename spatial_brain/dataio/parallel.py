@@ -1,6 +1,7 @@
 """Work shared among processes, which end when their parent does."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -51,8 +52,7 @@ def run_jobs(function, jobs, num_workers=1):
         for index, job in enumerate(jobs):
             yield index, _call(function, job)
         return
-    # Forked children may hang in the thread pools of the parent.
-    context = multiprocessing.get_context("spawn")
+    context = _context(function)
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
         num_workers, mp_context=context, initializer=_end_with_parent
@@ -81,9 +81,24 @@ def run_jobs(function, jobs, num_workers=1):
             pool.shutdown(cancel_futures=True)
 
 
+def _context(function):
+    """Workers come from a process that has loaded once what they need."""
+    # Children of this one may hang in its pools of threads.
+    context = multiprocessing.get_context("forkserver")
+    while isinstance(function, functools.partial):
+        function = function.func
+    package = __name__.partition(".")[0]
+    loaded = [name for name in sys.modules if name.partition(".")[0] == package]
+    context.set_forkserver_preload([function.__module__, *loaded])
+    return context
+
+
 @contextlib.contextmanager
 def _without_interrupts():
-    """Start processes that Ctrl-C does not reach; their parent ends them."""
+    """Start processes that Ctrl-C does not reach; their parent ends them.
+
+    They have it from the process that forks them, which is started here.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,14 +1,17 @@
 """Microphone arrays: where the microphones are, and what they cannot tell."""
 
-import csv
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
-import h5py
 import torch
 
-from spatial_brain.geometry.directions import as_vectors, azel_to_unit
+from spatial_brain.geometry.array_files import (
+    READERS,
+    encode_array,
+    read_array_file,
+)
+from spatial_brain.geometry.directions import as_vectors
 
 # Metres: nothing that is used as one array is larger.
 _LARGEST = 20.0
@@ -36,11 +39,17 @@ class MicrophoneArray:
         Of the array.
     front : str
         What azimuth 0 points at, for people.
+    source : str
+        Where the geometry comes from, for people.
+    stream_channels : dict
+        Channels of the device's stream that are the microphones, from 0, by
+        the number of channels of that stream: ``{6: [1, 2, 3, 4]}``.
 
     Raises
     ------
     ValueError
-        If positions are no finite [M, 3] within 20 m of each other.
+        If positions are no finite [M, 3] within 20 m of each other, or the
+        channels of a stream do not fit.
 
     Example
     -------
@@ -52,6 +61,8 @@ class MicrophoneArray:
     positions: torch.Tensor
     name: str = "array"
     front: str = "+x"
+    source: str = ""
+    stream_channels: dict = field(default_factory=dict)
 
     def __post_init__(self):
         try:
@@ -75,6 +86,18 @@ class MicrophoneArray:
                 f"apart, more than {_LARGEST:g} m; positions are in metres, "
                 "not in centimetres or millimetres"
             )
+        streams = {
+            int(number): [int(channel) for channel in channels]
+            for number, channels in self.stream_channels.items()
+        }
+        for number, channels in streams.items():
+            there = set(range(number)) & set(channels)
+            if not len(there) == len(channels) == len(self):
+                raise ValueError(
+                    f"array {self.name}: of a stream of {number} channels, "
+                    f"{channels} cannot be its {len(self)} microphones"
+                )
+        object.__setattr__(self, "stream_channels", streams)
 
     def __len__(self):
         return len(self.positions)
@@ -176,7 +199,9 @@ class MicrophoneArray:
         Arguments
         ---------
         name : str
-            One of ``array_names()``.
+            One of ``array_names()``, or by formula, in metres:
+            ``pair:0.1``, ``linear:4x0.05`` (neighbours 5 cm apart),
+            ``circular:6x0.0463`` and ``tetrahedral:0.0147`` (radius).
 
         Returns
         -------
@@ -191,17 +216,70 @@ class MicrophoneArray:
         -------
         >>> len(MicrophoneArray.named("locata_eigenmike"))
         32
+        >>> MicrophoneArray.named("pair:0.1").positions[:, 1].tolist()
+        [0.05..., -0.05...]
         """
         # The table needs this class.
-        from spatial_brain.geometry.named_arrays import NAMED_ARRAYS
+        from spatial_brain.geometry.named_arrays import NAMED_ARRAYS, formula
 
+        by_formula = formula(name)
+        if by_formula is not None:
+            return cls(*by_formula)
         if name not in NAMED_ARRAYS:
+            likely = get_close_matches(str(name), NAMED_ARRAYS, 3, 0.5)
+            remedy = f"did you mean {' or '.join(likely)}? " if likely else ""
             raise ValueError(
-                f"there is no array named {name!r}; known: "
-                f"{', '.join(NAMED_ARRAYS)}; or give a JSON, CSV or SOFA file"
+                f"there is no array named {name!r}; {remedy}known: "
+                f"{', '.join(NAMED_ARRAYS)}; pair:METRES, linear:NxMETRES, "
+                "circular:NxRADIUS, tetrahedral:RADIUS; or a JSON, CSV or "
+                "SOFA file"
             )
-        positions, front = NAMED_ARRAYS[name]
-        return cls(positions(), name, front)
+        found = NAMED_ARRAYS[name]
+        return cls(
+            found.positions(),
+            name,
+            found.front,
+            found.source,
+            found.stream_channels,
+        )
+
+    @classmethod
+    def resolve(cls, name_or_path):
+        """Array by its name, by a formula or from a file.
+
+        Arguments
+        ---------
+        name_or_path : str, Path or MicrophoneArray
+            As :meth:`named` or :meth:`from_file` take them; what ends in
+            .json, .csv or .sofa, or is a file, is a file. An array is given
+            back.
+
+        Returns
+        -------
+        MicrophoneArray
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If there is no such name (the nearest ones are named), or the
+            file holds no array.
+
+        Example
+        -------
+        >>> round(MicrophoneArray.resolve("circular:6x0.05").aperture, 3)
+        0.1
+        >>> MicrophoneArray.resolve("alimeting")
+        Traceback (most recent call last):
+        ValueError: there is no array named 'alimeting'; did you mean ...
+        """
+        if isinstance(name_or_path, cls):
+            return name_or_path
+        path = Path(name_or_path)
+        if path.suffix.lower() in READERS or path.is_file():
+            return cls.from_file(path)
+        return cls.named(str(name_or_path))
 
     @classmethod
     def from_file(cls, path):
@@ -211,8 +289,9 @@ class MicrophoneArray:
         ---------
         path : str or Path
             JSON: ``{"name": ..., "positions": [[x, y, z], ...]}``, perhaps
-            with ``"front"``; CSV: columns ``x, y, z`` or ``x_m, y_m, z_m``, a
-            line a channel; SOFA: ``ReceiverPosition``. Metres, in the order
+            with ``"front"``, ``"source"`` and ``"stream_channels"``; CSV:
+            columns ``x, y, z`` or ``x_m, y_m, z_m``, a line a channel; SOFA:
+            ``ReceiverPosition``. Metres, in the order
             of channels.
 
         Returns
@@ -235,18 +314,11 @@ class MicrophoneArray:
         'pair'
         """
         path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file of an array")
-        suffix = path.suffix.lower()
-        if suffix not in _READERS:
-            raise ValueError(
-                f"{path}: an array is read from {', '.join(_READERS)}, not "
-                f"from {suffix or 'a file without suffix'}"
-            )
         try:
-            content = {"name": path.stem, **_READERS[suffix](path)}
-            array = cls(**content)
-        except (ValueError, OSError, KeyError) as problem:
+            array = cls(**{"name": path.stem, **read_array_file(path)})
+        except FileNotFoundError:
+            raise
+        except (ValueError, OSError, KeyError, TypeError) as problem:
             raise ValueError(f"{path}: {problem}") from problem
         for one, two in array.pairs(0.0, 0.0).tolist():
             raise ValueError(f"{path}: microphones {one} and {two} coincide")
@@ -258,7 +330,8 @@ class MicrophoneArray:
         Returns
         -------
         dict
-            "name", "front" and "positions", metres to 0.1 micrometres.
+            "name", "front" and "positions", metres to 0.1 micrometres;
+            "source" and "stream_channels" where there are.
 
         Example
         -------
@@ -266,79 +339,43 @@ class MicrophoneArray:
         [[0.0, 0.05, 0.0]]
         """
         rows = self.positions.double().tolist()
+        more = {}
+        if self.source:
+            more["source"] = self.source
+        if self.stream_channels:
+            streams = self.stream_channels.items()
+            more["stream_channels"] = {str(k): list(v) for k, v in streams}
         return {
             "name": self.name,
             "front": self.front,
+            **more,
             "positions": [[round(value, 7) for value in row] for row in rows],
         }
 
+    def encode(self, path):
+        """Content of a file for :meth:`from_file`.
 
-def _read_json(path):
-    """Fields of a JSON file."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    known = {"name": str, "positions": list, "front": str}
-    if not isinstance(content, dict) or "positions" not in content:
-        raise ValueError('has no "positions": [[x, y, z], ...] in metres')
-    for key, value in content.items():
-        if key not in known:
-            raise ValueError(f"unknown key {key!r}; known: {', '.join(known)}")
-        if not isinstance(value, known[key]):
-            raise ValueError(f"{key!r} must be a {known[key].__name__}")
-    return content
+        Arguments
+        ---------
+        path : str or Path
+            Ending in .json, .csv (positions only) or .sofa (AES69, convention
+            GeneralFIR, with an impulse as response of each microphone);
+            nothing is written.
 
+        Returns
+        -------
+        bytes
 
-def _read_csv(path):
-    """Positions of a CSV table, by its column ``channel`` if there is one."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        names = {str(n).strip().lower(): n for n in reader.fieldnames or []}
-        columns = [names.get(a, names.get(f"{a}_m")) for a in "xyz"]
-        if None in columns:
-            raise ValueError(
-                "needs the columns x, y, z or x_m, y_m, z_m in metres, has "
-                f"{', '.join(names) or 'none'}"
-            )
-        rows = list(reader)
-    positions, channels = [], []
-    for number, row in enumerate(rows, 2):
-        try:
-            positions.append([float(row[column]) for column in columns])
-            if "channel" in names:
-                channels.append(int(row[names["channel"]]))
-        except (TypeError, ValueError) as problem:
-            raise ValueError(f"line {number}: {problem}") from problem
-    if channels and len(set(channels)) < len(channels):
-        raise ValueError(f"a channel is there twice: {channels}")
-    if channels:
-        ordered = sorted(zip(channels, positions, strict=True))
-        positions = [position for _, position in ordered]
-    return {"positions": positions}
+        Raises
+        ------
+        ValueError
+            If it has another ending.
 
-
-def _read_sofa(path):
-    """Receivers of a SOFA file; its axes are ours."""
-    with h5py.File(path, "r") as file:
-        if "ReceiverPosition" not in file:
-            raise ValueError("has no ReceiverPosition")
-        variable = file["ReceiverPosition"]
-        kind = variable.attrs.get("Type", b"cartesian")
-        values = torch.as_tensor(variable[()]).double()
-    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-    if values.ndim != 3 or values.shape[1] != 3:
-        raise ValueError(
-            f"ReceiverPosition must be [receiver, 3, measurement], is "
-            f"{list(values.shape)}"
-        )
-    if not (values == values[..., :1]).all():
-        raise ValueError("the receivers move; an array has fixed ones")
-    positions = values[..., 0]
-    if kind == "spherical":
-        positions = positions[:, 2:] * azel_to_unit(
-            positions[:, 0], positions[:, 1]
-        )
-    elif kind != "cartesian":
-        raise ValueError(f"ReceiverPosition has the unknown type {kind!r}")
-    return {"positions": positions}
-
-
-_READERS = {".json": _read_json, ".csv": _read_csv, ".sofa": _read_sofa}
+        Example
+        -------
+        >>> path = getfixture("tmp_path") / "pair.sofa"
+        >>> _ = path.write_bytes(MicrophoneArray.named("pair:0.1").encode(path))
+        >>> MicrophoneArray.resolve(path).name
+        'pair:0.1'
+        """
+        return encode_array(path, self.as_dict())

@@ -611,7 +611,7 @@ def save_pretrained(folder, hparams_text, keys, modules, extra=None):
     return folder
 
 
-def save_hparams(folder, hparams_text, keys, modules):
+def save_hparams(folder, hparams_text, keys, modules, extra=None):
     """Write the hyper-parameters of a pretrained folder alone.
 
     Arguments
@@ -622,6 +622,8 @@ def save_hparams(folder, hparams_text, keys, modules):
         As for ``save_pretrained``.
     modules : sequence of str
         Names of the modules to keep.
+    extra : dict, optional
+        As for ``save_pretrained``.
 
     Returns
     -------
@@ -642,7 +644,7 @@ def save_hparams(folder, hparams_text, keys, modules):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_hparams(folder, _subset(hparams_text, keys, modules, {}))
+    _write_hparams(folder, _subset(hparams_text, keys, modules, extra or {}))
     return folder
 
 

@@ -1,22 +1,15 @@
 """Separated talkers: stereo files, and the level and cues of each."""
 
-import errno
 import math
-import os
-import shutil
 from pathlib import Path
 
-import soundfile
 import torch
 
-from spatial_brain.dataio.audio import read_audio, stream_blocks
+from spatial_brain.dataio.audio import read_audio
 from spatial_brain.inference.recordings import SILENCE_DBFS
+from spatial_brain.inference.sound_files import BLOCK, SoundFiles
 from spatial_brain.processing.spatial import gcc_phat
 
-SUBTYPES = ("FLOAT", "PCM_16")
-BLOCK = 1 << 16
-# A plain wav header counts bytes with 32 bits.
-LARGEST_WAV = 2**32 - 4096
 # Heads are less than this wide, seconds of sound travel.
 MAX_ITD = 1e-3
 # Seconds of ITD that a listener would call the middle, about 7 degrees.
@@ -24,11 +17,11 @@ MIDDLE_ITD = 60e-6
 N_FFT = 1024
 
 
-class TalkerFiles:
+class TalkerFiles(SoundFiles):
     """Writes one stereo file a talker, all of them or none.
 
-    Samples go to files of temporary names, as float; ``commit`` gives them
-    their names. Leaving the context without it removes them.
+    The common gain of 16 bits leaves the differences between ears and between
+    talkers as they are.
 
     Arguments
     ---------
@@ -38,21 +31,8 @@ class TalkerFiles:
         Files are named ``<stem>_s1.wav`` and so on.
     num_talkers : int
         Number of files.
-    fs : int
-        Sampling rate, hertz.
-    num_samples : int
-        Length to expect.
-    subtype : str
-        ``"FLOAT"``: samples as they are. ``"PCM_16"``: 16 bits; if any sample
-        of any talker would clip, all are scaled by one common gain, which
-        leaves the differences between ears and between talkers as they are.
-
-    Raises
-    ------
-    ValueError
-        If the subtype is not known.
-    OSError
-        If the folder cannot be written to or has too little space.
+    fs, num_samples, subtype
+        Those of :class:`spatial_brain.inference.sound_files.SoundFiles`.
 
     Example
     -------
@@ -68,47 +48,11 @@ class TalkerFiles:
     """
 
     def __init__(self, folder, stem, num_talkers, fs, num_samples, subtype):
-        if subtype not in SUBTYPES:
-            raise ValueError(
-                f"subtype {subtype!r} is not known; use "
-                + " or ".join(SUBTYPES)
-            )
-        self.folder = Path(folder)
-        self.paths = [
-            self.folder / f"{stem}_s{number + 1}.wav"
+        paths = [
+            Path(folder) / f"{stem}_s{number + 1}.wav"
             for number in range(num_talkers)
         ]
-        self.fs, self.num_samples, self.subtype = fs, num_samples, subtype
-        self.peak = 0.0
-        self.gain = 1.0
-        self._open = {}
-
-    def __enter__(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Converting needs half a file beside the float ones.
-        needed = 8 * self.num_samples * (len(self.paths) + 1)
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise OSError(
-                errno.ENOSPC,
-                f"{needed / 1e6:.0f} MB are needed but {free / 1e6:.0f} MB are "
-                "free; name another folder with --output",
-                str(self.folder),
-            )
-        try:
-            for path in self.paths:
-                self._open[path] = self._create(self._temporary(path), "FLOAT")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        for file in self._open.values():
-            file.close()
-        for path in self.paths:
-            for kind in SUBTYPES:
-                self._temporary(path, kind).unlink(missing_ok=True)
+        super().__init__(paths, fs, 2, num_samples, subtype)
 
     def write(self, block):
         """Append samples.
@@ -118,67 +62,7 @@ class TalkerFiles:
         block : torch.Tensor
             [time, 2, source].
         """
-        if len(block):
-            self.peak = max(self.peak, block.abs().max().item())
-        for talker, file in zip(
-            block.unbind(-1), self._open.values(), strict=True
-        ):
-            _write(file, talker)
-
-    def commit(self):
-        """Give the files their names.
-
-        Returns
-        -------
-        list of Path
-            One a talker.
-        """
-        for file in self._open.values():
-            file.close()
-        if self.subtype == "PCM_16":
-            self.gain = 1 / max(1.0, self.peak)
-            for path in self.paths:
-                self._convert(path)
-        for path in self.paths:
-            os.replace(self._temporary(path, self.subtype), path)
-        return self.paths
-
-    def _temporary(self, path, subtype="FLOAT"):
-        return path.with_name(f".{path.name}.{os.getpid()}.{subtype}.tmp")
-
-    def _create(self, path, subtype):
-        """Open a sound file for writing."""
-        large = 8 * self.num_samples > LARGEST_WAV
-        form = "RF64" if large else "WAV"
-        try:
-            return soundfile.SoundFile(
-                path, "w", self.fs, 2, subtype, format=form
-            )
-        except soundfile.LibsndfileError as error:
-            raise OSError(
-                errno.EACCES,
-                f"cannot be written ({error.error_string}); name another "
-                "folder with --output",
-                str(self.folder),
-            ) from error
-
-    def _convert(self, path):
-        """Scale a float file to one of 16 bits, block by block."""
-        source = self._temporary(path)
-        with self._create(self._temporary(path, "PCM_16"), "PCM_16") as file:
-            for _, block in stream_blocks(source, BLOCK):
-                _write(file, self.gain * block)
-        source.unlink()
-
-
-def _write(file, samples):
-    """Append [time, 2]; a full disk raises OSError."""
-    try:
-        file.write(samples.contiguous().numpy())
-    except soundfile.LibsndfileError as error:
-        raise OSError(
-            errno.EIO, f"writing failed ({error.error_string})", file.name
-        ) from error
+        super().write(block.unbind(-1))
 
 
 class Separation:

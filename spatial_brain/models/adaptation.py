@@ -3,7 +3,8 @@
 Kinds of adaptation, as PSELDNets has them (Hu et al., IEEE/ACM TASLP 33, 2025):
 
 - ``adapter``: two adapters in every transformer block, one behind the
-  attention, one beside the MLP; they and the heads are trained;
+  attention, one beside the MLP; they and the heads are trained. In the small
+  network they stand behind the recurrent layers and every attention layer;
 - ``adapterbit``: biases as well, those of relative positions included;
 - ``bias``: biases and heads only, no adapters (for every backbone);
 - ``lora``: updates of low rank beside the weights of the linear maps and the
@@ -64,8 +65,7 @@ def adapt(network, adapter):
     Raises
     ------
     ValueError
-        If there is no such adaptation, or the network has no transformer
-        blocks for it.
+        If there is no such adaptation, or the network has no layers for it.
 
     Example
     -------
@@ -82,7 +82,8 @@ def adapt(network, adapter):
         )
     if adapter != "bias":
         blocks = [block for block in network.modules() if _is_block(block)]
-        if not blocks:
+        layers = [m for m in network.modules() if hasattr(m, "adapter_dim")]
+        if not blocks and (adapter == "lora" or not layers):
             raise ValueError(
                 f"{type(network).__name__} has no transformer blocks for "
                 f"adapter: {adapter}; give --adapter bias, or --backbone htsat "
@@ -98,6 +99,8 @@ def adapt(network, adapter):
             (dim,) = block.norm1.normalized_shape
             add_adapter(block.attn, dim)
             add_adapter(block.mlp, dim, parallel=True)
+        for layer in layers:
+            add_adapter(layer, layer.adapter_dim)
     for name, parameter in network.named_parameters():
         trained = name.startswith(HEADS) or is_added(name)
         if adapter != "adapter":

@@ -36,6 +36,7 @@ class _GatedGRU(nn.Module):
             dropout=dropout if depth > 1 else 0.0,
             bidirectional=True,
         )
+        self.adapter_dim = outputs
 
     def forward(self, x):
         """Map [batch, frame, inputs] to [batch, frame, outputs]."""
@@ -52,6 +53,7 @@ class _AttentionLayer(nn.Module):
             dim, heads, dropout=dropout, batch_first=True
         )
         self.norm = nn.LayerNorm(dim)
+        self.adapter_dim = dim
 
     def forward(self, x):
         """Map [batch, frame, dim] to the same shape."""

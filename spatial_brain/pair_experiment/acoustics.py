@@ -80,6 +80,7 @@ class AcousticsBrain(PairBrain):
             hparams["mode"] == "lineareval"
             and "live_encoders" not in self.compat
             and self.keeps_signals()
+            and self.fault_augmentation is None
             and not self.distributed_launch
         )
         self.kept = {}

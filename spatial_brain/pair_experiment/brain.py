@@ -16,7 +16,8 @@ class PairBrain(SpatialBrain):
 
     The hyper-parameters hold ``modules`` with ``model`` and ``features``, and
     ``compat``: behaviours of the original, a list of names or True for all of
-    ``COMPAT``.
+    ``COMPAT``; perhaps ``fault_augmentation``, which gives training signals
+    microphone faults (null for none).
 
     * ``"new_optimizer"``: every epoch starts with a new Adam. Default: one
       Adam, saved with the weights.
@@ -48,6 +49,7 @@ class PairBrain(SpatialBrain):
             )
         self.compat = tuple(compat)
         super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        self.fault_augmentation = hparams.get("fault_augmentation")
         # In any precision, as moments of the optimiser have this order, too.
         self.modules.model.to(memory_format=convolution_format(self.device))
         self.leaks = None
@@ -82,6 +84,8 @@ class PairBrain(SpatialBrain):
         """
         with torch.autocast(self.device_type, enabled=False), torch.no_grad():
             waveform, labels = self.signals(batch)
+            if self.fault_augmentation is not None and self.modules.training:
+                waveform, labels = self.fault_augmentation(waveform, labels)
             features = self.modules.features(waveform.to(self.device))
         labels = {name: x.to(self.device) for name, x in labels.items()}
         return features, labels

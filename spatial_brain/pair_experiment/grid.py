@@ -272,8 +272,35 @@ def _start(run, training, options, extra, device):
     argv += [f"--output_folder={run.folder}"]
     argv += ["--skip_prep=True", "--noprogressbar"]
     argv += [*extra, *([f"--device={device}"] if device else [])]
+    return start_training(training, argv, run.folder / "console.txt")
+
+
+def start_training(training, argv, console):
+    """Start a training in a process of its own.
+
+    It ends with the process that started it.
+
+    Arguments
+    ---------
+    training : Training
+        What it does.
+    argv : list of str
+        Command line of its script.
+    console : Path
+        File that what it prints is added to.
+
+    Returns
+    -------
+    multiprocessing.Process
+        Its ``exitcode`` is 0 in the end if nothing failed.
+
+    Example
+    -------
+    >>> start_training.__name__  # see recipes/SynthSELD/few_clips.py
+    'start_training'
+    """
     process = PROCESSES.Process(
-        target=_train_alone, args=(training, argv, run.folder / "console.txt")
+        target=_train_alone, args=(training, argv, console)
     )
     process.start()
     return process

@@ -11,6 +11,7 @@ from itertools import combinations
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from spatial_brain.geometry import SPEED_OF_SOUND
 from spatial_brain.processing.stft import STFT
@@ -51,16 +52,27 @@ def _both(pairs, num_microphones):
     return ([pair[k] for pair in pairs] for k in (0, 1))
 
 
-def _unit_phasor(real, imag):
-    """Divide by the magnitude; silent bins get phase zero."""
-    # First by the larger part, because the square of a very quiet bin
-    # underflows. The phase does not depend on that scale: no gradient.
-    peak = torch.maximum(real.abs(), imag.abs()).detach()
-    silent = peak < 1e-30
-    peak = torch.where(silent, 1.0, peak)
-    real, imag = torch.where(silent, 1.0, real / peak), imag / peak
-    scale = torch.rsqrt(real * real + imag * imag)
-    return real * scale, imag * scale
+class _UnitPhasor(torch.autograd.Function):
+    """Divide by the magnitude; silent bins get phase zero and no gradient."""
+
+    @staticmethod
+    def forward(ctx, real, imag):
+        """Cosine and sine of the phase."""
+        # Unlike the root of a sum of squares, it holds for very quiet bins.
+        magnitude = torch.hypot(real, imag)
+        silent = magnitude < 1e-30
+        scale = torch.where(silent, 0.0, magnitude.reciprocal())
+        cos, sin = torch.where(silent, 1.0, real * scale), imag * scale
+        ctx.save_for_backward(cos, sin, scale)
+        return cos, sin
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_cos, grad_sin):
+        """A change of phase turns (cos, sin) by a right angle."""
+        cos, sin, scale = ctx.saved_tensors
+        turn = (grad_sin * cos - grad_cos * sin) * scale
+        return -sin * turn, cos * turn
 
 
 def phase_difference(real, imag, pairs=None):
@@ -90,7 +102,7 @@ def phase_difference(real, imag, pairs=None):
     45
     """
     first, second = _both(pairs, real.shape[1])
-    real, imag = _unit_phasor(real, imag)
+    real, imag = _UnitPhasor.apply(real, imag)
     real_i, imag_i = real[:, first], imag[:, first]
     real_j, imag_j = real[:, second], imag[:, second]
     cos = real_j * real_i + imag_j * imag_i

@@ -15,7 +15,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from spatial_brain.atomic import atomic_path
 
@@ -251,6 +251,77 @@ def line_plot(series, x_label, y_label, title=None, y_from_zero=True):
         if y_from_zero:
             axes.set_ylim(bottom=0)
         finish(figure, axes, title, len(series))
+    return figure
+
+
+def amount_plot(series, x_label, y_label, title=None, lines=None):
+    """Results against amounts of data, with their spread, a line a method.
+
+    Arguments
+    ---------
+    series : dict
+        Method to (amounts, results, deviations); NaN for a deviation that is
+        not known.
+    x_label : str
+        What there is more or less of.
+    y_label : str
+        With the unit.
+    title : str, optional
+        Short.
+    lines : dict, optional
+        Label to (amounts, results) of a baseline, or to one result that does
+        not depend on the amount.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture; a doubling of the amount has always the same width.
+
+    Example
+    -------
+    >>> figure = amount_plot(
+    ...     {"fine-tuned": ([4, 16], [0.2, 0.1], [0.02, 0.01])}, "clips", "F")
+    >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    ['4', '16']
+    """
+    lines = lines or {}
+    with style():
+        figure = new_figure()
+        axes = figure.add_subplot()
+        shown = set()
+        for index, (label, (amounts, results, deviations)) in enumerate(
+            series.items()
+        ):
+            shown.update(amounts)
+            axes.errorbar(
+                amounts,
+                results,
+                deviations,
+                label=label,
+                color=PALETTE[index % len(PALETTE)],
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=5,
+                elinewidth=1.2,
+                capsize=3,
+            )
+        for index, (label, value) in enumerate(lines.items()):
+            look = {
+                "label": label,
+                "color": FAINT,
+                "lw": 1.4,
+                "ls": ("--", ":", "-.")[index % 3],
+            }
+            if np.ndim(value):
+                axes.plot(*value, **look)
+            else:
+                axes.axhline(value, **look)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(sorted(shown)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticklabels([f"{amount:g}" for amount in sorted(shown)])
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.set_ylim(bottom=0)
+        finish(figure, axes, title, len(series) + len(lines))
     return figure
 
 

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from spatial_brain.metrics.room_acoustics import find_quantity
 from spatial_brain.reporting.plots import (
     CONDITION_LABELS,
-    FAINT,
     MANY_POINTS,
     MARKERS,
     PALETTE,
     RULE,
+    amount_plot,
     finish,
     new_figure,
     style,
@@ -126,45 +125,9 @@ def error_by_rooms(series, task, lines=None):
     >>> figure.axes[0].get_title(loc="left")
     'T60'
     """
-    lines = lines or {}
-    with style():
-        figure = new_figure()
-        axes = figure.add_subplot()
-        shown = set()
-        for index, (mode, (rooms, errors, deviations)) in enumerate(
-            series.items()
-        ):
-            shown.update(rooms)
-            axes.errorbar(
-                rooms,
-                errors,
-                deviations,
-                label=mode,
-                color=PALETTE[index % len(PALETTE)],
-                marker=MARKERS[index % len(MARKERS)],
-                markersize=5,
-                elinewidth=1.2,
-                capsize=3,
-            )
-        for index, (label, value) in enumerate(lines.items()):
-            look = {
-                "label": label,
-                "color": FAINT,
-                "lw": 1.4,
-                "ls": ("--", ":", "-.")[index % 3],
-            }
-            if np.ndim(value):
-                axes.plot(*value, **look)
-            else:
-                axes.axhline(value, **look)
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_locator(FixedLocator(sorted(shown)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticklabels([f"{rooms:g}" for rooms in sorted(shown)])
-        axes.set(xlabel="training rooms", ylabel=_error_label(task))
-        axes.set_ylim(bottom=0)
-        finish(figure, axes, task, len(series) + len(lines))
-    return figure
+    return amount_plot(
+        series, "training rooms", _error_label(task), task, lines
+    )
 
 
 def tracks_over_time(found, spacing=None):
@@ -378,7 +341,13 @@ def _add_accuracy(report, task, metrics, rows):
             figures.append(_error_by_condition(shown, task, title, label))
     if figures:
         report.add_section("Where it is hard")
-        report.add_text("Whiskers are 95 % intervals.")
+        if any(
+            np.isfinite(values.get("mae_low", np.nan))
+            for part in parts.values()
+            for ranges in part.values()
+            for values in ranges.values()
+        ):
+            report.add_text("Whiskers are 95 % intervals.")
         report.add_figures(figures)
     _add_groups(report, task, parts)
 

@@ -28,6 +28,7 @@ LAYERS = {
     "pair_experiment": 5,
     "seld_experiment": 5,
     "cli": 5,
+    "__main__": 6,
 }
 FORBIDDEN = {
     ("models", "dataio"),

@@ -76,6 +76,7 @@ def test_loss_is_exchanged_in_the_yaml(yaml):
     [
         "Binaural-WSJ0Mix/hparams/convtasnet-*.yaml",
         "*/hparams/maccdoa_htsat.yaml",
+        "SynthSELD/hparams/synth_*.yaml",
     ],
 )
 def test_what_differs_stands_in_one_block(pattern):

@@ -85,6 +85,7 @@ def test_a_fold_tests_one_room_and_learns_from_others(run):
     log = (run / "log.txt").read_text()
     assert "fold: test Office_1, validation" in log
     assert "leakage" not in log and "leakage" not in metrics
+    assert "findfont" not in log
 
 
 def test_test_only_gives_the_same_and_leaves_the_weights(run, folder):

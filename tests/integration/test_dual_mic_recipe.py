@@ -1,7 +1,6 @@
 """What users of a recipe rely on: resume, test, several processes, use."""
 
 import json
-import socket
 import sys
 from pathlib import Path
 
@@ -32,11 +31,11 @@ SMALL = {
 }
 
 
-def command(output, *flags, launcher=(), data=None, **overrides):
+def command(output, *flags, data=None, **overrides):
     options = {**SMALL, **overrides, "output_folder": str(output)}
     if data is not None:
         options["data_folder"] = options["manifest_folder"] = str(data)
-    line = [sys.executable, *launcher, "train.py", "hparams/mini.yaml"]
+    line = [sys.executable, "train.py", "hparams/mini.yaml"]
     line += ["--noprogressbar", *flags]
     for key, value in options.items():
         line += [f"--{key}", value]
@@ -93,33 +92,22 @@ def test_test_only_needs_a_trained_model(unbroken, tmp_path):
     assert not (tmp_path / "metrics.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("launcher", "flags"),
-    [
-        (["torch.distributed.run", "--standalone"], []),
-        (
-            ["torch.distributed.launch", "--master_port=<free>"],
-            ["--distributed_launch"],
-        ),
-    ],
-    ids=["torchrun", "launch of old"],
-)
-def test_two_processes(unbroken, tmp_path, launcher, flags):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = str(listener.getsockname()[1])
-    launcher = [part.replace("<free>", port) for part in launcher]
-    done = run(
-        command(
-            tmp_path,
-            *flags,
-            "--distributed_backend=gloo",
-            "--device=cpu",
-            launcher=["-m", *launcher, "--nproc_per_node=2"],
-            data=unbroken / "data",
-            number_of_epochs="1",
-        )
+@pytest.mark.parametrize("old", [False, True], ids=["torchrun", "launch"])
+def test_two_processes(unbroken, tmp_path, old):
+    line = command(
+        tmp_path,
+        "--distributed_backend=gloo",
+        "--device=cpu",
+        data=unbroken / "data",
+        number_of_epochs="1",
     )
+    if old:
+        # What torch.distributed.launch adds, and what commands of old have.
+        flags = ["--local-rank={rank}"]
+        line.append("--distributed_launch")
+        done = running.run_ranks(line, RECIPE, flags)
+    else:
+        done = running.torchrun(line, RECIPE)
     check(done)
     assert (tmp_path / "report.html").is_file()
     log = (tmp_path / "train_log.txt").read_text()

@@ -45,23 +45,16 @@ def arguments(output, *flags, data, **options):
 
 
 def data(output, *flags, ranks=1, **options):
-    line = [sys.executable]
-    if ranks > 1:
-        line += ["-m", "torch.distributed.run", "--standalone"]
-        line += [f"--nproc_per_node={ranks}"]
-    line += ["data.py", *arguments(output, *flags, **options)]
-    return running.run(line, RECIPE)
+    line = [sys.executable, "data.py", *arguments(output, *flags, **options)]
+    return (running.run if ranks == 1 else running.run_ranks)(line, RECIPE)
 
 
 def train(output, *flags, ranks=1, **options):
-    line = [sys.executable]
-    if ranks > 1:
-        line += ["-m", "torch.distributed.run", "--standalone"]
-        line += [f"--nproc_per_node={ranks}"]
-        flags = (*flags, "--device=cpu", "--distributed_backend=gloo")
     flags = ("--noprogressbar", *flags)
-    line += ["train.py", *arguments(output, *flags, **options)]
-    return running.run(line, RECIPE)
+    if ranks > 1:
+        flags = (*flags, "--device=cpu", "--distributed_backend=gloo")
+    line = [sys.executable, "train.py", *arguments(output, *flags, **options)]
+    return (running.run if ranks == 1 else running.run_ranks)(line, RECIPE)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """What users of the SELD recipes rely on: resume, test, scores, use."""
 
 import json
-import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from running import check, metrics_of, weights_of
 
 from spatial_brain.dataio.annotations import read_events
 from spatial_brain.dataio.audio import read_audio, write_audio
+from spatial_brain.dataio.files import write_json
 from spatial_brain.inference import SELDetector
 from spatial_brain.inference.convert import convert
 from spatial_brain.inference.pretrained import read_weights
@@ -31,11 +32,11 @@ SMALL = {
 }
 
 
-def command(output, *flags, launcher=(), data=None, **overrides):
+def command(output, *flags, data=None, **overrides):
     options = {**SMALL, **overrides, "output_folder": str(output)}
     if data is not None:
         options["data_folder"] = str(data)
-    line = [sys.executable, *launcher, "train.py", "hparams/mini.yaml"]
+    line = [sys.executable, "train.py", "hparams/mini.yaml"]
     line += ["--noprogressbar", *flags]
     for key, value in options.items():
         line += [f"--{key}", value]
@@ -125,19 +126,15 @@ def test_cached_features(unbroken, tmp_path):
 
 
 def test_two_processes(unbroken, tmp_path):
-    launcher = ["-m", "torch.distributed.run", "--standalone"]
-    done = run(
-        command(
-            tmp_path,
-            "--distributed_backend=gloo",
-            "--device=cpu",
-            launcher=[*launcher, "--nproc_per_node=2"],
-            data=unbroken / "synthetic_data",
-            number_of_epochs="1",
-            batch_size="1",
-        )
+    line = command(
+        tmp_path,
+        "--distributed_backend=gloo",
+        "--device=cpu",
+        data=unbroken / "synthetic_data",
+        number_of_epochs="1",
+        batch_size="1",
     )
-    check(done)
+    check(running.run_ranks(line, RECIPE))
     assert (tmp_path / "report.html").is_file()
     log = (tmp_path / "train_log.txt").read_text()
     assert log.count("epoch: 1") == 1
@@ -145,7 +142,6 @@ def test_two_processes(unbroken, tmp_path):
 
 def test_adapters_on_two_processes_and_resumed(unbroken, tmp_path):
     """What is kept stays bit by bit; the adapters alone are saved."""
-    launcher = ["-m", "torch.distributed.run", "--standalone"]
     options = {
         "data": unbroken / "synthetic_data",
         "adapter": "bias",
@@ -155,14 +151,8 @@ def test_adapters_on_two_processes_and_resumed(unbroken, tmp_path):
         "batch_size": "1",
     }
     flags = ["--distributed_backend=gloo", "--device=cpu"]
-    done = run(
-        command(
-            tmp_path,
-            *flags,
-            launcher=[*launcher, "--nproc_per_node=2"],
-            **{**options, "number_of_epochs": "1"},
-        )
-    )
+    line = command(tmp_path, *flags, **{**options, "number_of_epochs": "1"})
+    done = running.run_ranks(line, RECIPE)
     check(done)
     printed = done.stdout + done.stderr
     assert "737,845 parameters: loaded 737,845" in printed
@@ -336,7 +326,10 @@ def test_real_ambisonics_scene(unbroken, shared_data, tmp_path):
 
 def test_environment_is_noted(unbroken):
     assert (unbroken / "command.txt").read_text().startswith("python ")
-    assert os.path.getsize(unbroken / "env.log") > 0
+    # Of the Python that ran, not of the first one on PATH.
+    noted = (unbroken / "env.log").read_text().splitlines()
+    assert sys.executable in noted
+    assert f"speechbrain=={version('speechbrain')}" in noted
 
 
 def test_names_and_number_of_classes_belong_together(tmp_path):
@@ -346,3 +339,37 @@ def test_names_and_number_of_classes_belong_together(tmp_path):
     done = running.run(line, RECIPE.parent / "SynthSELD")
     assert done.returncode == 2
     assert "--class_names gives 2 classes (alarm, knock)" in done.stderr
+
+
+def test_few_clips_of_several_trials(tmp_path):
+    modes, clips = ("scratch", "bias"), (4, 16)
+    (tmp_path / "pretraining").mkdir()
+    for folder, score in [
+        ("pretraining", 0.0),
+        *(
+            (f"{mode}_{number}_clips_{trial}", 0.1 * trial + number / 100)
+            for mode in modes
+            for number in clips
+            for trial in (1, 2)
+        ),
+    ]:
+        scores = {"F": score, "LE": 20.0, "LR": 0.5, "SELD": 0.5}
+        write_json(
+            tmp_path / folder / "metrics.json",
+            {"methods": {"network": scores}},
+        )
+    line = [sys.executable, "few_clips.py", "--event_folder", "none"]
+    line += ["--output", str(tmp_path), "--modes", *modes]
+    line += ["--clips", *map(str, clips), "--trials"]
+    # All is there: nothing is trained.
+    check(running.run([*line, "2"], RECIPE.parent / "SynthSELD"))
+    rows = (tmp_path / "few_clips.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 and rows[1].startswith("scratch,4,2,")
+    values = [float(value) for value in rows[4].split(",")[3:5]]
+    assert values == pytest.approx([0.31, 0.05 * 2**0.5])
+    assert (tmp_path / "SELD.png").is_file()
+    # One is missing and cannot be trained.
+    done = running.run([*line, "3"], RECIPE.parent / "SynthSELD")
+    assert done.returncode == 1 and "scratch_4_clips_3" in done.stderr
+    console = tmp_path / "scratch_4_clips_3" / "console.txt"
+    assert "no such folder of sound events" in console.read_text()

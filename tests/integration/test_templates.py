@@ -164,9 +164,7 @@ def test_two_processes(finished, tmp_path):
         number_of_epochs="1",
         batch_size="1",
     )
-    launcher = ["-m", "torch.distributed.run", "--standalone"]
-    line[1:1] = [*launcher, "--nproc_per_node=2"]
-    running.check(running.run(line, TEMPLATES / "localization"))
+    running.check(running.run_ranks(line, TEMPLATES / "localization"))
     assert running.metrics_of(tmp_path)["methods"]["network"]
 
 

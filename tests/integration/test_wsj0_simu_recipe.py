@@ -291,10 +291,8 @@ def test_two_processes_share_a_training(runs, tmp_path):
         manifest_folder=runs / "data",
         pretext=runs / "pretext",
     )
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    line += ["--nproc_per_node=2", "train_downstream.py", *argv]
-    line += ["--distributed_backend=gloo", "--device=cpu"]
-    printed = check(running.run(line, RECIPE))
+    line = [*script(argv), "--distributed_backend=gloo", "--device=cpu"]
+    printed = check(running.run_ranks(line, RECIPE))
     assert printed.count("GCC-PHAT") == 1
     one, two = (metrics_of(f)["methods"] for f in (runs / "finetune", tmp_path))
     for method in ("training_mean", "gcc_phat"):

@@ -23,6 +23,7 @@ import numpy as np
 
 from spatial_brain.dataio.annotations import write_events
 from spatial_brain.dataio.audio import write_audio
+from spatial_brain.dataio.events import EventTable
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.scene_corpus.ambience import (
@@ -34,10 +35,12 @@ from spatial_brain.datasets.scene_corpus.measured_rooms import (
     with_rooms,
 )
 from spatial_brain.datasets.scene_corpus.receivers import (
+    draw_faults,
     find_array,
     find_heads,
     head_of,
     receivers_for,
+    record_with_faults,
 )
 from spatial_brain.datasets.scene_corpus.sounds import (
     fingerprint,
@@ -48,6 +51,7 @@ from spatial_brain.datasets.scene_corpus.sounds import (
 from spatial_brain.datasets.seld.event_bank import plan_scene, record_scene
 from spatial_brain.datasets.synthetic_data import MARKER, synthetic_options
 from spatial_brain.folders import is_leftover
+from spatial_brain.simulation.sound_scenes.plan import ScenePlan
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +77,33 @@ class Written(NamedTuple):
 
     num_new: int
     num_own: int
+
+
+class Scene(NamedTuple):
+    """A scene and what it is made of.
+
+    Arguments
+    ---------
+    signals : dict of torch.Tensor
+        Name of format to recording, [time, channel].
+    table : EventTable
+        Its labels.
+    plan : ScenePlan
+        What happens in it.
+    max_overlap : int
+        Largest number of events at once.
+    room : str or None
+        Name of the measured room.
+    ambience : dict or None
+        Recorded noise that was taken.
+    """
+
+    signals: dict
+    table: EventTable
+    plan: ScenePlan
+    max_overlap: int
+    room: str | None
+    ambience: dict | None
 
 
 def find_rank(rank=None, num_ranks=None):
@@ -389,28 +420,65 @@ def _compare(output, made, wanted):
         )
 
 
-def _write_scene(index, *, options, bank, output):
-    """Make and write one scene."""
+def make_scene(index, options, bank):
+    """Make a scene; it depends on the seed and its number alone.
+
+    Arguments
+    ---------
+    index : int
+        Number of the scene, from 0; may be beyond those of the corpus.
+    options : SceneOptions
+        Options of the corpus, after ``with_rooms``.
+    bank : EventBank
+        Its sounds.
+
+    Returns
+    -------
+    Scene
+
+    Raises
+    ------
+    ValueError
+        If a room has no place for its sources, or a recording is unusable.
+
+    Example
+    -------
+    >>> from spatial_brain.datasets.scene_corpus.options import scene_options
+    >>> values = {"scenes": 1, "events": None, "classes": ["knock"]}
+    >>> options = scene_options({**values, "duration": 1.0, "t60": 0})
+    >>> scene = make_scene(5, options, open_bank(options))
+    >>> scene.signals["foa"].shape, scene.table.num_frames
+    (torch.Size([24000, 4]), 10)
+    """
     rng = np.random.default_rng((options.seed, index))
     overlap = int(rng.choice(options.overlap))
-    scene = {**options.scene(index), "max_overlap": overlap}
     rooms = find_rooms(options)
     room = rooms[index % options.rooms] if rooms else None
-    scene["measured_room"] = room
-    plan = plan_scene(bank, rng, scene)
-    fs, name = options.sample_rate, options.name(index)
+    scene = {"max_overlap": overlap, "measured_room": room}
+    plan = plan_scene(bank, rng, {**options.scene(index), **scene})
     receivers = receivers_for(options, index)
-    formats = [form for form in options.formats if form not in receivers]
     ambience, noise = draw_ambience(options, index)
     signals, table = record_scene(
         bank,
         plan,
-        fs,
-        formats,
+        options.sample_rate,
+        [form for form in options.formats if form not in receivers],
         receivers=receivers,
         ambience=ambience,
         responses=room and room.responses,
     )
+    if "array" in signals:
+        signals["array"] = record_with_faults(signals["array"], options, index)
+    return Scene(signals, table, plan, overlap, room and room.name, noise)
+
+
+def _write_scene(index, *, options, bank, output):
+    """Make and write one scene."""
+    signals, table, plan, overlap, room, noise = make_scene(
+        index, options, bank
+    )
+    fs, name = options.sample_rate, options.name(index)
+    faults = draw_faults(options, index)
     files = {form: f"{form}/{name}.{options.audio}" for form in options.formats}
     labels, record = f"{METADATA}/{name}.csv", f"{SCENES}/{name}.json"
     for file in (*files.values(), labels, record):
@@ -430,8 +498,9 @@ def _write_scene(index, *, options, bank, output):
         "num_frames": table.num_frames,
         "max_overlap": overlap,
         "head": head_of(options, index),
+        "faults": faults and faults.as_dict(),
         "ambience": noise,
-        "measured_room": room and room.name,
+        "measured_room": room,
         **_plan_content(plan, bank, options),
         "files": {
             file: _entry(output / file) for file in (*files.values(), labels)

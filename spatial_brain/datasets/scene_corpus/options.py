@@ -10,6 +10,7 @@ import ruamel.yaml
 
 from spatial_brain.geometry import array_names
 from spatial_brain.simulation.hrtf.sofa import AZIMUTHS
+from spatial_brain.simulation.microphone_faults import MicrophoneFaults
 from spatial_brain.suggestions import nearest
 
 FORMATS = ("foa", "mic", "array", "binaural", "sum")
@@ -165,6 +166,15 @@ def _array(value):
         ) from problem
 
 
+def _faults(value):
+    """Check of microphone faults, as text that a corpus remembers."""
+    if isinstance(value, dict):
+        parts = (f"{name}={json.dumps(one)}" for name, one in value.items())
+        value = " ".join(parts)
+    MicrophoneFaults.from_values(_text(value))
+    return value
+
+
 def _option(check: Callable, default=_REQUIRED):
     """Field of an option with its check."""
     if default is _REQUIRED:
@@ -210,6 +220,9 @@ class SceneOptions:
     array : str, sequence or None
         Of the format "array": name, file, or positions of the microphones,
         metres.
+    faults : str or None
+        Of the microphones of the format "array", such as ``"gain=1 dead=1"``,
+        see ``simulation.microphone_faults``; each scene draws its own.
     head : str
         Of the format "binaural": see ``load_hrtfs``; scenes take the heads in
         turn.
@@ -264,6 +277,7 @@ class SceneOptions:
     sample_rate: int = _option(_whole(8000, 96000), 24000)
     formats: tuple = _option(_names(FORMATS), ("foa", "mic"))
     array: str | tuple = _option(_or_null(_array), None)
+    faults: str = _option(_or_null(_faults), None)
     head: str = _option(_text, "sphere")
     audio: str = _option(_one_of(AUDIO), "flac")
     dialect: str = _option(_one_of(LABEL_DIALECTS), "starss23")
@@ -416,6 +430,11 @@ def scene_options(values, where="scenes"):
         raise ValueError(
             f"{where}: without a folder of events (events: null) classes must "
             "list embedded kinds of sound"
+        )
+    if options.faults is not None and options.array is None:
+        raise ValueError(
+            f"{where}: faults are those of the format 'array'; give it, or "
+            "leave them out"
         )
     if ("array" in options.formats) != (options.array is not None):
         raise ValueError(

@@ -263,6 +263,35 @@ class _SELDChunks(SeededDataset):
             keys += names
         self.set_output_keys([*keys, "mask"])
 
+    def keep_clips(self, number, seed):
+        """Keep the chunks of some clips, drawn at random.
+
+        They repeat until there are as many chunks as before: an epoch means
+        the same number of updates for any number of clips.
+
+        Arguments
+        ---------
+        number : int
+            Of clips; those of a smaller number are among those of a larger.
+        seed : int
+            Decides which.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many clips.
+        """
+        clips = list(dict.fromkeys(c["clip"] for c in self.data.values()))
+        if not 1 <= number <= len(clips):
+            raise ValueError(
+                f"asked for {number} training clips, there are {len(clips)}"
+            )
+        order = np.random.default_rng(seed).permutation(len(clips))
+        kept = {clips[index] for index in order[:number]}
+        ids = [name for name, c in self.data.items() if c["clip"] in kept]
+        total = len(self.data_ids)
+        self.data_ids = (ids * -(-total // len(ids)))[:total]
+
     def read_waveform(self, clip, start, num_samples):
         """Samples of a chunk, [chunk_samples, 4]."""
         return self.reader.read(clip, start, num_samples, self.chunk_samples)
@@ -276,12 +305,40 @@ class _SELDChunks(SeededDataset):
         table = self.events[clip].segment(
             start_frame, start_frame + self.num_frames
         )
-        targets = encode_labels(
+        yield from render_targets(
             table, self.method, self.num_classes, self.num_frames
         )
-        for name in TARGETS[self.method]:
-            yield torch.as_tensor(targets[name], dtype=torch.float32)
-        yield int(overlap_of(table, self.method))
+
+
+def render_targets(table, method, num_classes, num_frames):
+    """Targets of a chunk, and how many events sound at once in it.
+
+    Arguments
+    ---------
+    table : EventTable
+        Its events.
+    method : str
+        Key of ``TARGETS``.
+    num_classes, num_frames : int
+        Sizes of the targets.
+
+    Yields
+    ------
+    torch.Tensor or int
+        The tensors that ``TARGETS`` names, float32, then the overlap.
+
+    Example
+    -------
+    >>> from spatial_brain.dataio.events import EventTable
+    >>> table = EventTable([2, 2], [0, 1], [0.0, 90.0], [0.0, 0.0])
+    >>> accdoa, overlap = render_targets(table, "accdoa", 2, 5)
+    >>> accdoa[2].round().abs(), overlap
+    (tensor([1., 0., 0., 1., 0., 0.]), 2)
+    """
+    targets = encode_labels(table, method, num_classes, num_frames)
+    for name in TARGETS[method]:
+        yield torch.as_tensor(targets[name], dtype=torch.float32)
+    yield int(overlap_of(table, method))
 
 
 def make_chunks(

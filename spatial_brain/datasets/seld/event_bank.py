@@ -29,6 +29,7 @@ from spatial_brain.simulation.synthesis.events import (
     event_durations,
     synthetic_event,
 )
+from spatial_brain.simulation.variation import SoundVariation
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,9 @@ class EventBank:
     interferers : sequence of str or dict
         The same for sounds that are not labelled; their labels follow those
         of the classes.
+    variation : SoundVariation, optional
+        How recordings vary from one use to the next; by default not at all.
+        Embedded kinds of sound always do.
 
     Attributes
     ----------
@@ -130,7 +134,7 @@ class EventBank:
     torch.Size([8000])
     """
 
-    def __init__(self, sounds, interferers=()):
+    def __init__(self, sounds, interferers=(), variation=None):
         targets, others = _by_class(sounds), _by_class(interferers)
         if not targets or targets.keys() & others.keys():
             raise ValueError(
@@ -143,6 +147,7 @@ class EventBank:
         )
         self._names = (*targets, *others)
         self._sounds = [*targets.values(), *others.values()]
+        self.variation = SoundVariation() if variation is None else variation
 
     @property
     def num_classes(self):
@@ -151,7 +156,13 @@ class EventBank:
 
     @classmethod
     def from_folder(
-        cls, folder, *, split=None, class_names=None, interferers=()
+        cls,
+        folder,
+        *,
+        split=None,
+        class_names=None,
+        interferers=(),
+        variation=None,
     ):
         """Bank of a folder of recordings.
 
@@ -173,6 +184,8 @@ class EventBank:
             found and no interferers, sorted.
         interferers : sequence of str
             Classes of sounds that are not labelled.
+        variation : SoundVariation, optional
+            See the class.
 
         Returns
         -------
@@ -214,6 +227,7 @@ class EventBank:
         return cls(
             {name: found.get(name, []) for name in names},
             {name: found.get(name, []) for name in interferers},
+            variation,
         )
 
     def _label(self, label):
@@ -275,7 +289,8 @@ class EventBank:
         if isinstance(sound, str):
             return source, float(rng.uniform(*event_durations(sound)))
         recording = self.recording(label, source).located()
-        return source, recording.stop - recording.start
+        seconds = recording.stop - recording.start
+        return source, seconds / self.variation.speed(source)
 
     def load(self, label, source, duration=None, fs=24000):
         """Make or read a sound.
@@ -309,10 +324,16 @@ class EventBank:
             return synthetic_event(sound, duration, fs, generator)
         recording = self.recording(label, source).located()
         length = recording.stop - recording.start
-        wanted = length if duration is None else min(duration, length)
+        wanted = length
+        if duration is not None:
+            wanted = min(duration * self.variation.speed(source), length)
         share = np.random.default_rng(source).random()
         start = recording.start + share * (length - wanted)
-        return _read(recording.path, start, wanted, fs)
+        sound = _read(recording.path, start, wanted, fs)
+        if self.variation == SoundVariation():
+            return sound
+        sound = self.variation.apply(sound, fs, source)
+        return sound / sound.abs().max()
 
     def draw(self, label, rng, duration=None, fs=24000):
         """Choose a sound of a class and make or read it.

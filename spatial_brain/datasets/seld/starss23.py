@@ -28,6 +28,7 @@ from spatial_brain.datasets.seld.checks import (
     check_clips,
     check_count,
 )
+from spatial_brain.datasets.seld.corpora import is_corpus, read_corpus
 from spatial_brain.datasets.seld.files import (
     CLIP_SUFFIXES,
     SERVER,
@@ -123,7 +124,8 @@ def prepare_starss23(
     synthetic_folder : str or Path, optional
         More training clips: a folder with ``foa_dev`` or ``foa`` (or
         ``mic...``) and ``metadata_dev`` or ``metadata``, such as the official
-        synthetic mixtures, https://zenodo.org/records/6406873.
+        synthetic mixtures, https://zenodo.org/records/6406873, or a corpus of
+        ``spatial-brain synth`` with the classes of STARSS23 in their order.
     download : bool
         Download what is missing from Zenodo (FOA: 3.4 GB).
     check_counts : bool
@@ -169,6 +171,8 @@ def prepare_starss23(
         "valid_rooms": rooms,
         "synthetic_folder": synthetic_folder
         and os.path.abspath(synthetic_folder),
+        "synthetic_corpus": synthetic_folder
+        and synthetic_options(synthetic_folder),
         "check_counts": check_counts,
         "synthetic_data": synthetic,
     }
@@ -261,6 +265,8 @@ def _split(data_folder, entries, rooms):
 
 def _synthetic(folder, format, num_workers):
     """Checked entries of further training clips."""
+    if is_corpus(folder):
+        return _of_corpus(folder, format, num_workers)
     places = []
     for kind in (format, "metadata"):
         for name in (f"{kind}_dev", kind):
@@ -279,8 +285,34 @@ def _synthetic(folder, format, num_workers):
         _DEV_NAME,
         what=places[0],
     )
-    clips = [replace(clip, id=f"synthetic_{clip.id}") for clip in clips]
-    return _checked(clips, _dialect(clips), num_workers)
+    return _checked(_renamed(clips), _dialect(clips), num_workers)
+
+
+def _of_corpus(folder, format, num_workers):
+    """Checked entries of a corpus of ``spatial-brain synth``."""
+    corpus = read_corpus(folder, format)
+    names = corpus.class_names
+    if len(names) > len(CLASS_NAMES):
+        raise ValueError(
+            f"{folder}: has {len(names)} classes, STARSS23 has "
+            f"{len(CLASS_NAMES)}; write a corpus whose classes are these, in "
+            "their order"
+        )
+    pairs = zip(names, CLASS_NAMES, strict=False)
+    logger.info(
+        "%s: its classes are taken for those of STARSS23 by their numbers: %s",
+        folder,
+        "; ".join(
+            f"{number} {own!r} for {other!r}"
+            for number, (own, other) in enumerate(pairs)
+        ),
+    )
+    return _checked(_renamed(corpus.clips), corpus.dialect, num_workers)
+
+
+def _renamed(clips):
+    """The clips under names that no recording of STARSS23 has."""
+    return [replace(clip, id=f"synthetic_{clip.id}") for clip in clips]
 
 
 def write_synthetic_starss23(

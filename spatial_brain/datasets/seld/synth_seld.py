@@ -12,6 +12,7 @@ from spatial_brain.datasets.seld.checks import Manifests, clip_entry
 from spatial_brain.datasets.seld.event_bank import EventBank
 from spatial_brain.datasets.seld.files import Clip
 from spatial_brain.datasets.seld.synthetic import write_synthetic_seld
+from spatial_brain.simulation.variation import SoundVariation
 
 DIALECT = "starss23"
 SPLITS = ("train", "valid", "test")
@@ -33,6 +34,8 @@ def prepare_simulated_scenes(
     seed=0,
     num_workers=1,
     scene=None,
+    variation=None,
+    embedded_classes=(),
 ):
     """Simulate scenes that are not there yet, and write their manifests.
 
@@ -67,6 +70,13 @@ def prepare_simulated_scenes(
         Processes.
     scene : dict, optional
         Options of ``spatial_brain.simulation.sound_scenes.plan.draw_scene``.
+    variation : dict, optional
+        ``max_speed`` and ``max_gain`` of
+        ``spatial_brain.simulation.variation.SoundVariation``, for the
+        recordings of the training; those of the others stay as they are.
+    embedded_classes : sequence of str
+        Which of the classes are embedded kinds of sound although there is an
+        ``event_folder``.
 
     Returns
     -------
@@ -103,6 +113,8 @@ def prepare_simulated_scenes(
         "fs": fs,
         "seed": seed,
         "scene": scene,
+        "variation": variation,
+        "embedded_classes": list(embedded_classes),
     }
     manifests = Manifests(
         save_folder, SPLITS, options, f"{len(class_names)} classes"
@@ -113,9 +125,7 @@ def prepare_simulated_scenes(
     for number, split in enumerate(SPLITS):
         bank = None
         if event_folder is not None:
-            bank = EventBank.from_folder(
-                event_folder, split=split, class_names=class_names
-            )
+            bank = _open_bank(event_folder, split, options)
         written = write_synthetic_seld(
             Path(data_folder) / split,
             {split: clips[split]},
@@ -135,6 +145,22 @@ def prepare_simulated_scenes(
             clip["name"]: _entry(clip, format, fs) for clip in written
         }
     return manifests.write(splits, data_folder)
+
+
+def _open_bank(folder, split, options):
+    """Sounds of a split: recordings, and embedded ones if asked for."""
+    names, embedded = options["class_names"], options["embedded_classes"]
+    varied = split == "train" and options["variation"]
+    variation = SoundVariation(**options["variation"]) if varied else None
+    strangers = sorted(set(embedded) - set(names))
+    if strangers:
+        raise ValueError(
+            f"embedded_classes {', '.join(strangers)} are none of class_names"
+        )
+    recorded = [name for name in names if name not in embedded]
+    bank = EventBank.from_folder(folder, split=split, class_names=recorded)
+    sounds = {name: bank.sounds.get(name, name) for name in names}
+    return EventBank(sounds, variation=variation)
 
 
 def _entry(clip, format, fs):

@@ -66,6 +66,8 @@ def write_synthetic_seld(
     interferers=(),
     bank=None,
     formats=("foa",),
+    audio="wav",
+    others=(),
     seed=0,
     num_workers=1,
     scene=None,
@@ -101,7 +103,11 @@ def write_synthetic_seld(
     bank : EventBank, optional
         Sounds to take instead of ``kinds`` and ``interferers``.
     formats : sequence of str
-        ``"foa"``, ``"mic"`` or both.
+        Of ``"foa"``, ``"mic"`` and ``"sum"``.
+    audio : str
+        ``"wav"`` or ``"flac"``.
+    others : sequence of str
+        What else of the data folder belongs to the data set.
     seed : int
         The same seed writes the same files.
     num_workers : int
@@ -141,16 +147,16 @@ def write_synthetic_seld(
     root = Path(data_folder)
     bank = EventBank(kinds, interferers) if bank is None else bank
     clips = [
-        _clip(root, *place(split, index), formats, duration, dialect)
+        _clip(root, *place(split, index), formats, audio, duration, dialect)
         for split, number in numbers.items()
         for index in range(number)
     ]
     files = [path for clip in clips for path in clip["paths"].values()]
     files += [clip["annotation"] for clip in clips if clip["annotation"]]
-    folders = sorted({path.relative_to(root).parts[0] for path in files})
+    folders = {path.relative_to(root).parts[0] for path in files}
     made_with = {
         **made_with,
-        "folders": folders,
+        "folders": sorted({*folders, *others}),
         "classes": list(bank.class_names),
         "formats": list(formats),
         "seed": seed,
@@ -169,12 +175,14 @@ def write_synthetic_seld(
     return clips
 
 
-def _clip(root, folder, name, annotation, scene, formats, duration, dialect):
+def _clip(
+    root, folder, name, annotation, scene, formats, audio, duration, dialect
+):
     """A clip as ``write_scenes`` takes it."""
     return {
         "name": name,
         "paths": {
-            form: root / folder.format(format=form) / f"{name}.wav"
+            form: root / folder.format(format=form) / f"{name}.{audio}"
             for form in formats
         },
         "annotation": None if annotation is None else root / annotation,

@@ -125,7 +125,7 @@ def begin(model, source, keep_head=False):
     return Beginning(str(source), checksum(tensors), keep_head, transfer)
 
 
-def save_adapters(folder, hparams_text, keys, model, beginning):
+def save_adapters(folder, hparams_text, keys, model, beginning, extra=None):
     """Write what training made of the weights that it began with.
 
     Arguments
@@ -138,6 +138,8 @@ def save_adapters(folder, hparams_text, keys, model, beginning):
         The trained ``SELDNetwork``, wrapped or not.
     beginning : Beginning
         What ``begin`` gave for it.
+    extra : dict, optional
+        As for ``save_pretrained``.
 
     Returns
     -------
@@ -178,7 +180,7 @@ def save_adapters(folder, hparams_text, keys, model, beginning):
         "base_sha256": beginning.checksum,
         "keep_head": str(beginning.keep_head),
     }
-    folder = save_hparams(folder, hparams_text, keys, ["model"])
+    folder = save_hparams(folder, hparams_text, keys, ["model"], extra)
     with atomic_path(folder / ADAPTERS_FILE) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata=notes)
     # Of an earlier test that saved everything.

@@ -44,6 +44,21 @@ def test_table():
             assert chain.waveform[1].probability == 0.5
 
 
+def test_features_that_are_kept_can_be_rotated():
+    chain = augmentation_chain("rotation")
+    assert chain.waveform == () and chain.copies == 1
+    _, features, targets = batch_of(8)
+    turned, labels = chain.augment_features(features, targets)
+    assert not torch.equal(turned, features)
+    # Where an item stays, so do its labels.
+    for i in range(8):
+        stays = torch.equal(turned[i], features[i])
+        same = torch.equal(labels["adpit"][i], targets["adpit"][i])
+        assert same or not stays
+    with pytest.raises(ValueError, match="array_format foa"):
+        augmentation_chain("rotation", format="mic")
+
+
 def test_mic_format():
     chain = augmentation_chain("augmix1", format="mic", spectral_channels=4)
     assert [type(o) for o in chain.waveform] == [MICRotation]

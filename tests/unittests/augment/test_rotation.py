@@ -11,6 +11,7 @@ from spatial_brain.augment.rotation import (
     foa_patterns,
     mic_patterns,
     rotate_foa,
+    rotate_foa_features,
     rotate_mic,
     rotate_outputs,
     rotate_targets,
@@ -21,6 +22,7 @@ from spatial_brain.geometry import (
     tetrahedral_array,
     unit_to_azel,
 )
+from spatial_brain.processing.seld_features import LogMelIntensity, Salsa
 from spatial_brain.simulation.ambisonics import encode_foa
 
 NUM_CLASSES = 3
@@ -106,6 +108,25 @@ def test_foa_and_labels_move_together(number):
         torch.testing.assert_close(found, expected)
         again = foa_of(signal, found)
         torch.testing.assert_close(foa, again, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("features", [LogMelIntensity(), Salsa()])
+def test_features_turn_as_the_signals_do(features):
+    patterns = foa_patterns(48)
+    signal = torch.randn(4800, generator=torch.Generator().manual_seed(0))
+    foa = foa_of(signal[None], draw_directions(1, 4800)).expand(48, -1, -1)
+    expected = features(rotate_foa(foa, patterns))
+    found = rotate_foa_features(features(foa), patterns)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    one = rotate_foa_features(features(foa[:2]), patterns[9])
+    torch.testing.assert_close(one[0], expected[9], atol=1e-4, rtol=0)
+
+
+def test_features_of_other_kinds_are_refused():
+    with pytest.raises(ValueError, match=r"levels of W, Y, Z, X"):
+        rotate_foa_features(torch.zeros(2, 10, 11, 64), foa_patterns()[0])
+    with pytest.raises(ValueError, match="16 patterns for a batch of 2"):
+        rotate_foa_features(torch.zeros(2, 7, 11, 64), foa_patterns())
 
 
 def test_activities_stay():

@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from spatial_brain.dataio.audio import audio_info, read_audio, write_audio
-from spatial_brain.inference import BinauralSeparator, separation_files
+from spatial_brain.inference import BinauralSeparator, sound_files
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.inference.recordings import RecordingWarning
 
@@ -268,13 +268,13 @@ def test_the_output_needs_space_and_a_folder(record, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"room\.wav"):
         separator.separate_file(path, path)
     usage = type("Usage", (), {"free": 5})()
-    monkeypatch.setattr(separation_files.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(sound_files.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OSError, match="are free; name another folder"):
         separator.separate_file(path, tmp_path)
 
 
 def test_recordings_too_large_for_a_plain_wav(record, tmp_path, monkeypatch):
-    monkeypatch.setattr(separation_files, "LARGEST_WAV", 1000)
+    monkeypatch.setattr(sound_files, "LARGEST_WAV", 1000)
     truth = talkers(2, 1)
     found = make(TakingTurns(2, shuffle=False)).separate_file(
         record(truth.sum(-1)), tmp_path

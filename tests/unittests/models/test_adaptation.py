@@ -93,6 +93,7 @@ def test_what_lora_updates():
         ("passt", "accdoa", "adapterbit"),
         ("passt", "accdoa", "lora"),
         ("crnn", "accdoa", "bias"),
+        ("crnn", "einv2", "adapterbit"),
     ],
 )
 def test_outputs_begin_the_same_and_only_what_is_named_changes(
@@ -153,8 +154,27 @@ def test_bias_alone_for_every_network(backbone, method):
     assert sum(heads) == sum(output_sizes(method, 3).values())
 
 
-@pytest.mark.parametrize("backbone", ["cnn14_conformer", "crnn"])
-@pytest.mark.parametrize("adapter", ["adapter", "adapterbit", "lora"])
+def test_adapters_of_the_small_network():
+    options = {"width": 8, "gru_layers": 1, "attention_layers": 2}
+    network = build("crnn", "accdoa", "adapter", **options).network
+    places = {f"encoder.along_time.{number}.adapter" for number in range(3)}
+    names = trained(network)
+    assert {name.rpartition(".fc")[0] for name in names} - {""} == places
+    assert {n for n in names if ".adapter." not in n} == {
+        "heads.accdoa.weight",
+        "heads.accdoa.bias",
+    }
+
+
+@pytest.mark.parametrize(
+    ("backbone", "adapter"),
+    [
+        ("cnn14_conformer", "adapter"),
+        ("cnn14_conformer", "adapterbit"),
+        ("cnn14_conformer", "lora"),
+        ("crnn", "lora"),
+    ],
+)
 def test_networks_without_transformer_blocks_are_refused(backbone, adapter):
     with pytest.raises(ValueError, match="no transformer blocks.*bias"):
         build(backbone, "accdoa", adapter)

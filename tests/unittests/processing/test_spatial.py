@@ -171,3 +171,9 @@ def test_gcc_phat_front_end_is_the_function():
         options = {"num_delays": 9, "max_delay": 1e-4} | wrong
         with pytest.raises(ValueError, match="num_delays must be at least 2"):
             GCCPhat(**options)
+
+
+def test_gradients_of_the_phase_are_those_of_its_angle():
+    real, imag = torch.randn(2, 1, 2, 3, 5, dtype=torch.float64).unbind(0)
+    inputs = real.requires_grad_(), imag.requires_grad_()
+    assert torch.autograd.gradcheck(phase_difference, inputs)

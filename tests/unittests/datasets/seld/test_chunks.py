@@ -235,6 +235,28 @@ def test_random_choices_depend_on_seed_epoch_and_item(entries):
     assert chunks[0]["gain"] != first[0]
 
 
+def test_an_epoch_of_few_clips_is_as_long(entries):
+    drawn = {}
+    for number in (1, 2, 4):
+        chunks = chunks_of(entries, chunk_length=0.5)
+        before = list(chunks.data_ids)
+        chunks.keep_clips(number, seed=3)
+        assert len(chunks) == len(before)
+        drawn[number] = {chunks[i]["clip"] for i in range(len(chunks))}
+        assert len(drawn[number]) == number
+        if number == 4:
+            assert list(chunks.data_ids) == before
+    assert drawn[1] < drawn[2] < drawn[4]
+    others = set()
+    for seed in range(8):
+        chunks = chunks_of(entries, chunk_length=0.5)
+        chunks.keep_clips(1, seed)
+        others.add(chunks[0]["clip"])
+    assert len(others) > 1
+    with pytest.raises(ValueError, match="asked for 5 training clips.* 4"):
+        chunks_of(entries).keep_clips(5, seed=0)
+
+
 def test_cached_features(entries, tmp_path, monkeypatch):
     features = LogMelIntensity()
     path = tmp_path / "features.json"

@@ -15,6 +15,7 @@ from spatial_brain.datasets.seld.event_bank import (
     Recording,
     write_scenes,
 )
+from spatial_brain.simulation.variation import SoundVariation
 
 FS = 24000
 BANK = EventBank(["knock", "bell", "water"])
@@ -95,6 +96,24 @@ def test_long_recordings_are_cut_at_places_that_differ(tmp_path):
         edges = part[2000:4000].abs().max() / part[-4000:-2000].abs().max()
         slopes.add(round(float(edges), 2))
     assert len(slopes) > 2
+
+
+def test_recordings_vary_from_use_to_use(folder):
+    variation = SoundVariation(max_speed=1.5, max_gain=6.0)
+    bank = EventBank.from_folder(folder, variation=variation)
+    pitches = []
+    for seed in range(5):
+        source, seconds = bank.pick("low", rng(seed))
+        sound = bank.load("low", source)
+        assert abs(len(sound) - seconds * FS) <= 1
+        assert abs(float(sound.abs().max()) - 1.0) < 1e-6
+        assert torch.equal(sound, bank.load("low", source))
+        # A faster sound is higher by what it is shorter.
+        assert abs(frequency_of(sound) * seconds - 250) < 12
+        pitches.append(frequency_of(sound))
+        short = bank.load("low", source, 0.1)
+        assert abs(len(short) - 0.1 * FS) <= 1
+    assert max(pitches) / min(pitches) > 1.2
 
 
 def write_manifest(folder, rows, columns=None):

@@ -10,12 +10,16 @@ import pytest
 from seld_trees import tree, write_clip, write_rows, write_silence
 
 from spatial_brain.dataio.manifest import read_manifest
+from spatial_brain.datasets.scene_corpus.check import merge_corpus
+from spatial_brain.datasets.scene_corpus.generate import generate_corpus
+from spatial_brain.datasets.scene_corpus.options import scene_options
 from spatial_brain.datasets.seld import starss23
 from spatial_brain.datasets.seld.chunks import clip_events
 from spatial_brain.datasets.seld.starss23 import (
     prepare_starss23,
     write_synthetic_starss23,
 )
+from spatial_brain.simulation.synthesis.events import EVENT_KINDS
 
 CLIPS = {
     "dev-train-tau": ["fold3_room4_mix001", "fold3_room9_mix001"],
@@ -200,6 +204,35 @@ def test_synthetic_clips_join_the_training(data, tmp_path):
     shutil.rmtree(extra / "metadata")
     with pytest.raises(FileNotFoundError, match="neither metadata_dev"):
         prepare(data, tmp_path / "t", synthetic_folder=extra)
+
+
+def test_a_corpus_of_the_scene_generator_joins_the_training(
+    data, tmp_path, caplog
+):
+    options = {
+        "scenes": 2,
+        "events": None,
+        "classes": ["speech_female", "speech_male"],
+        "duration": 1.0,
+        "t60": 0,
+        "formats": ["foa"],
+    }
+    corpus = tmp_path / "corpus"
+    generate_corpus(scene_options(options), corpus)
+    with pytest.raises(FileNotFoundError, match=r"no corpus\.json"):
+        prepare(data, tmp_path / "s", synthetic_folder=corpus)
+    merge_corpus(corpus)
+    with caplog.at_level("INFO"):
+        parts = prepare(data, tmp_path / "s", synthetic_folder=corpus)
+    assert "1 'speech_male' for 'Male speech, man speaking'" in caplog.text
+    names = [name for name in parts["train"] if name.startswith("synthetic_")]
+    assert len(names) == 2
+    assert parts["train"][names[0]]["dialect"] == "starss23"
+    options |= {"classes": list(EVENT_KINDS)[:14]}
+    generate_corpus(scene_options(options), tmp_path / "more")
+    merge_corpus(tmp_path / "more")
+    with pytest.raises(ValueError, match="has 14 classes, STARSS23 has 13"):
+        prepare(data, tmp_path / "t", synthetic_folder=tmp_path / "more")
 
 
 def test_other_folds_are_left_out(tmp_path, caplog):

@@ -8,7 +8,10 @@ import torch
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.seld.chunks import clip_events
-from spatial_brain.datasets.seld.synth_seld import prepare_simulated_scenes
+from spatial_brain.datasets.seld.synth_seld import (
+    _open_bank,
+    prepare_simulated_scenes,
+)
 
 SMALL = {
     "class_names": ["beep", "hiss"],
@@ -71,6 +74,22 @@ def test_rooms_and_sounds_of_splits_differ(tmp_path, events):
     assert folders == ["train", "valid", "test"]
     for i, one in enumerate(rooms):
         assert all(not torch.equal(one, other) for other in rooms[:i])
+
+
+def test_sounds_of_both_kinds_vary_in_training_alone(events):
+    options = {
+        "class_names": ["beep", "knock", "hiss"],
+        "embedded_classes": ["knock"],
+        "variation": {"max_speed": 1.5},
+    }
+    banks = [_open_bank(events, s, options) for s in ("train", "valid", "test")]
+    assert [bank.variation.max_speed for bank in banks] == [1.5, 1.0, 1.0]
+    for bank in banks:
+        assert bank.class_names == ("beep", "knock", "hiss")
+        assert bank.recording("knock", 0) is None
+        assert bank.recording("hiss", 0).path.parent.name == "hiss"
+    with pytest.raises(ValueError, match="bell are none of class_names"):
+        _open_bank(events, "test", {**options, "embedded_classes": ["bell"]})
 
 
 def test_missing_split_is_named(tmp_path, events):

@@ -1,0 +1,1 @@
+"""Sound from a direction: weights of beamformers of any array."""
