@@ -11,9 +11,9 @@ from spatial_brain.geometry import azel_to_unit
 
 # Weights of the features of each method, see ``features``; constant last.
 COEFFICIENTS = {
-    "mixture": (1.0, 0.0, 1.0, 0.0),
-    "srp-phat": (1.0, 0.0, 1.0, 0.0),
-    "norm-music": (1.0, 0.0, 1.0, 0.0),
+    "mixture": (1.680, 0.919, 1.832, 2.523, 1.517),
+    "srp-phat": (0.757, 1.775, 1.849, 1.257, 0.280),
+    "norm-music": (2.039, -0.272, 1.106, -0.072, 3.223),
 }
 # Degrees within which windows agree.
 _NEAR = 10.0
@@ -22,7 +22,7 @@ _REACH = 4
 _FLOOR = 1e-4
 
 
-def features(azimuth, elevation, height):
+def features(azimuth, elevation, height, noise_height):
     """What the confidence of the directions of windows depends on.
 
     Arguments
@@ -31,25 +31,29 @@ def features(azimuth, elevation, height):
         Degrees, [window, direction]; NaN where there is none.
     height : numpy.ndarray
         Of their peaks, in [0, 1], same shape.
+    noise_height : float
+        Of the highest peak where there is noise of the microphones alone.
 
     Returns
     -------
     numpy.ndarray
-        [window, direction, 3]: logarithm of the height; the same relative to
-        the highest of the window; share of the four windows before and after
-        with a direction within 10 degrees.
+        [window, direction, 4]: logarithm of the height over that of noise, at
+        most 3; the part of it above 1; the logarithm of the height over the
+        highest of the window; share of the four windows before and after with
+        a direction within 10 degrees.
 
     Example
     -------
     >>> angle = np.array([[30.0], [31.0], [90.0]])
-    >>> found = features(angle, angle * 0, np.full((3, 1), 0.5))
-    >>> found[:, 0, 2].tolist()
+    >>> found = features(angle, angle * 0, np.full((3, 1), 0.5), 0.1)
+    >>> found[:, 0, 3].tolist()
     [0.5, 0.5, 0.0]
     """
-    found = np.zeros((*azimuth.shape, 3))
+    found = np.zeros((*azimuth.shape, 4))
     height = np.maximum(np.nan_to_num(height), _FLOOR)
-    found[..., 0] = np.log(height)
-    found[..., 1] = np.log(height / height.max(1, keepdims=True))
+    found[..., 0] = np.log(height / noise_height).clip(max=3.0)
+    found[..., 1] = (found[..., 0] - 1.0).clip(min=0.0)
+    found[..., 2] = np.log(height / height.max(1, keepdims=True))
     angles = [np.nan_to_num(values) for values in (azimuth, elevation)]
     units = azel_to_unit(*map(torch.from_numpy, angles)).numpy()
     units[np.isnan(azimuth)] = 0.0
@@ -59,22 +63,22 @@ def features(azimuth, elevation, height):
         if step >= len(azimuth):
             break
         near = np.einsum("wik,wjk->wij", units[:-step], units[step:]) > limit
-        found[:-step, :, 2] += near.any(2)
-        found[step:, :, 2] += near.any(1)
+        found[:-step, :, 3] += near.any(2)
+        found[step:, :, 3] += near.any(1)
         total[:-step] += 1
         total[step:] += 1
-    found[..., 2] /= np.maximum(total, 1)[:, None]
+    found[..., 3] /= np.maximum(total, 1)[:, None]
     return found
 
 
-def probability(method, azimuth, elevation, height):
+def probability(method, azimuth, elevation, height, noise_height):
     """Probability that each direction is within 10 degrees of a source.
 
     Arguments
     ---------
     method : str
         A key of ``COEFFICIENTS``.
-    azimuth, elevation, height : numpy.ndarray
+    azimuth, elevation, height, noise_height
         As :func:`features` takes them.
 
     Returns
@@ -85,11 +89,12 @@ def probability(method, azimuth, elevation, height):
     Example
     -------
     >>> angle = np.full((5, 1), 30.0)
-    >>> sure = probability("mixture", angle, angle * 0, angle / 100)
+    >>> sure = probability("mixture", angle, angle * 0, angle / 100, 0.1)
     >>> bool(0 < sure[0, 0] < 1)
     True
     """
     weights = COEFFICIENTS[method]
-    score = features(azimuth, elevation, height) @ weights[:-1] + weights[-1]
+    values = features(azimuth, elevation, height, noise_height)
+    score = values @ weights[:-1] + weights[-1]
     found = 1 / (1 + np.exp(-score))
     return np.where(np.isnan(azimuth), 0.0, found)

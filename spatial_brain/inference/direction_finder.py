@@ -11,6 +11,7 @@ from spatial_brain.inference.array_checks import (
     check_recording,
     choose_channels,
 )
+from spatial_brain.inference.direction_confidence import probability
 from spatial_brain.inference.localization import (
     DirectionMap,
     Directions,
@@ -35,6 +36,8 @@ WINDOW, HOP = 1.0, 0.25
 MOST_SOURCES = 4
 # Degrees between two sources.
 SEPARATION = 15.0
+# Windows of noise that show what a peak without source is like.
+_NOISE_HOPS = 7
 # Columns of a map over time, and azimuths of it.
 _MAP_TIMES = 2000
 _MAP_AZIMUTHS = 180
@@ -113,7 +116,7 @@ class DirectionFinder:
         self.method, self.sources, self.band = method, sources, tuple(band)
         self.window, self.hop, self.keep_map = window, hop, keep_map
         self.grid = DirectionGrid.for_array(self.array.positions)
-        self._locators = {}
+        self._locators, self._noise_heights = {}, {}
 
     @property
     def target(self):
@@ -222,29 +225,56 @@ class DirectionFinder:
             )
         return self._locators[fs]
 
+    def noise_height(self, fs):
+        """Height of the highest peaks where the microphones' noise is alone.
+
+        Arguments
+        ---------
+        fs : float
+            Sampling rate, hertz.
+
+        Returns
+        -------
+        float
+            Mean over the windows of noise from a fixed seed.
+        """
+        if fs not in self._noise_heights:
+            samples = round((self.window + _NOISE_HOPS * self.hop) * fs)
+            noise = torch.randn(
+                1,
+                samples,
+                len(self.array),
+                generator=torch.Generator().manual_seed(0),
+            )
+            height = self.peaks_of(noise, fs, 1)[3]
+            self._noise_heights[fs] = float(height.max(1).mean())
+        return self._noise_heights[fs]
+
     @torch.no_grad()
     def _localize(self, read, num_samples, fs, path, findings=()):
         """Result of a recording that ``read`` gives."""
         locator = self._locator(fs)
-        number = MOST_SOURCES if self.sources == "auto" else self.sources
-        times, found, maps = [], [], _MapPool(self.grid, self.keep_map)
-        for centres, evidence in locator.stream(read, num_samples):
-            times.append(centres)
-            found.append(locator.pick(evidence, number, SEPARATION))
-            maps.add(centres, locator, evidence)
-        times = torch.cat(times).numpy()
-        vectors, confidence = (
-            torch.cat(part, dim=1)[0] for part in zip(*found, strict=True)
-        )
-        azimuth, elevation = (
-            part.double().numpy() for part in self.grid.angles(vectors)
+        auto = self.sources == "auto"
+        maps = _MapPool(self.grid, self.keep_map)
+        times, azimuth, elevation, height = self._peaks(
+            locator,
+            read,
+            num_samples,
+            MOST_SOURCES if auto else self.sources,
+            maps,
         )
         sources = follow_sources(
             times,
             azimuth,
             elevation,
-            confidence.double().numpy(),
-            None if self.sources == "auto" else self.sources,
+            probability(
+                self.method,
+                azimuth,
+                elevation,
+                height,
+                self.noise_height(fs),
+            ),
+            None if auto else self.sources,
         )
         duration = num_samples / fs
         half = locator.block_length / fs / 2
@@ -262,6 +292,55 @@ class DirectionFinder:
             findings=tuple(findings),
             tracks=sources.tracks,
             map=maps.result(),
+        )
+
+    @torch.no_grad()
+    def peaks_of(self, waveform, fs, number, separation=SEPARATION):
+        """Directions of the windows of a signal as the method gives them.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [1, time, microphone].
+        fs : float
+            Sampling rate, hertz.
+        number : int
+            Directions wanted of a window.
+        separation : float
+            Smallest angle between two of them, degrees.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            Centres of the windows, seconds, [window]; azimuth and elevation,
+            degrees, and heights in [0, 1], [window, direction]; NaN where
+            there is none.
+        """
+        return self._peaks(
+            self._locator(fs),
+            lambda start, stop: waveform[:, start:stop],
+            waveform.shape[1],
+            number,
+            _MapPool(self.grid, False),
+            separation,
+        )
+
+    def _peaks(
+        self, locator, read, num_samples, number, maps, separation=SEPARATION
+    ):
+        """See ``peaks_of``; maps are pooled on the way."""
+        times, found = [], []
+        for centres, evidence in locator.stream(read, num_samples):
+            times.append(centres)
+            found.append(locator.pick(evidence, number, separation))
+            maps.add(centres, locator, evidence)
+        vectors, height = (
+            torch.cat(part, dim=1)[0] for part in zip(*found, strict=True)
+        )
+        angles = self.grid.angles(vectors)
+        return (
+            torch.cat(times).numpy(),
+            *(part.double().numpy() for part in (*angles, height)),
         )
 
 

@@ -14,6 +14,10 @@ from spatial_brain.processing.tracks import DirectionTracks
 _CONFIRM, _WITHIN = 2, 4
 # Seconds over which a source that pauses is still followed.
 _MAX_GAP = 2.0
+# Probability from which on a direction goes on with a source, or begins one;
+# both lower where the number of sources is known.
+_GOES_ON, _BEGINS = 0.3, 0.5
+_KNOWN_NUMBER = 0.4
 # Degrees within which a track that begins is a source known before.
 _SAME = 15.0
 
@@ -70,12 +74,14 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
     (8, 1)
     """
     windows = len(times)
+    share = 1.0 if number is None else _KNOWN_NUMBER
     tracker = DirectionTracker(
         confirm=min(_CONFIRM, windows),
         within=_WITHIN,
         max_gap=_MAX_GAP,
         lag=math.inf,
-        min_confidence=1e-6,
+        min_confidence=_GOES_ON * share,
+        birth_confidence=_BEGINS * share,
     )
     tracks = tracker(times, azimuth, elevation, confidence)
     owner = _known_again(tracks)
