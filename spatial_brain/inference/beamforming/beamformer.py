@@ -12,7 +12,7 @@ from spatial_brain.inference.array_checks import (
     check_recording,
     choose_channels,
 )
-from spatial_brain.inference.channel_gains import channel_gains
+from spatial_brain.inference.beamforming.channel_gains import channel_gains
 from spatial_brain.inference.sound_files import SoundFiles
 from spatial_brain.processing.beamforming.array_response import (
     AmbisonicResponse,
@@ -141,8 +141,7 @@ class Beamformer:
         Seconds of a recording for which one noise is estimated.
     equalize : bool
         Whether channels are made equally loud, and left out if they have no
-        sound, see ``spatial_brain.inference.channel_gains``; never done to
-        Ambisonics.
+        sound (see ``channel_gains``); never done to Ambisonics.
 
     Raises
     ------
