@@ -12,6 +12,7 @@ import csv
 import math
 import random
 import tempfile
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ import torch
 from spatial_brain.dataio.audio import resample_audio
 from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.inference.array_checks import check_recording
+from spatial_brain.inference.array_checks.order import (
+    hidden_exchanges,
+    same_exchange,
+)
 from spatial_brain.simulation import diffuse_noise, simulate_rir
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -81,15 +86,22 @@ def cell(make, speech, snr, clips, seed):
     for _ in range(clips):
         array, waveform = make(speech, snr, rng)
         found = check(array, waveform)
-        blamed.append([one.kind for one in found if one.severity in BLAME])
+        blamed.append(
+            [
+                one.kind
+                for one in found
+                if one.severity in BLAME and one.kind != "low_snr"
+            ]
+        )
         for fault, kind in KINDS.items():
             changed, guilty = spoil(fault, waveform, array, rng)
             if changed is None:
                 continue
-            found = [one for one in check(array, changed) if one.kind == kind]
+            kinds = {kind, "incoherent"} if "dead" in kind else {kind}
+            found = [one for one in check(array, changed) if one.kind in kinds]
             tried[fault] = tried.get(fault, 0) + 1
             named[fault] = named.get(fault, 0) + bool(found)
-            hit = any(set(one.channels) & guilty for one in found)
+            hit = any(is_right(one, guilty, array) for one in found)
             right[fault] = right.get(fault, 0) + hit
     rows = {
         fault: f"{100 * named[fault] / tried[fault]:.0f} "
@@ -102,6 +114,14 @@ def cell(make, speech, snr, clips, seed):
         [f"{100 * alarms / clips:.1f} %", *kinds]
     )
     return rows
+
+
+def is_right(finding, guilty, array):
+    """Whether a finding names the channels at fault."""
+    if finding.kind != "exchanged_channels":
+        return bool(set(finding.channels) & guilty)
+    pair = tuple(sorted(guilty))
+    return same_exchange(finding.channels, pair, array.distances)
 
 
 def check(array, waveform):
@@ -156,10 +176,6 @@ def spoil(fault, waveform, array, rng):
 
 def visible_exchanges(array):
     """Exchanges of two microphones that are no symmetry of the array."""
-    from itertools import combinations
-
-    from spatial_brain.inference.array_checks.order import hidden_exchanges
-
     hidden = set(hidden_exchanges(array.distances))
     return [p for p in combinations(range(len(array)), 2) if p not in hidden]
 

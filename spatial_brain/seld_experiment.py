@@ -17,6 +17,7 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 
+from spatial_brain.augment.rotation import rotate_foa_features
 from spatial_brain.dataio.annotations import write_events
 from spatial_brain.dataio.files import without_nan, write_json
 from spatial_brain.dataio.manifest import read_manifest
@@ -122,7 +123,7 @@ class SELDBrain(SpatialBrain):
             check_rotations(
                 hparams["method"],
                 hparams["array_format"],
-                hparams["feature_cache"],
+                modules["features"] if hparams["feature_cache"] else None,
             )
         self.beginning = _begin(modules["model"], hparams)
         self.untrained = None
@@ -151,14 +152,25 @@ class SELDBrain(SpatialBrain):
             if chain is not None:
                 features, targets = chain.augment_features(features, targets)
         if stage == sb.Stage.TEST and self.hparams.num_test_rotations > 1:
-            outputs = rotated_outputs(
-                lambda scene: self.modules.model(self.modules.features(scene)),
-                waveform,
-                self.hparams.method,
-                self.hparams.num_test_rotations,
-            )
+            outputs = self.rotated_outputs(batch)
             return outputs, targets, features
         return self.modules.model(features), targets, features
+
+    def rotated_outputs(self, batch):
+        """Mean of the outputs for rotated scenes, turned back."""
+        options = self.hparams.method, self.hparams.num_test_rotations
+        if self.hparams.feature_cache:
+            return rotated_outputs(
+                self.modules.model,
+                batch.features.data,
+                *options,
+                rotate=rotate_foa_features,
+            )
+        return rotated_outputs(
+            lambda scene: self.modules.model(self.modules.features(scene)),
+            batch.waveform.data,
+            *options,
+        )
 
     def targets_of(self, batch):
         """The labels of a batch, and which of its frames are real."""
@@ -213,11 +225,12 @@ class SELDBrain(SpatialBrain):
         ]
         if random:
             raise ValueError(
-                f"--test_only of {self.beginning.name}: {len(random)} entries "
-                f"of the network are not in it or were not taken over, the "
-                f"first is {random[0]}; a released or trained network of the "
-                "same classes needs --keep_head True, AudioSet weights need "
-                "training first"
+                f"--test_only: no checkpoint in "
+                f"{self.checkpointer.checkpoints_dir}, and "
+                f"{self.beginning.name} alone cannot be tested, for "
+                f"{len(random)} entries of the network are not taken from it, "
+                f"the first is {random[0]}. Train first; a network of the same "
+                "classes is tested as it is with --keep_head True"
             )
         logger.info(
             "nothing was trained here: the test is of %s", self.beginning.name

@@ -59,7 +59,7 @@ PRETRAINED = {
     "num_classes": len(SEEN + EMBEDDED),
     "clips": {"train": 100, "valid": 6, "test": 6},
     "num_rooms": {"train": 100, "valid": 6, "test": 6},
-    "number_of_epochs": 20,
+    "number_of_epochs": 12,
 }
 DOWNSTREAM = {
     "width": WIDTH,
@@ -69,13 +69,13 @@ DOWNSTREAM = {
     "num_rooms": {"train": 96, "valid": 24, "test": 60},
     "clip_duration": 10.0,
     "scene_seed": 7,
-    "number_of_epochs": 8,
+    "number_of_epochs": 5,
     "batch_size": 8,
 }
 # YAML key to value of each.
 MODES = {
     "scratch": {},
-    "longer": {"number_of_epochs": 40},
+    "longer": {"number_of_epochs": 25},
     "finetune": {},
     "adapterbit": {"adapter": "adapterbit"},
     "bias": {"adapter": "bias"},

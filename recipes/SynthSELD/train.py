@@ -31,7 +31,9 @@ learning rate) and ``run_experiment`` (from the command line to the test).
 import os
 from pathlib import Path
 
-from spatial_brain.dataio.files import read_json
+from speechbrain.utils.logger import get_logger
+
+from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.datasets.scene_corpus.drawn_scenes import DrawnScenes
 from spatial_brain.datasets.scene_corpus.options import read_scene_options
 from spatial_brain.datasets.seld.pseldnets import (
@@ -43,6 +45,8 @@ from spatial_brain.datasets.seld.synth_seld import prepare_simulated_scenes
 from spatial_brain.experiment import run_experiment
 from spatial_brain.metrics.seld.files import score_folders
 from spatial_brain.seld_experiment import SELDBrain, seld_datasets
+
+logger = get_logger(__name__)
 
 
 class SynthSELDBrain(SELDBrain):
@@ -99,6 +103,7 @@ def prepare(hparams):
     parts = dict(hparams["parts"])
     if hparams["train_scenes"] is not None:
         parts["train"] = None
+        note_scenes(hparams)
     prepare_pseldnets(
         hparams["data_folder"],
         hparams["manifest_folder"],
@@ -109,6 +114,21 @@ def prepare(hparams):
         check_counts=hparams["check_counts"],
         skip_prep=hparams["skip_prep"],
     )
+
+
+def note_scenes(hparams):
+    """Keep what scenes are drawn from; warn if checkpoints know others."""
+    options = read_scene_options(hparams["train_scenes"]).as_dict()
+    path = Path(hparams["save_folder"]) / "scenes.json"
+    before = read_json(path) if path.is_file() else options
+    changed = [k for k, value in options.items() if before.get(k) != value]
+    if changed and any(path.parent.glob("CKPT*")):
+        logger.warning(
+            f"{hparams['train_scenes']}: the checkpoints in {path.parent} were "
+            "trained with other scenes: "
+            + ", ".join(f"{k} {before.get(k)} -> {options[k]}" for k in changed)
+        )
+    write_json(path, options)
 
 
 def simulate(hparams):

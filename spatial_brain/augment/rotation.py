@@ -15,6 +15,8 @@ from spatial_brain.geometry import tetrahedral_array
 
 # Axis (0: x, 1: y, 2: z) of the second, third and fourth FOA channel.
 _FOA_AXES = [1, 2, 0]
+# Levels of four channels and a vector: features that can be rotated.
+ROTATED_CHANNELS = 7
 
 
 def foa_patterns(number=16):
@@ -223,7 +225,7 @@ def rotate_foa_features(features, pattern):
     >>> rotate_foa_features(front, foa_patterns(16)[8]).flatten()
     tensor([ 0.,  0., -9., -9.,  1.,  0.,  0.])
     """
-    if features.ndim != 4 or features.shape[1] != 7:
+    if features.ndim != 4 or features.shape[1] != ROTATED_CHANNELS:
         raise ValueError(
             "rotation of FOA features needs levels of W, Y, Z, X and a vector, "
             f"[batch, 7, frame, bin], got shape {tuple(features.shape)}"

@@ -11,6 +11,7 @@ import sys
 from spatial_brain import __version__
 from spatial_brain.cli import (
     acoustics,
+    arrays,
     convert,
     detect,
     listen,
@@ -25,6 +26,7 @@ from spatial_brain.suggestions import nearest
 
 COMMANDS = {
     "locate": locate,
+    "arrays": arrays,
     "listen": listen,
     "detect": detect,
     "separate": separate,

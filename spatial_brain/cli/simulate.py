@@ -10,7 +10,18 @@
       spacing: 0.05            # m (radius: for the others)
       center: [3, 2, 1.5]
       yaw: 90                  # degrees
+    faults: {gain: 1}          # of microphones: dB
     seed: 0
+
+An array by its name or from a file (spatial-brain arrays lists the names) is
+array: NAME, in the middle of the room and 1.5 m high, or
+
+    array: {name: NAME, center: [3, 2, 1.5], yaw: 90, pitch: 0, roll: 0}
+
+or --array NAME with --center and --yaw, in place of what the file has. Faults
+are gain (dB), delay (samples), position (mm), each the spread among the
+microphones or a list with a value for each, and polarity and dead (how many
+channels, or a list of them).
 
 May also hold what simulate_rir takes: fs, backend, duration, high_pass,
 mic_pattern, mic_orientation, source_pattern, source_orientation,
@@ -18,9 +29,12 @@ diffuse_from, max_order, direct_only, sound_speed and air_absorption. Writes
 one float WAV per source, whose channels are the microphones, and info.json
 with T60 (s), DRR and C50 (dB) and TDOA (s) by source and microphone; null
 stands for what a response does not have, such as the T60 of a direct path.
+Of an array array.json is written as well, for --array of other commands:
+where its microphones are said to be, in its own frame.
 """
 
 import math
+from typing import NamedTuple
 
 from spatial_brain.cli.options import add_option
 
@@ -43,8 +57,11 @@ OPTIONS = (
     "sound_speed",
     "air_absorption",
 )
+TURNS = ("yaw", "pitch", "roll")
 MEASURES = ("t60", "drr", "c50", "tdoa")
-KEYS = (*REQUIRED, "microphones", "array", "seed", *OPTIONS)
+KEYS = (*REQUIRED, "microphones", "array", "faults", "seed", *OPTIONS)
+# Metres above the floor of an array without a place, in rooms high enough.
+HEIGHT = 1.5
 
 
 def add_arguments(parser):
@@ -62,6 +79,25 @@ def add_arguments(parser):
         required=True,
         help="folder for the WAV files and info.json",
     )
+    parser.add_argument(
+        "--array", metavar="NAME", help="name or file of the array"
+    )
+    parser.add_argument(
+        "--center",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="where it is, metres (default: in the middle, 1.5 m high)",
+    )
+    parser.add_argument(
+        "--yaw", type=float, help="degrees that it is turned to the left"
+    )
+    parser.add_argument(
+        "--faults",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="of the microphones, such as gain=1 dead=[2]",
+    )
 
 
 def run(args):
@@ -77,18 +113,51 @@ def run(args):
     from spatial_brain.dataio.audio import write_audio
     from spatial_brain.dataio.files import write_json
 
-    room = _read_room(args.room)
-    rirs, info = _simulate_room(room, args.room)
+    room, array = _read_room(args.room, _changes(args))
+    rirs, info = _simulate_room(room, args.room, array)
     folder = Path(args.output)
     for rir, source in zip(rirs, info["sources"], strict=True):
         write_audio(folder / source["file"], rir.T, info["fs"], subtype="FLOAT")
+    if array is not None:
+        write_json(folder / "array.json", array.array.as_dict())
     write_json(folder / "info.json", info)
     print(_format_info(info))
     print(f"\nwritten to {folder}")
 
 
-def _read_room(path):
-    """Read and check a room; ``microphones`` take the place of ``array``."""
+class _PlacedArray(NamedTuple):
+    """An array in a room: its own frame, where it is, how it is turned."""
+
+    array: object
+    center: list
+    rotation: object
+
+    @property
+    def microphones(self):
+        """Positions in the room, metres, [microphone][3]."""
+        own = self.array.positions - self.array.centre
+        positions = own @ self.rotation.to(own).T
+        return (positions + positions.new_tensor(self.center)).tolist()
+
+
+def _changes(args):
+    """Keys of a room that the options stand for."""
+    changes = {}
+    placed = {"center": args.center, "yaw": args.yaw}
+    placed = {key: value for key, value in placed.items() if value is not None}
+    if args.array is not None:
+        changes["array"] = {"name": args.array, **placed}
+    elif placed:
+        raise ValueError(
+            f"--{next(iter(placed))} places the array that --array names"
+        )
+    if args.faults is not None:
+        changes["faults"] = " ".join(args.faults)
+    return changes
+
+
+def _read_room(path, changes):
+    """Read and check a room with some keys changed, and place its array."""
     import ruamel.yaml
 
     with open(path, encoding="utf-8") as file:
@@ -98,6 +167,9 @@ def _read_room(path):
             raise ValueError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(room, dict):
         raise ValueError(f"{path} does not hold 'key: value' lines")
+    if "array" in changes:
+        room.pop("microphones", None)
+    room.update(changes)
     unknown = [key for key in room if key not in KEYS]
     missing = [key for key in REQUIRED if key not in room]
     if unknown or missing:
@@ -109,13 +181,15 @@ def _read_room(path):
         )
     if ("microphones" in room) == ("array" in room):
         raise ValueError(f"{path}: give either microphones or array")
-    if "array" in room:
-        room["microphones"] = _make_array(room.pop("array"), path)
-    return room
+    if "array" not in room:
+        return room, None
+    array = _place_array(room.pop("array"), path, room["size"])
+    room["microphones"] = array.microphones
+    return room, array
 
 
-def _make_array(array, path):
-    """Microphone positions [microphone][3] of a layout, metres."""
+def _place_array(array, path, size):
+    """Array of a layout, a name or a file in a room of some size."""
     import torch
 
     from spatial_brain import geometry
@@ -125,22 +199,36 @@ def _make_array(array, path):
         "circular": geometry.circular_array,
         "tetrahedral": geometry.tetrahedral_array,
     }
-    values = dict(array) if isinstance(array, dict) else {}
-    kind, center = values.pop("type", None), values.pop("center", None)
-    if kind not in layouts or center is None:
+    values = {"name": array} if isinstance(array, str) else array
+    values = dict(values) if isinstance(values, dict) else {}
+    turn = {key: float(values.pop(key, 0.0)) for key in TURNS}
+    center = values.pop("center", None)
+    if list(values) == ["name"]:
+        made = geometry.MicrophoneArray.resolve(values["name"])
+        center = center or _middle(size)
+    elif values.get("type") in layouts and center is not None:
+        kind = values.pop("type")
+        try:
+            made = geometry.MicrophoneArray(layouts[kind](**values), kind)
+        except TypeError as error:
+            raise ValueError(f"{path}: array: {error}") from error
+    else:
         raise ValueError(
-            f"{path}: array needs a center and a type out of "
+            f"{path}: array needs a name, or a center and a type out of "
             f"{', '.join(layouts)}, got {array}"
         )
-    turn = geometry.rotation_matrix(yaw=float(values.pop("yaw", 0.0)))
-    try:
-        positions = layouts[kind](**values) @ turn.T
-        return (positions + torch.as_tensor(center)).tolist()
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: array: {error}") from error
+    if torch.as_tensor(center).shape != (3,):
+        raise ValueError(f"{path}: center must be [x, y, z], got {center}")
+    return _PlacedArray(made, center, geometry.rotation_matrix(**turn))
 
 
-def _simulate_room(room, path):
+def _middle(size):
+    """The middle of a room, in it 1.5 m above the floor."""
+    x, y, z = size
+    return [x / 2, y / 2, min(HEIGHT, z / 2)]
+
+
+def _simulate_room(room, path, array):
     """RIRs [source, microphone, time], and what JSON holds of them."""
     import torch
 
@@ -150,10 +238,11 @@ def _simulate_room(room, path):
     try:
         sources = torch.as_tensor(room["sources"], dtype=torch.float32)
         microphones = torch.as_tensor(room["microphones"], dtype=torch.float32)
+        faults = _draw_faults(room.get("faults"), len(microphones), room)
         done = simulate_rir(
             room["size"],
             sources,
-            microphones,
+            microphones if faults is None else microphones + faults.offset,
             generator=torch.Generator().manual_seed(room.get("seed", 0)),
             details=True,
             **options,
@@ -165,10 +254,11 @@ def _simulate_room(room, path):
         "backend": done.info.backend,
         "absorption": done.info.absorption,
         "room": room,
+        "faults": None if faults is None else faults.as_dict(),
         "sources": [
             {
                 "file": f"source_{index + 1}.wav",
-                **_place(source - microphones.mean(0)),
+                **_place(source - microphones.mean(0), array),
                 **{
                     name: _plain(getattr(done.info, name)[index])
                     for name in MEASURES
@@ -177,19 +267,43 @@ def _simulate_room(room, path):
             for index, source in enumerate(sources)
         ],
     }
-    return done.full.cpu(), info
+    rirs = done.full.cpu()
+    return rirs if faults is None else faults.apply(rirs), info
 
 
-def _place(vector):
-    """Distance and direction of a source."""
+def _draw_faults(values, num_microphones, room):
+    """Faults of the microphones of a room, or None."""
+    import torch
+
+    from spatial_brain.simulation.microphone_faults import MicrophoneFaults
+
+    if values is None:
+        return None
+    faults = MicrophoneFaults.from_values(values)
+    if faults.noise is not None:
+        raise ValueError(
+            "faults: responses have no noise; leave it out here, and give it "
+            "where there are signals (spatial-brain synth)"
+        )
+    # Of their own, so that the room stays what it is without them.
+    generator = torch.Generator().manual_seed(room.get("seed", 0))
+    return faults.draw(num_microphones, generator)
+
+
+def _place(vector, array):
+    """Distance and direction of a source, also as the array observes it."""
     from spatial_brain.geometry import unit_to_azel
 
     azimuth, elevation = unit_to_azel(vector)
-    return {
+    place = {
         "distance": float(vector.norm()),
         "azimuth": float(azimuth),
         "elevation": float(elevation),
     }
+    if array is not None:
+        own = unit_to_azel(vector @ array.rotation.to(vector))
+        place["array_azimuth"], place["array_elevation"] = map(float, own)
+    return place
 
 
 def _plain(values):

@@ -1,9 +1,17 @@
-"""Pretrained interfaces."""
+"""Pretrained interfaces.
 
-from spatial_brain.inference.localizer import SoundLocalizer
-from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
-from spatial_brain.inference.seld_detector import SELDetector
-from spatial_brain.inference.separator import BinauralSeparator
+They are imported when they are first used: what needs no network starts
+without the libraries of networks.
+"""
+
+from importlib import import_module
+
+_MODULES = {
+    "BinauralSeparator": "separator",
+    "RoomAcousticsEstimator": "room_acoustics",
+    "SELDetector": "seld_detector",
+    "SoundLocalizer": "localizer",
+}
 
 __all__ = [
     "BinauralSeparator",
@@ -11,3 +19,10 @@ __all__ = [
     "SELDetector",
     "SoundLocalizer",
 ]
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_MODULES[name]}")
+    return getattr(module, name)

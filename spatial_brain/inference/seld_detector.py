@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from spatial_brain.augment.rotation import (
+    ROTATED_CHANNELS,
     foa_patterns,
     rotate_foa,
     rotate_outputs,
@@ -371,7 +372,7 @@ class ClipPredictions:
         self.events[clip] = table.segment(0, num_frames)
 
 
-def check_rotations(method, array_format, feature_cache=False):
+def check_rotations(method, array_format, cached=None):
     """Refuse what rotated scenes cannot be averaged with.
 
     Arguments
@@ -380,14 +381,14 @@ def check_rotations(method, array_format, feature_cache=False):
         Output format of the network.
     array_format : str
         Of the waveforms.
-    feature_cache : bool
-        Whether there are features in place of waveforms.
+    cached : torch.nn.Module, optional
+        Makes the features that are kept, if there are no waveforms.
 
     Raises
     ------
     ValueError
-        If the method has tracks, the format is not "foa", or there are no
-        waveforms.
+        If the method has tracks, the format is not "foa", or the cached
+        features cannot be rotated.
 
     Example
     -------
@@ -405,26 +406,30 @@ def check_rotations(method, array_format, feature_cache=False):
             f"rotated test scenes need array_format: foa, got "
             f"{array_format!r}; {remedy}"
         )
-    if feature_cache:
+    channels = getattr(cached, "num_channels", ROTATED_CHANNELS)
+    if channels != ROTATED_CHANNELS:
         raise ValueError(
-            "rotated test scenes need waveforms, a feature cache has none; "
-            f"{remedy} or --feature_cache False"
+            f"rotated test scenes need waveforms, or {ROTATED_CHANNELS} "
+            f"channels of cached features, not the {channels} of "
+            f"{type(cached).__name__}; {remedy} or --feature_cache False"
         )
 
 
-def rotated_outputs(predict, waveform, method, num_rotations):
+def rotated_outputs(predict, scene, method, num_rotations, rotate=rotate_foa):
     """Mean of what a network predicts of rotated scenes, turned back.
 
     Arguments
     ---------
     predict : callable
-        Waveform to outputs of the network.
-    waveform : torch.Tensor
-        FOA, shape [batch, time, 4].
+        Scene to outputs of the network.
+    scene : torch.Tensor
+        FOA waveform, shape [batch, time, 4], or whatever ``rotate`` takes.
     method : str
         "accdoa" or "multi_accdoa".
     num_rotations : int
         16 or 48, see :func:`spatial_brain.augment.rotation.foa_patterns`.
+    rotate : callable
+        ``rotate(scene, pattern)``; ``rotate_foa_features`` for features.
 
     Returns
     -------
@@ -445,7 +450,7 @@ def rotated_outputs(predict, waveform, method, num_rotations):
     total = {}
     for pattern in patterns:
         outputs = rotate_outputs(
-            predict(rotate_foa(waveform, pattern)),
+            predict(rotate(scene, pattern)),
             method,
             pattern,
             inverse=True,

@@ -4,7 +4,9 @@ Rooms are shoeboxes, described by Sabine's and Eyring's formulas; absorption is
 the energy absorption coefficient of the walls. Impulse responses have shape
 [..., time] with any leading axes; parameters have the leading shape. The direct
 path is a sample index: give it when the geometry is known (``direct_sample``),
-since the largest peak of a response is not always the direct path.
+since the largest peak of a response is not always the direct path. Where a
+measured response ends in noise, parameters are those of the response without
+it (``spatial_brain.simulation.noise_floor``).
 """
 
 import math
@@ -12,10 +14,13 @@ import math
 import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.simulation.noise_floor import decay_energy, find_noise_floor
 
 _SABINE = 24 * math.log(10)
 # Level range of the line fit, dB below the start (ISO 3382-1).
 DECAY_RANGES = {"t20": (5.0, 25.0), "t30": (5.0, 35.0), "edt": (0.0, 10.0)}
+# The range ends at least so far above the noise, dB (ISO 3382-1).
+_MARGIN = 10.0
 
 
 def _float(value):
@@ -316,6 +321,8 @@ def onset(rir, fs):
 def energy_decay_curve(rir):
     """Energy still to come, by backward integration (Schroeder, 1965).
 
+    Of the response as it is: noise at its end is taken for decay.
+
     Arguments
     ---------
     rir : torch.Tensor
@@ -332,8 +339,13 @@ def energy_decay_curve(rir):
     >>> energy_decay_curve(torch.tensor([3.0, 1.0])).round(decimals=6)
     tensor([  0., -10.], dtype=torch.float64)
     """
-    energy = _response(rir, 1).square().flip(-1).cumsum(-1).flip(-1)
-    return 10 * torch.log10(energy / energy[..., :1])
+    return _levels(_response(rir, 1).square())
+
+
+def _levels(energy):
+    """Backward integration of energies [..., time], decibels."""
+    left = energy.flip(-1).cumsum(-1).flip(-1)
+    return 10 * torch.log10(left.clamp_min(0) / left[..., :1])
 
 
 def t60(rir, fs, method="t20"):
@@ -353,9 +365,9 @@ def t60(rir, fs, method="t20"):
     -------
     torch.Tensor
         Seconds, float64, shape [...]. NaN where the response does not hold
-        the range: fewer than three samples in it, or the curve leaves it
-        only in the last tenth of the response, where a truncated response
-        bends down.
+        the range: fewer than three samples in it, the curve leaves it only
+        in the last tenth of the response, where a truncated response bends
+        down, or less than 10 dB above the noise.
 
     Raises
     ------
@@ -375,7 +387,11 @@ def t60(rir, fs, method="t20"):
         )
     high, low = DECAY_RANGES[method]
     rir = _response(rir, fs)
-    level = energy_decay_curve(rir)
+    floor = find_noise_floor(rir, fs)
+    level = _levels(decay_energy(rir, fs, floor))
+    if floor.found.any():
+        # Energy without noise rises a little where it is all but gone.
+        level = level.cummin(-1).values
     # The curve falls, so the range is one run of samples. It starts with the
     # fall for EDT, not with the silence before the direct path.
     if high == 0:
@@ -393,23 +409,31 @@ def t60(rir, fs, method="t20"):
     spread = count * (count.double() ** 2 - 1) / 12
     slope = covariance / spread
     # Padding after the end is no part of the response.
-    end = (level > -math.inf).sum(-1)
-    valid = (count >= 3) & (stop[..., 0] <= 0.9 * end)
+    latest = 0.9 * (level > -math.inf).sum(-1)
+    clear = floor.knee - _MARGIN / 60 * floor.late_t60 * fs
+    latest = torch.where(floor.found, clear, latest)
+    valid = (count >= 3) & (stop[..., 0] <= latest)
     return torch.where(valid, -60.0 / (slope * fs), math.nan)
 
 
 def _split_energy(rir, fs, direct, before, after):
-    """Energy in a window around the direct path, after it, and in all."""
+    """Energy in a window around the direct path, after it, and in all.
+
+    NaN after it where noise covers all that is left of the decay.
+    """
     rir = _response(rir, fs)
     direct = onset(rir, fs) if direct is None else torch.as_tensor(direct)
     direct = direct.to(rir.device).expand(rir.shape[:-1])[..., None]
     sample = torch.arange(rir.shape[-1], device=rir.device)
-    energy = rir.square()
+    floor = find_noise_floor(rir, fs)
+    energy = decay_energy(rir, fs, floor)
     begin, end = direct - round(before * fs), direct + round(after * fs)
     inside = (sample >= begin) & (sample <= end)
+    later = torch.where(sample > end, energy, 0.0).sum(-1)
+    covered = floor.found & (floor.knee <= end[..., 0])
     return (
         torch.where(inside, energy, 0.0).sum(-1),
-        torch.where(sample > end, energy, 0.0).sum(-1),
+        torch.where(covered, math.nan, later),
         energy.sum(-1),
     )
 
@@ -431,7 +455,7 @@ def clarity(rir, fs, early, direct=None):
     Returns
     -------
     torch.Tensor
-        Decibels, float64, shape [...].
+        Decibels, float64, shape [...]; NaN where noise covers what is late.
 
     Example
     -------

@@ -130,16 +130,21 @@ def test_released_weights_are_tested_without_training(trained, tmp_path):
     line[line.index("--keep_head") + 1] = "False"
     done = running.run(line, RECIPE)
     assert done.returncode == 2
-    assert "needs --keep_head True" in done.stderr
+    assert "as it is with --keep_head True" in done.stderr
 
 
-def test_drawn_scenes_of_other_classes_are_refused(trained, tmp_path):
-    data, _ = trained
+def test_other_drawn_scenes_are_named_and_other_classes_refused(
+    trained, tmp_path
+):
+    data, output = trained
     text = SCENES.replace("[knock, piano]", "[piano, knock]")
     (tmp_path / "scenes.yaml").write_text(text)
-    line = command(
-        tmp_path / "out", data, train_scenes=str(tmp_path / "scenes.yaml")
-    )
+    scenes = {"train_scenes": str(tmp_path / "scenes.yaml")}
+    save = {"save_folder": str(output / "save")}
+    line = command(tmp_path / "out", data, "--test_only", **scenes, **save)
     done = running.run(line, RECIPE)
     assert done.returncode == 2
     assert "the classes are piano, knock, those of validation" in done.stderr
+    assert "with other scenes: classes ['knock', 'piano'] -> ['piano'" in (
+        done.stdout + done.stderr
+    )

@@ -35,10 +35,12 @@ from spatial_brain.datasets.scene_corpus.measured_rooms import (
     with_rooms,
 )
 from spatial_brain.datasets.scene_corpus.receivers import (
+    draw_faults,
     find_array,
     find_heads,
     head_of,
     receivers_for,
+    record_with_faults,
 )
 from spatial_brain.datasets.scene_corpus.sounds import (
     fingerprint,
@@ -216,7 +218,10 @@ def _layout(name, options):
         )
     if name == "binaural":
         number = len(find_heads(options.head, options.sample_rate))
-        return f"left and right ear, {number} heads of {options.head} in turn"
+        heads = f"{number} heads of {options.head} in turn"
+        if options.responses is not None:
+            return f"left and right ear as measured, diffuse noise at {heads}"
+        return f"left and right ear, {heads}"
     return "dry events added, mono, without noise"
 
 
@@ -224,7 +229,8 @@ def _room_words(options):
     """What rooms there are."""
     if options.responses is not None:
         number = len(find_rooms(options))
-        return f"responses of {number} rooms of {options.responses}"
+        rooms = "1 room" if number == 1 else f"{number} rooms"
+        return f"responses of {rooms} of {options.responses}"
     low, high = options.t60
     return f"simulated rooms, T60 {low:g} to {high:g} s" if high else "no rooms"
 
@@ -461,6 +467,8 @@ def make_scene(index, options, bank):
         ambience=ambience,
         responses=room and room.responses,
     )
+    if "array" in signals:
+        signals["array"] = record_with_faults(signals["array"], options, index)
     return Scene(signals, table, plan, overlap, room and room.name, noise)
 
 
@@ -470,6 +478,7 @@ def _write_scene(index, *, options, bank, output):
         index, options, bank
     )
     fs, name = options.sample_rate, options.name(index)
+    faults = draw_faults(options, index)
     files = {form: f"{form}/{name}.{options.audio}" for form in options.formats}
     labels, record = f"{METADATA}/{name}.csv", f"{SCENES}/{name}.json"
     for file in (*files.values(), labels, record):
@@ -489,6 +498,7 @@ def _write_scene(index, *, options, bank, output):
         "num_frames": table.num_frames,
         "max_overlap": overlap,
         "head": head_of(options, index),
+        "faults": faults and faults.as_dict(),
         "ambience": noise,
         "measured_room": room,
         **_plan_content(plan, bank, options),

@@ -9,6 +9,8 @@ from pathlib import Path
 import ruamel.yaml
 
 from spatial_brain.geometry import array_names
+from spatial_brain.simulation.hrtf.sofa import AZIMUTHS
+from spatial_brain.simulation.microphone_faults import MicrophoneFaults
 from spatial_brain.suggestions import nearest
 
 FORMATS = ("foa", "mic", "array", "binaural", "sum")
@@ -164,6 +166,15 @@ def _array(value):
         ) from problem
 
 
+def _faults(value):
+    """Check of microphone faults, as text that a corpus remembers."""
+    if isinstance(value, dict):
+        parts = (f"{name}={json.dumps(one)}" for name, one in value.items())
+        value = " ".join(parts)
+    MicrophoneFaults.from_values(_text(value))
+    return value
+
+
 def _option(check: Callable, default=_REQUIRED):
     """Field of an option with its check."""
     if default is _REQUIRED:
@@ -209,6 +220,9 @@ class SceneOptions:
     array : str, sequence or None
         Of the format "array": name, file, or positions of the microphones,
         metres.
+    faults : str or None
+        Of the microphones of the format "array", such as ``"gain=1 dead=1"``,
+        see ``simulation.microphone_faults``; each scene draws its own.
     head : str
         Of the format "binaural": see ``load_hrtfs``; scenes take the heads in
         turn.
@@ -233,8 +247,11 @@ class SceneOptions:
     t60 : tuple of float
         Lowest and highest, seconds; [0, 0] is the free field.
     responses : str or None
-        Measured rooms instead of simulated ones: a table or a folder, see
-        ``scene_corpus.measured_rooms``.
+        Measured rooms instead of simulated ones: a table, a SOFA file or a
+        folder, see ``scene_corpus.measured_rooms``.
+    responses_azimuth : str or None
+        How they count azimuths, "counterclockwise" or "clockwise"; None: as
+        the standard has it, which is checked.
     min_distance, wall_distance : float
         Of sources from the array and from walls, metres.
     noise : str or None
@@ -260,6 +277,7 @@ class SceneOptions:
     sample_rate: int = _option(_whole(8000, 96000), 24000)
     formats: tuple = _option(_names(FORMATS), ("foa", "mic"))
     array: str | tuple = _option(_or_null(_array), None)
+    faults: str = _option(_or_null(_faults), None)
     head: str = _option(_text, "sphere")
     audio: str = _option(_one_of(AUDIO), "flac")
     dialect: str = _option(_one_of(LABEL_DIALECTS), "starss23")
@@ -272,6 +290,7 @@ class SceneOptions:
     room_size: tuple = _option(_sizes, ((4.0, 4.0, 2.6), (12.0, 10.0, 4.5)))
     t60: tuple = _option(_between(0.0, 10.0), (0.2, 0.8))
     responses: str = _option(_or_null(_text), None)
+    responses_azimuth: str = _option(_or_null(_one_of(AZIMUTHS)), None)
     min_distance: float = _option(_number(0.1, 50.0), 0.7)
     wall_distance: float = _option(_number(0.0, 50.0), 0.5)
     noise: str = _option(_or_null(_text), "diffuse")
@@ -411,6 +430,11 @@ def scene_options(values, where="scenes"):
         raise ValueError(
             f"{where}: without a folder of events (events: null) classes must "
             "list embedded kinds of sound"
+        )
+    if options.faults is not None and options.array is None:
+        raise ValueError(
+            f"{where}: faults are those of the format 'array'; give it, or "
+            "leave them out"
         )
     if ("array" in options.formats) != (options.array is not None):
         raise ValueError(

@@ -6,10 +6,14 @@ from pathlib import Path
 from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.simulation.hrtf import hrtf_for, load_hrtfs
 from spatial_brain.simulation.hrtf.rooms import HeadReceiver
-from spatial_brain.simulation.sound_scenes.receivers import OpenArray
+from spatial_brain.simulation.microphone_faults import MicrophoneFaults
+from spatial_brain.simulation.sound_scenes.receivers import OpenArray, seeded
+from spatial_brain.simulation.sound_scenes.render import PEAK
 
 # The array stands at least at this share of each side of a room.
 _NEAREST_WALL = 0.4
+# Tells the random numbers of faults from those of scenes.
+_FAULTS = 16
 
 
 def find_array(options):
@@ -29,7 +33,7 @@ def find_array(options):
     ------
     FileNotFoundError, ValueError
         If the file is missing or wrong, or the array does not fit into the
-        smallest room or between the sources.
+        smallest room or between the sources, or its faults do not fit it.
     """
     if "array" not in options.formats:
         return None
@@ -53,6 +57,9 @@ def find_array(options):
             f"array {array.name} has microphones {radius:.3g} m from its "
             f"centre; min_distance {options.min_distance:g} must be larger"
         )
+    if options.faults is not None:
+        faults = MicrophoneFaults.from_values(options.faults)
+        faults.draw(len(array), seeded(_FAULTS))
     return array
 
 
@@ -73,12 +80,67 @@ def receivers_for(options, index):
     """
     found = {}
     if "array" in options.formats:
-        found["array"] = _open_array(options)
+        array, faults = _open_array(options), draw_faults(options, index)
+        if faults is not None and faults.offset.any():
+            moved = array.positions + faults.offset
+            array = OpenArray(moved, options.sample_rate)
+        found["array"] = array
     if "binaural" in options.formats:
         found["binaural"] = _open_head(
             options.head, options.sample_rate, head_of(options, index)
         )
     return found
+
+
+def draw_faults(options, index):
+    """Faults that the microphones of the array have in a scene.
+
+    Arguments
+    ---------
+    options : SceneOptions
+        Options of the corpus.
+    index : int
+        Number of the scene, from 0.
+
+    Returns
+    -------
+    spatial_brain.simulation.microphone_faults.DrawnFaults or None
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the number of microphones.
+    """
+    if options.faults is None:
+        return None
+    faults = MicrophoneFaults.from_values(options.faults)
+    generator = seeded(options.seed, index, _FAULTS)
+    return faults.draw(len(find_array(options)), generator)
+
+
+def record_with_faults(signals, options, index):
+    """What microphones with faults give for a scene, never clipped.
+
+    Arguments
+    ---------
+    signals : torch.Tensor
+        What the array should give, [time, channel].
+    options : SceneOptions
+        Options of the corpus.
+    index : int
+        Number of the scene, from 0.
+
+    Returns
+    -------
+    torch.Tensor
+        Same shape; the signals themselves without faults.
+    """
+    faults = draw_faults(options, index)
+    if faults is None:
+        return signals
+    generator = seeded(options.seed, index, _FAULTS, 1)
+    recorded = faults.record(signals.T, generator).T.contiguous()
+    return recorded * (PEAK / max(float(recorded.abs().max()), PEAK))
 
 
 def find_heads(source, fs):

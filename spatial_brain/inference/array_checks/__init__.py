@@ -10,6 +10,10 @@ from spatial_brain.inference.array_checks.finding import (
     Finding,
     name_channels,
 )
+from spatial_brain.inference.array_checks.known_direction import (
+    Clap,
+    check_claps,
+)
 from spatial_brain.inference.array_checks.levels import (
     ChannelLevels,
     level_findings,
@@ -19,9 +23,16 @@ from spatial_brain.inference.array_checks.pieces import (
     read_pieces,
 )
 from spatial_brain.inference.array_checks.plane_waves import BAND
+from spatial_brain.inference.array_checks.room import room_findings
 from spatial_brain.inference.array_checks.spatial import spatial_findings
 
-__all__ = ["Finding", "check_recording", "choose_channels"]
+__all__ = [
+    "Clap",
+    "Finding",
+    "check_claps",
+    "check_recording",
+    "choose_channels",
+]
 
 # Numbers decoded at once.
 _PIECE = 2**21
@@ -47,7 +58,7 @@ def check_recording(path, array, *, channels=None, band=None):
     Returns
     -------
     list of Finding
-        The most severe first; empty if nothing is suspicious.
+        The most severe first; notes describe a recording that is in order.
 
     Raises
     ------
@@ -91,6 +102,8 @@ def check_recording(path, array, *, channels=None, band=None):
         found += spatial_findings(
             pieces, info.fs, array, kept, channels, band or BAND
         )
+        distances = array.distances[kept][:, kept]
+        found += room_findings(pieces, info.fs, kept, distances, band)
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
 

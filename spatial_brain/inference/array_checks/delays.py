@@ -150,7 +150,7 @@ def _drift(times, late, limit):
     slope = float((times * late).sum() / times.square().sum().clamp(min=1e-9))
     rest = late - late.mean() - slope * times
     growth = abs(slope) * float(times.max() - times.min())
-    straight = float(rest.abs().median()) < max(limit, _SLACK) / 2
+    straight = float(rest.abs().median()) < max(limit, _SLACK)
     far = growth > 2 * limit + 4 * _SLACK
     return slope if straight and far and abs(slope) < _FASTEST else None
 

@@ -6,7 +6,7 @@ from spatial_brain.inference.array_checks.finding import Finding, name_channels
 
 # Relative gain of the fit of plane waves from where on a change is believed,
 # and how many standard errors of its blocks it must be above nothing.
-_INVERTED, _EXCHANGED, _SURE = 0.5, 0.04, 3.0
+_INVERTED, _EXCHANGED, _SURE = 0.1, 0.02, 3.0
 # Microphones up to which every exchange is tried, and how many of the worst
 # ones of larger arrays.
 _ALL, _WORST = 12, 6
@@ -67,8 +67,9 @@ def order_findings(fit, channels, distances):
     list of Finding
     """
     inverted, exchanged = [], []
+    hidden = set(hidden_exchanges(distances))
     for _ in range(_CHANGES):
-        change, gain = _best_change(fit)
+        change, gain = _best_change(fit, hidden)
         if change is None:
             break
         if len(change) == 1:
@@ -84,33 +85,34 @@ def order_findings(fit, channels, distances):
     ]
 
 
-def _best_change(fit):
+def _best_change(fit, hidden):
     """The microphone(s) whose change helps most, and by how much."""
     if fit.number < 2 or not len(fit.fits):
         return None, 0.0
-    candidates = list(range(fit.number))
-    for one in candidates:
-        gain = _gain(fit, fit.inverted(one))
-        if gain > _INVERTED:
-            gains = [_gain(fit, fit.inverted(i)) for i in candidates]
-            best = max(candidates, key=lambda i: gains[i])
-            return (best,), gains[best]
+    everyone = candidates = list(range(fit.number))
     if fit.number > _ALL:
         candidates = fit.channel_fits().argsort()[:_WORST].tolist()
-    changes = list(combinations(candidates, 2))
-    gains = [_gain(fit, fit.exchanged(*change)) for change in changes]
-    best = max(range(len(changes)), key=lambda i: gains[i])
-    if gains[best] > _EXCHANGED:
-        return changes[best], gains[best]
-    return None, 0.0
+    gains = {(one,): _gain(fit, fit.inverted(one)) for one in everyone}
+    visible = set(combinations(sorted(candidates), 2)) - hidden
+    for pair in sorted(visible):
+        gains[pair] = _gain(fit, fit.exchanged(*pair))
+    best = max(gains, key=gains.get)
+    limit = _INVERTED if len(best) == 1 else _EXCHANGED
+    return (best, gains[best]) if gains[best] > limit else (None, 0.0)
 
 
 def _gain(fit, fits):
     """Relative gain of the blocks' fits, 0 where it may be chance."""
     gains = fits - fit.fits
-    mean, base = float(gains.mean()), float(fit.fits.mean())
-    error = float(gains.std()) / len(gains) ** 0.5 if len(gains) > 1 else mean
-    return mean / max(base, 1e-6) if mean > _SURE * error else 0.0
+    number, mean = len(gains), float(gains.mean())
+    # With a sign reversed even the best direction may fit below 0.
+    scale = max(abs(float(fit.fits.mean())), abs(float(fits.mean())), 1e-6)
+    if number < 2:
+        return mean / scale
+    # Student's t and the sign test, as blocks differ much.
+    t = mean / max(float(gains.std()) / number**0.5, 1e-9)
+    z = float(gains.sign().sum()) / number**0.5
+    return mean / scale if max(t, z) >= _SURE and mean > 0 else 0.0
 
 
 def _inversion(inverted, fit, channels):
@@ -145,7 +147,7 @@ def _exchange(change, gain, channels, distances):
         name_channels(sorted(channels[one] for one in other))
         for other in combinations(range(len(channels)), 2)
         if other != tuple(sorted(change))
-        and _equivalent(change, other, distances)
+        and same_exchange(change, other, distances)
     ]
     others = f" (or {' or '.join(same)}: the same here)" if same else ""
     order = list(range(len(channels)))
@@ -163,8 +165,27 @@ def _exchange(change, gain, channels, distances):
     )
 
 
-def _equivalent(one, two, distances):
-    """Whether two exchanges differ by a symmetry of the array only."""
+def same_exchange(one, two, distances):
+    """Whether two exchanges differ by a symmetry of the array only.
+
+    Arguments
+    ---------
+    one, two : tuple of int
+        Two microphones each.
+    distances : torch.Tensor
+        Between microphones, metres, [M, M].
+
+    Returns
+    -------
+    bool
+
+    Example
+    -------
+    >>> from spatial_brain.geometry import MicrophoneArray
+    >>> square = MicrophoneArray.resolve("circular:4x0.05").distances
+    >>> same_exchange((0, 1), (2, 3), square)
+    True
+    """
     order = list(range(len(distances)))
     for first, second in (one, two):
         order[first], order[second] = order[second], order[first]
@@ -194,5 +215,5 @@ def hidden_exchanges(distances):
     return [
         pair
         for pair in combinations(range(len(distances)), 2)
-        if _equivalent(pair, (0, 0), distances)
+        if same_exchange(pair, (0, 0), distances)
     ]

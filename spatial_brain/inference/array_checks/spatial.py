@@ -21,6 +21,8 @@ from spatial_brain.inference.array_checks.plane_waves import (
 _MOST = 2**23
 # Decibels below the loudest block from where on a block does not count.
 _QUIET = 25.0
+# Mean coherence above chance below which channels have nothing in common.
+_NOISE = 0.02
 
 
 def spatial_findings(pieces, fs, array, kept, channels, band):
@@ -50,7 +52,13 @@ def spatial_findings(pieces, fs, array, kept, channels, band):
         return []
     numbers = [channels[i] for i in kept]
     above = coherence.abs().mean((0, 3))
-    strange = strange_channels(coherence, chance_coherence(fs))
+    chance = chance_coherence(fs)
+    strange = strange_channels(coherence, chance)
+    if (
+        above.masked_fill(torch.eye(len(kept)).bool(), 0).max()
+        < chance + _NOISE
+    ):
+        return [_incoherent(numbers)]
     reference = int(above.sum(1).argmax())
     delays = PairDelays(reference, fs, band)
     for start, waveform in pieces:
@@ -99,4 +107,15 @@ def _unrelated(channel):
         (channel,),
         f"channel {channel} has nothing in common with the others: noise of a "
         "dead microphone, or no microphone of this array; leave it out",
+    )
+
+
+def _incoherent(numbers):
+    """Channels that have nothing in common at all."""
+    return Finding(
+        "incoherent",
+        "error",
+        tuple(numbers),
+        "the channels have nothing in common: noise only, microphones that "
+        "are off, or recordings that do not belong together",
     )

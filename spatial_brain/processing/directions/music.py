@@ -84,7 +84,8 @@ class MUSIC(BlockMaps):
             persistent=False,
         )
 
-    def _maps(self, spectra):
+    def evidence(self, spectra):
+        """Maps of blocks, see ``BlockMaps.evidence``."""
         batch = len(spectra)
         whitened = torch.complex(
             self.whitener @ spectra.real, self.whitener @ spectra.imag

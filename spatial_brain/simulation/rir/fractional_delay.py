@@ -190,6 +190,51 @@ def grid_to_samples(grid, num_samples):
     return samples[:, -first * _BLOCK :][:, :num_samples].contiguous()
 
 
+def impulse_response(delay, amplitude, num_samples):
+    """Sampled responses that consist of impulses.
+
+    Arguments
+    ---------
+    delay : torch.Tensor
+        In samples, at least 0, [rows, impulses] or, if all rows share them,
+        [1, impulses]; impulses behind the end are left out.
+    amplitude : torch.Tensor
+        float32 [rows, impulses].
+    num_samples : int
+        Length of the responses.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [rows, num_samples].
+
+    Example
+    -------
+    >>> delay = torch.tensor([[3.0, 900.0]])
+    >>> impulse_response(delay, torch.ones(2, 2), 9).argmax(-1)
+    tensor([3, 3])
+    """
+    points = grid_length(num_samples)
+    grid = torch.zeros(len(amplitude), points, device=amplitude.device)
+    late = delay >= (points - SPREAD) // OVERSAMPLING
+    delay = delay.masked_fill(late, 0.0)
+    amplitude = amplitude.masked_fill(late, 0.0)
+    kernels = None
+    if grid.device.type == "cpu":
+        try:
+            from spatial_brain.simulation.rir import kernels
+        except ImportError:  # numba supports few processors
+            kernels = None
+    if kernels is None:
+        row = torch.arange(len(amplitude), device=grid.device)[:, None]
+        row = row.expand(amplitude.shape)
+        add_impulses(grid, row, delay.expand(amplitude.shape), amplitude)
+    else:
+        arrays = (part.contiguous().numpy() for part in (delay, amplitude))
+        kernels.add_impulse_rows(*arrays, grid.numpy())
+    return grid_to_samples(grid, num_samples)
+
+
 @functools.lru_cache(maxsize=64)
 def _high_pass_response(fs, length, device):
     """Squared magnitude of the 10 Hz Butterworth filter of order 2."""

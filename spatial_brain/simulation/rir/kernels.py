@@ -150,3 +150,34 @@ def accumulate_first_order(
                 grid[cell] += first[k]
                 grid[cell + 1] += second[k]
                 grid[cell + 2] += third[k]
+
+
+@compiled()
+def add_impulse_rows(delay, amplitude, grid):
+    """Add impulses to the rows of a grid, as ``add_impulses`` does.
+
+    Arguments
+    ---------
+    delay : numpy.ndarray
+        Samples, float32 [rows, I], or [1, I] for all rows.
+    amplitude : numpy.ndarray
+        float32 [rows, I].
+    grid : numpy.ndarray
+        float32 [rows, points], changed in place.
+    """
+    count = delay.shape[1]
+    cell = np.empty(count, np.int64)
+    weight = np.empty((3, count), np.float32)
+    for row in range(amplitude.shape[0]):
+        if row < delay.shape[0]:
+            for i in range(count):
+                point = delay[row, i] * _STEPS
+                cell[i] = np.int64(point)
+                part = point - np.float32(cell[i])
+                tail = _HALF * part * part
+                weight[0, i] = _HALF - part + tail
+                weight[1, i] = _HALF + part - (tail + tail)
+                weight[2, i] = tail
+        for step in range(3):
+            for i in range(count):
+                grid[row, cell[i] + step] += amplitude[row, i] * weight[step, i]

@@ -15,11 +15,7 @@ import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND
 from spatial_brain.simulation.noise_field import diffuse_noise
-from spatial_brain.simulation.rir.fractional_delay import (
-    add_impulses,
-    grid_length,
-    grid_to_samples,
-)
+from spatial_brain.simulation.rir.fractional_delay import impulse_response
 
 # Metres from the centre: a response has room for so much more delay.
 LARGEST_RADIUS = 2.5
@@ -85,12 +81,8 @@ class OpenArray:
         # Nobody is nearer than a centimetre to a microphone.
         distance = distance.clamp_min(0.01)
         delay = distance * (self.fs / SPEED_OF_SOUND)
-        inside = delay < num_samples
-        amplitude = gain * center / distance * inside
-        grid = torch.zeros(self.num_channels, grid_length(num_samples))
-        row = torch.arange(self.num_channels)[:, None].expand(delay.shape)
-        add_impulses(grid, row, delay * inside, amplitude)
-        return grid_to_samples(grid, num_samples)
+        amplitude = gain * center / distance * (delay < num_samples)
+        return impulse_response(delay, amplitude, num_samples)
 
     def noise(self, num_samples, seed):
         """White noise from everywhere.

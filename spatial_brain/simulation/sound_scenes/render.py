@@ -20,23 +20,16 @@ means over directions u, for capsules in the directions a_i and dipoles e.
 import functools
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
 
 from spatial_brain.geometry import (
     SPEED_OF_SOUND,
-    tetrahedral_array,
     unit_to_azel,
 )
 from spatial_brain.simulation.ambisonics import (
-    SPHERE_RADIUS,
     foa_gains,
-    legendre,
-    needed_order,
-    radial_response,
 )
 from spatial_brain.simulation.mixing import active_level, convolve
 from spatial_brain.simulation.motion import filter_moving, positions_at
@@ -47,19 +40,18 @@ from spatial_brain.simulation.rir.absorption import (
 )
 from spatial_brain.simulation.rir.fractional_delay import (
     SKIRT,
-    add_impulses,
-    grid_length,
-    grid_to_samples,
     high_pass,
+    impulse_response,
 )
 from spatial_brain.simulation.rir.lattice import build_lattice
 from spatial_brain.simulation.sound_scenes.receivers import coloured
+from spatial_brain.simulation.sound_scenes.rigid_sphere import (
+    KNOTS,
+    capsule_response,
+    diffuse_field,
+)
 
 FORMATS = ("foa", "mic")
-# Frequencies at which the factors of the diffuse field are computed.
-_KNOTS = 257
-# Keeps the factors finite where channels receive the same (-60 dB).
-_LOADING = 1e-6
 # Time over which the level of the images is taken where the tail takes over.
 _JOIN = 0.02
 # Blocks of long noise: samples, and samples of the cross-fade between them.
@@ -253,7 +245,7 @@ def _diffuse_field(name, fs, receivers):
     if name == "foa":
         return torch.tensor([1.0, 0.0, 0.0, 0.0]), 2.0
     if name == "mic":
-        return torch.ones(4), float(_sphere(fs).power)
+        return torch.ones(4), diffuse_field(fs).power
     return receivers[name].mean_gain, receivers[name].power
 
 
@@ -275,95 +267,16 @@ def _array_response(offset, gain, num_samples, fs, formats):
         return {}
     distance = torch.linalg.vector_norm(offset, dim=-1)
     direction = offset / distance[:, None]
-    rows = []
-    if "foa" in formats:
-        rows.append(foa_gains(direction).T)
-    if "mic" in formats:
-        sphere = _sphere(fs)
-        cosine = sphere.axes @ direction.T
-        rows.append(_legendre_table(sphere.order, cosine).flatten(0, 1))
-    amplitude = torch.cat(rows) * gain
-    grid = torch.zeros(len(amplitude), grid_length(num_samples))
-    row = torch.arange(len(amplitude))[:, None].expand(amplitude.shape)
     delay = distance * (fs / SPEED_OF_SOUND)
-    add_impulses(grid, row, delay.expand(amplitude.shape), amplitude)
-    response = grid_to_samples(grid, num_samples)
     result = {}
     if "foa" in formats:
-        result["foa"], response = response[:4], response[4:]
+        amplitude = foa_gains(direction).T * gain
+        result["foa"] = impulse_response(delay[None], amplitude, num_samples)
     if "mic" in formats:
-        result["mic"] = _scatter(response, num_samples, fs)
+        result["mic"] = capsule_response(
+            direction, delay, gain, num_samples, fs
+        )
     return result
-
-
-def _legendre_table(order, x):
-    """Legendre polynomials 0 to ``order`` of x [4, I], [4, order + 1, I]."""
-    table = x.new_ones(len(x), order + 1, x.shape[1])
-    table[:, 1] = x
-    for n in range(1, order):
-        term = (2 * n + 1) / (n + 1) * x * table[:, n]
-        table[:, n + 1] = term - n / (n + 1) * table[:, n - 1]
-    return table
-
-
-def _scatter(orders, num_samples, fs):
-    """Legendre orders [4 (N + 1), time] to capsules [4, time]."""
-    # Sound reaches near capsules before the centre: room for negative times.
-    spare = math.ceil(8 * SPHERE_RADIUS / SPEED_OF_SOUND * fs) + 64
-    nfft = next_fast_len(num_samples + spare, real=True)
-    radial = _radial(fs, nfft)
-    spectrum = torch.fft.rfft(orders, n=nfft).unflatten(0, (4, -1))
-    spectrum = (spectrum * radial).sum(1)
-    return torch.fft.irfft(spectrum, n=nfft)[:, :num_samples]
-
-
-@functools.lru_cache(maxsize=16)
-def _radial(fs, nfft):
-    """(2 n + 1) b_n at the bins of a transform, complex64 [N + 1, F]."""
-    order = _sphere(fs).order
-    frequency = torch.fft.rfftfreq(nfft, 1.0 / fs).double()
-    radial = radial_response(frequency, order)
-    radial *= (2.0 * torch.arange(order + 1) + 1.0)[:, None]
-    return radial.to(torch.complex64)
-
-
-class _Sphere(NamedTuple):
-    """What belongs to the sphere at one sampling rate.
-
-    Directions of the capsules [4, 3], order of the series, factor of the
-    diffuse field [knots, 8, 8], power of the capsules together in it.
-    """
-
-    axes: torch.Tensor
-    order: int
-    factor: torch.Tensor
-    power: torch.Tensor
-
-
-@functools.lru_cache(maxsize=4)
-def _sphere(fs):
-    """Prepare the sphere for a sampling rate."""
-    axes = torch.nn.functional.normalize(tetrahedral_array().double(), dim=-1)
-    order = needed_order(fs / 2, SPHERE_RADIUS)
-    frequency = torch.linspace(0.0, fs / 2, _KNOTS, dtype=torch.float64)
-    field = _field(axes, radial_response(frequency, order))
-    factor = torch.linalg.cholesky(field).to(torch.complex64)
-    power = field.diagonal(dim1=1, dim2=2).real[:, 4:].sum(-1).mean()
-    return _Sphere(axes.float(), order, factor, power)
-
-
-def _field(axes, radial):
-    """Cross-spectra of W, Y, Z, X and four capsules, [F, 8, 8]."""
-    field = torch.zeros(radial.shape[1], 8, 8, dtype=torch.complex128)
-    field[:, range(4), range(4)] = torch.tensor([3.0, 1, 1, 1]).cdouble() / 3
-    field[:, 4:, 0] = radial[0, :, None]
-    field[:, 4:, 1:4] = radial[1, :, None, None] * axes[:, [1, 2, 0]]
-    field[:, :4, 4:] = field[:, 4:, :4].mH
-    cosine = (axes @ axes.T).clamp(-1.0, 1.0)
-    for n, response in enumerate(radial):
-        power = (2 * n + 1) * response.abs().square()
-        field[:, 4:, 4:] += power[:, None, None] * legendre(n, cosine)
-    return field + _LOADING * torch.eye(8)
 
 
 def _array_noise(num_samples, fs, formats, seed, gain=None):
@@ -390,7 +303,7 @@ def _array_noise(num_samples, fs, formats, seed, gain=None):
 def _noise_block(num_samples, fs, formats, seeds, gain):
     """One block of diffuse noise."""
     # Of a power of two, so that knots fall on bins.
-    length = 2 ** math.ceil(math.log2(max(num_samples, 2 * _KNOTS)))
+    length = 2 ** math.ceil(math.log2(max(num_samples, 2 * KNOTS)))
     bins = length // 2 + 1
     white = []
     for stream in range(2 if "mic" in formats else 1):
@@ -417,10 +330,8 @@ def _noise_block(num_samples, fs, formats, seeds, gain):
 @functools.lru_cache(maxsize=8)
 def _stretched(fs, bins):
     """Rows of the capsules in the factor at all bins, [4, 8, bins]."""
-    factor = _sphere(fs).factor[:, 4:].permute(1, 2, 0)
-    share = torch.arange((bins - 1) // (_KNOTS - 1)) * (
-        (_KNOTS - 1) / (bins - 1)
-    )
+    factor = diffuse_field(fs).factor[:, 4:].permute(1, 2, 0)
+    share = torch.arange((bins - 1) // (KNOTS - 1)) * ((KNOTS - 1) / (bins - 1))
     between = factor[..., :-1, None] + factor.diff()[..., None] * share
     return torch.cat((between.flatten(2), factor[..., -1:]), dim=-1)
 

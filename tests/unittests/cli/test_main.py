@@ -5,14 +5,12 @@ import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 
 from spatial_brain import __version__
 from spatial_brain.cli.main import COMMANDS, _make_parser, main
-from spatial_brain.cli.simulate import _make_array, _read_room
-from spatial_brain.dataio.audio import read_audio, write_audio
+from spatial_brain.dataio.audio import write_audio
 from spatial_brain.inference import SoundLocalizer
 
 
@@ -238,80 +236,6 @@ def test_help_and_version_import_nothing_heavy():
         assert part in done.stdout
     listed = _make_parser()[0].format_help().split()
     assert set(COMMANDS) <= set(listed)
-
-
-ROOM = """
-size: [6, 4, 3]
-t60: 0.3
-sources: [[2.0, 1.0, 1.5], [3.0, 3.5, 1.5]]
-array: {type: linear, num_microphones: 2, spacing: 0.1, center: [3, 2, 1.5]}
-fs: 8000
-"""
-
-
-def test_a_room_description_is_checked(tmp_path, capsys):
-    path = tmp_path / "room.yaml"
-
-    def complaint(text):
-        path.write_text(text)
-        output = str(tmp_path / "out")
-        assert main(["simulate", str(path), "--output", output]) == 2
-        error = capsys.readouterr().err
-        assert "room.yaml" in error and len(error.splitlines()) == 1
-        return error
-
-    assert "unknown: rt60" in complaint(ROOM.replace("t60", "rt60"))
-    assert "missing: size" in complaint("sources: [[1, 1, 1]]")
-    assert "no valid YAML" in complaint("size: [1")
-    assert "key: value" in complaint("- 1")
-    assert "either microphones or array" in complaint(
-        ROOM + "microphones: [[1, 1, 1]]"
-    )
-    assert "spherical" in complaint(ROOM.replace("linear", "spherical"))
-    assert "spacing" in complaint(ROOM.replace("spacing: 0.1, ", ""))
-    assert not (tmp_path / "out").exists()
-    assert main(["simulate", "missing.yaml", "--output", "out"]) == 2
-    assert "missing.yaml: No such file" in capsys.readouterr().err
-
-
-def test_arrays_are_turned_and_moved(tmp_path):
-    array = {"type": "linear", "num_microphones": 2, "spacing": 0.2}
-    found = _make_array({**array, "center": [1, 2, 3], "yaw": 90}, "room.yaml")
-    assert np.allclose(found, [[1, 1.9, 3], [1, 2.1, 3]], atol=1e-6)
-    (tmp_path / "room.yaml").write_text(ROOM)
-    assert len(_read_room(tmp_path / "room.yaml")["microphones"]) == 2
-
-
-def test_simulate_writes_responses_and_what_they_hold(tmp_path, capsys):
-    (tmp_path / "room.yaml").write_text(ROOM)
-    out = tmp_path / "rirs"
-    arguments = ["simulate", str(tmp_path / "room.yaml"), "--output", str(out)]
-    assert main(arguments) == 0
-    assert "source_2.wav" in capsys.readouterr().out
-    info = json.loads((out / "info.json").read_text())
-    rir, fs = read_audio(out / "source_1.wav")
-    assert fs == info["fs"] == 8000 and rir.shape[1] == 2
-    first = info["sources"][0]
-    assert first["azimuth"] == pytest.approx(-135, abs=0.1)
-    assert first["distance"] == pytest.approx(2**0.5, rel=1e-4)
-    # The source is on the side of microphone 0: 1 arrives later.
-    expected = (np.hypot(0.95, 1) - np.hypot(1.05, 1)) / 343
-    assert first["tdoa"] == pytest.approx([0, expected], abs=1e-7)
-    assert rir[:, 0].abs().argmax() < rir[:, 1].abs().argmax()
-    assert first["t60"][0] == pytest.approx(0.3, rel=0.15)
-
-
-def test_simulate_is_the_same_for_the_same_seed(tmp_path):
-    def first_source(name, seed):
-        room = tmp_path / "room.yaml"
-        room.write_text(ROOM + f"diffuse_from: 15\nseed: {seed}\n")
-        out = tmp_path / name
-        assert main(["simulate", str(room), "--output", str(out)]) == 0
-        return read_audio(out / "source_1.wav")[0]
-
-    tail = first_source("a", 3)
-    assert torch.equal(first_source("b", 3), tail)
-    assert not torch.equal(first_source("c", 4), tail)
 
 
 def test_a_stopped_command_says_so(monkeypatch, capsys, tmp_path):

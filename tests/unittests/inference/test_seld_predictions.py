@@ -6,6 +6,7 @@ import torch
 from spatial_brain.augment.rotation import (
     foa_patterns,
     rotate_foa,
+    rotate_foa_features,
     rotate_outputs,
 )
 from spatial_brain.inference.seld_detector import (
@@ -13,6 +14,7 @@ from spatial_brain.inference.seld_detector import (
     check_rotations,
     rotated_outputs,
 )
+from spatial_brain.processing.seld_features import LogMelGCC, LogMelIntensity
 
 
 def test_clips_come_one_after_the_other():
@@ -49,12 +51,29 @@ def test_rotations_average_what_is_not_equivariant(number):
     )
 
 
+def test_rotations_of_features_are_those_of_waveforms():
+    features, weight = LogMelIntensity(), torch.randn(7, 6)
+
+    def prediction(x):
+        return {"accdoa": x.mean(-1).transpose(1, 2) @ weight}
+
+    waveform = torch.randn(2, 2400, 4)
+    check_rotations("accdoa", "foa", features)
+    found = rotated_outputs(
+        prediction, features(waveform), "accdoa", 16, rotate_foa_features
+    )
+    expected = rotated_outputs(
+        lambda scene: prediction(features(scene)), waveform, "accdoa", 16
+    )
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
         (("einv2", "foa"), "einv2"),
         (("accdoa", "mic"), "mic"),
-        (("accdoa", "foa", True), "--feature_cache False"),
+        (("accdoa", "foa", LogMelGCC()), "10 of LogMelGCC.*feature_cache Fal"),
     ],
 )
 def test_what_rotations_cannot_do(arguments, word):

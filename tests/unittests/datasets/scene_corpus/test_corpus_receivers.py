@@ -70,6 +70,30 @@ def test_delays_of_a_pair_are_those_of_the_labels(tmp_path):
         assert abs(lag - wanted) < 0.75
 
 
+def test_faults_are_those_of_the_array_and_change_nothing_else(tmp_path):
+    given = {"formats": ["array", "mic"], "array": PAIR}
+    faults = {"gain": 3, "polarity": [1], "position": 1, "noise": 50}
+    for name, more in (("a", {}), ("b", {"faults": faults})):
+        generate_corpus(options(**given, **more), tmp_path / name)
+    [first, second] = [
+        read_json(path)
+        for path in sorted((tmp_path / "b" / "scenes").iterdir())
+    ]
+    assert first["faults"]["gain"] != second["faults"]["gain"]
+    assert first["faults"]["polarity"] == [1]
+    file = f"{first['name']}.flac"
+    clean, spoilt = (
+        read_audio(tmp_path / name / "array" / file)[0] for name in "ab"
+    )
+    ratio = (spoilt * clean).sum(0) / clean.square().sum(0)
+    level = 10 ** (torch.tensor(first["faults"]["gain"]) / 20)
+    assert ratio[0] > 0 > ratio[1]
+    # The places differ by millimetres, and noise has been added.
+    assert torch.allclose(ratio[0] / -ratio[1], level[0] / level[1], rtol=0.1)
+    mic = [(tmp_path / name / "mic" / file).read_bytes() for name in "ab"]
+    assert mic[0] == mic[1]
+
+
 def test_arrays_by_name_and_file(tmp_path):
     named = options(formats=["array"], array="ace_lin8ch")
     assert len(find_array(named)) == 8
@@ -97,6 +121,8 @@ def test_arrays_by_name_and_file(tmp_path):
     [
         ({"formats": ["array"]}, "both the format 'array' and the key"),
         ({"array": PAIR}, "both the format 'array' and the key"),
+        ({"faults": "gain=1"}, "those of the format 'array'"),
+        ({"faults": {"hum": 1}}, "no fault hum; known: gain"),
         ({"formats": ["array"], "array": 3}, "array is 3, expected a name"),
         ({"formats": ["array"], "array": [[1, 2]]}, "array is .*expected"),
     ],
@@ -112,7 +138,7 @@ def test_wrong_options(changes, message):
         ([[0, 0, 0], [0, 0, 2.2]], "does not fit into rooms"),
         ([[0, 0, 0], [0, 1.6, 0]], "min_distance 0.7 must be larger"),
         ("nowhere.json", "nowhere.json: no such file"),
-        ("lin8", "no array named 'lin8'; known: .*ace_lin8ch"),
+        ("lin8", "no array named 'lin8'; .*ace_lin8ch"),
     ],
 )
 def test_arrays_that_cannot_be(tmp_path, array, message):

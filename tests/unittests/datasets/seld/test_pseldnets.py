@@ -156,7 +156,7 @@ def test_folders_too_high_and_too_deep(data, tmp_path):
     data.rename(tmp_path / "datasets")
     data.mkdir()
     (tmp_path / "datasets").rename(data / "datasets")
-    assert len(prepare(data, tmp_path / "s")["test"]) == 4
+    assert len(prepare(data, tmp_path / "t")["test"]) == 4
 
 
 def test_archives_are_unpacked(data, tmp_path):
