@@ -107,7 +107,8 @@ def _end_of_all(processes):
         codes = [process.exitcode for process in processes]
     for process in processes:
         process.end(0)
-    return next((code for code in codes if code != 0), 0)
+    codes += [process.exitcode for process in processes]
+    return next(filter(None, codes), 0)
 
 
 class _Process:
