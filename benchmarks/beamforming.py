@@ -20,7 +20,7 @@ import torch
 
 from spatial_brain.dataio.audio import read_audio, resample_audio
 from spatial_brain.geometry import MicrophoneArray, wrap_azimuth
-from spatial_brain.inference.beamformer import Beamformer
+from spatial_brain.inference.beamforming.beamformer import Beamformer
 from spatial_brain.metrics.separation.signals import si_snr
 from spatial_brain.simulation.mixing import convolve
 

@@ -103,8 +103,10 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    from spatial_brain.inference.beam_gain import simulated_gain
-    from spatial_brain.inference.beamformer import Beamformer
+    from spatial_brain.inference.beamforming.beamformer import Beamformer
+    from spatial_brain.inference.beamforming.simulated_gain import (
+        simulated_gain,
+    )
 
     nulls = [_direction(text) for text in args.null]
     method = args.method or ("lcmv" if nulls else "mvdr")

@@ -1,4 +1,4 @@
-"""Pretrained interfaces.
+"""Interfaces to recordings, most of them pretrained.
 
 They are imported when they are first used: what needs no network starts
 without the libraries of networks.
@@ -7,6 +7,7 @@ without the libraries of networks.
 from importlib import import_module
 
 _MODULES = {
+    "Beamformer": "beamforming.beamformer",
     "BinauralSeparator": "separator",
     "RoomAcousticsEstimator": "room_acoustics",
     "SELDetector": "seld_detector",
@@ -14,6 +15,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Beamformer",
     "BinauralSeparator",
     "RoomAcousticsEstimator",
     "SELDetector",

@@ -8,8 +8,8 @@ from plane_waves import plane_wave
 
 from spatial_brain.dataio.audio import read_audio, resample_audio, write_audio
 from spatial_brain.geometry import MicrophoneArray, azel_to_unit
-from spatial_brain.inference.beam_gain import simulated_gain
-from spatial_brain.inference.beamformer import METHODS, Beamformer
+from spatial_brain.inference.beamforming.beamformer import METHODS, Beamformer
+from spatial_brain.inference.beamforming.simulated_gain import simulated_gain
 from spatial_brain.metrics.separation.signals import si_snr
 from spatial_brain.simulation.microphone_faults import MicrophoneFaults
 from spatial_brain.simulation.mixing import convolve

@@ -12,7 +12,7 @@ from spatial_brain.inference.array_checks import (
     check_recording,
     choose_channels,
 )
-from spatial_brain.inference.channel_gains import channel_gains
+from spatial_brain.inference.beamforming.channel_gains import channel_gains
 from spatial_brain.inference.sound_files import SoundFiles
 from spatial_brain.processing.beamforming.array_response import (
     AmbisonicResponse,
@@ -42,6 +42,8 @@ NOISES = ("diffuse", "recording")
 FOA = "foa"
 # Centres of the octaves for which gains are listed, hertz.
 OCTAVES = (125, 250, 500, 1000, 2000, 4000, 8000)
+# Findings on how directions are searched, not on the sound from one.
+_NOT_HERE = ("spacing_aliasing",)
 # Share of a segment in which two segments are cross-faded.
 _FADE = 0.25
 
@@ -141,8 +143,7 @@ class Beamformer:
         Seconds of a recording for which one noise is estimated.
     equalize : bool
         Whether channels are made equally loud, and left out if they have no
-        sound, see ``spatial_brain.inference.channel_gains``; never done to
-        Ambisonics.
+        sound (see ``channel_gains``); never done to Ambisonics.
 
     Raises
     ------
@@ -327,7 +328,8 @@ class Beamformer:
         aim = _Aim(self, info.fs, azimuth, elevation, nulls, gains)
         findings = []
         if self.array.name != FOA:
-            findings = check_recording(path, self.array, channels=channels)
+            found = check_recording(path, self.array, channels=channels)
+            findings = [one for one in found if one.kind not in _NOT_HERE]
         with SoundFiles([output], info.fs, 1, info.num_samples, subtype) as out:
             for block in aim.blocks(read, info.num_samples):
                 out.write([block[0, :, None]])
