@@ -41,4 +41,7 @@ if ! install -r requirements.txt -r requirements-dev.txt || ! install --no-deps 
     cat "$log" >&2
     fail "the packages could not be installed (see above)"
 fi
+# Scripts load PyTorch before the package, which sets how its threads wait.
+site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "import spatial_brain" >"$site/spatial_brain.pth"
 touch "$stamp"

@@ -41,6 +41,7 @@ from spatial_brain.metrics.room_acoustics import (
     gcc_phat_tdoa,
 )
 from spatial_brain.simulation.mixing import add_noise, convolve
+from spatial_brain.simulation.noise_floor import without_noise
 from spatial_brain.simulation.room_labels import (
     decay_t60,
     direct_to_reverberant,
@@ -113,6 +114,8 @@ def label_of(task, rir, places, source, fs):
     if task == "TDOA":
         away = (places - source).norm(dim=-1)
         return float(away[1] - away[0]) / SPEED_OF_SOUND * fs
+    # The measures take noise for reverberation.
+    rir = without_noise(rir, fs)
     if task == "T60":
         return float(decay_t60(rir, fs)[0].mean())
     measure = direct_to_reverberant if task == "DRR" else early_to_late

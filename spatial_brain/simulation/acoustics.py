@@ -6,7 +6,8 @@ the energy absorption coefficient of the walls. Impulse responses have shape
 path is a sample index: give it when the geometry is known (``direct_sample``),
 since the largest peak of a response is not always the direct path. Where a
 measured response ends in noise, parameters are those of the response without
-it (``spatial_brain.simulation.noise_floor``).
+it (``spatial_brain.simulation.noise_floor``); responses that are known to have
+none, such as simulated ones, are given with ``floor=NoiseFloor.absent(rir)``.
 """
 
 import math
@@ -348,7 +349,7 @@ def _levels(energy):
     return 10 * torch.log10(left.clamp_min(0) / left[..., :1])
 
 
-def t60(rir, fs, method="t20"):
+def t60(rir, fs, method="t20", floor=None):
     """Reverberation time from a line through the energy decay curve.
 
     Arguments
@@ -360,6 +361,8 @@ def t60(rir, fs, method="t20"):
     method : str
         Range of the least-squares line: "t20" (-5 to -25 dB), "t30" (-5 to
         -35 dB) or "edt" (0 to -10 dB); extrapolated to 60 dB.
+    floor : NoiseFloor, optional
+        Of the responses; default: looked for.
 
     Returns
     -------
@@ -387,7 +390,7 @@ def t60(rir, fs, method="t20"):
         )
     high, low = DECAY_RANGES[method]
     rir = _response(rir, fs)
-    floor = find_noise_floor(rir, fs)
+    floor = floor or find_noise_floor(rir, fs)
     level = _levels(decay_energy(rir, fs, floor))
     if floor.found.any():
         # Energy without noise rises a little where it is all but gone.
@@ -416,7 +419,7 @@ def t60(rir, fs, method="t20"):
     return torch.where(valid, -60.0 / (slope * fs), math.nan)
 
 
-def _split_energy(rir, fs, direct, before, after):
+def _split_energy(rir, fs, direct, before, after, floor):
     """Energy in a window around the direct path, after it, and in all.
 
     NaN after it where noise covers all that is left of the decay.
@@ -425,7 +428,7 @@ def _split_energy(rir, fs, direct, before, after):
     direct = onset(rir, fs) if direct is None else torch.as_tensor(direct)
     direct = direct.to(rir.device).expand(rir.shape[:-1])[..., None]
     sample = torch.arange(rir.shape[-1], device=rir.device)
-    floor = find_noise_floor(rir, fs)
+    floor = floor or find_noise_floor(rir, fs)
     energy = decay_energy(rir, fs, floor)
     begin, end = direct - round(before * fs), direct + round(after * fs)
     inside = (sample >= begin) & (sample <= end)
@@ -438,7 +441,7 @@ def _split_energy(rir, fs, direct, before, after):
     )
 
 
-def clarity(rir, fs, early, direct=None):
+def clarity(rir, fs, early, direct=None, floor=None):
     """Early to late energy, from 1 ms before the direct path.
 
     Arguments
@@ -451,6 +454,8 @@ def clarity(rir, fs, early, direct=None):
         Seconds after the direct path that count as early.
     direct : torch.Tensor, optional
         Sample of the direct path, shape [...]; default: its onset.
+    floor : NoiseFloor, optional
+        Of the responses; default: looked for.
 
     Returns
     -------
@@ -464,11 +469,11 @@ def clarity(rir, fs, early, direct=None):
     >>> clarity(rir, 1000, 0.05).round(decimals=6)
     tensor(20., dtype=torch.float64)
     """
-    inside, later, _ = _split_energy(rir, fs, direct, 1e-3, early)
+    inside, later, _ = _split_energy(rir, fs, direct, 1e-3, early, floor)
     return 10 * torch.log10(inside / later)
 
 
-def c50(rir, fs, direct=None):
+def c50(rir, fs, direct=None, floor=None):
     """Clarity with a limit of 50 ms (speech); see ``clarity``.
 
     Arguments
@@ -479,6 +484,8 @@ def c50(rir, fs, direct=None):
         Sampling rate in Hz.
     direct : torch.Tensor, optional
         Sample of the direct path, shape [...]; default: its onset.
+    floor : NoiseFloor, optional
+        Of the responses; default: looked for.
 
     Returns
     -------
@@ -492,10 +499,10 @@ def c50(rir, fs, direct=None):
     >>> c50(rir, 1000)
     tensor(0., dtype=torch.float64)
     """
-    return clarity(rir, fs, 0.05, direct)
+    return clarity(rir, fs, 0.05, direct, floor)
 
 
-def c80(rir, fs, direct=None):
+def c80(rir, fs, direct=None, floor=None):
     """Clarity with a limit of 80 ms (music); see ``clarity``.
 
     Arguments
@@ -506,6 +513,8 @@ def c80(rir, fs, direct=None):
         Sampling rate in Hz.
     direct : torch.Tensor, optional
         Sample of the direct path, shape [...]; default: its onset.
+    floor : NoiseFloor, optional
+        Of the responses; default: looked for.
 
     Returns
     -------
@@ -519,10 +528,10 @@ def c80(rir, fs, direct=None):
     >>> c80(rir, 1000)
     tensor(inf, dtype=torch.float64)
     """
-    return clarity(rir, fs, 0.08, direct)
+    return clarity(rir, fs, 0.08, direct, floor)
 
 
-def d50(rir, fs, direct=None):
+def d50(rir, fs, direct=None, floor=None):
     """Definition: share of the energy within 50 ms of the direct path.
 
     Arguments
@@ -533,6 +542,8 @@ def d50(rir, fs, direct=None):
         Sampling rate in Hz.
     direct : torch.Tensor, optional
         Sample of the direct path, shape [...]; default: its onset.
+    floor : NoiseFloor, optional
+        Of the responses; default: looked for.
 
     Returns
     -------
@@ -546,11 +557,11 @@ def d50(rir, fs, direct=None):
     >>> d50(rir, 1000)
     tensor(0.5000, dtype=torch.float64)
     """
-    inside, later, _ = _split_energy(rir, fs, direct, 1e-3, 0.05)
+    inside, later, _ = _split_energy(rir, fs, direct, 1e-3, 0.05, floor)
     return inside / (inside + later)
 
 
-def drr(rir, fs, direct=None, window=2.5e-3):
+def drr(rir, fs, direct=None, window=2.5e-3, floor=None):
     """Direct-to-reverberant ratio.
 
     Arguments
@@ -563,6 +574,8 @@ def drr(rir, fs, direct=None, window=2.5e-3):
         Sample of the direct path, shape [...]; default: its onset.
     window : float
         Half width of the window that counts as direct, seconds.
+    floor : NoiseFloor, optional
+        Of the responses; default: looked for.
 
     Returns
     -------
@@ -576,7 +589,7 @@ def drr(rir, fs, direct=None, window=2.5e-3):
     >>> drr(rir, 1000, direct=torch.tensor(10)).round(decimals=6)
     tensor(20., dtype=torch.float64)
     """
-    inside, _, whole = _split_energy(rir, fs, direct, window, window)
+    inside, _, whole = _split_energy(rir, fs, direct, window, window, floor)
     return 10 * torch.log10(inside / (whole - inside).clamp_min(0))
 
 

@@ -28,6 +28,8 @@ _LOWER, _UPPER = 6.0, 26.0
 # the rounding of 16 bits.
 _FLAT, _DEEPEST = 3.0, 100.0
 _ITERATIONS = 6
+# Seconds before the onset that belong to the response; before them is noise.
+_LEAD = 5e-3
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,30 @@ class NoiseFloor:
     power: torch.Tensor
     knee: torch.Tensor
     late_t60: torch.Tensor
+
+    @classmethod
+    def absent(cls, rir):
+        """No floor, for responses known to have none, such as simulated ones.
+
+        Arguments
+        ---------
+        rir : torch.Tensor
+            Floating, [..., time].
+
+        Returns
+        -------
+        NoiseFloor
+            With which measures take the responses as they are.
+
+        Example
+        -------
+        >>> NoiseFloor.absent(torch.ones(2, 100)).found
+        tensor([False, False])
+        """
+        nothing = torch.full(
+            rir.shape[:-1], math.nan, dtype=torch.float64, device=rir.device
+        )
+        return cls(nothing, torch.full_like(nothing, rir.shape[-1]), nothing)
 
     @property
     def found(self):
@@ -165,9 +191,10 @@ def decay_energy(rir, fs, floor=None):
     Returns
     -------
     torch.Tensor
-        float64, [..., time]: squares where there is no floor. Else squares
-        less the power of the noise up to the knee (single values may be
-        negative), what the decay would go on with at the knee, then zeros.
+        float64, [..., time]: squares where there is no floor. Else zeros up
+        to 5 ms before the onset, squares less the power of the noise up to
+        the knee (single values may be negative), what the decay would go on
+        with at the knee, then zeros.
 
     Example
     -------
@@ -178,11 +205,51 @@ def decay_energy(rir, fs, floor=None):
     floor = floor or find_noise_floor(rir, fs)
     if not floor.found.any():
         return energy
-    sample = torch.arange(energy.shape[-1], device=energy.device)
-    knee = floor.knee[..., None].round()
+    inside, knee, rest = _decay_span(rir, fs, floor)
     power = floor.power.nan_to_num()[..., None]
-    cut = torch.where(sample < knee, energy - power, 0.0)
-    rest = power * floor.late_t60.nan_to_num()[..., None] * fs
-    rest = rest / (6 * math.log(10))
-    cut = torch.where(sample == knee, rest, cut)
+    cut = torch.where(inside, energy - power, 0.0)
+    cut = torch.where(knee, rest, cut)
     return torch.where(floor.found[..., None], cut, energy)
+
+
+def without_noise(rir, fs):
+    """Responses that end where their noise begins.
+
+    For measures that are defined on a response and not on its energy.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Floating, [..., time].
+    fs : int
+        Sampling rate, hertz.
+
+    Returns
+    -------
+    torch.Tensor
+        As ``rir``, and the same where there is no floor. Else zeros up to
+        5 ms before the onset and behind the knee, at which one sample holds
+        the energy that the decay would go on with.
+
+    Example
+    -------
+    >>> without_noise(torch.tensor([2.0, 1.0]), 16000)
+    tensor([2., 1.])
+    """
+    floor = find_noise_floor(rir, fs)
+    inside, knee, rest = _decay_span(rir, fs, floor)
+    cut = torch.where(inside, rir, 0.0)
+    cut = torch.where(knee, rest.sqrt().to(rir), cut)
+    return torch.where(floor.found[..., None], cut, rir)
+
+
+def _decay_span(rir, fs, floor):
+    """Samples of the decay, that of the knee, and the energy from there on."""
+    sample = torch.arange(rir.shape[-1], device=rir.device)
+    size = rir.abs()
+    loud = size >= 0.1 * size.amax(-1, keepdim=True)
+    onset = loud.int().argmax(-1, keepdim=True)
+    knee = floor.knee[..., None].round()
+    inside = (sample >= onset - round(_LEAD * fs)) & (sample < knee)
+    rest = floor.power * floor.late_t60 * fs / (6 * math.log(10))
+    return inside, sample == knee, rest.nan_to_num()[..., None]

@@ -26,6 +26,7 @@ from spatial_brain.geometry import (
     wrap_azimuth,
 )
 from spatial_brain.simulation.acoustics import t60 as measure_t60
+from spatial_brain.simulation.noise_floor import NoiseFloor
 from spatial_brain.simulation.rir import simulate_rir
 from spatial_brain.simulation.rooms import geometry_hash, sample_room
 
@@ -257,7 +258,8 @@ def _make_room(seed, rooms, simulation, index):
         generator=generator,
         **simulation,
     )
-    measured = measure_t60(rir, simulation["fs"])
+    clean = NoiseFloor.absent(rir)
+    measured = measure_t60(rir, simulation["fs"], floor=clean)
     measured = measured[measured.isfinite()]
     description |= {
         "t60_measured": float(measured.mean()) if len(measured) else None,

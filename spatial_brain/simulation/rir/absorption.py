@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from spatial_brain.simulation.acoustics import t60 as measure_t60
+from spatial_brain.simulation.noise_floor import NoiseFloor
 from spatial_brain.simulation.rir.fractional_delay import high_pass
 from spatial_brain.simulation.rir.lattice import lattice_response
 
@@ -506,5 +507,7 @@ def _open_t60(rir, t60, fs):
     energy = torch.nn.functional.pad(energy, (0, length // 5))
     for _ in range(3):
         energy[:, -1] = power * fs * t60 / (6 * math.log(10) * _BLOCK)
-        t60 = float(measure_t60(energy.sqrt(), fs / _BLOCK).nanmean())
+        rir, rate = energy.sqrt(), fs / _BLOCK
+        measured = measure_t60(rir, rate, floor=NoiseFloor.absent(rir))
+        t60 = float(measured.nanmean())
     return t60

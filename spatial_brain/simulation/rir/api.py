@@ -7,6 +7,7 @@ import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND, unit_to_azel
 from spatial_brain.simulation import acoustics
+from spatial_brain.simulation.noise_floor import NoiseFloor
 from spatial_brain.simulation.rir.checks import (
     Settings,
     check_reachable,
@@ -106,12 +107,19 @@ def _describe(full, scene, settings, backend, absorption):
     azimuth, elevation = unit_to_azel(
         scene.sources[:, None] - scene.microphones
     )
+    clean = NoiseFloor.absent(rir[0])
     # Source by source: the measures work in double precision.
     pairs = list(zip(rir, arrival, strict=True))
     measured = {
-        "t60": torch.stack([acoustics.t60(part, fs) for part, _ in pairs]),
-        "drr": torch.stack([acoustics.drr(part, fs, at) for part, at in pairs]),
-        "c50": torch.stack([acoustics.c50(part, fs, at) for part, at in pairs]),
+        "t60": torch.stack(
+            [acoustics.t60(part, fs, floor=clean) for part, _ in pairs]
+        ),
+        "drr": torch.stack(
+            [acoustics.drr(part, fs, at, floor=clean) for part, at in pairs]
+        ),
+        "c50": torch.stack(
+            [acoustics.c50(part, fs, at, floor=clean) for part, at in pairs]
+        ),
         "distance": scene.distances,
         "azimuth": azimuth,
         "elevation": elevation,

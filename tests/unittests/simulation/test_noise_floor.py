@@ -7,9 +7,12 @@ import torch
 
 from spatial_brain.simulation import acoustics
 from spatial_brain.simulation.noise_floor import (
+    NoiseFloor,
     decay_energy,
     find_noise_floor,
+    without_noise,
 )
+from spatial_brain.simulation.room_labels import decay_t60
 
 FS = 16000
 
@@ -89,3 +92,28 @@ def test_silence_and_short_responses():
     short = torch.randn(50, generator=torch.Generator().manual_seed(0))
     assert not find_noise_floor(short, FS).found
     assert math.isnan(acoustics.t60(torch.ones(2), FS))
+
+
+def test_noise_before_the_response_is_not_part_of_it():
+    clean, noisy = decays(0.4, -50.0)
+    generator = torch.Generator().manual_seed(2)
+    lead = torch.randn(len(noisy), 8000, generator=generator)
+    late = torch.cat((lead * 10 ** (-50 / 20), noisy), dim=-1)
+    away = acoustics.t60(late, FS) / acoustics.t60(clean, FS) - 1
+    assert away.abs().max() < 0.04
+    assert (acoustics.c50(late, FS) - acoustics.c50(clean, FS)).abs().max() < 1
+
+
+def test_labels_of_a_response_without_its_noise():
+    clean, noisy = decays(0.4, -40.0)
+    found = decay_t60(without_noise(noisy, FS), FS)[0].mean()
+    assert found == pytest.approx(0.4, rel=0.05)
+    assert torch.equal(without_noise(clean, FS), clean)
+
+
+def test_a_floor_that_is_known_to_be_absent_is_not_looked_for():
+    _, noisy = decays(0.4, -60.0)
+    absent = NoiseFloor.absent(noisy)
+    assert torch.equal(decay_energy(noisy, FS, absent), noisy.double() ** 2)
+    raw = acoustics.c50(noisy, FS, floor=absent)
+    assert not torch.equal(raw, acoustics.c50(noisy, FS))
