@@ -8,10 +8,13 @@ the rest of the recording).
 """
 
 import json
+import math
 from pathlib import Path
 
 from spatial_brain.cli.options import add_option
 
+# Levels of channels that differ by more are worth a line.
+UNEVEN_DB = 1.0
 HELP = "the sound from a direction, with the gain of it"
 
 
@@ -63,6 +66,12 @@ def add_arguments(parser):
         help="noise of microphones gets louder by no more than minus this "
         "(default: -10)",
     )
+    parser.add_argument(
+        "--no-equalize",
+        action="store_true",
+        help="leave the levels of the channels as they are, and use those "
+        "without sound",
+    )
     add_option(
         parser,
         "--channels",
@@ -94,8 +103,10 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    from spatial_brain.inference.beam_gain import simulated_gain
-    from spatial_brain.inference.beamformer import Beamformer
+    from spatial_brain.inference.beamforming.beamformer import Beamformer
+    from spatial_brain.inference.beamforming.simulated_gain import (
+        simulated_gain,
+    )
 
     nulls = [_direction(text) for text in args.null]
     method = args.method or ("lcmv" if nulls else "mvdr")
@@ -104,6 +115,7 @@ def run(args):
         method,
         noise=args.noise,
         least_gain=args.least_white_noise_gain,
+        equalize=not args.no_equalize,
     )
     stem = f"{Path(args.recording).stem}_{args.azimuth:g}.wav"
     beam = beamformer.beamform_file(
@@ -146,6 +158,7 @@ def _beam_lines(beam):
         f"{beam.elevation:g}°; {beam.method}{noise}"
     ]
     lines += [f"{one.severity}: {one.message}" for one in beam.findings]
+    lines += _level_lines(beam.channel_gains)
     if beam.array == "foa":
         lines.append("assumed: channels W, Y, Z, X (ACN), SN3D")
     if beam.nulls and beam.nulls_from is None:
@@ -163,6 +176,19 @@ def _beam_lines(beam):
         lines.append(f"{name:22}{cells}")
     scaled = "" if beam.gain == 1 else f", scaled by {beam.gain:.3f}"
     return [*lines, "", f"written to {beam.output}{scaled}"]
+
+
+def _level_lines(gains):
+    """What was done to the levels of channels, if it is worth a line."""
+    lines = []
+    dead = [str(number) for number, gain in enumerate(gains) if gain == 0]
+    if dead:
+        lines.append(f"left out, without sound: channel {', '.join(dead)}")
+    levels = [20 * math.log10(gain) for gain in gains if gain > 0]
+    if max(levels) - min(levels) > UNEVEN_DB:
+        text = ", ".join(f"{level:+.1f}" for level in levels)
+        lines.append(f"channels made equally loud: {text} dB")
+    return lines
 
 
 def _gain_lines(gains, nulls):

@@ -1,7 +1,17 @@
-"""Locate the talkers of a recording, window by window."""
+"""Directions of the sources of a recording, window by window.
 
+With --array the positions of the microphones are enough: nothing is trained,
+any sampling rate and length will do. With --model a trained network is used.
+
+    spatial-brain locate meeting.wav --array respeaker_4mic
+    spatial-brain locate meeting.wav --array my_array.csv --sources 2 --json
+    spatial-brain locate pair.wav --model results/demo
+"""
+
+import argparse
 import json
 import math
+import sys
 
 from spatial_brain.cli.options import (
     MAX_LINES,
@@ -11,7 +21,10 @@ from spatial_brain.cli.options import (
     one_line_warnings,
 )
 
-HELP = "directions of the talkers in a recording"
+HELP = "directions of the sources in a recording"
+# Options that need the other of --array and --model.
+_ONLY_ARRAY = ("method", "sources", "band", "map")
+_ONLY_MODEL = ("resample", "savedir", "device")
 
 
 def add_arguments(parser):
@@ -22,64 +35,189 @@ def add_arguments(parser):
     parser : argparse.ArgumentParser
         Receives them.
     """
-    parser.add_argument("recording", help="audio file, a channel a microphone")
-    add_model_options(parser)
-    for name in ("--channels", "--resample", "--window", "--hop", "--json"):
+    add = parser.add_argument
+    add("recording", help="audio file, a channel a microphone")
+    add("--array", help="name (see spatial-brain arrays), formula such as "
+        "circular:6x0.05, or JSON, CSV or SOFA file")  # fmt: skip
+    add("--method", help="of an array: mixture (default), srp-phat, norm-music")
+    add(
+        "--sources", type=_sources, metavar="N", help="how many (default: auto)"
+    )
+    add("--band", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help="Hz, of an array (default: 300 4000)")  # fmt: skip
+    add_model_options(parser, required=False)
+    add_option(parser, "--channels", help="channels to use, from 0, in the "
+               "order of the microphones")  # fmt: skip
+    for name in ("--resample", "--window", "--hop", "--json"):
         add_option(parser, name)
+    add("--csv", metavar="FILE", help="write a line a window and source")
+    add("--dcase", metavar="FILE", help="write frames of 100 ms as DCASE does")
     add_option(parser, "--picture", help="draw the directions over time (png)")
+    add("--map", action="store_true", help="draw how strong each direction is")
+    add("--report", metavar="FILE", help="write a page with map and sound")
 
 
 def run(args):
-    """Locate the talkers and print their directions.
+    """Locate the sources and print their directions.
 
     Arguments
     ---------
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
+    _check(args)
+    if args.array is None:
+        found = _by_model(args)
+    else:
+        found = _by_array(args)
+        for finding in found.findings:
+            print(
+                f"{args.prog}: {finding.severity}: {finding.message}",
+                file=sys.stderr,
+            )
+    written = _write(args, found)
+    if args.json:
+        print(json.dumps(found.to_dict(), allow_nan=False))
+    else:
+        print("\n".join([_format_directions(found), *written]))
+
+
+def _check(args):
+    """Refuse options that do not go together."""
+    if (args.array is None) == (args.model is None):
+        raise ValueError(
+            "give --array, the microphones' positions, or --model, a trained "
+            "network; one of them"
+        )
+    wrong = _ONLY_ARRAY if args.array is None else _ONLY_MODEL
+    for name in wrong:
+        if getattr(args, name):
+            other = "--array" if args.array is None else "--model"
+            raise ValueError(f"--{name} needs {other}")
+    if args.map and not args.picture:
+        raise ValueError("--map is drawn into a picture; add --picture FILE")
+
+
+def _by_model(args):
+    """Directions by a trained network."""
     from spatial_brain.inference.localizer import SoundLocalizer
 
     localizer = load_model(SoundLocalizer, args)
     with one_line_warnings(args.prog):
-        found = localizer.localize_file(
+        return localizer.localize_file(
             args.recording,
             channels=args.channels,
             resample=args.resample,
             window_length=args.window,
             hop_length=args.hop,
         )
+
+
+def _by_array(args):
+    """Directions by the positions of the microphones."""
+    from spatial_brain.inference.array_directions.finder import DirectionFinder
+
+    options = {
+        "method": args.method,
+        "sources": args.sources,
+        "band": args.band,
+        "window": args.window,
+        "hop": args.hop,
+    }
+    if args.window is not None and args.hop is None:
+        options["hop"] = args.window / 2
+    finder = DirectionFinder(
+        args.array,
+        keep_map=args.map or args.report is not None,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+    return finder.localize_file(args.recording, channels=args.channels)
+
+
+def _write(args, found):
+    """Write the files that are asked for; a line for each."""
+    lines = []
+    if args.csv or args.dcase:
+        from spatial_brain.inference.array_directions.tables import (
+            write_csv,
+            write_dcase,
+        )
+
+        for path, write in ((args.csv, write_csv), (args.dcase, write_dcase)):
+            if path:
+                write(path, found)
+                lines.append(f"table: {path}")
     if args.picture:
         from spatial_brain.reporting.localization import direction_trajectory
         from spatial_brain.reporting.plots import save_figure
 
         save_figure(direction_trajectory(found), args.picture)
-    if args.json:
-        print(json.dumps(found.to_dict(), allow_nan=False))
-    else:
-        print(_format_directions(found))
-        if args.picture:
-            print(f"\npicture: {args.picture}")
+        lines.append(f"picture: {args.picture}")
+    if args.report:
+        from spatial_brain.reporting.recording import recording_report
+
+        recording_report(args.report, found, args.channels)
+        lines.append(f"report: {args.report}")
+    return ["", *lines] if lines else []
+
+
+def _sources(text):
+    """Number of sources, or ``auto``."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is neither a number of sources nor auto"
+        ) from None
 
 
 def _format_directions(found):
     """Directions as text: a summary, then the windows."""
-    from spatial_brain.inference.localizer import MEANINGS
+    from spatial_brain.inference.localization import MEANINGS
 
     count = len(found.starts)
+    name = "talker" if found.array is None else "source"
     lines = [
         f"{found.path}: {found.duration:.1f} s, {count} "
-        f"window{'s' if count > 1 else ''}; {MEANINGS[found.target]}",
-        "",
-        "talker  direction  spread  confidence",
+        f"window{'s' if count > 1 else ''}; {MEANINGS[found.target]}"
+    ]
+    if found.array is not None:
+        lines.append(f"array {found.array}, method {found.method}")
+    if not found.talkers:
+        return "\n".join([*lines, "", f"no {name} found"])
+    lines += ["", *_talker_lines(found, name)]
+    if count > 1:
+        lines += ["", *_window_lines(found, name)]
+    return "\n".join(lines)
+
+
+def _talker_lines(found, name):
+    """One line a talker or source."""
+    whole = found.array is not None
+    high = whole and any(
+        talker["elevation"] is not None for talker in found.talkers
+    )
+    lines = [
+        f"{name}  direction  spread  confidence"
+        + "  elevation" * high
+        + "   from    to  active, s" * whole
     ]
     for index, talker in enumerate(found.talkers):
-        lines.append(
+        line = (
             f"{index + 1:6d}{_degrees(talker['direction']):>11}"
             f"{_degrees(talker['spread']):>8}{talker['confidence']:12.2f}"
         )
-    if count > 1:
-        lines += ["", *_window_lines(found)]
-    return "\n".join(lines)
+        if high:
+            line += f"{_degrees(talker['elevation']):>11}"
+        if whole:
+            line += (
+                f"{talker['start']:7.1f}{talker['stop']:6.1f}"
+                f"{talker['active']:11.1f}"
+            )
+        lines.append(line)
+    return lines
 
 
 def _degrees(value):
@@ -87,9 +225,10 @@ def _degrees(value):
     return "-" if value is None or math.isnan(value) else f"{value:.1f}°"
 
 
-def _window_lines(found):
-    """One line a window with the direction of each talker."""
-    heads = [f"talker {i + 1}" for i in range(found.directions.shape[1])]
+def _window_lines(found, name):
+    """One line a window with the direction of each talker or source."""
+    heads = [f"{name} {i + 1}" for i in range(found.directions.shape[1])]
+    quiet = "silent" if found.array is None else "-"
     lines = ["         time, s" + "".join(f"{head:>12}" for head in heads)]
     for start, stop, directions, silent in list(
         zip(
@@ -101,9 +240,9 @@ def _window_lines(found):
         )
     )[:MAX_LINES]:
         cells = (
-            f"{'silent':>12}"
+            f"{quiet:>12}"
             if silent
-            else "".join(f"{angle:11.1f}°" for angle in directions)
+            else "".join(f"{_degrees(angle):>12}" for angle in directions)
         )
         lines.append(f"{start:7.1f} -{stop:7.1f}{cells}")
     left = len(found.starts) - MAX_LINES

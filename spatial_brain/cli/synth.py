@@ -10,7 +10,7 @@
     overlap: [1, 2, 3]         # largest number of events at once
     moving: 0.3                # share of events that move
     t60: [0.2, 0.8]            # s; 0: free field
-    responses: /data/TAU       # measured rooms instead: TAU-SRIR DB, a table
+    responses: /data/TAU       # measured rooms: TAU-SRIR DB, SOFA, a table
     noise: diffuse             # or a folder of ambience; null: none
     snr: [6, 30]               # dB
     dialect: starss23          # of the labels
@@ -18,7 +18,7 @@
 
 Further keys: split, interferers, interferer_probability, fold, rooms,
 sample_rate, array, head, audio, activity, min_gap, longest_event, speeds,
-room_size, min_distance, wall_distance, gain.
+room_size, responses_azimuth, min_distance, wall_distance, gain.
 
     spatial-brain synth scenes.yaml --output corpus/
     spatial-brain synth scenes.yaml --output corpus/ --rank 3 --num_ranks 16

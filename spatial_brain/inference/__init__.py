@@ -1,13 +1,30 @@
-"""Pretrained interfaces."""
+"""Interfaces to recordings, most of them pretrained.
 
-from spatial_brain.inference.localizer import SoundLocalizer
-from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
-from spatial_brain.inference.seld_detector import SELDetector
-from spatial_brain.inference.separator import BinauralSeparator
+They are imported when they are first used: what needs no network starts
+without the libraries of networks.
+"""
+
+from importlib import import_module
+
+_MODULES = {
+    "Beamformer": "beamforming.beamformer",
+    "BinauralSeparator": "separator",
+    "RoomAcousticsEstimator": "room_acoustics",
+    "SELDetector": "seld_detector",
+    "SoundLocalizer": "localizer",
+}
 
 __all__ = [
+    "Beamformer",
     "BinauralSeparator",
     "RoomAcousticsEstimator",
     "SELDetector",
     "SoundLocalizer",
 ]
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_MODULES[name]}")
+    return getattr(module, name)

@@ -2,14 +2,21 @@
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
 from spatial_brain.dataio.audio import read_audio
+from spatial_brain.inference.localization import (
+    CONFIDENCE_WIDTH,
+    LIMITS,
+    MEANINGS,
+    Directions,
+    Localization,
+    median_direction,
+    wrap_direction,
+)
 from spatial_brain.inference.pretrained import PretrainedModel
 from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
@@ -20,151 +27,8 @@ from spatial_brain.inference.recordings import (
     window_bounds,
 )
 
-MEANINGS = {
-    "cone": "angle from the +x axis of the array",
-    "azimuth": "azimuth from the +x axis, left and right folded",
-    "full_azimuth": "azimuth, counter-clockwise from the +x axis (the front)",
-}
-# Least and greatest direction, degrees; the ends of the last are the same.
-LIMITS = {
-    "cone": (0.0, 180.0),
-    "azimuth": (0.0, 180.0),
-    "full_azimuth": (-180.0, 180.0),
-}
 # How many of a talker's latest windows show where it is expected next.
 MEMORY = 5
-# The confidence is the probability within so many degrees of a direction.
-CONFIDENCE_WIDTH = 10.0
-
-
-@dataclass
-class Localization:
-    """Directions of the talkers of one recording.
-
-    Arguments
-    ---------
-    path : str
-        The recording.
-    target : str
-        What the degrees mean, a key of ``MEANINGS``.
-    duration : float
-        Seconds.
-    starts : numpy.ndarray
-        Where each window starts, seconds, [window].
-    stops : numpy.ndarray
-        Where each window ends, seconds, [window].
-    directions : numpy.ndarray
-        Degrees, [window, talker]; NaN where a window is silent.
-    confidence : numpy.ndarray
-        Probability within 10 degrees of the direction, [window, talker].
-
-    Example
-    -------
-    >>> found = Localization("a.wav", "cone", 4.5, np.array([0.0, 1.5]),
-    ...                      np.array([3.0, 4.5]),
-    ...                      np.array([[40.0, 120.0], [44.0, 120.0]]),
-    ...                      np.full((2, 2), 0.5))
-    >>> found.talkers[0]
-    {'direction': 42.0, 'spread': 2.0, 'confidence': 0.5}
-    """
-
-    path: str
-    target: str
-    duration: float
-    starts: np.ndarray
-    stops: np.ndarray
-    directions: np.ndarray
-    confidence: np.ndarray
-
-    @property
-    def silent(self):
-        """Windows without sound, bool, [window]."""
-        return np.isnan(self.directions).all(axis=1)
-
-    @property
-    def limits(self):
-        """Least and greatest direction that can be, degrees."""
-        return LIMITS[self.target]
-
-    @property
-    def talkers(self):
-        """Summary of each talker over the recording.
-
-        Returns
-        -------
-        list of dict
-            ``direction`` (median, degrees; NaN if all is silent), ``spread``
-            (median absolute deviation from it, degrees; None without a
-            second window) and ``confidence`` (mean).
-        """
-        loud = ~self.silent
-        summary = []
-        directions = _median(self.directions, self.target)
-        for talker, direction in enumerate(directions.tolist()):
-            track = self.directions[:, talker]
-            spread = median(np.abs(_wrap(track - direction, self.target)))
-            sure = self.confidence[loud][:, talker]
-            summary.append(
-                {
-                    "direction": direction,
-                    "spread": float(spread) if loud.sum() > 1 else None,
-                    "confidence": float(sure.mean()) if loud.any() else 0.0,
-                }
-            )
-        return summary
-
-    def to_dict(self):
-        """Everything as plain values for JSON; what is silent is null.
-
-        Returns
-        -------
-        dict
-            ``path, target, meaning, duration, talkers, windows``; a window
-            has ``start, stop, directions, confidence``.
-        """
-        windows = [
-            {
-                "start": float(start),
-                "stop": float(stop),
-                "directions": None if quiet else directions.tolist(),
-                "confidence": None if quiet else confidence.tolist(),
-            }
-            for start, stop, directions, confidence, quiet in zip(
-                self.starts,
-                self.stops,
-                self.directions,
-                self.confidence,
-                self.silent,
-                strict=True,
-            )
-        ]
-        talkers = self.talkers
-        if self.silent.all():
-            talkers = [{**talker, "direction": None} for talker in talkers]
-        return {
-            "path": self.path,
-            "target": self.target,
-            "meaning": MEANINGS[self.target],
-            "duration": self.duration,
-            "talkers": talkers,
-            "windows": windows,
-        }
-
-
-class Directions(NamedTuple):
-    """Predictions for a batch.
-
-    Arguments
-    ---------
-    degrees : torch.Tensor
-        Directions of the talkers, ascending, [batch, talker]; NaN for a
-        silent signal.
-    confidence : torch.Tensor
-        Probability within 10 degrees of each direction, [batch, talker].
-    """
-
-    degrees: torch.Tensor
-    confidence: torch.Tensor
 
 
 class SoundLocalizer(PretrainedModel):
@@ -226,6 +90,36 @@ class SoundLocalizer(PretrainedModel):
                 "without microphone_positions num_microphones is needed"
             )
 
+    @staticmethod
+    def from_array(array, method=None, **options):
+        """A localiser of an array that needs no training.
+
+        Arguments
+        ---------
+        array : MicrophoneArray, str or Path
+            The array, its name, or its file.
+        method : str, optional
+            Such as ``"srp-phat"``; default: the best.
+        **options
+            Those of ``array_directions.finder.DirectionFinder``.
+
+        Returns
+        -------
+        spatial_brain.inference.array_directions.finder.DirectionFinder
+            Has ``localize_file`` and ``localize_batch`` as well.
+
+        Example
+        -------
+        >>> SoundLocalizer.from_array("circular:4x0.05").method
+        'mixture'
+        """
+        from spatial_brain.inference.array_directions.finder import (
+            DirectionFinder,
+        )
+
+        options = options if method is None else {"method": method, **options}
+        return DirectionFinder(array, **options)
+
     @property
     def num_microphones(self):
         """Channels that the model takes."""
@@ -273,7 +167,9 @@ class SoundLocalizer(PretrainedModel):
             directions, weights = _follow_talkers(
                 degrees[mine], confidence[mine], silent[mine], target
             )
-            found.append([_median(directions, target), median(weights)])
+            found.append(
+                [median_direction(directions, target), median(weights)]
+            )
         degrees, confidence = np.array(found).swapaxes(0, 1)
         return Directions(
             torch.from_numpy(degrees).float(),
@@ -419,29 +315,10 @@ class SoundLocalizer(PretrainedModel):
         width = (high - low) / logits.shape[-1]
         bins = torch.arange(logits.shape[-1], device=logits.device)
         centres = low + (bins + 0.5) * width
-        offset = _wrap(centres - degrees[..., None], target)
+        offset = wrap_direction(centres - degrees[..., None], target)
         near = offset.abs() <= CONFIDENCE_WIDTH
         confidence = (logits.softmax(-1) * near).sum(-1)
         return degrees.cpu().double().numpy(), confidence.cpu().numpy()
-
-
-def _wrap(degrees, target):
-    """Differences of directions: all around, in [-180, 180)."""
-    if target != "full_azimuth":
-        return degrees
-    return (degrees + 180.0) % 360.0 - 180.0
-
-
-def _median(degrees, target):
-    """Median direction over windows [window, ...]: see ``median``."""
-    if target != "full_azimuth":
-        return median(degrees)
-    # About the mean direction, so that both sides of 180 degrees are near.
-    radians = np.radians(degrees)
-    mean = np.degrees(
-        np.arctan2(np.nansum(np.sin(radians), 0), np.nansum(np.cos(radians), 0))
-    )
-    return _wrap(mean + median(_wrap(degrees - mean, target)), target)
 
 
 def _follow_talkers(degrees, confidence, silent, target):
@@ -452,14 +329,16 @@ def _follow_talkers(degrees, confidence, silent, target):
     for index in np.flatnonzero(~silent):
         known = directions[:index][~silent[:index]][-MEMORY:]
         if len(known):
-            expected = _median(known, target)
+            expected = median_direction(known, target)
         else:
             expected = np.sort(degrees[index])
-        cost = np.abs(_wrap(expected[:, None] - degrees[index][None], target))
+        cost = np.abs(
+            wrap_direction(expected[:, None] - degrees[index][None], target)
+        )
         order = linear_sum_assignment(cost)[1]
         directions[index] = degrees[index][order]
         weights[index] = confidence[index][order]
     if not silent.all():
-        order = np.argsort(_median(directions[~silent], target))
+        order = np.argsort(median_direction(directions[~silent], target))
         directions, weights = directions[:, order], weights[:, order]
     return directions, weights

@@ -59,6 +59,8 @@ COLUMNS = {
 # Shown in words, or as an interval.
 NO_COLUMN = ("num_mixtures", "num_talkers", "mae_low", "mae_high")
 NUM_EXAMPLES = 6
+# Talkers that a picture over time shows.
+MAX_TALKERS = 9
 NUM_TABLE_ROWS = 12
 
 
@@ -177,7 +179,8 @@ def direction_trajectory(localization):
     -------
     matplotlib.figure.Figure
         Lines through the windows' centres, markers the larger the more
-        confident, and each talker's median at the right.
+        confident; no lines, but the map if there is one, for an array that
+        was used without training. Dotted is each talker's median.
 
     Example
     -------
@@ -192,17 +195,20 @@ def direction_trajectory(localization):
     with style():
         figure = new_figure(7.2, 3.8)
         axes = figure.add_subplot()
-        for index, talker in enumerate(localization.talkers):
+        if localization.map is not None:
+            _draw_map(axes, localization)
+        for index, talker in enumerate(localization.talkers[:MAX_TALKERS]):
             colour = PALETTE[index % len(PALETTE)]
             directions = localization.directions[:, index]
-            axes.plot(centres, directions, color=colour, lw=1.5, alpha=0.6)
+            if localization.array is None:
+                axes.plot(centres, directions, color=colour, lw=1.5, alpha=0.6)
             axes.scatter(
                 centres,
                 directions,
                 s=10 + 50 * np.nan_to_num(localization.confidence[:, index]),
                 color=colour,
                 marker=MARKERS[index % len(MARKERS)],
-                label=f"talker {index + 1}: {talker['direction']:.0f}°",
+                label=_talker_label(localization, index, talker),
                 rasterized=len(centres) > MANY_POINTS,
             )
             axes.axhline(talker["direction"], color=colour, lw=0.9, ls=":")
@@ -221,9 +227,35 @@ def direction_trajectory(localization):
             ylim=localization.limits,
             yticks=np.linspace(*localization.limits, 7),
         )
-        finish(figure, axes, None, 2)
+        shown = min(MAX_TALKERS, localization.directions.shape[1])
+        finish(figure, axes, None, 2 if shown else 0)
         axes.set_title("Directions over time (marker size: confidence)")
     return figure
+
+
+def _talker_label(localization, index, talker):
+    """What the legend shows of a talker."""
+    if np.isnan(talker["direction"]):
+        return f"talker {index + 1}: silent"
+    name = "talker" if localization.array is None else "source"
+    return f"{name} {index + 1}: {talker['direction']:.0f}°"
+
+
+def _draw_map(axes, localization):
+    """Strength of all directions over time, behind everything."""
+    strength = localization.map.strength.T
+    low, high = np.nanpercentile(strength[np.isfinite(strength)], (50, 99.8))
+    axes.imshow(
+        strength,
+        origin="lower",
+        aspect="auto",
+        extent=(0, localization.duration, *localization.limits),
+        cmap="Greys",
+        vmin=low,
+        vmax=max(high, low + 1e-9),
+        alpha=0.7,
+        zorder=0,
+    )
 
 
 def localization_report(

@@ -263,9 +263,9 @@ class DrawnFaults(NamedTuple):
         level = 20 * self.gain.abs().clamp_min(1e-6).log10()
         return {
             "gain": [round(value, 4) for value in level.tolist()],
-            "delay": [round(value, 4) for value in self.delay.tolist()],
+            "delay": [round(value, 4) + 0.0 for value in self.delay.tolist()],
             "position": [
-                [round(1000 * value, 4) for value in row]
+                [round(1000 * value, 4) + 0.0 for value in row]
                 for row in self.offset.expand(len(self.gain), 3).tolist()
             ],
             "polarity": (self.gain < 0).nonzero().flatten().tolist(),

@@ -24,6 +24,14 @@ PRELOADED = (
     "spatial_brain.experiment",
     "spatial_brain.inference.pretrained",
     "spatial_brain.reporting.report",
+    "spatial_brain.datasets.dual_mic.rir_bank",
+    "spatial_brain.datasets.real_arrays.signal_preparation",
+    "spatial_brain.models.dual_mic",
+    "spatial_brain.models.mc_conformer",
+    "spatial_brain.models.seld",
+    "spatial_brain.pair_experiment.acoustics",
+    "spatial_brain.pair_experiment.reconstruction",
+    "spatial_brain.seld_experiment",
 )
 SECONDS = 300  # allowed for a command
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
@@ -99,7 +107,8 @@ def _end_of_all(processes):
         codes = [process.exitcode for process in processes]
     for process in processes:
         process.end(0)
-    return next((code for code in codes if code != 0), 0)
+    codes += [process.exitcode for process in processes]
+    return next(filter(None, codes), 0)
 
 
 class _Process:

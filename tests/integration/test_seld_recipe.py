@@ -20,7 +20,8 @@ from spatial_brain.reporting.report import read_train_log
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/STARSS23"
 SMALL = {
-    "synthetic_data": "{clips: {train: 4, valid: 2, test: 2}, duration: 12.0}",
+    "synthetic_data": "{clips: {train: 4, valid: 2, test: 2}, duration: 12.0, "
+    "num_workers: 1}",
     "number_of_epochs": "2",
     "batch_size": "2",
     "num_workers": "0",
@@ -232,7 +233,7 @@ def test_four_microphones(tmp_path):
     line = command(
         tmp_path / "out",
         synthetic_data="{clips: {train: 2, valid: 2, test: 1}, duration: 6.0, "
-        "formats: [mic]}",
+        "formats: [mic], num_workers: 1}",
         array_format="mic",
         augmentation_name="augment",
         number_of_epochs="1",

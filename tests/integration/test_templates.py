@@ -23,16 +23,16 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 SMALL = {
     "localization": {
         "synthetic_data": "{num_recordings: {train: 6, valid: 2, test: 2}, "
-        "duration: 1.0}"
+        "duration: 1.0, num_workers: 1}"
     },
     "seld": {
         "synthetic_data": "{clips: {train: 2, valid: 1, test: 1}, "
-        "duration: 6.0}",
+        "duration: 6.0, num_workers: 1}",
         "detection_hop": "2.5",
     },
     "separation": {
         "synthetic_data": "{num_mixtures: {train: 6, valid: 2, test: 2}, "
-        "duration: 1.0}",
+        "duration: 1.0, num_workers: 1}",
         "model": "{num_filters: 16, bottleneck: 16, hidden: 16}",
     },
 }
@@ -143,7 +143,10 @@ def test_test_only_and_forgotten_option(finished, kind, tmp_path):
 
 
 def test_killed_run_goes_on(finished, tmp_path):
-    line = command("localization", tmp_path, "--ckpt_interval_steps", "1")
+    # The data are simulated by two processes this time.
+    data = SMALL["localization"]["synthetic_data"].replace(": 1}", ": 2}")
+    options = {"ckpt_interval_steps": 1, "synthetic_data": data}
+    line = command("localization", tmp_path, **options)
     save = tmp_path / "save"
     running.kill_when(
         lambda: [*save.glob("CKPT*")], line, TEMPLATES / "localization"

@@ -218,7 +218,10 @@ def _layout(name, options):
         )
     if name == "binaural":
         number = len(find_heads(options.head, options.sample_rate))
-        return f"left and right ear, {number} heads of {options.head} in turn"
+        heads = f"{number} heads of {options.head} in turn"
+        if options.responses is not None:
+            return f"left and right ear as measured, diffuse noise at {heads}"
+        return f"left and right ear, {heads}"
     return "dry events added, mono, without noise"
 
 
@@ -226,7 +229,8 @@ def _room_words(options):
     """What rooms there are."""
     if options.responses is not None:
         number = len(find_rooms(options))
-        return f"responses of {number} rooms of {options.responses}"
+        rooms = "1 room" if number == 1 else f"{number} rooms"
+        return f"responses of {rooms} of {options.responses}"
     low, high = options.t60
     return f"simulated rooms, T60 {low:g} to {high:g} s" if high else "no rooms"
 

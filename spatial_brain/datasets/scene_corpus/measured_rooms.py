@@ -1,4 +1,4 @@
-"""Rooms of a corpus that were measured: tables of responses, and TAU-SRIR DB.
+"""Rooms of a corpus that were measured: tables, SOFA files, and TAU-SRIR DB.
 
 A source stands at a place of which there is a response, or goes along a
 trajectory of such places. Responses of a room are brought to one level, so
@@ -16,9 +16,16 @@ from spatial_brain.dataio.audio import read_audio, resample_audio
 from spatial_brain.datasets.measured_rirs import read_measured_responses
 from spatial_brain.datasets.real_arrays.responses.dcase import TAUResponses
 from spatial_brain.datasets.scene_corpus.receivers import find_array
+from spatial_brain.datasets.scene_corpus.sofa_rooms import (
+    check_sides,
+    find_sofa,
+    read_sofa_rooms,
+)
 
 # Places of a trajectory that are farther apart are no trajectory, degrees.
 _COARSEST = 10.0
+# So are those of one direction, degrees, and of different distances, metres.
+_FINEST, _FARTHEST_STEP = 0.01, 0.25
 # Responses of a room whose level is measured.
 _PROBES = 8
 _NO_DISTANCE = ("dcase2020", "dcase2021", "starss22")
@@ -121,7 +128,8 @@ def find_rooms(options):
     ---------
     options : SceneOptions
         Options of the corpus; ``responses`` is a table, see
-        ``read_measured_responses``, or a folder with TAU-SRIR DB.
+        ``read_measured_responses``, a SOFA file or a folder of them, see
+        ``read_sofa_rooms``, or a folder with TAU-SRIR DB.
 
     Returns
     -------
@@ -168,9 +176,13 @@ def with_rooms(options):
 
 @lru_cache(maxsize=2)
 def _find(options):
-    """Rooms of a table or of TAU-SRIR DB."""
-    table = Path(options.responses).suffix.lower() == ".csv"
-    rooms = _table_rooms(options) if table else _tau_rooms(options)
+    """Rooms of a table, of SOFA files or of TAU-SRIR DB."""
+    if Path(options.responses).suffix.lower() == ".csv":
+        rooms = _table_rooms(options)
+    elif find_sofa(options.responses):
+        rooms = _sofa_rooms(options)
+    else:
+        rooms = _tau_rooms(options)
     if options.moving and not all(room.trajectories for room in rooms):
         raise ValueError(
             f"{options.responses}: has no trajectories with places at most "
@@ -215,33 +227,92 @@ def _table_rooms(options):
             f"{options.responses}: for several formats every path must hold "
             "{format}, such as {format}/a.wav"
         )
-    if options.dialect not in _NO_DISTANCE and any(
-        row.distance is None for row in rows
-    ):
-        raise ValueError(
-            f"{options.responses}: has no distances, which dialect "
-            f"{options.dialect} needs; choose one of {', '.join(_NO_DISTANCE)}"
-        )
+    _check_distance(options, all(row.distance is not None for row in rows))
     rooms = {}
     for row in rows:
         rooms.setdefault(row.condition, []).append(row)
-    return tuple(
+    measured = tuple(
         MeasuredRoom(
             name or "measured",
             np.stack(
                 [(r.direction * (r.distance or 1.0)).numpy() for r in found]
-            ).astype(np.float64),
+            ).astype(np.float64)
+            * [1, -1 if options.responses_azimuth == "clockwise" else 1, 1],
             (),
             _table_reader(options, [row.path for row in found]),
         )
         for name, found in sorted(rooms.items())
     )
+    _check_azimuths(options, measured)
+    return measured
+
+
+def _check_distance(options, known):
+    """Refuse a dialect with distances where there are none."""
+    if not known and options.dialect not in _NO_DISTANCE:
+        raise ValueError(
+            f"{options.responses}: has no distances, which dialect "
+            f"{options.dialect} needs; choose one of {', '.join(_NO_DISTANCE)}"
+        )
+
+
+def _check_azimuths(options, rooms):
+    """Refuse azimuths that seem to run clockwise, unless the user said how."""
+    if options.responses_azimuth is not None:
+        return
+    for form in _spatial(options):
+        # Of two ears levels decide, where the file is read.
+        if form != "binaural":
+            for room in rooms:
+                check_sides(
+                    options.responses,
+                    form,
+                    find_array(options),
+                    options.sample_rate,
+                    room.offsets,
+                    room.reader,
+                )
+
+
+def _channels(options):
+    """Channels of each format."""
+    array = find_array(options)
+    return {**_CHANNELS, "array": array and len(array)}
+
+
+def _sofa_rooms(options):
+    """Rooms of SOFA files, whose neighbouring places are trajectories."""
+    found = read_sofa_rooms(
+        options.responses,
+        _spatial(options),
+        _channels(options),
+        fs=options.sample_rate,
+        azimuth=options.responses_azimuth,
+    )
+    _check_distance(options, all(room.has_distance for room in found))
+    rooms = tuple(
+        MeasuredRoom(
+            room.name, room.offsets, _trajectories(room.offsets), room.read
+        )
+        for room in found
+    )
+    _check_azimuths(options, rooms)
+    return rooms
+
+
+def _trajectories(offsets):
+    """Runs of places, in the order of the file, that are near each other."""
+    distance = np.linalg.norm(offsets, axis=-1)
+    steps = _steps(offsets)
+    apart = (steps > _COARSEST) | (steps < _FINEST)
+    apart |= np.abs(np.diff(distance)) > _FARTHEST_STEP
+    runs = np.split(np.arange(len(offsets)), np.flatnonzero(apart) + 1)
+    return tuple(run for run in runs if len(run) > 1)
 
 
 def _table_reader(options, paths):
     """Reader of the responses of a room of a table."""
-    array = find_array(options)
-    channels = {**_CHANNELS, "array": array and len(array)}
+    channels = _channels(options)
 
     def read(form, place):
         path = Path(str(paths[place]).replace("{format}", form))
@@ -263,6 +334,11 @@ def _tau_rooms(options):
         raise ValueError(
             f"{options.responses}: TAU-SRIR DB has the formats foa and mic, "
             f"not {', '.join(wrong)}"
+        )
+    if options.responses_azimuth is not None:
+        raise ValueError(
+            f"{options.responses}: the azimuths of TAU-SRIR DB are known; "
+            "remove responses_azimuth"
         )
     corpus = TAUResponses(options.responses)
     rooms = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 import ruamel.yaml
 
 from spatial_brain.geometry import array_names
+from spatial_brain.simulation.hrtf.sofa import AZIMUTHS
 from spatial_brain.simulation.microphone_faults import MicrophoneFaults
 from spatial_brain.suggestions import nearest
 
@@ -246,8 +247,11 @@ class SceneOptions:
     t60 : tuple of float
         Lowest and highest, seconds; [0, 0] is the free field.
     responses : str or None
-        Measured rooms instead of simulated ones: a table or a folder, see
-        ``scene_corpus.measured_rooms``.
+        Measured rooms instead of simulated ones: a table, a SOFA file or a
+        folder, see ``scene_corpus.measured_rooms``.
+    responses_azimuth : str or None
+        How they count azimuths, "counterclockwise" or "clockwise"; None: as
+        the standard has it, which is checked.
     min_distance, wall_distance : float
         Of sources from the array and from walls, metres.
     noise : str or None
@@ -286,6 +290,7 @@ class SceneOptions:
     room_size: tuple = _option(_sizes, ((4.0, 4.0, 2.6), (12.0, 10.0, 4.5)))
     t60: tuple = _option(_between(0.0, 10.0), (0.2, 0.8))
     responses: str = _option(_or_null(_text), None)
+    responses_azimuth: str = _option(_or_null(_one_of(AZIMUTHS)), None)
     min_distance: float = _option(_number(0.1, 50.0), 0.7)
     wall_distance: float = _option(_number(0.0, 50.0), 0.5)
     noise: str = _option(_or_null(_text), "diffuse")

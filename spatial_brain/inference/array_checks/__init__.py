@@ -23,6 +23,7 @@ from spatial_brain.inference.array_checks.pieces import (
     read_pieces,
 )
 from spatial_brain.inference.array_checks.plane_waves import BAND
+from spatial_brain.inference.array_checks.room import room_findings
 from spatial_brain.inference.array_checks.spatial import spatial_findings
 
 __all__ = [
@@ -57,7 +58,7 @@ def check_recording(path, array, *, channels=None, band=None):
     Returns
     -------
     list of Finding
-        The most severe first; empty if nothing is suspicious.
+        The most severe first; notes describe a recording that is in order.
 
     Raises
     ------
@@ -101,6 +102,8 @@ def check_recording(path, array, *, channels=None, band=None):
         found += spatial_findings(
             pieces, info.fs, array, kept, channels, band or BAND
         )
+        distances = array.distances[kept][:, kept]
+        found += room_findings(pieces, info.fs, kept, distances, band)
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
 

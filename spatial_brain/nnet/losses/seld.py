@@ -88,7 +88,7 @@ def _mean_over_frames(error, mask=None):
 
 
 @full_precision
-def accdoa_loss(output, target, mask=None):
+def accdoa_loss(output, target, mask=None, class_weights=None):
     """Mean squared error of activity-coupled directions.
 
     Arguments
@@ -99,6 +99,9 @@ def accdoa_loss(output, target, mask=None):
         Same shape.
     mask : torch.Tensor, optional
         Frames to count (1) or not (0), [batch, frame]; by default all.
+    class_weights : sequence of float, optional
+        Factor of the error of each class where it is active: more for what
+        sounds seldom or shortly, which is else not learnt for long.
 
     Returns
     -------
@@ -116,8 +119,19 @@ def accdoa_loss(output, target, mask=None):
     tensor(1.)
     """
     _check_shape("target", target, output.shape)
-    error = (output - target.to(output.dtype)).square().mean(-1)
-    return _mean_over_frames(error, mask)
+    target = target.to(output.dtype)
+    error = (output - target).square()
+    if class_weights is not None:
+        number = target.shape[-1] // 3
+        if len(class_weights) != number:
+            raise ValueError(
+                f"{len(class_weights)} class_weights for {number} classes"
+            )
+        error, vectors = (x.unflatten(-1, (3, -1)) for x in (error, target))
+        active = (vectors != 0).any(-2, keepdim=True)
+        factor = active * (error.new_tensor(class_weights) - 1.0) + 1.0
+        error = (error * factor).flatten(-2)
+    return _mean_over_frames(error.mean(-1), mask)
 
 
 def _nearest_targets(tracks, slots):
@@ -445,6 +459,8 @@ class SELDLoss:
         "seddoa").
     alpha : float
         Weight of "agg1" in "mixed".
+    class_weights : sequence of float, optional
+        See :func:`accdoa_loss` ("accdoa").
 
     Raises
     ------
@@ -460,7 +476,14 @@ class SELDLoss:
     tensor(0.)
     """
 
-    def __init__(self, method, beta=0.5, aggregation=None, alpha=0.0):
+    def __init__(
+        self,
+        method,
+        beta=0.5,
+        aggregation=None,
+        alpha=0.0,
+        class_weights=None,
+    ):
         if method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, got {method!r}")
         if aggregation is not None and aggregation not in AGGREGATIONS:
@@ -473,11 +496,16 @@ class SELDLoss:
                 f"aggregation={aggregation!r} needs tracks with classes and "
                 f'directions: method "einv2" or "seddoa", not {method!r}'
             )
+        if class_weights is not None and method != "accdoa":
+            raise ValueError(
+                f'class_weights belong to the method "accdoa", not {method!r}'
+            )
         for name, value in (("beta", beta), ("alpha", alpha)):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {value}")
         self.method, self.beta = method, beta
         self.aggregation, self.alpha = aggregation, alpha
+        self.class_weights = class_weights
 
     def __call__(self, outputs, targets, mask=None):
         """Loss of a batch.
@@ -500,7 +528,12 @@ class SELDLoss:
             Scalar, float32.
         """
         if self.method == "accdoa":
-            return accdoa_loss(outputs["accdoa"], targets["accdoa"], mask)
+            return accdoa_loss(
+                outputs["accdoa"],
+                targets["accdoa"],
+                mask,
+                self.class_weights,
+            )
         if self.method == "multi_accdoa":
             return adpit_loss(outputs["multi_accdoa"], targets["adpit"], mask)
         tracks = (

@@ -37,6 +37,22 @@ class FreeFieldResponse:
         """Number of channels."""
         return len(self.positions)
 
+    def select(self, channels):
+        """Response of some of the channels, to the same centre.
+
+        Arguments
+        ---------
+        channels : sequence of int
+            From 0.
+
+        Returns
+        -------
+        FreeFieldResponse
+        """
+        response = FreeFieldResponse(self.positions, self.c)
+        response.positions = self.positions[channels]
+        return response
+
     def steering(self, directions, frequencies):
         """Response to plane waves: exp(i 2 pi f (r . u) / c).
 

@@ -97,6 +97,11 @@ class BlockMaps(nn.Module):
             "taper", torch.hann_window(self.n_fft), persistent=False
         )
 
+    @property
+    def block_length(self):
+        """Of a block, samples."""
+        return (self.block_frames - 1) * self.hop_length + self.n_fft
+
     def forward(self, waveform):
         """Maps of all blocks.
 
@@ -111,7 +116,62 @@ class BlockMaps(nn.Module):
             [batch, block, direction], at most 1. Long recordings need much
             memory for it; ``peaks`` does not.
         """
-        return torch.cat([maps for _, maps in self._chunks(waveform)], dim=1)
+        return torch.cat(
+            [self.maps(part) for _, part in self._stream(waveform)], dim=1
+        )
+
+    def stream(self, read, num_samples, batch=1):
+        """Evidence of a recording that is read piece by piece.
+
+        Memory does not grow with the recording, and nothing depends on where
+        the pieces end.
+
+        Arguments
+        ---------
+        read : callable
+            Takes the first sample of a piece and the one after its last;
+            gives [batch, time, microphone]. Pieces overlap by a block.
+        num_samples : int
+            Length of the recording.
+        batch : int
+            What ``read`` gives at once.
+
+        Yields
+        ------
+        tuple of torch.Tensor
+            Centres of some blocks, seconds, [block]; and what
+            :meth:`evidence` gives of them.
+
+        Raises
+        ------
+        ValueError
+            If there are no samples, or not those of this array.
+
+        Example
+        -------
+        >>> from spatial_brain.geometry import circular_array
+        >>> from spatial_brain.processing.directions.srp_phat import SRPPhat
+        >>> sound = torch.randn(1, 16000, 4)
+        >>> srp = SRPPhat(circular_array(4, 0.05), 16000)
+        >>> read = lambda start, stop: sound[:, start:stop]
+        >>> [maps.shape for _, maps in srp.stream(read, 16000)]
+        [torch.Size([1, 6, 360])]
+        """
+        if not num_samples:
+            raise ValueError("the recording holds no samples")
+        step = self.step_frames * self.hop_length
+        length = self.block_length
+        total = 1 + max(0, math.ceil((num_samples - length) / step))
+        size = max(1, _CHUNK // (batch * self._numbers_a_block()))
+        for blocks in torch.arange(total).split(size):
+            start = int(blocks[0]) * step
+            stop = int(blocks[-1]) * step + length
+            piece = read(start, min(stop, num_samples))
+            self._check(piece)
+            piece = nn.functional.pad(
+                piece, (0, 0, 0, stop - start - piece.shape[1])
+            )
+            yield self._times(blocks), self.evidence(self._spectra(piece))
 
     def peaks(self, waveform, num_peaks=1, min_separation=15.0):
         """Directions of the blocks, in memory that does not grow with time.
@@ -129,42 +189,29 @@ class BlockMaps(nn.Module):
         -------
         DirectionPeaks
         """
-        found, blocks = [], []
-        for numbers, maps in self._chunks(waveform):
-            blocks.append(numbers)
-            found.append(
-                find_peaks(
-                    maps, self.grid, num_peaks, min_separation, self._curve
-                )
-            )
+        times, found = [], []
+        for centres, evidence in self._stream(waveform):
+            times.append(centres)
+            found.append(self.pick(evidence, num_peaks, min_separation))
         vectors, confidence = (
             torch.cat(part, dim=1) for part in zip(*found, strict=True)
         )
-        times = self._times(torch.cat(blocks))
-        return DirectionPeaks(times, *self.grid.angles(vectors), confidence)
+        angles = self.grid.angles(vectors)
+        return DirectionPeaks(torch.cat(times), *angles, confidence)
+
+    def _stream(self, waveform):
+        """See ``stream``: of a waveform in memory."""
+        self._check(waveform)
+        return self.stream(
+            lambda start, stop: waveform[:, start:stop],
+            waveform.shape[1],
+            len(waveform),
+        )
 
     def _times(self, blocks):
         """Centres of blocks by their numbers, seconds."""
-        length = (self.block_frames - 1) * self.hop_length + self.n_fft
         start = blocks.double() * (self.step_frames * self.hop_length)
-        return (start + length / 2) / self.fs
-
-    def _chunks(self, waveform):
-        """Numbers of some blocks and their maps, one chunk after the other."""
-        self._check(waveform)
-        step = self.step_frames * self.hop_length
-        length = (self.block_frames - 1) * self.hop_length + self.n_fft
-        samples = waveform.shape[1]
-        total = 1 + max(0, math.ceil((samples - length) / step))
-        size = max(1, _CHUNK // (len(waveform) * self._numbers_a_block()))
-        for blocks in torch.arange(total).split(size):
-            start = int(blocks[0]) * step
-            stop = int(blocks[-1]) * step + length
-            piece = waveform[:, start:stop]
-            piece = nn.functional.pad(
-                piece, (0, 0, 0, stop - start - piece.shape[1])
-            )
-            yield blocks, self._maps(self._spectra(piece))
+        return (start + self.block_length / 2) / self.fs
 
     def _check(self, waveform):
         """Refuse what is no recording of this array."""
@@ -174,8 +221,6 @@ class BlockMaps(nn.Module):
                 f"expected a waveform [batch, time, {number} microphones], "
                 f"got shape {list(waveform.shape)}"
             )
-        if not waveform.shape[1]:
-            raise ValueError("the recording holds no samples")
 
     def _spectra(self, waveform):
         """[batch, time, microphone] -> complex [batch, bin, mic, frame]."""
@@ -202,11 +247,59 @@ class BlockMaps(nn.Module):
             4 * len(self.grid),
         )
 
+    def evidence(self, spectra):
+        """What a block's spectra say about directions.
+
+        Arguments
+        ---------
+        spectra : torch.Tensor
+            Complex, [batch, bin, microphone, frame].
+
+        Returns
+        -------
+        torch.Tensor
+            [batch, block, ...]; here maps, [batch, block, direction].
+        """
+        raise NotImplementedError
+
+    def maps(self, evidence):
+        """Maps of blocks from their evidence.
+
+        Arguments
+        ---------
+        evidence : torch.Tensor
+            From :meth:`evidence`.
+
+        Returns
+        -------
+        torch.Tensor
+            [batch, block, direction], at most 1.
+        """
+        return evidence
+
+    def pick(self, evidence, num_peaks=1, min_separation=15.0):
+        """Directions of blocks from their evidence.
+
+        Arguments
+        ---------
+        evidence : torch.Tensor
+            From :meth:`evidence`.
+        num_peaks : int
+            Directions wanted of a block.
+        min_separation : float
+            Smallest angle between two of them, degrees.
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Unit vectors, [batch, block, num_peaks, 3], and confidence, [batch,
+            block, num_peaks], as ``find_peaks`` gives them.
+        """
+        return find_peaks(
+            evidence, self.grid, num_peaks, min_separation, self._curve
+        )
+
     @staticmethod
     def _curve(values):
         """What of the values is a paraboloid around a peak."""
         return values
-
-    def _maps(self, spectra):
-        """[batch, bin, mic, frame] -> [batch, block, direction]."""
-        raise NotImplementedError

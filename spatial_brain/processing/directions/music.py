@@ -6,6 +6,9 @@ import torch
 
 from spatial_brain.processing.directions.blocks import BlockMaps
 
+# Numbers of the pseudo-spectra that are made together.
+_TOGETHER = 2**18
+
 
 class MUSIC(BlockMaps):
     """Multiple signal classification of the blocks, over a band.
@@ -69,7 +72,7 @@ class MUSIC(BlockMaps):
             )
         if not 0 <= diffuse < 1:
             raise ValueError(f"diffuse must be in [0, 1), got {diffuse}")
-        self.num_sources = num_sources
+        self.num_sources, self.diffuse = num_sources, diffuse
         distance = torch.cdist(self.microphones, self.microphones)
         argument = 2 * self.frequency[:, None, None] * distance / self.c
         noise = diffuse * torch.sinc(argument)
@@ -84,12 +87,14 @@ class MUSIC(BlockMaps):
             persistent=False,
         )
 
-    def _maps(self, spectra):
+    def evidence(self, spectra):
+        """Maps of blocks, see ``BlockMaps.evidence``."""
         batch = len(spectra)
-        whitened = torch.complex(
-            self.whitener @ spectra.real, self.whitener @ spectra.imag
-        )
-        covariances = self._covariances(whitened).transpose(0, 1).flatten(1, 2)
+        if self.diffuse:
+            spectra = torch.complex(
+                self.whitener @ spectra.real, self.whitener @ spectra.imag
+            )
+        covariances = self._covariances(spectra).transpose(0, 1).flatten(1, 2)
         power = covariances.diagonal(dim1=-2, dim2=-1).real.sum(-1)
         # Of a silent bin any subspace is as good as another: it is left out.
         sounding = (power > 0).to(power.dtype)
@@ -99,31 +104,34 @@ class MUSIC(BlockMaps):
         maps = torch.zeros(
             len(self.grid), covariances.shape[1], device=spectra.device
         )
-        for index in range(len(self.frequency)):
-            maps += (
-                self._pseudo_spectrum(index, signal[index]) * sounding[index]
-            )
+        together = max(1, _TOGETHER // (len(self.grid) * maps.shape[1]))
+        for bins in torch.arange(len(self.frequency)).split(together):
+            part = slice(int(bins[0]), int(bins[-1]) + 1)
+            values = self._pseudo_spectra(part, signal[part])
+            maps += (values * sounding[part, None]).sum(0)
         maps = maps.T / len(self.frequency)
         return maps.unflatten(0, (batch, -1))
 
-    def _pseudo_spectrum(self, index, signal):
-        """Of one bin: [block, mic, source] -> [direction, block]."""
-        angle = 2 * math.pi * self.frequency[index] * self.delays
-        steering = torch.cat(
-            (
-                self.whitener[index] @ angle.cos(),
-                self.whitener[index] @ angle.sin(),
-            )
-        )
-        steering = steering / torch.linalg.vector_norm(steering, dim=0)
-        real = torch.cat((signal.real, signal.imag), dim=1)
-        imag = torch.cat((signal.imag, -signal.real), dim=1)
-        parts = torch.stack((real, imag), dim=-1).flatten(2)
-        found = steering.T @ parts.transpose(0, 1).flatten(1)
-        inside = found.square().unflatten(1, (len(signal), -1)).sum(-1)
+    def _pseudo_spectra(self, bins, signal):
+        """[bin, block, mic, source] -> [bin, direction, block]."""
+        angle = 2 * math.pi * self.frequency[bins, None, None] * self.delays
+        parts = (angle.cos(), angle.sin())
+        if self.diffuse:
+            parts = (self.whitener[bins] @ part for part in parts)
+        steering = torch.cat(tuple(parts), dim=1)
+        norm = torch.linalg.vector_norm(steering, dim=1, keepdim=True)
+        steering = (steering / norm).mT
+        real = torch.cat((signal.real, signal.imag), dim=2)
+        imag = torch.cat((signal.imag, -signal.real), dim=2)
+        # [bin, mic, source, block]
+        real, imag = (part.permute(0, 2, 3, 1) for part in (real, imag))
+        inside = 0.0
+        for source in range(signal.shape[3]):
+            for part in (real, imag):
+                inside = inside + (steering @ part[:, :, source]).square()
         # 1 / (1 - inside), over its maximum.
         rest = (1 - inside).clamp(min=1e-6)
-        return rest.amin(0) / rest
+        return rest.amin(1, keepdim=True) / rest
 
     @staticmethod
     def _curve(values):

@@ -83,7 +83,8 @@ class SRPPhat(BlockMaps):
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("shares", shares, persistent=False)
 
-    def _maps(self, spectra):
+    def evidence(self, spectra):
+        """Maps of blocks, see ``BlockMaps.evidence``."""
         magnitude = spectra.abs()
         # A silent bin has no phase and must not vote.
         whitened = spectra / torch.where(magnitude > 0, magnitude, 1.0)

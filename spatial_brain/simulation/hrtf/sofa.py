@@ -1,4 +1,4 @@
-"""Reader of SOFA files of heads (AES69).
+"""Reader of SOFA files of heads, and of rooms (AES69).
 
 A SOFA file is a netCDF-4, hence HDF5, container. What is read is the data
 type "FIR" with two receivers: the convention SimpleFreeFieldHRIR and others
@@ -11,12 +11,16 @@ stands, its ear is the louder one. Where it is not, either the ears are
 exchanged (if ``ReceiverPosition`` says so as well) or the angles run
 clockwise; the file is read accordingly and a warning is logged.
 
+Rooms may be measured with any number of receivers, and with several emitters a
+source (data type "FIR-E": SingleRoomMIMOSRIR, MultiSpeakerBRIR), each of which
+counts as a measurement.
+
 Values that no measurement has, and units that are not those of the standard,
 are refused: a file in millimetres, radians or seconds is not guessed at.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -34,6 +38,9 @@ _VARIABLES = (
     "Data.SamplingRate",
     "Data.Delay",
     "SourcePosition",
+    "SourceView",
+    "SourceUp",
+    "EmitterPosition",
     "ListenerPosition",
     "ListenerView",
     "ListenerUp",
@@ -70,9 +77,18 @@ _ARRIVAL, _DIRECT = 0.2, 0.0025
 _LATERAL = 0.3
 # Less than this between both sides, dB, does not separate left and right.
 _LEAST_DIFFERENCE = 0.5
+# Types of data of several emitters, and where the emitters stand in Data.IR.
+_EMITTER_AXES = {"FIR-E": 3, "FIRE": 2}
+# Ways to count azimuths.
+AZIMUTHS = ("counterclockwise", "clockwise")
+# What FOA channels are taken for where a file does not say it, and the
+# attributes of Data.IR that would.
+_FOA_LAYOUT = {"ChannelOrdering": "acn", "Normalization": "sn3d"}
 _DEGREES = frozenset(("degree", "degrees", "deg", "°"))
 _METRES = frozenset(("metre", "metres", "meter", "meters", "m"))
 _HERTZ = frozenset(("hertz", "hz"))
+# Turns left into right.
+_MIRROR = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,39 @@ class MeasuredResponses:
     repair: str = ""
 
 
+@dataclass(frozen=True)
+class RoomResponses:
+    """Responses of one room at any places.
+
+    Arguments
+    ---------
+    responses : torch.Tensor
+        Shape [M, R, L], float32.
+    offsets : torch.Tensor
+        Sources seen from the listener, metres, shape [M, 3], float64: x
+        front, y left, z up; of length 1 if there are no distances.
+    has_distance : bool
+        Whether the file gives them.
+    fs : int
+        Sampling rate, Hz.
+    name : str
+        Name of the file, without suffix.
+
+    Example
+    -------
+    >>> room = RoomResponses(torch.ones(1, 4, 9), torch.eye(3)[:1], True, 8000,
+    ...                      "hall")
+    >>> room.responses.shape
+    torch.Size([1, 4, 9])
+    """
+
+    responses: torch.Tensor
+    offsets: torch.Tensor
+    has_distance: bool
+    fs: int
+    name: str
+
+
 class _Refused(ValueError):
     """What a SOFA file holds cannot be used."""
 
@@ -122,6 +171,8 @@ class _File:
     variables: dict
     # Of each variable, "Type" and "Units".
     kinds: dict
+    # Of Data.IR, how Ambisonic channels are ordered and scaled.
+    layout: dict
 
     def refuse(self, problem):
         """Raise the error about this file."""
@@ -176,17 +227,79 @@ def read_sofa(path):
     if not path.is_file():
         raise FileNotFoundError(f"no such SOFA file: {path}")
     file = _load(path)
-    _check_kind(file)
+    _check_kind(file, ("FIR",))
     fs = _rate(file)
     responses = _responses(file, fs)
-    directions = _directions(file, len(responses))
-    early = _direct_sound(responses, fs)
+    directions = _unit(_places(file, len(responses)))
+    early = direct_sound(responses, fs)
     repair = _what_is_wrong(early, directions, _receivers(file), path)
     if repair == "clockwise":
-        directions = directions * torch.tensor([1.0, -1.0, 1.0])
+        directions = directions * _MIRROR
     elif repair:
         responses = responses.flip(1)
     return MeasuredResponses(responses, directions, fs, path.stem, repair)
+
+
+def read_room_sofa(path, num_receivers, azimuth=None):
+    """Read a SOFA file of the responses of a room.
+
+    Arguments
+    ---------
+    path : str or Path
+        File of data type "FIR", or "FIR-E" with several emitters, such as
+        SingleRoomSRIR, SingleRoomMIMOSRIR and MultiSpeakerBRIR.
+    num_receivers : int
+        Receivers that it must have. Four are taken for first-order
+        Ambisonics, ACN and SN3D, if the file says that they are Ambisonics.
+    azimuth : str, optional
+        Of ``AZIMUTHS``: how the file counts them, whatever it looks like. By
+        default as the standard has it; of two receivers, two ears, this is
+        checked and put right as in :func:`read_sofa`.
+
+    Returns
+    -------
+    RoomResponses
+        At the rate of the file, ``Data.Delay`` included.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        As :func:`read_sofa`; if the receivers are not as many, or Ambisonics
+        of another layout.
+
+    Example
+    -------
+    >>> read_room_sofa("hall.sofa", 4)
+    Traceback (most recent call last):
+    FileNotFoundError: no such SOFA file: hall.sofa
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such SOFA file: {path}")
+    file = _load(path)
+    _check_kind(file, ("FIR", *_EMITTER_AXES))
+    _check_layout(file)
+    file = _unfolded(file)
+    fs = _rate(file)
+    responses = _responses(file, fs, num_receivers)
+    offsets = _places(file, len(responses))
+    if azimuth == "clockwise":
+        offsets = offsets * _MIRROR
+    elif azimuth is None and num_receivers == 2:
+        early = direct_sound(responses, fs)
+        repair = _what_is_wrong(early, offsets, _receivers(file), path)
+        if repair == "clockwise":
+            offsets = offsets * _MIRROR
+        elif repair:
+            responses = responses.flip(1)
+    sources = file.values("SourcePosition")
+    spherical = file.kinds["SourcePosition"][0] != "cartesian"
+    known = not spherical or bool((sources[:, 2] > 0).all())
+    if not known:
+        offsets = _unit(offsets)
+    return RoomResponses(responses.float(), offsets, known, fs, path.stem)
 
 
 def _load(path):
@@ -203,6 +316,10 @@ def _load(path):
                 )
                 for name in names
             }
+            layout = {}
+            if "Data.IR" in file:
+                attrs = file["Data.IR"].attrs
+                layout = {name: _text(attrs, name) for name in _FOA_LAYOUT}
     except _Refused:
         raise
     # A damaged file fails in h5py in any way: OSError, KeyError, RuntimeError.
@@ -213,7 +330,7 @@ def _load(path):
             f"netCDF-4, that is HDF5, and this file has {path.stat().st_size} "
             "bytes. Get it again"
         ) from error
-    return _File(path, attributes, variables, kinds)
+    return _File(path, attributes, variables, kinds, layout)
 
 
 def _variable(file, path, name):
@@ -247,10 +364,10 @@ def _text(attributes, name):
     return value.strip("\0 \t\r\n")
 
 
-def _check_kind(file):
-    """Refuse what holds no impulse responses of a head."""
+def _check_kind(file, kinds):
+    """Refuse what holds no impulse responses of one of some types of data."""
     kind = file.attributes["DataType"]
-    if kind != "FIR":
+    if kind not in kinds:
         file.refuse(
             f"data type {kind or 'not given'}; only impulse responses of the "
             'type "FIR" can be read (convention SimpleFreeFieldHRIR): convert '
@@ -271,6 +388,94 @@ def _check_kind(file):
         )
 
 
+def _check_layout(file):
+    """Refuse Ambisonics that are not in ACN order with SN3D gains."""
+    for attribute, wanted in _FOA_LAYOUT.items():
+        found = file.layout.get(attribute, "").lower()
+        if found not in ("", wanted):
+            file.refuse(
+                f"Data.IR has {attribute} {found}; expected {wanted}. Convert "
+                "it to ACN order with SN3D gains"
+            )
+
+
+def _unfolded(file):
+    """The file with a measurement for each emitter of each measurement."""
+    axis = _EMITTER_AXES.get(file.attributes["DataType"])
+    if axis is None:
+        return file
+    responses = file.values("Data.IR")
+    if responses.ndim != 4:
+        file.refuse(
+            f"Data.IR has shape {responses.shape}; expected four axes, among "
+            "them the emitters. Get the file again"
+        )
+    responses = np.moveaxis(responses, axis, 1)
+    count, emitters, receivers = responses.shape[:3]
+    sources = _emitter_places(file, count, emitters)
+    variables = dict(file.variables)
+    variables["Data.IR"] = responses.reshape(-1, *responses.shape[2:])
+    variables["SourcePosition"] = sources.reshape(-1, 3)
+    for name in ("ListenerPosition", "ListenerView", "ListenerUp"):
+        if len(variables.get(name, ())) > 1:
+            variables[name] = np.repeat(variables[name], emitters, axis=0)
+    if "Data.Delay" in variables:
+        delay = variables["Data.Delay"]
+        delay = delay[..., None] if delay.ndim == 2 else delay
+        try:
+            delay = np.broadcast_to(delay, (count, receivers, emitters))
+        except ValueError:
+            file.refuse(
+                f"Data.Delay has shape {delay.shape}; expected one that makes "
+                f"[{count}, {receivers}, {emitters}]. Get the file again"
+            )
+        delay = delay.transpose(0, 2, 1).reshape(-1, receivers).copy()
+        variables["Data.Delay"] = delay
+    kinds = {**file.kinds, "SourcePosition": ("cartesian", "metre")}
+    return replace(file, variables=variables, kinds=kinds)
+
+
+def _emitter_places(file, count, emitters):
+    """Where the emitters of each measurement are, metres [M, E, 3]."""
+    for name, usual in (("SourceView", [1, 0, 0]), ("SourceUp", [0, 0, 1])):
+        if name not in file.variables:
+            continue
+        turned = _unit(_vectors(file, name, count)) - torch.tensor(usual)
+        if turned.abs().max() > _ROUNDING:
+            file.refuse(
+                f"{name} turns the emitters, which cannot be read; write "
+                "EmitterPosition in the axes of the room"
+            )
+    places = file.values("EmitterPosition")
+    if places.ndim == 2:
+        places = places[..., None]
+    if places.shape[:2] != (emitters, 3) or places.shape[2] not in (1, count):
+        file.refuse(
+            f"EmitterPosition has shape {places.shape}; expected "
+            f"[{emitters}, 3, 1 or {count}]. Get the file again"
+        )
+    parts = []
+    for name, rows in (
+        ("SourcePosition", file.values("SourcePosition")[:, None]),
+        ("EmitterPosition", places.transpose(2, 0, 1)),
+    ):
+        kind, units = file.kinds[name]
+        kind = kind or "spherical"
+        if kind not in ("cartesian", "spherical"):
+            file.refuse(
+                f'{name} is of type "{kind}"; expected "spherical" or '
+                '"cartesian". Correct its attribute Type'
+            )
+        _check_units(file, name, kind, units)
+        rows = torch.from_numpy(np.ascontiguousarray(rows))
+        if kind == "spherical":
+            _check_angles(file, name, rows.reshape(-1, 3))
+            angles, distance = rows[..., :2].unbind(-1), rows[..., 2:]
+            rows = azel_to_unit(*angles) * distance
+        parts.append(rows)
+    return (parts[0] + parts[1]).expand(count, emitters, 3).numpy()
+
+
 def _rate(file):
     """Sampling rate, Hz."""
     rates = np.unique(file.values("Data.SamplingRate"))
@@ -287,27 +492,36 @@ def _rate(file):
     return int(rates[0])
 
 
-def _responses(file, fs):
-    """Impulse responses [M, 2, L] with their delays."""
+def _responses(file, fs, receivers=None):
+    """Impulse responses [M, R, L] with their delays; default: of two ears."""
     responses = file.values("Data.IR")
-    if responses.ndim != 3 or responses.shape[1] != 2:
+    if responses.ndim != 3 or responses.shape[1] != (receivers or 2):
+        kind = f"{receivers} receivers" if receivers else "2 ears"
+        remedy = "only responses of two receivers can be read"
+        if receivers:
+            remedy = "take the format that was measured, or other files"
         file.refuse(
-            f"Data.IR has shape {responses.shape}; expected [measurements, 2 "
-            "ears, samples]: only responses of two receivers can be read"
+            f"Data.IR has shape {responses.shape}; expected [measurements, "
+            f"{kind}, samples]: {remedy}"
         )
-    _check_levels(file, np.abs(responses).max(-1))
+    peaks = np.abs(responses).max(-1)
+    if receivers:
+        # An Ambisonic channel may be silent, a measurement may not.
+        _check_levels(file, peaks.max(-1, keepdims=True), "")
+    else:
+        _check_levels(file, peaks, " at an ear")
     responses = torch.from_numpy(responses)
     if "Data.Delay" not in file.variables:
         return responses
     return _delayed(responses, _delays(file, responses, fs))
 
 
-def _check_levels(file, peaks):
-    """Refuse silence and outliers among the peaks of responses [M, 2]."""
+def _check_levels(file, peaks, where):
+    """Refuse silence and outliers among the peaks of responses [M, R]."""
     silent = (peaks == 0).any(-1)
     if silent.any():
         file.refuse(
-            f"Data.IR is all zero at an ear in {silent.sum()} of {len(silent)} "
+            f"Data.IR is all zero{where} in {silent.sum()} of {len(silent)} "
             f"measurements, first in number {silent.argmax()}; get the file "
             "again, or leave those measurements out"
         )
@@ -321,13 +535,14 @@ def _check_levels(file, peaks):
 
 
 def _delays(file, responses, fs):
-    """Delay of each response in samples, [1, 2] or [M, 2]."""
-    delay, count = file.values("Data.Delay"), len(responses)
+    """Delay of each response in samples, [1, R] or [M, R]."""
+    delay = file.values("Data.Delay")
+    count, receivers = responses.shape[:2]
     most = _MOST_DELAY * fs
-    if delay.shape not in ((1, 2), (count, 2)):
+    if delay.shape not in ((1, receivers), (count, receivers)):
         file.refuse(
-            f"Data.Delay has shape {delay.shape}; expected [1, 2] or "
-            f"[{count}, 2]. Get the file again"
+            f"Data.Delay has shape {delay.shape}; expected [1, {receivers}] "
+            f"or [{count}, {receivers}]. Get the file again"
         )
     if delay.min() < 0 or delay.max() > most:
         file.refuse(
@@ -342,7 +557,7 @@ def _delays(file, responses, fs):
             "rate"
         )
     length = responses.shape[-1] + int(np.ceil(delay.max()))
-    if 2 * count * length > _MOST_VALUES:
+    if receivers * count * length > _MOST_VALUES:
         file.refuse(
             f"Data.Delay is up to {delay.max():g} samples, which makes "
             f"{count} responses of {length} samples; expected at most "
@@ -352,26 +567,30 @@ def _delays(file, responses, fs):
 
 
 def _delayed(responses, delay):
-    """Delay responses [M, 2, L], which become as much longer."""
+    """Delay responses [M, R, L], which become as much longer."""
     if delay.max() == 0:
         return responses
     more = int(torch.ceil(delay.max()))
     result = torch.nn.functional.pad(responses, (0, more))
-    delay = delay.expand(len(result), 2)
+    delay = delay.expand(len(result), result.shape[1])
     for rows in torch.arange(len(result)).split(_BLOCK):
         result[rows] = shift_responses(result[rows], delay[rows])
     return result
 
 
-def _directions(file, count):
-    """Unit vectors to the sources, in the frame of the listener [M, 3]."""
+def _unit(vectors):
+    """Vectors of length 1 [..., 3]."""
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def _places(file, count):
+    """Sources in the frame of the listener, metres [M, 3]."""
     sources = _sources(file, count)
-    unit = torch.nn.functional.normalize
     front, _, up = torch.eye(3, dtype=torch.float64).split(1)
     if "ListenerView" in file.variables:
-        front = unit(_vectors(file, "ListenerView", count), dim=-1)
+        front = _unit(_vectors(file, "ListenerView", count))
     if "ListenerUp" in file.variables:
-        up = unit(_vectors(file, "ListenerUp", count), dim=-1)
+        up = _unit(_vectors(file, "ListenerUp", count))
     front, up = torch.broadcast_tensors(front, up)
     left = torch.linalg.cross(up, front)
     if (torch.linalg.vector_norm(left, dim=-1) < 1e-3).any():
@@ -380,13 +599,13 @@ def _directions(file, count):
             "expected where the listener looks and what is above it. Correct "
             "them"
         )
-    left = unit(left, dim=-1)
+    left = _unit(left)
     frame = torch.stack((front, left, torch.linalg.cross(front, left)), dim=1)
     rows = max(len(frame), len(sources))
     sources = torch.einsum(
         "mkd,md->mk", frame.expand(rows, 3, 3), sources.expand(rows, 3)
     )
-    return unit(sources, dim=-1).expand(count, 3).clone()
+    return sources.expand(count, 3).clone()
 
 
 def _sources(file, count):
@@ -517,10 +736,27 @@ def _receivers(file):
     return places[:, 1]
 
 
-def _direct_sound(responses, fs):
+def direct_sound(responses, fs):
     """Responses without what comes later than the direct sound.
 
-    In a room both ears get the same reverberation, which may be stronger.
+    In a room all receivers get the same reverberation, which may be stronger.
+
+    Arguments
+    ---------
+    responses : torch.Tensor
+        Shape [M, R, L].
+    fs : int
+        Sampling rate, Hz.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [M, R, L], zero from 2.5 ms after the first sound on.
+
+    Example
+    -------
+    >>> direct_sound(torch.ones(1, 1, 800), 16000).sum()
+    tensor(41.)
     """
     peaks = responses.abs().amax(1)
     arrived = peaks >= _ARRIVAL * peaks.amax(-1, keepdim=True)
@@ -531,7 +767,7 @@ def _direct_sound(responses, fs):
 
 def _what_is_wrong(responses, directions, receivers, path):
     """What must be turned round so that near ears are the louder ones."""
-    side = directions[:, 1]
+    side = _unit(directions)[:, 1]
     aside = responses[side.abs() > _LATERAL]
     if len(aside) and torch.equal(aside[:, 0], aside[:, 1]):
         raise ValueError(

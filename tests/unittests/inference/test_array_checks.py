@@ -36,10 +36,20 @@ def noise():
     return 0.05 * (common + 0.3 * own)
 
 
-def check(tmp_path, samples, array=CIRCLE, **options):
+# What describes a recording that is in order; noise has no pauses.
+ROOM = ("snr", "low_snr", "reverberation", "reverberant", "spacing_aliasing")
+
+
+def check_all(tmp_path, samples, array=CIRCLE, **options):
     path = tmp_path / "a.wav"
     soundfile.write(path, samples, FS, subtype="FLOAT")
     return check_recording(path, array, **options)
+
+
+def check(*args, **options):
+    """Findings on channels."""
+    found = check_all(*args, **options)
+    return [one for one in found if one.kind not in ROOM]
 
 
 def named(found):
@@ -82,6 +92,40 @@ def test_channels_are_those_of_the_file(tmp_path, noise):
     assert "--channels 0,1,2,3" in one.message
     (one,) = check(tmp_path, wide, channels=[1, 1, 2, 3])
     assert "4 different ones" in one.message
+
+
+@pytest.mark.parametrize(("snr", "t60"), [(20, 0.5), (25, 0.8), (0, 0.5)])
+def test_noise_and_reverberation_are_estimated(tmp_path, snr, t60):
+    generator = np.random.default_rng(0)
+    size = 12 * FS
+    time = np.arange(FS) / FS
+    tail = 10 ** (-3 * time / t60)[:, None] * generator.standard_normal((FS, 4))
+    # Bursts of 0.2 s with pauses.
+    bursts = generator.standard_normal(size)
+    bursts *= np.arange(size) % round(1.2 * FS) < 0.2 * FS
+    length = 2 * size
+    spectrum = np.fft.rfft(bursts, length)[:, None]
+    sound = np.fft.irfft(spectrum * np.fft.rfft(tail, length, axis=0), axis=0)
+    sound = sound[:size] / sound[:size].std()
+    noise = generator.standard_normal(sound.shape) * 10 ** (-snr / 20)
+    found = check_all(tmp_path, 0.05 * (sound + noise))
+    values = {one.kind: one.value for one in found}
+    if snr > 3:
+        assert values["snr"] == pytest.approx(snr, abs=1.5)
+        kind = "reverberant" if t60 > 0.7 else "reverberation"
+        assert values[kind] == pytest.approx(t60, rel=0.15)
+    else:
+        assert values["low_snr"] == pytest.approx(0, abs=1.5)
+
+
+def test_spacing_against_the_band(tmp_path, noise):
+    array = MicrophoneArray.resolve("linear:4x0.1")
+    found = check_all(tmp_path, noise, array)
+    (one,) = [one for one in found if one.kind == "spacing_aliasing"]
+    assert one.value == pytest.approx(1715, rel=1e-3)
+    assert "--band 300 1715" in one.message
+    found = check_all(tmp_path, noise, array, band=(300, 1700))
+    assert "spacing_aliasing" not in {one.kind for one in found}
 
 
 def noisy_plane_waves(array, seconds=4, snr=20, seed=0):

@@ -8,9 +8,10 @@ from plane_waves import plane_wave
 
 from spatial_brain.dataio.audio import read_audio, resample_audio, write_audio
 from spatial_brain.geometry import MicrophoneArray, azel_to_unit
-from spatial_brain.inference.beam_gain import simulated_gain
-from spatial_brain.inference.beamformer import METHODS, Beamformer
+from spatial_brain.inference.beamforming.beamformer import METHODS, Beamformer
+from spatial_brain.inference.beamforming.simulated_gain import simulated_gain
 from spatial_brain.metrics.separation.signals import si_snr
+from spatial_brain.simulation.microphone_faults import MicrophoneFaults
 from spatial_brain.simulation.mixing import convolve
 
 ARRAY = "circular:6x0.0425"
@@ -62,6 +63,33 @@ def test_a_file_of_any_length_equals_the_whole(tmp_path, method, fs):
             for b in (once, pieces)
         )
         assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_uneven_and_dead_channels_do_no_harm():
+    signals = 0.1 * _two_waves().sum(0)
+
+    def listen(faults, **options):
+        spoilt = MicrophoneFaults(**faults).draw(6).apply(signals.T).T
+        beamformer = Beamformer.from_array(ARRAY, **options)
+        return beamformer.beamform_batch(spoilt[None], FS, 30.0)[0]
+
+    clean, uneven = listen({}), {"gain": [0, 3, -4, 2, 0, -3]}
+    assert si_snr(listen(uneven), clean) > 25
+    assert si_snr(listen(uneven, equalize=False), clean) < 15
+    dead = MicrophoneArray.resolve(ARRAY)
+    assert si_snr(listen({"dead": [4]}), clean) > 6
+    five = dead.select([0, 1, 2, 3, 5])
+    alone = Beamformer.from_array(five, "delay-and-sum").beamform_batch(
+        signals[None][..., [0, 1, 2, 3, 5]], FS, 30.0
+    )
+    found = listen({"dead": [4]}, method="delay-and-sum")
+    # The same but for the centre, which stays that of the whole array.
+    lag = (five.centre - dead.centre).norm() / 343 * FS
+    assert lag < 1 and found.var() == pytest.approx(
+        alone.var().item(), rel=1e-3
+    )
+    with pytest.raises(ValueError, match="one channel at most"):
+        listen({"dead": [0, 1, 2, 3, 4]})
 
 
 def test_sixteen_bits_get_one_gain_instead_of_clipping(tmp_path):

@@ -287,6 +287,24 @@ def test_directions_that_vanish(aggregation, length):
             assert loss.isfinite()
 
 
+def test_class_weights_count_where_a_class_is_active():
+    output, target = torch.randn(2, 2, 5, 3, 4).unbind(0)
+    target[:, :2, :, 1] = 0  # class 1 is active later only
+    target[..., 2] = 0  # class 2 never
+    error = (output - target).square()
+    factor = torch.ones_like(error)
+    factor[..., 0] = 3.0
+    factor[:, 2:, :, 1] = 0.5
+    flat = output.flatten(2), target.flatten(2)
+    weights = [3.0, 0.5, 9.0, 1.0]
+    found = accdoa_loss(*flat, class_weights=weights)
+    torch.testing.assert_close(found, (factor * error).mean())
+    loss = SELDLoss("accdoa", class_weights=weights)
+    assert loss({"accdoa": flat[0]}, {"accdoa": flat[1]}) == found
+    with pytest.raises(ValueError, match="3 class_weights for 4 classes"):
+        accdoa_loss(*flat, class_weights=[1, 2, 3])
+
+
 def test_names_and_options():
     with pytest.raises(ValueError, match="method must be one of"):
         SELDLoss("maccdoa")
@@ -296,6 +314,8 @@ def test_names_and_options():
         SELDLoss("accdoa", aggregation="agg1")
     with pytest.raises(ValueError, match="beta must lie in"):
         SELDLoss("einv2", beta=2.0)
+    with pytest.raises(ValueError, match='belong to the method "accdoa"'):
+        SELDLoss("multi_accdoa", class_weights=[1.0])
 
 
 def test_shapes_are_checked():

@@ -12,6 +12,7 @@ from spatial_brain.inference.array_checks import (
     check_recording,
     choose_channels,
 )
+from spatial_brain.inference.beamforming.channel_gains import channel_gains
 from spatial_brain.inference.sound_files import SoundFiles
 from spatial_brain.processing.beamforming.array_response import (
     AmbisonicResponse,
@@ -41,6 +42,8 @@ NOISES = ("diffuse", "recording")
 FOA = "foa"
 # Centres of the octaves for which gains are listed, hertz.
 OCTAVES = (125, 250, 500, 1000, 2000, 4000, 8000)
+# Findings on how directions are searched, not on the sound from one.
+_NOT_HERE = ("spacing_aliasing",)
 # Share of a segment in which two segments are cross-faded.
 _FADE = 0.25
 
@@ -73,6 +76,8 @@ class Beam:
         The file written.
     gain : float
         Factor on all samples: other than 1 where 16 bits would have clipped.
+    channel_gains : list of float
+        Factors that made the channels equally loud; 0 for those left out.
     findings : list of spatial_brain.inference.array_checks.Finding
         What is suspicious in the recording.
 
@@ -96,6 +101,7 @@ class Beam:
     octaves: list = field(default_factory=list)
     output: str | None = None
     gain: float = 1.0
+    channel_gains: list = field(default_factory=list)
     findings: list = field(default_factory=list)
 
     def to_dict(self):
@@ -123,8 +129,8 @@ class Beamformer:
     ---------
     response : FreeFieldResponse or AmbisonicResponse
         What the channels receive.
-    name : str
-        Of the array.
+    array : MicrophoneArray
+        The array; of Ambisonics its name and number of channels count.
     method : str
         A key of ``METHODS``.
     noise : str
@@ -135,6 +141,9 @@ class Beamformer:
         more than its negative.
     segment : float
         Seconds of a recording for which one noise is estimated.
+    equalize : bool
+        Whether channels are made equally loud, and left out if they have no
+        sound (see ``channel_gains``); never done to Ambisonics.
 
     Raises
     ------
@@ -151,12 +160,13 @@ class Beamformer:
     def __init__(
         self,
         response,
-        name,
+        array,
         method="mvdr",
         *,
         noise="recording",
         least_gain=-10.0,
         segment=8.0,
+        equalize=True,
     ):
         if method not in METHODS:
             raise ValueError(
@@ -172,13 +182,13 @@ class Beamformer:
                 "segment must be positive and least_gain finite, got "
                 f"{segment} and {least_gain}"
             )
-        self.response, self.name, self.method = response, name, method
-        self.array = None
+        self.response, self.array, self.method = response, array, method
         self.noise = {"delay-and-sum": None, "gev": "recording"}.get(
             method, noise
         )
         self.least_gain = 10 ** (least_gain / 10)
         self.segment = segment
+        self.equalize = equalize and isinstance(response, FreeFieldResponse)
 
     @classmethod
     def from_array(cls, array, method="mvdr", **options):
@@ -204,7 +214,8 @@ class Beamformer:
             If the array is not known or has one microphone.
         """
         if array == FOA:
-            return cls(AmbisonicResponse(), FOA, method, **options)
+            array = MicrophoneArray(torch.zeros(4, 3), FOA)
+            return cls(AmbisonicResponse(), array, method, **options)
         array = MicrophoneArray.resolve(array)
         if len(array) < 2 or not array.aperture > 0:
             raise ValueError(
@@ -212,9 +223,7 @@ class Beamformer:
                 "microphones at two places at least"
             )
         response = FreeFieldResponse(array.positions)
-        beamformer = cls(response, array.name, method, **options)
-        beamformer.array = array
-        return beamformer
+        return cls(response, array, method, **options)
 
     def __len__(self):
         """Number of channels."""
@@ -257,19 +266,12 @@ class Beamformer:
                 f"expected a waveform [batch, time, {channels} channels], got "
                 f"{list(waveform.shape)}"
             )
-        aim = _Aim(self, fs, azimuth, elevation, nulls)
+        where = fs, azimuth, elevation, nulls
         signals = waveform[:, None]
         if parts is not None:
             signals = torch.cat((signals, parts), dim=1)
         signals = signals.float().cpu().mT
-        output = torch.stack(
-            [
-                torch.cat(
-                    list(aim.blocks(_part_of(item), item.shape[-1])), dim=-1
-                )
-                for item in signals
-            ]
-        )
+        output = torch.stack([self._whole(item, *where) for item in signals])
         return output[:, 0] if parts is None else output[:, 1:]
 
     def beamform_file(
@@ -316,23 +318,25 @@ class Beamformer:
             If it has other channels, holds NaN, or an argument is wrong.
         """
         info = audio_info(path)
-        channels = choose_channels(info, self, channels)
+        channels = choose_channels(info, self.array, channels)
         if Path(path).resolve() == Path(output).resolve():
             raise ValueError(
                 f"{path}: is the recording itself; name another --output"
             )
-        aim = _Aim(self, info.fs, azimuth, elevation, nulls)
+        read = _file_part(path, channels, info.num_samples)
+        gains = self._gains(read, info.num_samples, info.fs)
+        aim = _Aim(self, info.fs, azimuth, elevation, nulls, gains)
         findings = []
-        if self.array is not None:
-            findings = check_recording(path, self.array, channels=channels)
+        if self.array.name != FOA:
+            found = check_recording(path, self.array, channels=channels)
+            findings = [one for one in found if one.kind not in _NOT_HERE]
         with SoundFiles([output], info.fs, 1, info.num_samples, subtype) as out:
-            reader = _file_part(path, channels, info.num_samples)
-            for block in aim.blocks(reader, info.num_samples):
+            for block in aim.blocks(read, info.num_samples):
                 out.write([block[0, :, None]])
             out.commit()
         return Beam(
             path=str(path),
-            array=self.name,
+            array=self.array.name,
             method=self.method,
             noise=self.noise,
             azimuth=float(azimuth),
@@ -344,20 +348,44 @@ class Beamformer:
             octaves=aim.octaves(),
             output=str(output),
             gain=out.gain,
+            channel_gains=gains.tolist(),
             findings=findings,
         )
 
+    def _gains(self, read, total, fs):
+        """Gain of each channel of a recording."""
+        if not self.equalize:
+            return torch.ones(len(self))
+        gains = channel_gains(read, total, fs)
+        if int((gains > 0).sum()) < 2:
+            raise ValueError(
+                "one channel at most has sound; check the recording and "
+                "--channels"
+            )
+        return gains
+
+    def _whole(self, signals, fs, azimuth, elevation, nulls):
+        """Output [part, time] of signals [part, channel, time]."""
+        read, total = _part_of(signals), signals.shape[-1]
+        gains = self._gains(read, total, fs)
+        aim = _Aim(self, fs, azimuth, elevation, nulls, gains)
+        return torch.cat(list(aim.blocks(read, total)), dim=-1)
+
 
 class _Aim:
-    """A beamformer that looks into one direction at one sampling rate."""
+    """A beamformer that looks into one direction of one recording."""
 
-    def __init__(self, beamformer, fs, azimuth, elevation, nulls):
+    def __init__(self, beamformer, fs, azimuth, elevation, nulls, gains):
         self.beamformer = beamformer
         self.fs = fs
         self.n_fft = 2 ** max(6, round(math.log2(0.064 * fs)))
         self.frequencies = torch.linspace(0, fs / 2, self.n_fft // 2 + 1)
         self.null_angles = _null_angles(beamformer.method, nulls)
         response = beamformer.response
+        self.used = gains.nonzero()[:, 0]
+        self.gains = gains[self.used, None]
+        if len(self.used) < len(gains):
+            response = response.select(self.used)
         angles = torch.tensor(
             [_angles((azimuth, elevation)), *self.null_angles],
             dtype=torch.float64,
@@ -412,6 +440,7 @@ class _Aim:
         bounds = self._bounds(total)
         for index, (start, stop) in enumerate(bounds):
             piece = read(start - half + 1, stop + half)
+            piece = piece[:, self.used] * self.gains
             filters = self._fixed
             if filters is None:
                 inside = piece[0, :, half - 1 : half - 1 + stop - start]

@@ -32,7 +32,7 @@ def other_direction(beamformer, azimuth, elevation):
 
     Arguments
     ---------
-    beamformer : spatial_brain.inference.beamformer.Beamformer
+    beamformer : spatial_brain.inference.beamforming.beamformer.Beamformer
         Its array.
     azimuth, elevation : float
         Degrees, of the direction looked at.
@@ -46,7 +46,7 @@ def other_direction(beamformer, azimuth, elevation):
 
     Example
     -------
-    >>> from spatial_brain.inference.beamformer import Beamformer
+    >>> from spatial_brain.inference.beamforming.beamformer import Beamformer
     >>> pair = Beamformer.from_array("pair:0.1", "delay-and-sum")
     >>> other_direction(pair, 30.0, 0.0), other_direction(pair, 45.0, 0.0)
     ((-60.0, 0.0), (-45.0, 0.0))
@@ -74,7 +74,7 @@ def simulated_gain(beamformer, azimuth, elevation=0.0, nulls=(), t60s=T60S):
 
     Arguments
     ---------
-    beamformer : spatial_brain.inference.beamformer.Beamformer
+    beamformer : spatial_brain.inference.beamforming.beamformer.Beamformer
         To be tried.
     azimuth, elevation : float
         Direction looked at, degrees.
@@ -94,7 +94,7 @@ def simulated_gain(beamformer, azimuth, elevation=0.0, nulls=(), t60s=T60S):
 
     Example
     -------
-    >>> from spatial_brain.inference.beamformer import Beamformer
+    >>> from spatial_brain.inference.beamforming.beamformer import Beamformer
     >>> eight = Beamformer.from_array("circular:8x0.1", "delay-and-sum")
     >>> [found] = simulated_gain(eight, 0.0, t60s=[0.0])
     >>> found["snr_gain"] > 3

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""How sure the directions of windows are: fitted and tested on rooms.
+
+> python benchmarks/direction_confidence.py --speech FOLDER
+
+Simulates rooms (T60 0.2 to 0.8 s, one or two sources 40 degrees apart or
+more, noise of the microphones from 30 to -5 dB, some with noise alone), fits
+for each method the probability that a direction is within 10 degrees of a
+source, and shows on other rooms how often those of each probability were.
+The coefficients belong into
+spatial_brain/inference/array_directions/confidence.py.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+
+from spatial_brain.dataio.audio import read_audio
+from spatial_brain.folders import find_files
+from spatial_brain.geometry import MicrophoneArray, azel_to_unit
+from spatial_brain.inference.array_directions.confidence import features
+from spatial_brain.inference.array_directions.finder import (
+    METHODS,
+    MOST_SOURCES,
+    SEPARATION,
+    DirectionFinder,
+)
+from spatial_brain.simulation import simulate_rir
+from spatial_brain.simulation.mixing import convolve
+
+ARRAYS = ("pair:0.1", "circular:4x0.0325", "circular:6x0.0463", "dcase_tetra")
+SNRS = (30.0, 20.0, 10.0, 5.0, 0.0, -5.0)
+FS, SECONDS = 16000, 4.0
+NEAR = 10.0
+
+
+def parse_arguments():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--speech", required=True, help="folder of dry speech")
+    add("--rooms", type=int, default=36, help="of each array, to fit")
+    add("--tests", type=int, default=18, help="of each array, to test")
+    return parser.parse_args()
+
+
+def draw_place(rng, number):
+    """Size of a room, centre of the array, azimuths, places of sources."""
+    while True:
+        size = rng.uniform((4, 3.5, 2.4), (10, 7, 3.5))
+        centre = rng.uniform((1.2, 1.2, 0.9), (*(size[:2] - 1.2), 1.6))
+        azimuth = rng.uniform(-180, 180, number)
+        away = np.abs((azimuth[0] - azimuth[-1] + 180) % 360 - 180)
+        units = azel_to_unit(
+            torch.from_numpy(azimuth),
+            torch.from_numpy(rng.uniform(-8, 15, number)),
+        ).numpy()
+        places = centre + rng.uniform(0.8, 3, (number, 1)) * units
+        inside = (places > 0.3).all() and (places < size - 0.3).all()
+        if inside and (number == 1 or away >= 40):
+            return size, centre, azimuth, places
+
+
+def draw_scene(array, speech, seed):
+    """Waveform [time, microphone] of a room, and the sources' azimuths."""
+    rng = np.random.default_rng(seed)
+    length = int(SECONDS * FS)
+    noise = torch.from_numpy(rng.standard_normal((length, len(array))))
+    if seed[-1] % 6 == 5:
+        return noise.float(), np.zeros(0)
+    number = 1 + (seed[-1] // 2) % 2
+    size, centre, azimuth, places = draw_place(rng, number)
+    responses = simulate_rir(
+        tuple(size),
+        places,
+        array.positions.numpy() + centre,
+        t60=rng.uniform(0.2, 0.8),
+        diffuse_from=15.0,
+        generator=torch.Generator().manual_seed(seed[-1]),
+    )
+    signal = 0.0
+    for response in responses:
+        dry, _ = read_audio(rng.choice(speech), fs=FS, resample=True)
+        dry = dry[:, 0].repeat(2 + length // len(dry))
+        start = rng.integers(len(dry) - length)
+        image = convolve(dry[None, start : start + length], response[None])
+        image = image[0, ..., :length]
+        signal = signal + image / image.std()
+    gain = 10 ** (-rng.choice(SNRS) / 20)
+    return (signal.T / signal.std() + gain * noise).float(), azimuth
+
+
+def judge(finder, waveform, azimuth):
+    """Features [direction, feature], and whether each is right."""
+    found = finder.peaks_of(waveform[None], FS, MOST_SOURCES, SEPARATION)
+    values = features(*found[1:], finder.noise_height(FS))
+    fold = finder.target == "line_azimuth"
+    rows, right = [], []
+    for window, angles in enumerate(found[1]):
+        used = set()
+        for place in np.flatnonzero(~np.isnan(angles)):
+            away = _away(angles[place], azimuth, fold)
+            good = len(away) and away.min() <= NEAR
+            good = good and int(away.argmin()) not in used
+            used |= {int(away.argmin())} if good else set()
+            rows.append(values[window, place])
+            right.append(float(good))
+    return rows, right
+
+
+def _away(angle, azimuth, fold):
+    """Degrees to the sources; of a line (on y) both sides are alike."""
+    if fold:
+        angle, azimuth = (
+            np.degrees(np.arcsin(np.sin(np.radians(value))))
+            for value in (angle, azimuth)
+        )
+    return np.abs((angle - azimuth + 180) % 360 - 180)
+
+
+def collect(method, speech, rooms, seed):
+    """Features and judgements of rooms of all arrays."""
+    rows, right = [], []
+    for name in ARRAYS:
+        finder = DirectionFinder(MicrophoneArray.resolve(name), method)
+        for index in range(rooms):
+            scene = draw_scene(finder.array, speech, (seed, index))
+            for total, part in zip(
+                (rows, right), judge(finder, *scene), strict=True
+            ):
+                total.extend(part)
+    return np.array(rows), np.array(right)
+
+
+def fit(rows, right):
+    """Logistic regression by Newton's method, lightly regularised."""
+    rows = np.c_[rows, np.ones(len(rows))]
+    weights = np.zeros(rows.shape[1])
+    for _ in range(50):
+        sure = 1 / (1 + np.exp(-rows @ weights))
+        slope = rows.T @ (sure - right) + 0.01 * weights
+        bend = (rows.T * (sure * (1 - sure))) @ rows
+        weights -= np.linalg.solve(bend + 0.01 * np.eye(len(weights)), slope)
+    return weights
+
+
+def show(rows, right, weights):
+    """Print how often directions of each probability were right."""
+    sure = 1 / (1 + np.exp(-(rows @ weights[:-1] + weights[-1])))
+    place = (sure * 10).astype(int).clip(0, 9)
+    print("  confidence   right  directions")
+    error = 0.0
+    for number in np.unique(place):
+        mine = place == number
+        error += mine.mean() * abs(sure[mine].mean() - right[mine].mean())
+        print(
+            f"{sure[mine].mean():12.2f}{right[mine].mean():8.2f}"
+            f"{mine.sum():12d}"
+        )
+    print(f"  expected calibration error {error:.3f}", flush=True)
+
+
+def main():
+    """Fit and test all methods."""
+    options = parse_arguments()
+    torch.set_num_threads(1)
+    speech = find_files(options.speech, [".flac", ".wav"])
+    half = len(speech) // 2
+    for method in METHODS:
+        weights = fit(*collect(method, speech[:half], options.rooms, 1))
+        numbers = ", ".join(f"{weight:.3f}" for weight in weights)
+        print(f'"{method}": ({numbers}),')
+        show(*collect(method, speech[half:], options.tests, 2), weights)
+
+
+if __name__ == "__main__":
+    main()

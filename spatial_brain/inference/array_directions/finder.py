@@ -1,0 +1,395 @@
+"""Directions of the sources of a recording from its array, without training."""
+
+import math
+from contextlib import contextmanager
+
+import torch
+
+from spatial_brain.dataio.audio import describe, open_audio
+from spatial_brain.geometry import MicrophoneArray
+from spatial_brain.inference.array_checks import (
+    check_recording,
+    choose_channels,
+)
+from spatial_brain.inference.array_directions.confidence import probability
+from spatial_brain.inference.array_directions.sources import follow_sources
+from spatial_brain.inference.localization import (
+    DirectionMap,
+    Directions,
+    Localization,
+    median_direction,
+)
+from spatial_brain.processing.directions.grid import DirectionGrid
+from spatial_brain.processing.directions.mixture import LocalMixture
+from spatial_brain.processing.directions.music import MUSIC
+from spatial_brain.processing.directions.srp_phat import SRPPhat
+from spatial_brain.suggestions import nearest
+
+METHODS = {
+    "mixture": LocalMixture,
+    "srp-phat": SRPPhat,
+    "norm-music": MUSIC,
+}
+BAND = (300.0, 4000.0)
+WINDOW, HOP = 1.0, 0.25
+# Sources looked for in a window, at least: heights depend on it.
+MOST_SOURCES = 4
+# Degrees between two sources.
+SEPARATION = 15.0
+# Windows of noise that show what a peak without source is like.
+_NOISE_HOPS = 7
+# Columns of a map over time, and azimuths of it.
+_MAP_TIMES = 2000
+_MAP_AZIMUTHS = 180
+
+
+class DirectionFinder:
+    """Finds the sources of recordings of an array of known geometry.
+
+    Windows of a recording give directions, each with the probability that it
+    is right; a tracker follows them. Nothing is trained and any sampling rate
+    does.
+
+    Arguments
+    ---------
+    array : MicrophoneArray, str or Path
+        The array, its name (``spatial-brain arrays``), or its file.
+    method : str
+        A key of ``METHODS``.
+    sources : int or str
+        How many sources there are, or ``"auto"``.
+    band : tuple of float
+        Lowest and highest frequency used, hertz.
+    window, hop : float
+        Length of a window and from one to the next, seconds.
+    keep_map : bool
+        Whether results have a map.
+
+    Raises
+    ------
+    ValueError
+        If array, method or an option is none.
+
+    Example
+    -------
+    >>> from spatial_brain.geometry import azel_to_unit
+    >>> finder = DirectionFinder("circular:4x0.05", sources=1)
+    >>> finder.array.name, finder.method
+    ('circular:4x0.05', 'mixture')
+    """
+
+    def __init__(
+        self,
+        array,
+        method="mixture",
+        *,
+        sources="auto",
+        band=BAND,
+        window=WINDOW,
+        hop=HOP,
+        keep_map=False,
+    ):
+        self.array = MicrophoneArray.resolve(array)
+        if method not in METHODS:
+            likely = nearest(method, METHODS)
+            raise ValueError(
+                f"there is no method {method!r}"
+                + (f"; did you mean {likely}?" if likely else "")
+                + f"; known: {', '.join(METHODS)}"
+            )
+        if sources != "auto" and not (
+            isinstance(sources, int) and 1 <= sources <= 10
+        ):
+            raise ValueError(
+                f'sources must be "auto" or from 1 to 10, got {sources!r}'
+            )
+        if not 0 < hop <= window:
+            raise ValueError(
+                "the window must be longer than 0 s and the hop at most a "
+                f"window, got {window} s and {hop} s"
+            )
+        if not 0 <= band[0] < band[1]:
+            raise ValueError(
+                "the band must go from a lower to a higher frequency, got "
+                f"{band[0]:g} to {band[1]:g} Hz"
+            )
+        self.method, self.sources, self.band = method, sources, tuple(band)
+        self.window, self.hop, self.keep_map = window, hop, keep_map
+        self.grid = DirectionGrid.for_array(self.array.positions)
+        self._locators, self._noise_heights = {}, {}
+
+    @property
+    def target(self):
+        """What the degrees mean, a key of ``localization.MEANINGS``."""
+        line = self.array.dimensions == 1
+        return "line_azimuth" if line else "full_azimuth"
+
+    def localize_file(self, path, channels=None):
+        """Directions of the sources of a recording, over time.
+
+        The file is read piece by piece: memory hardly grows with it.
+
+        Arguments
+        ---------
+        path : str or Path
+            Recording whose channels are the microphones; of any rate.
+        channels : sequence of int, optional
+            Which channels to use, from 0, in the order of the array's
+            microphones. Needed if the file has others beside.
+
+        Returns
+        -------
+        Localization
+            With findings, tracks and elevation.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it has not the array's channels (with the remedy) or is no
+            audio.
+        """
+        with _channels_of(path, self.array, channels) as (read, info, used):
+            findings = check_recording(
+                path, self.array, channels=used, band=self.band
+            )
+            return self._localize(
+                read, info.num_samples, info.fs, str(path), findings
+            )
+
+    @torch.no_grad()
+    def localize_batch(self, waveform, lengths=None, fs=16000):
+        """Directions of the sources of each signal of a batch.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [batch, time, microphone].
+        lengths : torch.Tensor, optional
+            Relative lengths in (0, 1], [batch]; what lies behind is ignored.
+        fs : float
+            Sampling rate, hertz.
+
+        Returns
+        -------
+        Directions
+            ``degrees`` and ``confidence``, both [batch, source]; NaN and 0
+            where there are fewer.
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape or values that are not finite.
+        """
+        waveform = torch.as_tensor(waveform)
+        if waveform.ndim != 3 or waveform.shape[2] != len(self.array):
+            raise ValueError(
+                f"expected a waveform [batch, time, {len(self.array)} "
+                f"microphones], got shape {list(waveform.shape)}"
+            )
+        if not waveform.isfinite().all():
+            raise ValueError("the waveform holds NaN or infinite samples")
+        sizes = torch.full((len(waveform),), waveform.shape[1])
+        if lengths is not None:
+            sizes = (torch.as_tensor(lengths) * waveform.shape[1]).round()
+        found = []
+        for row, size in zip(waveform, sizes.long().tolist(), strict=True):
+            part = row[None, :size].cpu()
+            result = self._localize(
+                lambda start, stop, part=part: part[:, start:stop], size, fs, ""
+            )
+            found.append(result)
+        most = max([1, *(part.directions.shape[1] for part in found)])
+        degrees = torch.full((len(found), most), math.nan)
+        confidence = torch.zeros(len(found), most)
+        for row, part in enumerate(found):
+            count = part.directions.shape[1]
+            medians = median_direction(part.directions, self.target)
+            degrees[row, :count] = torch.from_numpy(medians).float()
+            confidence[row, :count] = torch.tensor(
+                [talker["confidence"] for talker in part.talkers]
+            )
+        return Directions(degrees, confidence)
+
+    def _locator(self, fs):
+        """The method at a sampling rate."""
+        if fs not in self._locators:
+            self._locators[fs] = METHODS[self.method](
+                self.array.positions,
+                fs,
+                self.grid,
+                block=self.window,
+                hop=self.hop,
+                band=self.band,
+            )
+        return self._locators[fs]
+
+    def noise_height(self, fs):
+        """Height of the highest peaks where the microphones' noise is alone.
+
+        Arguments
+        ---------
+        fs : float
+            Sampling rate, hertz.
+
+        Returns
+        -------
+        float
+            Mean over the windows of noise from a fixed seed.
+        """
+        if fs not in self._noise_heights:
+            samples = round((self.window + _NOISE_HOPS * self.hop) * fs)
+            noise = torch.randn(
+                1,
+                samples,
+                len(self.array),
+                generator=torch.Generator().manual_seed(0),
+            )
+            height = self.peaks_of(noise, fs, MOST_SOURCES)[3]
+            self._noise_heights[fs] = float(height.max(1).mean())
+        return self._noise_heights[fs]
+
+    @torch.no_grad()
+    def _localize(self, read, num_samples, fs, path, findings=()):
+        """Result of a recording that ``read`` gives."""
+        locator = self._locator(fs)
+        auto = self.sources == "auto"
+        maps = _MapPool(self.grid, self.keep_map)
+        times, azimuth, elevation, height = self._peaks(
+            locator,
+            read,
+            num_samples,
+            MOST_SOURCES if auto else max(MOST_SOURCES, self.sources),
+            maps,
+        )
+        sources = follow_sources(
+            times,
+            azimuth,
+            elevation,
+            probability(
+                self.method,
+                azimuth,
+                elevation,
+                height,
+                self.noise_height(fs),
+            ),
+            None if auto else self.sources,
+        )
+        duration = num_samples / fs
+        half = locator.block_length / fs / 2
+        return Localization(
+            path=path,
+            target=self.target,
+            duration=duration,
+            starts=(times - half).clip(0),
+            stops=(times + half).clip(max=duration),
+            directions=sources.azimuth,
+            confidence=sources.confidence,
+            elevation=sources.elevation,
+            array=self.array.name,
+            method=self.method,
+            findings=tuple(findings),
+            tracks=sources.tracks,
+            map=maps.result(),
+        )
+
+    @torch.no_grad()
+    def peaks_of(self, waveform, fs, number, separation=SEPARATION):
+        """Directions of the windows of a signal as the method gives them.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [1, time, microphone].
+        fs : float
+            Sampling rate, hertz.
+        number : int
+            Directions wanted of a window.
+        separation : float
+            Smallest angle between two of them, degrees.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            Centres of the windows, seconds, [window]; azimuth and elevation,
+            degrees, and heights in [0, 1], [window, direction]; NaN where
+            there is none.
+        """
+        return self._peaks(
+            self._locator(fs),
+            lambda start, stop: waveform[:, start:stop],
+            waveform.shape[1],
+            number,
+            _MapPool(self.grid, False),
+            separation,
+        )
+
+    def _peaks(
+        self, locator, read, num_samples, number, maps, separation=SEPARATION
+    ):
+        """See ``peaks_of``; maps are pooled on the way."""
+        times, found = [], []
+        for centres, evidence in locator.stream(read, num_samples):
+            times.append(centres)
+            found.append(locator.pick(evidence, number, separation))
+            maps.add(centres, locator, evidence)
+        vectors, height = (
+            torch.cat(part, dim=1)[0] for part in zip(*found, strict=True)
+        )
+        angles = self.grid.angles(vectors)
+        return (
+            torch.cat(times).numpy(),
+            *(part.double().numpy() for part in (*angles, height)),
+        )
+
+
+@contextmanager
+def _channels_of(path, array, channels):
+    """Reader of the array's channels of a file, its header, the channels."""
+    with open_audio(path) as file:
+        info = describe(file, path)
+        used = choose_channels(info, array, channels)
+
+        def read(start, stop):
+            file.seek(start)
+            samples = file.read(stop - start, dtype="float32", always_2d=True)
+            return torch.from_numpy(samples[:, used])[None]
+
+        yield read, info, used
+
+
+class _MapPool:
+    """Maps over time in a bounded picture."""
+
+    def __init__(self, grid, wanted):
+        self.wanted, self.times, self.rows = wanted, [], []
+        place = ((grid.azimuth + 180) * (_MAP_AZIMUTHS / 360)).long()
+        self.place = place.clamp(0, _MAP_AZIMUTHS - 1)
+
+    def add(self, times, locator, evidence):
+        """Add some blocks."""
+        if not self.wanted:
+            return
+        maps = locator.maps(evidence)[0]
+        rows = torch.full((len(maps), _MAP_AZIMUTHS), -math.inf)
+        place = self.place.expand(len(maps), -1)
+        rows.scatter_reduce_(1, place, maps, "amax")
+        self.times.append(times)
+        self.rows.append(rows)
+
+    def result(self):
+        """The map, its times pooled where there are too many."""
+        if not self.wanted:
+            return None
+        times, rows = torch.cat(self.times), torch.cat(self.rows)
+        step = math.ceil(len(times) / _MAP_TIMES)
+        parts = rows.split(step)
+        rows = torch.stack([part.amax(0) for part in parts])
+        width = 360 / _MAP_AZIMUTHS
+        azimuth = (torch.arange(_MAP_AZIMUTHS) + 0.5) * width - 180
+        return DirectionMap(
+            times[::step].numpy(),
+            azimuth.numpy(),
+            rows.numpy(),
+        )

@@ -1,0 +1,1 @@
+"""The sound from a direction, of recordings of an array of known geometry."""

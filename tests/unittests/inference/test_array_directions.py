@@ -1,0 +1,149 @@
+"""An array without training: directions, silence, rates, pieces, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from plane_waves import plane_wave
+
+from spatial_brain.cli.main import main
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.geometry import azel_to_unit, circular_array
+from spatial_brain.inference.array_directions.finder import DirectionFinder
+from spatial_brain.processing.directions import blocks as blocks_module
+from spatial_brain.processing.directions.mixture import LocalMixture
+
+ARRAY = "circular:6x0.05"
+FS = 16000
+
+
+def waves(azimuth, seconds=3.0, fs=FS, noise=0.3):
+    """A wave from an azimuth with noise of the microphones, [time, 6]."""
+    samples = round(seconds * fs)
+    wave = plane_wave(
+        circular_array(6, 0.05), azel_to_unit(azimuth, 0.0), samples, fs=fs
+    )[0]
+    return 0.1 * (wave / wave.std() + noise * torch.randn(samples, 6))
+
+
+@pytest.fixture
+def record(tmp_path):
+    def write(waveform, fs=FS):
+        path = tmp_path / "scene.wav"
+        write_audio(path, waveform.clamp(-0.99, 0.99), fs, subtype="FLOAT")
+        return str(path)
+
+    return write
+
+
+def away(found, wanted):
+    """Degrees between azimuths."""
+    return np.abs((np.asarray(found) - wanted + 180) % 360 - 180)
+
+
+@pytest.mark.parametrize("method", ["mixture", "srp-phat", "norm-music"])
+@pytest.mark.parametrize("fs", [8000, 44100])
+def test_one_source_at_any_rate(record, method, fs):
+    path = record(waves(-140.0, fs=fs), fs)
+    found = DirectionFinder(ARRAY, method).localize_file(path)
+    assert away(found.talkers[0]["direction"], -140.0) < 1.0
+    assert found.talkers[0]["confidence"] > 0.6
+    assert found.talkers[0]["elevation"] is None
+    batch = DirectionFinder(ARRAY, method, sources=1).localize_batch(
+        waves(50.0, fs=fs)[None], fs=fs
+    )
+    assert batch.degrees.shape == (1, 1)
+    assert away(batch.degrees, 50.0) < 1.0
+
+
+def test_two_who_alternate_in_the_same_windows():
+    turn = (torch.arange(48000) // 1600 % 2)[:, None]
+    sound = torch.where(turn == 0, waves(20.0), waves(-95.0))
+    found = LocalMixture(circular_array(6, 0.05), FS, block=1.0).peaks(
+        sound[None], num_peaks=2
+    )
+    for wanted in (20.0, -95.0):
+        assert (away(found.azimuth, wanted).min(2) < 2.0).all()
+
+
+def test_noise_and_silence_give_no_source(record):
+    noise = record(0.1 * torch.randn(4 * FS, 6))
+    found = DirectionFinder(ARRAY).localize_file(noise)
+    assert found.silent.mean() > 0.8
+    found = DirectionFinder(ARRAY).localize_file(record(torch.zeros(FS, 6)))
+    assert found.silent.all() and not found.talkers
+    assert {one.kind for one in found.findings} >= {"silent"}
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_source_ends_and_another_begins(record):
+    quiet = 0.03 * torch.randn(3 * FS, 6)
+    path = record(torch.cat((waves(20.0), quiet, waves(-95.0))))
+    found = DirectionFinder(ARRAY).localize_file(path)
+    spans = {
+        round(talker["direction"], -1): (talker["start"], talker["stop"])
+        for talker in found.talkers
+    }
+    assert set(spans) == {20, -100} or set(spans) == {20, -90}
+    assert spans[20][0] == 0.0 and spans[20][1] == pytest.approx(3.0, abs=1.0)
+    last = next(span for key, span in spans.items() if key != 20)
+    assert last[0] == pytest.approx(6.0, abs=1.0)
+
+
+def test_pieces_change_nothing(record, monkeypatch):
+    path = record(waves(77.0, 4.0))
+    whole = DirectionFinder(ARRAY).localize_file(path)
+    monkeypatch.setattr(blocks_module, "_CHUNK", 1)
+    parts = DirectionFinder(ARRAY).localize_file(path)
+    assert np.allclose(
+        whole.directions, parts.directions, atol=1e-3, equal_nan=True
+    )
+
+
+def test_command(record, tmp_path, capsys):
+    path = record(waves(30.0))
+    files = {
+        option: str(tmp_path / name)
+        for option, name in (
+            ("--csv", "a.csv"),
+            ("--dcase", "b.csv"),
+            ("--picture", "c.png"),
+            ("--report", "d.html"),
+        )
+    }
+    options = [part for pair in files.items() for part in pair]
+    options += ["--map", "--array", ARRAY]
+    assert main(["locate", path, *options]) == 0
+    shown = capsys.readouterr().out
+    assert "array circular:6x0.05, method mixture" in shown
+    assert "     1      30." in shown or "     1      29." in shown
+    for file in files.values():
+        assert file in shown
+    frames = np.loadtxt(files["--dcase"], delimiter=",", ndmin=2)
+    assert away(np.median(frames[:, 3]), 30.0) <= 1 and len(frames) > 25
+    assert "<audio" in (tmp_path / "d.html").read_text()
+    assert main(["locate", path, "--array", ARRAY, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["array"] == ARRAY and content["method"] == "mixture"
+    assert all(one["message"] for one in content["findings"])
+    assert away(content["talkers"][0]["direction"], 30.0) < 1
+
+
+@pytest.mark.parametrize("options, message", [
+    ([], "give --array"),
+    (["--array", ARRAY, "--model", "x"], "give --array"),
+    (["--array", "circular:5x0.05"], "has 6 channel(s), the array circular:5"),
+    (["--array", "alimeting"], "did you mean alimeeting"),
+    (["--array", ARRAY, "--method", "srp-phta"], "did you mean srp-phat"),
+    (["--array", ARRAY, "--sources", "0"], "from 1 to 10"),
+    (["--array", ARRAY, "--band", "9000", "9500"], "no frequency bin"),
+    (["--array", ARRAY, "--band", "900", "300"], "lower to a higher"),
+    (["--array", ARRAY, "--map"], "--picture"),
+    (["--array", ARRAY, "--resample"], "--resample needs --model"),
+    (["--model", "x", "--sources", "2"], "--sources needs --array"),
+])  # fmt: skip
+def test_refusals(record, capsys, options, message):
+    path = record(torch.randn(FS, 6) * 0.1)
+    assert main(["locate", path, *options]) == 2
+    assert message in capsys.readouterr().err
