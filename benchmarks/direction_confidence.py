@@ -62,10 +62,11 @@ def draw_place(rng, number):
             return size, centre, azimuth, places
 
 
-def draw_scene(array, speech, seed):
+def draw_scene(finder, speech, seed):
     """Waveform [time, microphone] of a room, and the sources' azimuths."""
     rng = np.random.default_rng(seed)
     length = int(SECONDS * FS)
+    array = finder.array
     noise = torch.from_numpy(rng.standard_normal((length, len(array))))
     if seed[-1] % 6 == 5:
         return noise.float(), np.zeros(0)
@@ -96,17 +97,26 @@ def judge(finder, waveform, azimuth):
     found = finder.peaks_of(waveform[None], FS, MOST_SOURCES, SEPARATION)
     values = features(*found[1:], finder.noise_height(FS))
     fold = finder.target == "line_azimuth"
-    rows, right = [], []
-    for window, angles in enumerate(found[1]):
+    judged = are_right(found[1], azimuth, fold)
+    return (
+        [values[window, place] for window, place, _ in judged],
+        [float(right) for *_, right in judged],
+    )
+
+
+def are_right(directions, azimuth, fold=False):
+    """Window, place and whether it is right, of directions of windows."""
+    judged = []
+    azimuth = np.array(azimuth)
+    for window, angles in enumerate(directions):
         used = set()
-        for place in np.flatnonzero(~np.isnan(angles)):
+        for place in np.flatnonzero(~np.isnan(angles)).tolist():
             away = _away(angles[place], azimuth, fold)
-            good = len(away) and away.min() <= NEAR
-            good = good and int(away.argmin()) not in used
-            used |= {int(away.argmin())} if good else set()
-            rows.append(values[window, place])
-            right.append(float(good))
-    return rows, right
+            right = bool(len(away) and away.min() <= NEAR)
+            right = right and int(away.argmin()) not in used
+            used |= {int(away.argmin())} if right else set()
+            judged.append((window, place, right))
+    return judged
 
 
 def _away(angle, azimuth, fold):
@@ -125,7 +135,7 @@ def collect(method, speech, rooms, seed):
     for name in ARRAYS:
         finder = DirectionFinder(MicrophoneArray.resolve(name), method)
         for index in range(rooms):
-            scene = draw_scene(finder.array, speech, (seed, index))
+            scene = draw_scene(finder, speech, (seed, index))
             for total, part in zip(
                 (rows, right), judge(finder, *scene), strict=True
             ):
