@@ -62,11 +62,10 @@ def draw_place(rng, number):
             return size, centre, azimuth, places
 
 
-def draw_scene(finder, speech, seed):
+def draw_scene(array, speech, seed):
     """Waveform [time, microphone] of a room, and the sources' azimuths."""
     rng = np.random.default_rng(seed)
     length = int(SECONDS * FS)
-    array = finder.array
     noise = torch.from_numpy(rng.standard_normal((length, len(array))))
     if seed[-1] % 6 == 5:
         return noise.float(), np.zeros(0)
@@ -135,7 +134,7 @@ def collect(method, speech, rooms, seed):
     for name in ARRAYS:
         finder = DirectionFinder(MicrophoneArray.resolve(name), method)
         for index in range(rooms):
-            scene = draw_scene(finder, speech, (seed, index))
+            scene = draw_scene(finder.array, speech, (seed, index))
             for total, part in zip(
                 (rows, right), judge(finder, *scene), strict=True
             ):

@@ -20,11 +20,10 @@ import numpy as np
 import pyroomacoustics
 import torch
 from beamforming import FS, draw, read_rows
-from direction_confidence import are_right, draw_scene
+from direction_confidence import are_right
 from scipy.optimize import linear_sum_assignment
 
 from spatial_brain.dataio.audio import read_audio, resample_audio
-from spatial_brain.folders import find_files
 from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.inference.array_directions.confidence import probability
 from spatial_brain.inference.array_directions.finder import (
@@ -56,7 +55,6 @@ def parse_arguments():
     add("--clips", type=int, default=20, help="of each cell")
     add("--results", type=Path, required=True, help="JSON lines")
     add("--picture", type=Path, help="reliability of the confidence")
-    add("--rooms", type=int, default=12, help="simulated, in the picture")
     return parser.parse_args()
 
 
@@ -138,7 +136,7 @@ class Trial:
             for name in ("mixture", "srp-phat")
         }
         self.peers = {
-            f"{label}|{band[0]} to {band[1]} Hz": Peer(name, positions, band)
+            f"{label}, {band[0]} to {band[1]} Hz": Peer(name, positions, band)
             for name, label in PEERS.items()
             for band in BANDS
         }
@@ -172,11 +170,11 @@ class Trial:
         errors = {}
         for name, finder in self.short.items():
             found = finder.peaks_of(waveform[None], FS, 1)[1]
-            errors[name] = [_away(found[i, 0], azimuth) for i in loud]
+            errors[name] = [_errors(found[i], azimuth)[0] for i in loud]
         for name, peer in self.peers.items():
             parts = waveform.unfold(0, length, length)[loud].mT
             found = [peer(part, 1) for part in parts]
-            errors[name] = [_errors(one, [azimuth])[0] for one in found]
+            errors[name] = [_errors(one, azimuth)[0] for one in found]
         return errors
 
 
@@ -197,28 +195,31 @@ def _errors(found, azimuth):
 
 def measure(options, array):
     """Add the clips that the file of results lacks."""
-    material, trial = Material(options.data), Trial(array)
     known = read_results(options.results)
     done = {(row["clip"], row["talkers"], row["snr"]) for row in known}
-    for index in range(options.clips):
-        for number in SECONDS:
-            clean, azimuth, condition = material.clip(index, number)
-            for snr in SNRS if number else (None,):
-                if (index, number, snr) in done:
-                    continue
-                generator = torch.Generator().manual_seed(index)
-                noise = torch.randn(clean.shape, generator=generator)
-                if number:
-                    noise *= clean.std() * 10 ** (-snr / 20)
-                row = {"clip": index, "talkers": number, "snr": snr}
-                row |= {"condition": condition, "azimuth": azimuth}
-                row |= trial(clean + noise, azimuth)
-                if number == 1 and snr == PIECE_SNR:
-                    row["pieces"] = trial.pieces(
-                        clean + noise, clean, azimuth[0]
-                    )
-                with open(options.results, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+    cells = [(0, None), *((number, snr) for number in (1, 2) for snr in SNRS)]
+    missing = [
+        (index, *cell)
+        for index in range(options.clips)
+        for cell in cells
+        if (index, *cell) not in done
+    ]
+    if not missing:
+        return
+    material, trial = Material(options.data), Trial(array)
+    for index, number, snr in missing:
+        clean, azimuth, condition = material.clip(index, number)
+        generator = torch.Generator().manual_seed(index)
+        noise = torch.randn(clean.shape, generator=generator)
+        if number:
+            noise *= clean.std() * 10 ** (-snr / 20)
+        row = {"clip": index, "talkers": number, "snr": snr}
+        row |= {"condition": condition, "azimuth": azimuth}
+        row |= trial(clean + noise, azimuth)
+        if number == 1 and snr == PIECE_SNR:
+            row["pieces"] = trial.pieces(clean + noise, clean, azimuth)
+        with open(options.results, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def read_results(path):
@@ -246,14 +247,14 @@ def show(rows):
     }
     best = [*METHODS]
     for label in PEERS.values():
-        bands = [name for name in errors if name.startswith(label + "|")]
+        bands = [name for name in errors if name.startswith(label + ",")]
         best.append(min(bands, key=lambda x: sum(map(sum, errors[x].values()))))
-    print("| talkers | noise, dB | method | mean | median | <= 5 | <= 10 |")
+    print("| talkers | SNR, dB | method | mean | median | <= 5 | <= 10 |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for number, snr in errors["mixture"]:
         for name in best:
             cells = _summary(errors[name][number, snr])
-            print(f"| {number} | {-snr:.0f} | {name} | {cells} |")
+            print(f"| {number} | {snr:.0f} | {name} | {cells} |")
     pieces = [row["pieces"] for row in found if "pieces" in row]
     for name in [one for one in best if one in pieces[0]]:
         values = [error for row in pieces for error in row[name]]
@@ -272,7 +273,7 @@ def _summary(errors):
 
 def show_counts(rows):
     """Print how often the number of talkers was right and too high."""
-    print("| talkers | noise, dB | clips | right (more), for each method |")
+    print("| talkers | SNR, dB | clips | right (more), for each method |")
     for number in SECONDS:
         for snr in SNRS if number else (None,):
             mine = [
@@ -297,51 +298,28 @@ def reliability(pairs):
     return np.array(values).T
 
 
-def simulated(array, rooms, speech):
-    """Confidence of directions of simulated rooms, and which are right."""
-    finder, pairs = DirectionFinder(array, "mixture"), []
-    for index in range(rooms):
-        waveform, azimuth = draw_scene(finder, speech, (SEED, index))
-        found = finder.peaks_of(waveform[None], FS, MOST_SOURCES)[1:]
-        sure = probability("mixture", *found, finder.noise_height(FS))
-        pairs.extend(
-            (sure[window, place], right)
-            for window, place, right in are_right(found[0], azimuth)
-        )
-    return pairs
-
-
-def show_confidence(rows, options, array):
+def show_confidence(rows, picture):
     """Print confidence against what was right, and draw it."""
     series = {}
     for name in METHODS:
-        pairs = [
-            pair
-            for row in rows
-            if row["talkers"]
-            for pair in row["windows"][name]
-        ]
-        series[f"{name}, measured"] = reliability(pairs)
-    if options.picture:
-        speech = find_files(options.data / "speech" / "valid", [".flac"])
-        pairs = simulated(array, options.rooms, speech)
-        series["mixture, simulated"] = reliability(pairs)
-    for name, (sure, right, number) in series.items():
+        pairs = [x for row in rows for x in row["windows"].get(name, [])]
+        sure, right, number = reliability(pairs)
         error = (number * abs(sure - right)).sum() / number.sum()
         print(f"{name}: expected calibration error {error:.3f}")
         for row in zip(sure, right, number, strict=True):
             print("| {:.2f} | {:.2f} | {:.0f} |".format(*row))
-    if options.picture:
-        draw_reliability(series, options.picture)
+        series[name] = sure, right
+    if picture:
+        draw_reliability(series, picture)
 
 
 def draw_reliability(series, path):
     """Draw the share that is right against the confidence."""
     figure = line_plot(
-        {name: values[:2] for name, values in series.items()},
+        series,
         "confidence",
         "share within 10 degrees",
-        "Directions of windows of 1 s",
+        "Confidence in a measured room",
     )
     axes = figure.axes[0]
     axes.plot([0, 1], [0, 1], color="0.5", ls=":", lw=1)
@@ -358,7 +336,7 @@ def main():
     rows = read_results(options.results)
     rows = [row for row in rows if row["clip"] < options.clips]
     show(rows)
-    show_confidence(rows, options, array)
+    show_confidence(rows, options.picture)
 
 
 if __name__ == "__main__":
