@@ -20,8 +20,16 @@ import soundfile
 import torch
 
 from spatial_brain.dataio.audio import resample_audio
-from spatial_brain.geometry import MicrophoneArray
-from spatial_brain.inference.array_checks import check_recording
+from spatial_brain.geometry import (
+    MicrophoneArray,
+    azel_to_unit,
+    rotation_matrix,
+)
+from spatial_brain.inference.array_checks import (
+    Clap,
+    check_claps,
+    check_recording,
+)
 from spatial_brain.inference.array_checks.order import (
     hidden_exchanges,
     same_exchange,
@@ -38,6 +46,7 @@ ARRAYS = (
     "locata_benchmark2",
     "pair:0.1",
 )
+CLAPPED = ("respeaker_usb", "uma8", "dcase_tetra", "matrix_creator")
 FS, SECONDS = 16000, 8
 # What each fault must be named.
 KINDS = {
@@ -62,6 +71,7 @@ def main():
     parser.add_argument("--rirs", type=Path, default=SHARED / "rir/r3vival")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    print_claps(args.clips, args.seed)
     speech = read_speech(args.speech)
     sets = [("simulated", simulated)]
     if args.rirs.is_dir():
@@ -77,6 +87,65 @@ def main():
         for row in cells[0]:
             values = " | ".join(one[row] for one in cells)
             print(f"| {row} | {values} |", flush=True)
+
+
+def print_claps(clips, seed):
+    """Table of what one and two claps in simulated rooms show."""
+    print(f"\nclaps in simulated rooms, {clips} a cell\n")
+    print("| fault | one clap | two claps |")
+    print("| --- | --- | --- |")
+    for fault in ("none", "two channels exchanged", "turned", "mirrored"):
+        rates = []
+        for number in (1, 2):
+            rng = random.Random(f"{seed} {fault} {number}")
+            right = sum(clap_is_right(fault, number, rng) for _ in range(clips))
+            rates.append(f"{100 * right / clips:.0f}")
+        print(f"| {fault} | {' | '.join(rates)} |", flush=True)
+
+
+def clap_is_right(fault, number, rng):
+    """Whether claps, which a hand misses by 5 degrees, place the channels."""
+    array = MicrophoneArray.resolve(rng.choice(CLAPPED))
+    order = list(range(len(array)))
+    turn = rng.uniform(30, 330) if fault == "turned" else 0.0
+    positions = array.positions @ rotation_matrix(turn).T
+    if fault == "mirrored":
+        positions = positions * torch.tensor([1.0, -1.0, 1.0])
+    if fault == "two channels exchanged":
+        one, two = rng.sample(order, 2)
+        order[one], order[two] = two, one
+    size = [rng.uniform(4, 8), rng.uniform(3.5, 6), rng.uniform(2.5, 3.5)]
+    centre = torch.tensor([size[0] / 2, size[1] / 2, 1.2])
+    azimuths = [rng.uniform(-180, 180)]
+    azimuths += [azimuths[0] + rng.uniform(60, 120)] * (number - 1)
+    sources = [
+        (centre + 1.2 * azel_to_unit(a + rng.gauss(0, 5), 0.0)).tolist()
+        for a in azimuths
+    ]
+    t60 = rng.choice((0.2, 0.4, 0.6, 0.8))
+    microphones = (positions - positions.mean(0) + centre).tolist()
+    responses = simulate_rir(
+        size, sources, microphones, fs=FS, t60=t60, diffuse_from=15.0,
+        generator=torch.Generator().manual_seed(rng.randrange(2**31)),
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(rng.randrange(2**31))
+    claps = []
+    with tempfile.TemporaryDirectory() as folder:
+        for azimuth, response in zip(azimuths, responses, strict=True):
+            dry = torch.zeros(FS)
+            fade = torch.linspace(1, 0, FS // 200)
+            burst = torch.randn(len(fade), generator=generator) * fade
+            dry[FS // 4 : FS // 4 + len(burst)] = burst
+            wet = convolve(dry, response)
+            noise = torch.randn(wet.shape, generator=generator)
+            wet = wet / wet.abs().max() + 0.003 * noise
+            path = Path(folder, f"{len(claps)}.wav")
+            samples = (0.5 * wet[order]).T.numpy()
+            soundfile.write(path, samples, FS, subtype="FLOAT")
+            claps.append(Clap(str(path), azimuth))
+        found = check_claps(claps, array, range(len(array)))[1]
+    error = (found - positions[order]).norm(dim=1)
+    return bool(error.max() < 0.015)
 
 
 def cell(make, speech, snr, clips, seed):

@@ -7,7 +7,8 @@ Simulates rooms (T60 0.2 to 0.8 s, one or two sources 40 degrees apart or
 more, noise of the microphones from 30 to -5 dB, some with noise alone), fits
 for each method the probability that a direction is within 10 degrees of a
 source, and shows on other rooms how often those of each probability were.
-The coefficients belong into spatial_brain/inference/direction_confidence.py.
+The coefficients belong into
+spatial_brain/inference/array_directions/confidence.py.
 """
 
 import argparse
@@ -18,8 +19,8 @@ import torch
 from spatial_brain.dataio.audio import read_audio
 from spatial_brain.folders import find_files
 from spatial_brain.geometry import MicrophoneArray, azel_to_unit
-from spatial_brain.inference.direction_confidence import features
-from spatial_brain.inference.direction_finder import (
+from spatial_brain.inference.array_directions.confidence import features
+from spatial_brain.inference.array_directions.finder import (
     METHODS,
     MOST_SOURCES,
     SEPARATION,

@@ -1,8 +1,8 @@
 """SpatialBrain: recipes for spatial (multi-microphone) audio.
 
-Rooms, ground floor first: geometry; simulation and dataio; processing and
-nnet; models, metrics and datasets; inference, reporting and
-experiment; cli. A floor imports only floors below it.
+Layers, lowest first: geometry; simulation and dataio; processing, augment and
+nnet; models, metrics and datasets; inference, reporting and experiment; cli. A
+layer imports only layers below it.
 """
 
 import os

@@ -41,7 +41,7 @@ if ! install -r requirements.txt -r requirements-dev.txt || ! install --no-deps 
     cat "$log" >&2
     fail "the packages could not be installed (see above)"
 fi
-# Scripts load PyTorch before the package, which sets how its threads wait.
+# As the package does it, also for scripts that load PyTorch before it.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo "import spatial_brain" >"$site/spatial_brain.pth"
+echo "import os; os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')" >"$site/omp_wait_policy.pth"
 touch "$stamp"

@@ -115,7 +115,7 @@ def _by_model(args):
 
 def _by_array(args):
     """Directions by the positions of the microphones."""
-    from spatial_brain.inference.direction_finder import DirectionFinder
+    from spatial_brain.inference.array_directions.finder import DirectionFinder
 
     options = {
         "method": args.method,
@@ -138,7 +138,7 @@ def _write(args, found):
     """Write the files that are asked for; a line for each."""
     lines = []
     if args.csv or args.dcase:
-        from spatial_brain.inference.localization_files import (
+        from spatial_brain.inference.array_directions.tables import (
             write_csv,
             write_dcase,
         )

@@ -101,11 +101,11 @@ class SoundLocalizer(PretrainedModel):
         method : str, optional
             Such as ``"srp-phat"``; default: the best.
         **options
-            Those of ``direction_finder.DirectionFinder``.
+            Those of ``array_directions.finder.DirectionFinder``.
 
         Returns
         -------
-        spatial_brain.inference.direction_finder.DirectionFinder
+        spatial_brain.inference.array_directions.finder.DirectionFinder
             Has ``localize_file`` and ``localize_batch`` as well.
 
         Example
@@ -113,7 +113,9 @@ class SoundLocalizer(PretrainedModel):
         >>> SoundLocalizer.from_array("circular:4x0.05").method
         'mixture'
         """
-        from spatial_brain.inference.direction_finder import DirectionFinder
+        from spatial_brain.inference.array_directions.finder import (
+            DirectionFinder,
+        )
 
         options = options if method is None else {"method": method, **options}
         return DirectionFinder(array, **options)

@@ -11,14 +11,14 @@ from spatial_brain.inference.array_checks import (
     check_recording,
     choose_channels,
 )
-from spatial_brain.inference.direction_confidence import probability
+from spatial_brain.inference.array_directions.confidence import probability
+from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.inference.localization import (
     DirectionMap,
     Directions,
     Localization,
     median_direction,
 )
-from spatial_brain.inference.source_tracks import follow_sources
 from spatial_brain.processing.directions.grid import DirectionGrid
 from spatial_brain.processing.directions.mixture import LocalMixture
 from spatial_brain.processing.directions.music import MUSIC
@@ -32,7 +32,7 @@ METHODS = {
 }
 BAND = (300.0, 4000.0)
 WINDOW, HOP = 1.0, 0.25
-# Sources looked for in a window when their number is not given.
+# Sources looked for in a window, at least: heights depend on it.
 MOST_SOURCES = 4
 # Degrees between two sources.
 SEPARATION = 15.0
@@ -246,7 +246,7 @@ class DirectionFinder:
                 len(self.array),
                 generator=torch.Generator().manual_seed(0),
             )
-            height = self.peaks_of(noise, fs, 1)[3]
+            height = self.peaks_of(noise, fs, MOST_SOURCES)[3]
             self._noise_heights[fs] = float(height.max(1).mean())
         return self._noise_heights[fs]
 
@@ -260,7 +260,7 @@ class DirectionFinder:
             locator,
             read,
             num_samples,
-            MOST_SOURCES if auto else self.sources,
+            MOST_SOURCES if auto else max(MOST_SOURCES, self.sources),
             maps,
         )
         sources = follow_sources(

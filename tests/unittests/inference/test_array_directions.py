@@ -10,7 +10,7 @@ from plane_waves import plane_wave
 from spatial_brain.cli.main import main
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.geometry import azel_to_unit, circular_array
-from spatial_brain.inference.direction_finder import DirectionFinder
+from spatial_brain.inference.array_directions.finder import DirectionFinder
 from spatial_brain.processing.directions import blocks as blocks_module
 from spatial_brain.processing.directions.mixture import LocalMixture
 
@@ -125,7 +125,8 @@ def test_command(record, tmp_path, capsys):
     assert "<audio" in (tmp_path / "d.html").read_text()
     assert main(["locate", path, "--array", ARRAY, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    assert content["array"] == ARRAY and content["findings"] == []
+    assert content["array"] == ARRAY and content["method"] == "mixture"
+    assert all(one["message"] for one in content["findings"])
     assert away(content["talkers"][0]["direction"], 30.0) < 1
 
 

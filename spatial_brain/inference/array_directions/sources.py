@@ -16,7 +16,7 @@ _CONFIRM, _WITHIN = 2, 4
 _MAX_GAP = 2.0
 # Probability from which on a direction goes on with a source, or begins one;
 # both lower where the number of sources is known.
-_GOES_ON, _BEGINS = 0.3, 0.5
+_GOES_ON, _BEGINS = 0.4, 0.5
 _KNOWN_NUMBER = 0.4
 # Degrees within which a track that begins is a source known before.
 _SAME = 15.0
@@ -46,7 +46,7 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
     """Sources of a recording from the directions of its windows.
 
     Directions become tracks (a Kalman filter each, smoothed over the whole
-    recording); a track that begins where a former one was goes on with its
+    recording); one that begins where another one was last belongs to the same
     source.
 
     Arguments
@@ -89,7 +89,9 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
     found = np.full((2, windows, count), np.nan)
     sure = np.zeros((windows, count))
     for track, source in enumerate(owner):
-        rows = np.flatnonzero(tracks.active[track])
+        rows = np.flatnonzero(
+            tracks.active[track] & np.isnan(found[0, :, source])
+        )
         found[0, rows, source] = tracks.azimuth[track, rows]
         found[1, rows, source] = tracks.elevation[track, rows]
         sure[rows, source] = _confidence_near(
@@ -106,7 +108,7 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
 
 def _known_again(tracks):
     """Number of the source of each track."""
-    owner, last, ends = [], [], []
+    owner, last = [], []
     for track in range(len(tracks)):
         there = np.flatnonzero(tracks.active[track])
         units = azel_to_unit(
@@ -118,8 +120,7 @@ def _known_again(tracks):
         free = [
             source
             for source in range(len(last))
-            if ends[source] < there[0]
-            and angular_distance(last[source], units[0]) < _SAME
+            if angular_distance(last[source], units[0]) < _SAME
         ]
         if free:
             source = min(
@@ -128,8 +129,7 @@ def _known_again(tracks):
         else:
             source = len(last)
             last.append(None)
-            ends.append(None)
-        last[source], ends[source] = units[1], there[-1]
+        last[source] = units[1]
         owner.append(source)
     return owner
 

@@ -1,0 +1,1 @@
+"""Directions from an array of known geometry, without training."""
