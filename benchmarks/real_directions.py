@@ -27,6 +27,7 @@ from spatial_brain.dataio.audio import read_audio, resample_audio
 from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.inference.array_directions.confidence import probability
 from spatial_brain.inference.array_directions.finder import (
+    BAND,
     METHODS,
     MOST_SOURCES,
     DirectionFinder,
@@ -53,7 +54,8 @@ def parse_arguments():
     add = parser.add_argument
     add("--data", type=Path, default=Path("../shared/data"))
     add("--clips", type=int, default=20, help="of each cell")
-    add("--results", type=Path, required=True, help="JSON lines")
+    add("--results", type=Path, required=True, help="JSON lines, a band each")
+    add("--band", type=float, nargs=2, default=BAND, help="of ours, Hz")
     add("--picture", type=Path, help="reliability of the confidence")
     return parser.parse_args()
 
@@ -128,11 +130,15 @@ class Peer:
 class Trial:
     """All methods for one array."""
 
-    def __init__(self, array):
+    def __init__(self, array, band):
         positions = array.positions.double().numpy()
-        self.finders = {name: DirectionFinder(array, name) for name in METHODS}
+        self.finders = {
+            name: DirectionFinder(array, name, band=band) for name in METHODS
+        }
         self.short = {
-            name: DirectionFinder(array, name, window=PIECE, hop=PIECE)
+            name: DirectionFinder(
+                array, name, band=band, window=PIECE, hop=PIECE
+            )
             for name in ("mixture", "srp-phat")
         }
         self.peers = {
@@ -206,7 +212,7 @@ def measure(options, array):
     ]
     if not missing:
         return
-    material, trial = Material(options.data), Trial(array)
+    material, trial = Material(options.data), Trial(array, options.band)
     for index, number, snr in missing:
         clean, azimuth, condition = material.clip(index, number)
         generator = torch.Generator().manual_seed(index)
