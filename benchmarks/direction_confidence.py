@@ -7,6 +7,7 @@ Simulates rooms (T60 0.2 to 0.8 s, one or two sources 40 degrees apart or
 more, noise of the microphones from 30 to -5 dB, some with noise alone), fits
 for each method the probability that a direction is within 10 degrees of a
 source, and shows on other rooms how often those of each probability were.
+Ambisonics are fitted on their own.
 The coefficients belong into
 spatial_brain/inference/array_directions/confidence.py.
 """
@@ -18,15 +19,17 @@ import torch
 
 from spatial_brain.dataio.audio import read_audio
 from spatial_brain.folders import find_files
-from spatial_brain.geometry import MicrophoneArray, azel_to_unit
+from spatial_brain.geometry import azel_to_unit
 from spatial_brain.inference.array_directions.confidence import features
 from spatial_brain.inference.array_directions.finder import (
+    FOA,
     METHODS,
     MOST_SOURCES,
     SEPARATION,
     DirectionFinder,
 )
 from spatial_brain.simulation import simulate_rir
+from spatial_brain.simulation.ambisonics import foa_rir
 from spatial_brain.simulation.mixing import convolve
 
 ARRAYS = ("pair:0.1", "circular:4x0.0325", "circular:6x0.0463", "dcase_tetra")
@@ -42,6 +45,7 @@ def parse_arguments():
     add("--speech", required=True, help="folder of dry speech")
     add("--rooms", type=int, default=36, help="of each array, to fit")
     add("--tests", type=int, default=18, help="of each array, to test")
+    add("--only", help="foa or a method (default: all)")
     return parser.parse_args()
 
 
@@ -62,22 +66,27 @@ def draw_place(rng, number):
             return size, centre, azimuth, places
 
 
-def draw_scene(array, speech, seed):
+def draw_scene(finder, speech, seed):
     """Waveform [time, microphone] of a room, and the sources' azimuths."""
     rng = np.random.default_rng(seed)
     length = int(SECONDS * FS)
+    array = finder.array
     noise = torch.from_numpy(rng.standard_normal((length, len(array))))
     if seed[-1] % 6 == 5:
         return noise.float(), np.zeros(0)
     number = 1 + (seed[-1] // 2) % 2
     size, centre, azimuth, places = draw_place(rng, number)
-    responses = simulate_rir(
-        tuple(size),
-        places,
-        array.positions.numpy() + centre,
-        t60=rng.uniform(0.2, 0.8),
-        diffuse_from=15.0,
-        generator=torch.Generator().manual_seed(seed[-1]),
+    options = {
+        "t60": rng.uniform(0.2, 0.8),
+        "diffuse_from": 15.0,
+        "generator": torch.Generator().manual_seed(seed[-1]),
+    }
+    responses = (
+        foa_rir(tuple(size), places, centre, **options)
+        if finder.ambisonic
+        else simulate_rir(
+            tuple(size), places, array.positions.numpy() + centre, **options
+        )
     )
     signal = 0.0
     for response in responses:
@@ -96,17 +105,26 @@ def judge(finder, waveform, azimuth):
     found = finder.peaks_of(waveform[None], FS, MOST_SOURCES, SEPARATION)
     values = features(*found[1:], finder.noise_height(FS))
     fold = finder.target == "line_azimuth"
-    rows, right = [], []
-    for window, angles in enumerate(found[1]):
+    judged = are_right(found[1], azimuth, fold)
+    return (
+        [values[window, place] for window, place, _ in judged],
+        [float(right) for *_, right in judged],
+    )
+
+
+def are_right(directions, azimuth, fold=False):
+    """Window, place and whether it is right, of directions of windows."""
+    judged = []
+    azimuth = np.array(azimuth)
+    for window, angles in enumerate(directions):
         used = set()
-        for place in np.flatnonzero(~np.isnan(angles)):
+        for place in np.flatnonzero(~np.isnan(angles)).tolist():
             away = _away(angles[place], azimuth, fold)
-            good = len(away) and away.min() <= NEAR
-            good = good and int(away.argmin()) not in used
-            used |= {int(away.argmin())} if good else set()
-            rows.append(values[window, place])
-            right.append(float(good))
-    return rows, right
+            right = bool(len(away) and away.min() <= NEAR)
+            right = right and int(away.argmin()) not in used
+            used |= {int(away.argmin())} if right else set()
+            judged.append((window, place, right))
+    return judged
 
 
 def _away(angle, azimuth, fold):
@@ -119,13 +137,13 @@ def _away(angle, azimuth, fold):
     return np.abs((angle - azimuth + 180) % 360 - 180)
 
 
-def collect(method, speech, rooms, seed):
-    """Features and judgements of rooms of all arrays."""
+def collect(arrays, method, speech, rooms, seed):
+    """Features and judgements of rooms of some arrays."""
     rows, right = [], []
-    for name in ARRAYS:
-        finder = DirectionFinder(MicrophoneArray.resolve(name), method)
+    for name in arrays:
+        finder = DirectionFinder(name, method)
         for index in range(rooms):
-            scene = draw_scene(finder.array, speech, (seed, index))
+            scene = draw_scene(finder, speech, (seed, index))
             for total, part in zip(
                 (rows, right), judge(finder, *scene), strict=True
             ):
@@ -167,11 +185,15 @@ def main():
     torch.set_num_threads(1)
     speech = find_files(options.speech, [".flac", ".wav"])
     half = len(speech) // 2
-    for method in METHODS:
-        weights = fit(*collect(method, speech[:half], options.rooms, 1))
+    kinds = [(method, ARRAYS, method) for method in METHODS]
+    for name, arrays, method in [(FOA, [FOA], "mixture"), *kinds]:
+        if options.only not in (None, name):
+            continue
+        kind = arrays, method
+        weights = fit(*collect(*kind, speech[:half], options.rooms, 1))
         numbers = ", ".join(f"{weight:.3f}" for weight in weights)
-        print(f'"{method}": ({numbers}),')
-        show(*collect(method, speech[half:], options.tests, 2), weights)
+        print(f'"{name}": ({numbers}),')
+        show(*collect(*kind, speech[half:], options.tests, 2), weights)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Estimate the acoustics of the room in which two microphones recorded.
 
 Each model estimates one quantity (T60, DRR, C50, absorption, TDOA, ...); give
-several to have all estimates beside each other.
+several to have all estimates beside each other. With --impulse-response the
+recording is a measured response instead, whose parameters need no model.
 """
 
 import json
 import math
 
+from spatial_brain.cli import impulse_response
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -15,7 +17,7 @@ from spatial_brain.cli.options import (
     one_line_warnings,
 )
 
-HELP = "acoustics of the room of a two-channel recording"
+HELP = "acoustics of a room, from a recording or an impulse response"
 
 
 def add_arguments(parser):
@@ -26,9 +28,10 @@ def add_arguments(parser):
     parser : argparse.ArgumentParser
         Receives them.
     """
-    parser.add_argument("recording", help="audio file of two microphones")
+    parser.add_argument("recording", help="audio file")
     add_model_options(
         parser,
+        required=False,
         nargs="+",
         action="extend",
         metavar="RUN",
@@ -43,6 +46,7 @@ def add_arguments(parser):
         metavar="METRES",
         help="distance of the microphones, to get the direction from TDOA",
     )
+    impulse_response.add_arguments(parser)
 
 
 def run(args):
@@ -53,6 +57,14 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
+    if impulse_response.is_asked(args):
+        impulse_response.run(args)
+        return
+    if not args.model:
+        raise ValueError(
+            "give --model for a recording of talkers, or --impulse-response "
+            "for a measured response (--sweep, --clap for what makes one)"
+        )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
     found = []

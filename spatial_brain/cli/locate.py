@@ -5,6 +5,7 @@ any sampling rate and length will do. With --model a trained network is used.
 
     spatial-brain locate meeting.wav --array respeaker_4mic
     spatial-brain locate meeting.wav --array my_array.csv --sources 2 --json
+    spatial-brain locate scene.wav --array foa
     spatial-brain locate pair.wav --model results/demo
 """
 
@@ -23,7 +24,7 @@ from spatial_brain.cli.options import (
 
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.
-_ONLY_ARRAY = ("method", "sources", "band", "map")
+_ONLY_ARRAY = ("method", "sources", "band", "map", "normalization")
 _ONLY_MODEL = ("resample", "savedir", "device")
 
 
@@ -38,8 +39,11 @@ def add_arguments(parser):
     add = parser.add_argument
     add("recording", help="audio file, a channel a microphone")
     add("--array", help="name (see spatial-brain arrays), formula such as "
-        "circular:6x0.05, or JSON, CSV or SOFA file")  # fmt: skip
+        "circular:6x0.05, or JSON, CSV or SOFA file; foa: Ambisonics "
+        "(W, Y, Z, X)")  # fmt: skip
     add("--method", help="of an array: mixture (default), srp-phat, norm-music")
+    add("--normalization", choices=("sn3d", "n3d"),
+        help="of foa (default: sn3d)")  # fmt: skip
     add(
         "--sources", type=_sources, metavar="N", help="how many (default: auto)"
     )
@@ -123,6 +127,7 @@ def _by_array(args):
         "band": args.band,
         "window": args.window,
         "hop": args.hop,
+        "normalization": args.normalization,
     }
     if args.window is not None and args.hop is None:
         options["hop"] = args.window / 2

@@ -5,6 +5,9 @@ all of them record the same sound, each from its own place?
 """
 
 from spatial_brain.dataio.audio import describe, open_audio
+from spatial_brain.inference.array_checks.ambisonics import (
+    ambisonic_findings,
+)
 from spatial_brain.inference.array_checks.finding import (
     SEVERITIES,
     Finding,
@@ -29,6 +32,7 @@ from spatial_brain.inference.array_checks.spatial import spatial_findings
 __all__ = [
     "Clap",
     "Finding",
+    "check_ambisonics",
     "check_claps",
     "check_recording",
     "choose_channels",
@@ -38,6 +42,8 @@ __all__ = [
 _PIECE = 2**21
 # Findings on channels that say nothing about directions.
 _UNUSABLE = ("silent", "dead_channel", "doubled_channel")
+# Findings on levels that mean the same of Ambisonics, whose channels differ.
+_OF_ANY = ("clipped", "dc_offset")
 
 
 def check_recording(path, array, *, channels=None, band=None):
@@ -84,14 +90,8 @@ def check_recording(path, array, *, channels=None, band=None):
             channels = choose_channels(info, array, channels)
         except ValueError as problem:
             return [Finding("channel_count", "error", (), str(problem))]
-        levels = ChannelLevels(len(channels))
-        finder = PieceFinder(info.fs, len(channels))
-        size = max(1, _PIECE // info.num_channels)
-        for block in file.blocks(size, dtype="float32", always_2d=True):
-            levels.add(block[:, channels])
-            finder.add(block[:, channels])
-        found = level_findings(levels, channels)
-        pieces = list(read_pieces(file, finder, channels))
+        levels, pieces = _read_levels(file, channels)
+    found = level_findings(levels, channels)
     found += _stream_note(array, info, channels)
     unusable = {
         c for one in found if one.kind in _UNUSABLE for c in one.channels
@@ -105,6 +105,62 @@ def check_recording(path, array, *, channels=None, band=None):
         distances = array.distances[kept][:, kept]
         found += room_findings(pieces, info.fs, kept, distances, band)
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
+
+
+def check_ambisonics(path, channels, normalization="sn3d"):
+    """Check a recording that is said to be first-order Ambisonics.
+
+    Arguments
+    ---------
+    path : str or Path
+        The recording.
+    channels : sequence of int
+        Channels of the file, from 0, that are W, Y, Z and X.
+    normalization : str
+        ``"sn3d"`` or ``"n3d"``.
+
+    Returns
+    -------
+    list of Finding
+        The most severe first.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no audio.
+
+    Example
+    -------
+    >>> import torch
+    >>> from spatial_brain.dataio.audio import write_audio
+    >>> path = getfixture("tmp_path") / "four.wav"
+    >>> write_audio(path, torch.randn(16000, 4) * 0.1, 16000)
+    >>> check_ambisonics(path, range(4))[0].kind
+    'normalization'
+    """
+    channels = list(channels)
+    with open_audio(path) as file:
+        levels, pieces = _read_levels(file, channels)
+    found = level_findings(levels, channels)
+    silent = [one for one in found if one.kind == "silent" and not one.channels]
+    if silent:
+        return silent
+    found = [one for one in found if one.kind in _OF_ANY]
+    found += ambisonic_findings(pieces, file.samplerate, normalization)
+    return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
+
+
+def _read_levels(file, channels):
+    """Levels of the channels of an open file, and its loud pieces."""
+    levels = ChannelLevels(len(channels))
+    finder = PieceFinder(file.samplerate, len(channels))
+    size = max(1, _PIECE // file.channels)
+    for block in file.blocks(size, dtype="float32", always_2d=True):
+        levels.add(block[:, channels])
+        finder.add(block[:, channels])
+    return levels, list(read_pieces(file, finder, channels))
 
 
 def _stream_note(array, info, channels):
@@ -163,6 +219,16 @@ def choose_channels(info, array, channels=None):
         if there in array.stream_channels:
             return array.stream_channels[there]
         numbers = ",".join(map(str, range(wanted)))
+        if not array.aperture > 0:
+            raise ValueError(
+                f"{info.path}: has {there} channel(s), first-order Ambisonics "
+                f"4 (W, Y, Z, X); "
+                + (
+                    f"choose them with --channels {numbers} or what they are"
+                    if there > wanted
+                    else "of microphones give their --array"
+                )
+            )
         remedy = (
             f"choose the microphones' with --channels {numbers} or what "
             "they are"

@@ -10,9 +10,11 @@ import torch
 from spatial_brain.geometry import azel_to_unit
 
 # Weights of the features of each method, see ``features``; constant last.
+# Of Ambisonics ("foa") the method is the mixture.
 COEFFICIENTS = {
     "mixture": (2.083, 13.916, 0.416, 1.549, -1.819),
     "srp-phat": (0.349, 1.255, 1.319, 1.642, -1.928),
+    "foa": (1.436, 9.384, 1.093, 2.590, -1.551),
     "norm-music": (1.349, 3.081, -0.042, 1.606, -2.252),
 }
 # Degrees within which windows agree.

@@ -8,6 +8,7 @@ import torch
 from spatial_brain.dataio.audio import describe, open_audio
 from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.inference.array_checks import (
+    check_ambisonics,
     check_recording,
     choose_channels,
 )
@@ -18,6 +19,10 @@ from spatial_brain.inference.localization import (
     Directions,
     Localization,
     median_direction,
+)
+from spatial_brain.processing.directions.ambisonics import (
+    NORMALIZATIONS,
+    AmbisonicMixture,
 )
 from spatial_brain.processing.directions.grid import DirectionGrid
 from spatial_brain.processing.directions.mixture import LocalMixture
@@ -30,6 +35,8 @@ METHODS = {
     "srp-phat": SRPPhat,
     "norm-music": MUSIC,
 }
+# Stands for first-order Ambisonics instead of an array.
+FOA = "foa"
 BAND = (300.0, 4000.0)
 WINDOW, HOP = 1.0, 0.25
 # Sources looked for in a window, at least: heights depend on it.
@@ -53,9 +60,10 @@ class DirectionFinder:
     Arguments
     ---------
     array : MicrophoneArray, str or Path
-        The array, its name (``spatial-brain arrays``), or its file.
+        The array, its name (``spatial-brain arrays``), or its file; ``"foa"``
+        for first-order Ambisonics (channels W, Y, Z, X).
     method : str
-        A key of ``METHODS``.
+        A key of ``METHODS``; of Ambisonics ``"mixture"``.
     sources : int or str
         How many sources there are, or ``"auto"``.
     band : tuple of float
@@ -64,6 +72,8 @@ class DirectionFinder:
         Length of a window and from one to the next, seconds.
     keep_map : bool
         Whether results have a map.
+    normalization : str, optional
+        Of Ambisonics: ``"sn3d"`` (default) or ``"n3d"``.
 
     Raises
     ------
@@ -88,14 +98,26 @@ class DirectionFinder:
         window=WINDOW,
         hop=HOP,
         keep_map=False,
+        normalization=None,
     ):
-        self.array = MicrophoneArray.resolve(array)
+        self.ambisonic = isinstance(array, str) and array == FOA
+        self.array = (
+            MicrophoneArray(torch.zeros(4, 3), FOA)
+            if self.ambisonic
+            else MicrophoneArray.resolve(array)
+        )
+        self.normalization = self._check_normalization(normalization)
         if method not in METHODS:
             likely = nearest(method, METHODS)
             raise ValueError(
                 f"there is no method {method!r}"
                 + (f"; did you mean {likely}?" if likely else "")
                 + f"; known: {', '.join(METHODS)}"
+            )
+        if self.ambisonic and method != "mixture":
+            raise ValueError(
+                f"method {method!r} needs delays between microphones, which "
+                "Ambisonics has not; use mixture"
             )
         if sources != "auto" and not (
             isinstance(sources, int) and 1 <= sources <= 10
@@ -115,13 +137,33 @@ class DirectionFinder:
             )
         self.method, self.sources, self.band = method, sources, tuple(band)
         self.window, self.hop, self.keep_map = window, hop, keep_map
-        self.grid = DirectionGrid.for_array(self.array.positions)
+        self.grid = (
+            DirectionGrid.sphere()
+            if self.ambisonic
+            else DirectionGrid.for_array(self.array.positions)
+        )
         self._locators, self._noise_heights = {}, {}
+
+    def _check_normalization(self, name):
+        """The normalisation of Ambisonics; None of an array."""
+        if not self.ambisonic:
+            if name is not None:
+                raise ValueError(
+                    f"a normalisation is of Ambisonics (array {FOA}), not of "
+                    f"the array {self.array.name}"
+                )
+            return None
+        if name not in (None, *NORMALIZATIONS):
+            raise ValueError(
+                f"there is no normalisation {name!r}; known: "
+                f"{', '.join(NORMALIZATIONS)}"
+            )
+        return name or "sn3d"
 
     @property
     def target(self):
         """What the degrees mean, a key of ``localization.MEANINGS``."""
-        line = self.array.dimensions == 1
+        line = not self.ambisonic and self.array.dimensions == 1
         return "line_azimuth" if line else "full_azimuth"
 
     def localize_file(self, path, channels=None):
@@ -151,12 +193,18 @@ class DirectionFinder:
             audio.
         """
         with _channels_of(path, self.array, channels) as (read, info, used):
-            findings = check_recording(
-                path, self.array, channels=used, band=self.band
-            )
+            findings = self._findings(path, used)
             return self._localize(
                 read, info.num_samples, info.fs, str(path), findings
             )
+
+    def _findings(self, path, channels):
+        """What is suspicious in a recording."""
+        if self.ambisonic:
+            return check_ambisonics(path, channels, self.normalization)
+        return check_recording(
+            path, self.array, channels=channels, band=self.band
+        )
 
     @torch.no_grad()
     def localize_batch(self, waveform, lengths=None, fs=16000):
@@ -215,13 +263,17 @@ class DirectionFinder:
     def _locator(self, fs):
         """The method at a sampling rate."""
         if fs not in self._locators:
-            self._locators[fs] = METHODS[self.method](
-                self.array.positions,
-                fs,
-                self.grid,
-                block=self.window,
-                hop=self.hop,
-                band=self.band,
+            options = {
+                "block": self.window, "hop": self.hop, "band": self.band
+            }  # fmt: skip
+            self._locators[fs] = (
+                AmbisonicMixture(
+                    fs, self.grid, normalization=self.normalization, **options
+                )
+                if self.ambisonic
+                else METHODS[self.method](
+                    self.array.positions, fs, self.grid, **options
+                )
             )
         return self._locators[fs]
 
@@ -246,6 +298,9 @@ class DirectionFinder:
                 len(self.array),
                 generator=torch.Generator().manual_seed(0),
             )
+            if self.ambisonic:
+                # Noise that no direction explains better than others.
+                noise /= torch.tensor(NORMALIZATIONS[self.normalization])
             height = self.peaks_of(noise, fs, MOST_SOURCES)[3]
             self._noise_heights[fs] = float(height.max(1).mean())
         return self._noise_heights[fs]
@@ -268,7 +323,7 @@ class DirectionFinder:
             azimuth,
             elevation,
             probability(
-                self.method,
+                FOA if self.ambisonic else self.method,
                 azimuth,
                 elevation,
                 height,

@@ -66,22 +66,12 @@ class LocalMixture(BlockMaps):
 
     def __init__(self, microphones, fs, grid=None, *, window=0.032, **options):
         super().__init__(microphones, fs, grid, window=window, **options)
-        number = len(self.microphones)
         self.step_frames = _TILE_STEP * max(
             1, round(self.step_frames / _TILE_STEP)
         )
         tiles = max(0, round((self.block_frames - _TILE_FRAMES) / _TILE_STEP))
         self.block_frames = _TILE_FRAMES + _TILE_STEP * tiles
-        pairs = microphone_pairs(number)
-        delays = pair_delays(
-            self.microphones, self.grid.directions, pairs, self.c
-        )
-        angle = 2 * math.pi * self.frequency[:, None, None] * delays
-        steering = torch.cat((angle.cos(), angle.sin()), dim=1)
-        self.register_buffer("pairs", torch.tensor(pairs), persistent=False)
-        self.register_buffer(
-            "steering", 2 / number * steering, persistent=False
-        )
+        self.register_buffer("steering", self._steering(), persistent=False)
         points = self.grid.directions
         coarse = _spread(points, _COARSE)
         reach = math.cos(math.radians(0.75 * _COARSE))
@@ -113,25 +103,42 @@ class LocalMixture(BlockMaps):
         frames = spectra.unfold(-1, _TILE_FRAMES, _TILE_STEP).transpose(2, 3)
         covariance = frames @ frames.mH
         power = covariance.diagonal(dim1=-2, dim2=-1).real.sum(-1)
-        first, second = self.pairs.T
-        # Phase of the second microphone minus that of the first.
-        cross = (
-            covariance[..., second, first]
-            / torch.where(power > 0, power, 1.0)[..., None]
+        observed = self._observed(
+            covariance / torch.where(power > 0, power, 1.0)[..., None, None]
         )
-        observed = torch.cat((cross.real, cross.imag), dim=-1)
-        number = len(self.microphones)
         found = []
         for bins in self.tiles:
             rest = 1.0
             for index in bins.tolist():
                 explained = observed[:, index] @ self.steering[index]
-                rest = rest * (1 - 1 / number - explained).clamp(min=_FLOOR)
+                rest = rest * (1 - explained).clamp(min=_FLOOR)
             likelihood = rest.amin(-1, keepdim=True) / rest
             for _ in range(_SQUARINGS):
                 likelihood = likelihood.square()
             found.append(likelihood / likelihood.mean(-1, keepdim=True))
         return torch.stack(found, dim=2)
+
+    def _steering(self):
+        """What the observed terms explain, [bin, term, direction]."""
+        number = len(self.microphones)
+        pairs = microphone_pairs(number)
+        delays = pair_delays(
+            self.microphones, self.grid.directions, pairs, self.c
+        )
+        self.register_buffer("pairs", torch.tensor(pairs), persistent=False)
+        angle = 2 * math.pi * self.frequency[:, None, None] * delays
+        # The diagonal explains the same share of every direction.
+        same = torch.full_like(angle[:, :1], 0.5)
+        steering = torch.cat((angle.cos(), angle.sin(), same), dim=1)
+        return 2 / number * steering
+
+    def _observed(self, covariance):
+        """[..., mic, mic] of trace 1 -> its terms, [..., term]."""
+        first, second = self.pairs.T
+        # Phase of the second microphone minus that of the first.
+        cross = covariance[..., second, first]
+        same = covariance.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True)
+        return torch.cat((cross.real, cross.imag, same), dim=-1)
 
     def maps(self, evidence):
         """Mean log-likelihood of one source, over the highest possible.

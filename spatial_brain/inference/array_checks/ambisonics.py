@@ -1,0 +1,141 @@
+"""Whether four channels are the first-order Ambisonics they are said to be.
+
+Of any sum of plane waves the powers of Y, Z and X add up to that of W (SN3D),
+or to three times it (N3D), and as the channels stand at one place their
+coherence does not depend on frequency. Four microphones have alike powers and a
+coherence that is high at low frequencies and falls.
+"""
+
+import math
+
+import torch
+
+from spatial_brain.inference.array_checks.finding import Finding
+
+# Hertz: where microphones of a small array still record the same; where not.
+_LOW, _HIGH = (100.0, 500.0), (2000.0, 4000.0)
+_USED = (300.0, 4000.0)
+# Seconds of a frame.
+_FRAME = 0.064
+# Decibels between low powers, up to which channels may be microphones.
+_ALIKE = 4.0
+# Coherence of microphones at low frequencies at least, and the share of it
+# that is left at high ones at most.
+_COHERENT, _LEFT = 0.5, 0.6
+# Power of Y, Z and X over that of W, and the factor by which it may be
+# off.
+_RATIOS = {"sn3d": 1.0, "n3d": 3.0}
+_TOLERANCE = math.sqrt(3)
+
+
+def ambisonic_findings(pieces, fs, normalization):
+    """Findings on the powers and coherences of the channels.
+
+    Arguments
+    ---------
+    pieces : list of tuple
+        Start in seconds and waveform [time, 4] of each piece.
+    fs : int
+        Sampling rate, hertz.
+    normalization : str
+        ``"sn3d"`` or ``"n3d"``, as it was given.
+
+    Returns
+    -------
+    list of Finding
+
+    Example
+    -------
+    >>> from spatial_brain.simulation.ambisonics import encode_foa
+    >>> left = encode_foa(torch.randn(16000), 80.0, 10.0)
+    >>> ambisonic_findings([(0.0, left)], 16000, "sn3d")
+    []
+    >>> ambisonic_findings([(0.0, left)], 16000, "n3d")[0].kind
+    'normalization'
+    """
+    covariance, frequency = _covariance(pieces, fs)
+    power = covariance.diagonal(dim1=-2, dim2=-1).real
+    if not (power[:, 0].sum() > 0):
+        return [
+            Finding(
+                "silent",
+                "error",
+                (),
+                "the first channel, W, is silent; directions need it",
+            )
+        ]
+    if _are_microphones(covariance, power, frequency):
+        return [
+            Finding(
+                "not_ambisonics",
+                "warning",
+                (),
+                "the channels are alike and not at one place: these seem to "
+                "be microphones, not Ambisonics; give their --array",
+            )
+        ]
+    used = _between(frequency, _USED) & (power[:, 0] > 0)
+    ratio = power[used, 1:].sum(1) / power[used, 0]
+    return _ratio_findings(
+        float(ratio.clamp(min=1e-6).log().mean().exp()), normalization
+    )
+
+
+def _ratio_findings(ratio, normalization):
+    """Findings on the power of Y, Z and X over that of W."""
+    fitting = [
+        name
+        for name, expected in _RATIOS.items()
+        if 1 / _TOLERANCE < ratio / expected < _TOLERANCE
+    ]
+    if normalization in fitting:
+        return []
+    return [
+        Finding(
+            "normalization",
+            "warning",
+            (),
+            f"Y, Z and X have {ratio:.2g} times the power of W, where "
+            f"{normalization.upper()} has {_RATIOS[normalization]:.0f}; "
+            + (
+                f"--normalization {fitting[0]} fits"
+                if fitting
+                else "check that the channels are W, Y, Z, X"
+            ),
+            ratio,
+        )
+    ]
+
+
+def _covariance(pieces, fs):
+    """Mean outer products of the frames, [bin, 4, 4], and frequencies."""
+    size = 2 ** max(4, round(math.log2(_FRAME * fs)))
+    total = torch.zeros(size // 2 + 1, 4, 4, dtype=torch.complex128)
+    window = torch.hann_window(size)
+    for _, waveform in pieces:
+        short = max(0, size - len(waveform))
+        waveform = torch.nn.functional.pad(waveform, (0, 0, 0, short))
+        frames = waveform.unfold(0, size, size // 2) * window
+        spectra = torch.fft.rfft(frames).permute(2, 1, 0)
+        total += spectra @ spectra.mH
+    return total, torch.arange(size // 2 + 1) * (fs / size)
+
+
+def _between(frequency, band):
+    """Bins of a band."""
+    return (frequency >= band[0]) & (frequency <= band[1])
+
+
+def _are_microphones(covariance, power, frequency):
+    """Whether the channels are those of microphones at several places."""
+    low, high = (_between(frequency, band) for band in (_LOW, _HIGH))
+    level = 10 * power[low].clamp(min=1e-20).log10().mean(0)
+    if level.max() - level.min() > _ALIKE:
+        return False
+    scale = (power[:, :, None] * power[:, None, :]).sqrt()
+    coherence = covariance / scale.clamp(min=1e-20)
+    first, second = torch.triu_indices(4, 4, 1)
+    coherence = coherence[:, first, second]
+    near = coherence[low].real.mean(0)
+    far = coherence[high].real.mean(0)
+    return bool((near > _COHERENT).all() and (far < _LEFT * near).any())

@@ -1,0 +1,78 @@
+"""Directions over time from first-order Ambisonics."""
+
+import math
+
+import torch
+
+from spatial_brain.processing.beamforming.array_response import (
+    AmbisonicResponse,
+)
+from spatial_brain.processing.directions.grid import DirectionGrid
+from spatial_brain.processing.directions.mixture import LocalMixture
+
+# Gains that make N3D channels, of which diffuse sound has alike powers.
+NORMALIZATIONS = {
+    "sn3d": (1.0, math.sqrt(3), math.sqrt(3), math.sqrt(3)),
+    "n3d": (1.0, 1.0, 1.0, 1.0),
+}
+
+
+class AmbisonicMixture(LocalMixture):
+    """Sources that together explain the tiles of an Ambisonic recording.
+
+    As :class:`LocalMixture`, with the real gains (1, sqrt(3) y, sqrt(3) z,
+    sqrt(3) x) as steering vector of all frequencies. Diffuse sound and noise
+    of four equal channels favour no direction.
+
+    Arguments
+    ---------
+    fs : float
+        Sampling rate, hertz.
+    grid : DirectionGrid, optional
+        Candidates; default: a sphere of 3 degrees.
+    normalization : str
+        Of the channels W, Y, Z, X (ACN): a key of ``NORMALIZATIONS``.
+    **options
+        See :class:`BlockMaps`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such normalisation, and as :class:`BlockMaps`.
+
+    Example
+    -------
+    >>> mixture = AmbisonicMixture(16000, DirectionGrid.sphere(10.0))
+    >>> left = torch.randn(1, 16000, 1) * torch.tensor([1.0, 1.0, 0.0, 0.0])
+    >>> mixture.peaks(left).azimuth.round().unique()
+    tensor([90.])
+    """
+
+    def __init__(self, fs, grid=None, *, normalization="sn3d", **options):
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"there is no normalisation {normalization!r}; known: "
+                f"{', '.join(NORMALIZATIONS)}"
+            )
+        grid = grid or DirectionGrid.sphere()
+        super().__init__(torch.zeros(4, 3), fs, grid, **options)
+        gains = torch.tensor(NORMALIZATIONS[normalization])
+        self.register_buffer("gains", gains, persistent=False)
+
+    def _spectra(self, waveform):
+        return super()._spectra(waveform * self.gains)
+
+    def _steering(self):
+        gains = AmbisonicResponse().steering(
+            self.grid.directions, torch.zeros(1)
+        )
+        gains = gains[:, 0].real * torch.tensor(NORMALIZATIONS["sn3d"])
+        first, second = torch.triu_indices(4, 4)
+        # The length of the vector is 2; pairs stand twice in a^H R a.
+        twice = torch.where(first == second, 1.0, 2.0)
+        terms = (gains[:, first] * gains[:, second] * twice / 4).T.float()
+        return terms.expand(len(self.frequency), -1, -1)
+
+    def _observed(self, covariance):
+        first, second = torch.triu_indices(4, 4)
+        return covariance[..., first, second].real

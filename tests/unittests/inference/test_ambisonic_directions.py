@@ -1,0 +1,124 @@
+"""Directions of first-order Ambisonics, and recordings that are none."""
+
+import numpy as np
+import pytest
+import torch
+from plane_waves import plane_wave
+
+from spatial_brain.cli.main import main
+from spatial_brain.dataio.audio import write_audio
+from spatial_brain.geometry import (
+    angular_distance,
+    azel_to_unit,
+    tetrahedral_array,
+)
+from spatial_brain.inference.array_checks import check_ambisonics
+from spatial_brain.inference.array_directions.finder import DirectionFinder
+from spatial_brain.simulation.ambisonics import encode_foa
+
+FS = 16000
+N3D = torch.tensor([1.0, 3**0.5, 3**0.5, 3**0.5])
+
+
+def wave(azimuth, elevation, seconds=1.75):
+    """A plane wave with some noise, SN3D, [time, 4]."""
+    samples = int(seconds * FS)
+    generator = torch.Generator().manual_seed(int(azimuth) % 100)
+    sound = torch.randn(samples, generator=generator)
+    noise = torch.randn(samples, 4, generator=generator)
+    return 0.1 * (encode_foa(sound, azimuth, elevation) + 0.1 * noise)
+
+
+@pytest.fixture(scope="module")
+def finders():
+    """Finders by normalisation: they keep tables for a rate."""
+    return {
+        name: DirectionFinder("foa", normalization=name)
+        for name in ("sn3d", "n3d")
+    }
+
+
+@pytest.fixture
+def record(tmp_path):
+    def write(waveform):
+        path = tmp_path / "scene.wav"
+        write_audio(path, waveform, FS, subtype="FLOAT")
+        return str(path)
+
+    return write
+
+
+def away(talker, azimuth, elevation):
+    """Degrees between a source that was found and a direction."""
+    found = azel_to_unit(talker["direction"], talker["elevation"])
+    return angular_distance(found, azel_to_unit(azimuth, elevation))
+
+
+@pytest.mark.parametrize("normalization", ["sn3d", "n3d"])
+def test_one_source(record, finders, normalization):
+    sound = wave(-140.0, 35.0)
+    path = record(sound * N3D if normalization == "n3d" else sound)
+    found = finders[normalization].localize_file(path)
+    assert len(found.talkers) == 1 and not found.findings
+    assert away(found.talkers[0], -140.0, 35.0) < 1.5
+    assert found.talkers[0]["confidence"] > 0.8
+
+
+def test_two_sources(record, finders):
+    turn = (torch.arange(28000) // 1600 % 2)[:, None]
+    path = record(torch.where(turn == 0, wave(20, 10), wave(-95, -40)))
+    found = finders["sn3d"].localize_file(path)
+    assert len(found.talkers) == 2
+    for wanted in ((20.0, 10.0), (-95.0, -40.0)):
+        assert min(away(one, *wanted) for one in found.talkers) < 3.0
+
+
+def test_noise_gives_no_source(record, finders):
+    noise = torch.randn(2 * FS, 4) / N3D
+    found = finders["sn3d"].localize_file(record(0.1 * noise))
+    assert found.silent.mean() > 0.7
+
+
+def test_wrong_normalization_is_noticed(record, capsys):
+    path = record(wave(45.0, 35.0) * N3D)
+    assert main(["locate", path, "--array", "foa"]) == 0
+    shown = capsys.readouterr()
+    assert "--normalization n3d fits" in shown.err
+    assert "array foa, method mixture" in shown.out
+
+
+def test_microphones_are_noticed(record):
+    microphones = tetrahedral_array()
+    sound = sum(
+        plane_wave(microphones, azel_to_unit(*angles), FS, seed=seed)[0]
+        for seed, angles in enumerate([(30.0, 10.0), (-120.0, 40.0)])
+    )
+    path = record(0.05 * sound)
+    for normalization in ("sn3d", "n3d"):
+        found = check_ambisonics(path, range(4), normalization)
+        kinds = [one.kind for one in found]
+        assert kinds == ["not_ambisonics"]
+
+
+@pytest.mark.parametrize("channels, options, message", [
+    (3, [], "Ambisonics 4 (W, Y, Z, X); of microphones give their --array"),
+    (16, [], "choose them with --channels 0,1,2,3"),
+    (4, ["--method", "norm-music"], "use mixture"),
+    (4, ["--array", "pair:0.1", "--normalization", "n3d"], "of Ambisonics"),
+])  # fmt: skip
+def test_refusals(record, capsys, channels, options, message):
+    path = record(0.1 * torch.randn(FS, channels))
+    assert main(["locate", path, "--array", "foa", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_real_recordings(shared_data, finders):
+    folder = shared_data / "recordings" / "aalto_eigenmike_hoa3"
+    paths = sorted(folder.glob("*_foa.flac"))
+    if not paths:
+        pytest.skip("the recordings are not here")
+    for path in paths:
+        found = finders["n3d"].localize_file(path)
+        kinds = {one.kind for one in found.findings}
+        assert not kinds & {"normalization", "not_ambisonics"}
+        assert found.talkers and not np.isnan(found.elevation).all()
