@@ -105,17 +105,26 @@ def judge(finder, waveform, azimuth):
     found = finder.peaks_of(waveform[None], FS, MOST_SOURCES, SEPARATION)
     values = features(*found[1:], finder.noise_height(FS))
     fold = finder.target == "line_azimuth"
-    rows, right = [], []
-    for window, angles in enumerate(found[1]):
+    judged = are_right(found[1], azimuth, fold)
+    return (
+        [values[window, place] for window, place, _ in judged],
+        [float(right) for *_, right in judged],
+    )
+
+
+def are_right(directions, azimuth, fold=False):
+    """Window, place and whether it is right, of directions of windows."""
+    judged = []
+    azimuth = np.array(azimuth)
+    for window, angles in enumerate(directions):
         used = set()
-        for place in np.flatnonzero(~np.isnan(angles)):
+        for place in np.flatnonzero(~np.isnan(angles)).tolist():
             away = _away(angles[place], azimuth, fold)
-            good = len(away) and away.min() <= NEAR
-            good = good and int(away.argmin()) not in used
-            used |= {int(away.argmin())} if good else set()
-            rows.append(values[window, place])
-            right.append(float(good))
-    return rows, right
+            right = bool(len(away) and away.min() <= NEAR)
+            right = right and int(away.argmin()) not in used
+            used |= {int(away.argmin())} if right else set()
+            judged.append((window, place, right))
+    return judged
 
 
 def _away(angle, azimuth, fold):

@@ -41,7 +41,7 @@ from spatial_brain.reporting.plots import amount_plot, save_figure
 
 HPARAMS = "hparams/own_events_small.yaml"
 # Smaller than the default of the YAML: dozens of trainings.
-WIDTH = 32
+WIDTH = 64
 TRAINING = Training(
     train.__file__, train.SynthSELDBrain, train.prepare, train.make_datasets
 )
@@ -59,7 +59,7 @@ PRETRAINED = {
     "num_classes": len(SEEN + EMBEDDED),
     "clips": {"train": 100, "valid": 6, "test": 6},
     "num_rooms": {"train": 100, "valid": 6, "test": 6},
-    "number_of_epochs": 12,
+    "number_of_epochs": 20,
 }
 DOWNSTREAM = {
     "width": WIDTH,

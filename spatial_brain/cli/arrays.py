@@ -11,6 +11,8 @@ import json
 from spatial_brain.cli.options import add_option
 
 HELP = "microphone arrays, and recordings against them"
+# Seconds: smaller differences of arrival times are not measured in a room.
+_FLAT = 5e-6
 
 
 def add_arguments(parser):
@@ -190,6 +192,10 @@ def _facts(array):
         "aperture_m": round(array.aperture, 4),
         "spans": ("point", "line", "plane", "space")[array.dimensions],
         "ambiguity": array.ambiguity,
+        # From where on a front is off a plane by less, aperture² / (8 r).
+        "far_field_m": round(
+            array.aperture**2 / (8 * SPEED_OF_SOUND * _FLAT), 3
+        ),
         "aliasing_hz": round(SPEED_OF_SOUND / 2 / float(apart.min())),
         "front": array.front,
     }
@@ -233,6 +239,8 @@ def _description(array):
         f"cannot tell apart: {array.ambiguity}",
         f"aliasing: above {facts['aliasing_hz']} Hz the nearest two "
         "microphones alone are ambiguous",
+        f"distance: cannot be told beyond {facts['far_field_m']:.1g} m, where "
+        "wave fronts are flat to 5 microseconds; directions can",
         f"source: {array.source or 'the file'}",
     ]
     for number, channels in array.stream_channels.items():

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from spatial_brain.geometry import SPEED_OF_SOUND
+from spatial_brain.geometry import SPEED_OF_SOUND, azel_to_unit
 from spatial_brain.inference.array_checks.finding import Finding
 from spatial_brain.processing.spatial import bin_frequencies
 
@@ -22,6 +22,9 @@ _MOST, _SEEN = 0.6, 0.3
 _PIECES = 4
 # Clocks differ by less than this.
 _FASTEST = 1e-3
+# Delays of any source up to this elevation, degrees, are at least a smallest
+# one; half of it is too small. It must be so many samples to be measured.
+_HIGHEST, _TOO_SMALL, _SAMPLES = 60, 0.5, 2.5
 
 
 class PairDelays:
@@ -92,6 +95,47 @@ class PairDelays:
         clear = height > _CLEAR * scatter
         forbidden = clear & (height > _HIGHER * within)
         return lags[place], clear, forbidden
+
+
+def size_finding(delays, positions):
+    """That all delays are too small for an array of that size.
+
+    Arguments
+    ---------
+    delays : PairDelays
+        Of the whole recording.
+    positions : torch.Tensor
+        Of the microphones, metres, [M, 3].
+
+    Returns
+    -------
+    Finding or None
+        ``None`` as well where a source may reach all microphones at once: in
+        front of a line or an upright plane.
+    """
+    if not delays.times:
+        return None
+    azimuth = torch.arange(0.0, 360.0, 5.0)[:, None]
+    elevation = torch.arange(-_HIGHEST, _HIGHEST + 1, 5.0)
+    ways = positions - positions[delays.reference]
+    expected = azel_to_unit(azimuth, elevation) @ ways.T / SPEED_OF_SOUND
+    least = float(expected.abs().amax(-1).min())
+    late, clear, _ = delays.peaks(ways.norm(dim=1) / SPEED_OF_SOUND)
+    seen = torch.where(clear, late.abs(), torch.nan).nanmedian(0).values
+    if seen.isnan().any() or least * delays.fs < _SAMPLES:
+        return None
+    largest = float(seen.max())
+    if largest >= _TOO_SMALL * least:
+        return None
+    return Finding(
+        "array_too_large",
+        "error",
+        (),
+        f"the largest delay is {1000 * largest:.2f} ms, this array gives "
+        f"{1000 * least:.2f} ms or more: its positions are too large (they "
+        "are in metres), or the sound is from straight above",
+        largest,
+    )
 
 
 def delay_findings(delays, channels, distances):

@@ -5,6 +5,7 @@ import torch
 from spatial_brain.inference.array_checks.delays import (
     PairDelays,
     delay_findings,
+    size_finding,
 )
 from spatial_brain.inference.array_checks.finding import Finding
 from spatial_brain.inference.array_checks.order import (
@@ -63,6 +64,10 @@ def spatial_findings(pieces, fs, array, kept, channels, band):
     delays = PairDelays(reference, fs, band)
     for start, waveform in pieces:
         delays.add(start, waveform[:, kept])
+    wrong_size = size_finding(delays, array.positions[kept])
+    if wrong_size:
+        # No order of the channels would explain the delays.
+        return [wrong_size]
     distances = array.distances[kept][:, kept]
     found = delay_findings(delays, numbers, distances)
     off = {channel for one in found for channel in one.channels}

@@ -41,7 +41,7 @@ class RirInfo:
     backend : str
         What simulated them.
     requested_t60 : float or None
-        Seconds; None when absorption was given.
+        Seconds; None when absorption was given, and of direct paths alone.
     absorption : tuple or None
         Six energy absorption coefficients used (x0, x1, y0, y1, z0, z1); None
         where the back end has no walls.
@@ -129,7 +129,7 @@ def _describe(full, scene, settings, backend, absorption):
     }
     return RirInfo(
         backend,
-        scene.t60,
+        None if settings.only_direct else scene.t60,
         absorption,
         **{name: value.float() for name, value in measured.items()},
     )
@@ -212,7 +212,7 @@ def simulate_rir(
     max_order : int, optional
         Largest number of reflections; the T60 is then not met.
     direct_only : bool
-        Whether to leave out all reflections.
+        Whether to leave out all reflections: needs no T60.
     sound_speed : float
         Metres per second.
     air_absorption : float
@@ -319,7 +319,7 @@ def simulate_rir_batch(
     max_order : int, optional
         Largest number of reflections.
     direct_only : bool
-        Whether to leave out all reflections.
+        Whether to leave out all reflections: needs no T60.
     sound_speed : float
         Metres per second.
     air_absorption : float

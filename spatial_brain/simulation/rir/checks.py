@@ -148,7 +148,8 @@ def check_scene(room, settings):
     ValueError
         If a shape is wrong, a value not finite, something lies in a wall or
         outside, a source and a microphone coincide, not exactly one of T60
-        and absorption is given, or the direct path arrives after the end.
+        and absorption is given (direct paths alone need none), or the direct
+        path arrives after the end.
 
     Example
     -------
@@ -165,7 +166,7 @@ def check_scene(room, settings):
         )
     sources = _points("sources", room.sources, size)
     microphones = _points("microphones", room.microphones, size)
-    t60, absorption = _decay(room)
+    t60, absorption = _decay(room, size, settings)
     scene = RirScene(
         size,
         sources,
@@ -214,8 +215,11 @@ def _points(name, value, size):
     return points
 
 
-def _decay(room):
+def _decay(room, size, settings):
     """Check reverberation time or absorption; exactly one is given."""
+    if room.t60 is room.absorption is None and settings.only_direct:
+        # Direct paths are the same in any room that can be.
+        return max(1.0, 2.0 * float(minimal_t60(size))), None
     if (room.t60 is None) == (room.absorption is None):
         given = "neither" if room.t60 is None else "both"
         raise ValueError(f"give either t60 or absorption; got {given}")

@@ -40,6 +40,8 @@ def test_one_array_in_words(capsys):
     assert "of the device's 6 channels, 1,2,3,4 are the microphones" in text
     assert "exchanges that only a clap shows (--azimuth): 0-2, 1-3" in text
     assert "source: ODAS" in text
+    # 6.4 cm squared over 8 x 343 m/s x 5 microseconds.
+    assert "distance: cannot be told beyond 0.3 m" in text
 
 
 def test_files_and_pictures(capsys, tmp_path):

@@ -126,6 +126,7 @@ def test_long_tables_are_cut(model, tmp_path, capsys):
             ["{scene}", "--model", "toy", "--picture", "{tmp}/a.bmp"],
             ["a.bmp", ".png"],
         ),
+        (["{scene}"], ["--array", "--model"]),
         (
             ["{scene}", "--model", "toy", "--window", "0.1", "--hop", "1"],
             ["window"],
@@ -147,7 +148,7 @@ def test_bad_input_ends_with_2_and_one_line(
     assert not captured.out
 
 
-@pytest.mark.parametrize("arguments", [[], ["locate"], ["locate", "a.wav"]])
+@pytest.mark.parametrize("arguments", [[], ["locate"], ["detect", "a.wav"]])
 def test_usage_errors_end_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)

@@ -229,6 +229,21 @@ def test_late_channels_and_other_clocks(tmp_path, guilty):
     assert one.value == pytest.approx(2e-4, rel=0.1)
 
 
+def test_an_array_whose_positions_are_too_large(tmp_path):
+    array = MicrophoneArray.resolve("respeaker_6mic")
+    recording = noisy_plane_waves(array)
+    for factor in (10, 100):
+        wrong = replace(array, positions=factor * array.positions)
+        (one,) = check(tmp_path, recording, wrong)
+        assert one.kind == "array_too_large"
+        assert "in metres" in one.message
+    # In front of a line all delays may be small.
+    kinect = MicrophoneArray.resolve("kinect_v1")
+    wrong = replace(kinect, positions=10 * kinect.positions)
+    found = check(tmp_path, noisy_plane_waves(kinect), wrong)
+    assert "array_too_large" not in {one.kind for one in found}
+
+
 def clap(array, azimuth, seed=0):
     """A burst from a known direction, with reflections and noise."""
     generator = np.random.default_rng(seed)

@@ -54,6 +54,28 @@ def test_free_field_has_delay_and_amplitude_of_the_distance(backend):
     assert ((found[:, 0] - found[:, 1]) - wanted).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    "backend", ("image_source", "fra", "fra_corrected", "pyroomacoustics")
+)
+def test_direct_paths_need_no_t60(backend):
+    place = SIZE, SOURCES, MICS
+    options = {"backend": backend, "direct_only": True, "fs": 4000}
+    alone = simulate_rir(*place, **options, details=True)
+    assert alone.info.requested_t60 is None
+    given = simulate_rir(*place, **options, t60=2.0)
+    # What "fra" gives is as long as the T60.
+    shared = min(alone.full.shape[-1], given.shape[-1])
+    both = alone.full[..., :shared], given[..., :shared]
+    assert torch.allclose(*both, rtol=0.0, atol=1e-7)
+    if backend == "image_source":
+        order = simulate_rir(*place, max_order=0, fs=4000)
+        assert torch.equal(alone.full, order)
+        hall = [60.0, 50.0, 20.0], *place[1:]
+        assert torch.equal(alone.full, simulate_rir(*hall, **options))
+    with pytest.raises(ValueError, match="got neither"):
+        simulate_rir(*place, backend=backend)
+
+
 def test_first_reflections_have_the_absorption_of_their_wall():
     walls = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     source, mic = SOURCES[0], MICS[0]
