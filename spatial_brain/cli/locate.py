@@ -207,7 +207,7 @@ def _talker_lines(found, name):
     lines = [
         f"{name}  direction  spread  confidence"
         + "  elevation" * high
-        + "   from    to  active, s" * whole
+        + "    from      to  active, s" * whole
     ]
     for index, talker in enumerate(found.talkers):
         line = (
@@ -218,7 +218,7 @@ def _talker_lines(found, name):
             line += f"{_degrees(talker['elevation']):>11}"
         if whole:
             line += (
-                f"{talker['start']:7.1f}{talker['stop']:6.1f}"
+                f"{talker['start']:8.1f}{talker['stop']:8.1f}"
                 f"{talker['active']:11.1f}"
             )
         lines.append(line)

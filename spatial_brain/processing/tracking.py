@@ -7,6 +7,7 @@ that one 2 x 2 covariance serves both tangent axes and neither the poles nor
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,25 @@ from spatial_brain.processing.tracks import DirectionTracks
 
 # Stands for an assignment that is not allowed.
 _NEVER = 1e9
+
+
+class TrackSegment(NamedTuple):
+    """A track where it is present.
+
+    Arguments
+    ---------
+    blocks : numpy.ndarray
+        Their numbers, ascending, [block].
+    azimuth, elevation : numpy.ndarray
+        Degrees, [block]; the elevation is NaN if it is not known.
+    active : numpy.ndarray
+        Whether it was detected, bool, [block].
+    """
+
+    blocks: np.ndarray
+    azimuth: np.ndarray
+    elevation: np.ndarray
+    active: np.ndarray
 
 
 class DirectionTracker:
@@ -139,6 +159,42 @@ class DirectionTracker:
         ValueError
             If shapes do not fit, or times do not ascend.
         """
+        segments = self.segments(times, azimuth, elevation, confidence)
+        shape = (len(segments), len(times))
+        azimuth, elevation = np.full((2, *shape), np.nan)
+        active = np.zeros(shape, dtype=bool)
+        for number, segment in enumerate(segments):
+            azimuth[number, segment.blocks] = segment.azimuth
+            elevation[number, segment.blocks] = segment.elevation
+            active[number, segment.blocks] = segment.active
+        return DirectionTracks(times, azimuth, elevation, active)
+
+    def segments(self, times, azimuth, elevation=None, confidence=None):
+        """The same, in memory that does not grow with tracks times blocks.
+
+        Arguments
+        ---------
+        times, azimuth, elevation, confidence : array_like
+            As for a call.
+
+        Returns
+        -------
+        list of TrackSegment
+            Confirmed tracks in the order of their births.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, or times do not ascend.
+
+        Example
+        -------
+        >>> times = np.arange(20) * 0.1
+        >>> azimuth = np.full((20, 1), 30.0)
+        >>> [len(one.blocks) for one in DirectionTracker().segments(
+        ...     times, azimuth)]
+        [18]
+        """
         times = np.asarray(times, dtype=np.float64)
         azimuth = np.asarray(azimuth, dtype=np.float64)
         ones = np.ones(azimuth.shape)
@@ -168,7 +224,8 @@ class DirectionTracker:
         units = _units(azimuth, elevation)
         born = used & (confidence >= self.birth_confidence)
         tracks = self._follow(times, units, used, born)
-        return self._outputs(times, tracks, bool(known.any()))
+        known = bool(known.any())
+        return [self._segment(times, track, known) for track in tracks]
 
     def _follow(self, times, units, used, born):
         """All confirmed tracks that the peaks give."""
@@ -238,29 +295,28 @@ class DirectionTracker:
             if allowed[track, peak]
         }
 
-    def _outputs(self, times, tracks, has_elevation):
-        """What may be known of the tracks with the lag, as arrays."""
-        shape = (len(tracks), len(times))
-        azimuth, elevation = np.full((2, *shape), np.nan)
-        active = np.zeros(shape, dtype=bool)
-        for number, track in enumerate(tracks):
-            own = times[track.start : track.start + len(track.history)]
-            unit = _smooth(track.history, own, self.lag)
-            found = unit_to_azel(torch.from_numpy(unit))
-            detected = np.array([entry["hit"] for entry in track.history])
-            until = own + self.lag
-            last = times[track.last]
-            end = math.inf if track.end is None else times[track.end]
-            shown = (times[track.confirmed] <= until + 1e-9) & (
-                (own <= last) | (until < end - 1e-9)
-            )
-            rows = track.start + np.flatnonzero(shown)
-            azimuth[number, rows] = found[0].numpy()[shown]
-            elevation[number, rows] = found[1].numpy()[shown]
-            active[number, rows] = detected[shown]
+    def _segment(self, times, track, has_elevation):
+        """What may be known of a track with the lag."""
+        own = times[track.start : track.start + len(track.history)]
+        unit = _smooth(track.history, own, self.lag)
+        azimuth, elevation = (
+            angle.numpy() for angle in unit_to_azel(torch.from_numpy(unit))
+        )
+        detected = np.array([entry["hit"] for entry in track.history])
+        until = own + self.lag
+        last = times[track.last]
+        end = math.inf if track.end is None else times[track.end]
+        shown = (times[track.confirmed] <= until + 1e-9) & (
+            (own <= last) | (until < end - 1e-9)
+        )
         if not has_elevation:
-            elevation[:] = np.nan
-        return DirectionTracks(times, azimuth, elevation, active)
+            elevation = np.full(len(own), np.nan)
+        return TrackSegment(
+            track.start + np.flatnonzero(shown),
+            azimuth[shown],
+            elevation[shown],
+            detected[shown],
+        )
 
 
 class _Track:

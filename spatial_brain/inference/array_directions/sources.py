@@ -83,19 +83,18 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
         min_confidence=_GOES_ON * share,
         birth_confidence=_BEGINS * share,
     )
-    tracks = tracker(times, azimuth, elevation, confidence)
+    tracks = tracker.segments(times, azimuth, elevation, confidence)
     owner = _known_again(tracks)
     count = max(owner, default=-1) + 1
     found = np.full((2, windows, count), np.nan)
     sure = np.zeros((windows, count))
-    for track, source in enumerate(owner):
-        rows = np.flatnonzero(
-            tracks.active[track] & np.isnan(found[0, :, source])
-        )
-        found[0, rows, source] = tracks.azimuth[track, rows]
-        found[1, rows, source] = tracks.elevation[track, rows]
+    for track, source in zip(tracks, owner, strict=True):
+        new = track.active & np.isnan(found[0, track.blocks, source])
+        rows = track.blocks[new]
+        found[0, rows, source] = track.azimuth[new]
+        found[1, rows, source] = track.elevation[new]
         sure[rows, source] = _confidence_near(
-            tracks.azimuth[track, rows], azimuth[rows], confidence[rows]
+            track.azimuth[new], azimuth[rows], confidence[rows]
         )
     order = np.argsort(-sure.sum(0), kind="stable")[:number]
     return Sources(
@@ -109,12 +108,12 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
 def _known_again(tracks):
     """Number of the source of each track."""
     owner, last = [], []
-    for track in range(len(tracks)):
-        there = np.flatnonzero(tracks.active[track])
+    for track in tracks:
+        ends = np.flatnonzero(track.active)[[0, -1]]
         units = azel_to_unit(
             *(
-                torch.from_numpy(np.nan_to_num(values[track, there[[0, -1]]]))
-                for values in (tracks.azimuth, tracks.elevation)
+                torch.from_numpy(np.nan_to_num(values[ends]))
+                for values in (track.azimuth, track.elevation)
             )
         )
         free = [
