@@ -24,7 +24,9 @@ from spatial_brain.cli.options import (
 
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.
-_ONLY_ARRAY = ("method", "sources", "band", "map", "normalization")
+_ONLY_ARRAY = (
+    "method", "sources", "band", "map", "normalization", "speech_only"
+)  # fmt: skip
 _ONLY_MODEL = ("resample", "savedir", "device")
 
 
@@ -49,6 +51,8 @@ def add_arguments(parser):
     )
     add("--band", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="Hz, of an array (default: 300 4000)")  # fmt: skip
+    add("--speech-only", action="store_true", help="leave out windows without "
+        "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
     add_model_options(parser, required=False)
     add_option(parser, "--channels", help="channels to use, from 0, in the "
                "order of the microphones")  # fmt: skip
@@ -97,7 +101,8 @@ def _check(args):
     for name in wrong:
         if getattr(args, name):
             other = "--array" if args.array is None else "--model"
-            raise ValueError(f"--{name} needs {other}")
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} needs {other}")
     if args.map and not args.picture:
         raise ValueError("--map is drawn into a picture; add --picture FILE")
 
@@ -128,6 +133,7 @@ def _by_array(args):
         "window": args.window,
         "hop": args.hop,
         "normalization": args.normalization,
+        "speech_only": args.speech_only,
     }
     if args.window is not None and args.hop is None:
         options["hop"] = args.window / 2

@@ -9,8 +9,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # Name to import -> name in the index, where they differ.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "ruamel": "ruamel.yaml"}
-OPTIONAL = {"gpuRIR", "librosa", "pesq", "pystoi", "sklearn", "torchrir"}
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "ruamel": "ruamel.yaml",
+    "webrtcvad": "webrtcvad-wheels",
+}
+OPTIONAL = {
+    "gpuRIR", "librosa", "pesq", "pystoi", "sklearn", "torchrir", "webrtcvad"
+}  # fmt: skip
 BUILT = {"gpurir"}  # from its sources, see the comment there
 INDIRECT = {"threadpoolctl"}  # comes with librosa
 

@@ -14,6 +14,7 @@ from spatial_brain.inference.array_checks import (
 )
 from spatial_brain.inference.array_directions.confidence import probability
 from spatial_brain.inference.array_directions.sources import follow_sources
+from spatial_brain.inference.array_directions.speech import speech_shares
 from spatial_brain.inference.localization import (
     DirectionMap,
     Directions,
@@ -43,6 +44,8 @@ WINDOW, HOP = 1.0, 0.25
 MOST_SOURCES = 4
 # Degrees between two sources.
 SEPARATION = 15.0
+# Share of a window in which someone speaks, where speech alone is wanted.
+_SPOKEN = 0.3
 # Windows of noise that show what a peak without source is like.
 _NOISE_HOPS = 7
 # Columns of a map over time, and azimuths of it.
@@ -74,6 +77,9 @@ class DirectionFinder:
         Whether results have a map.
     normalization : str, optional
         Of Ambisonics: ``"sn3d"`` (default) or ``"n3d"``.
+    speech_only : bool
+        Only windows in which someone speaks have directions; needs the
+        package webrtcvad.
 
     Raises
     ------
@@ -99,6 +105,7 @@ class DirectionFinder:
         hop=HOP,
         keep_map=False,
         normalization=None,
+        speech_only=False,
     ):
         self.ambisonic = isinstance(array, str) and array == FOA
         self.array = (
@@ -137,6 +144,7 @@ class DirectionFinder:
             )
         self.method, self.sources, self.band = method, sources, tuple(band)
         self.window, self.hop, self.keep_map = window, hop, keep_map
+        self.speech_only = speech_only
         self.grid = (
             DirectionGrid.sphere()
             if self.ambisonic
@@ -318,6 +326,10 @@ class DirectionFinder:
             MOST_SOURCES if auto else max(MOST_SOURCES, self.sources),
             maps,
         )
+        if self.speech_only:
+            length = locator.block_length / fs
+            share = speech_shares(read, num_samples, fs, times, length)
+            azimuth[share < _SPOKEN] = elevation[share < _SPOKEN] = math.nan
         sources = follow_sources(
             times,
             azimuth,
