@@ -219,7 +219,11 @@ torch.distributed.init_process_group(
     "gloo", sys.argv[1], world_size=2, rank=rank
 )
 with one_line_errors():
-    on_main_process(prepare) if sys.argv[3] == "prepare" else one_process()
+    try:
+        on_main_process(prepare) if sys.argv[3] == "prepare" else one_process()
+    finally:
+        # Or a thread of gloo may abort the end of the process.
+        torch.distributed.destroy_process_group()
 """
 
 
