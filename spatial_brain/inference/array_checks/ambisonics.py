@@ -12,6 +12,8 @@ import torch
 
 from spatial_brain.inference.array_checks.finding import Finding
 
+# Stands for first-order Ambisonics where an array is named.
+FOA = "foa"
 # Hertz: where microphones of a small array still record the same; where not.
 _LOW, _HIGH = (100.0, 500.0), (2000.0, 4000.0)
 _USED = (300.0, 4000.0)

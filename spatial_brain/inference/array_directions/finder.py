@@ -12,6 +12,8 @@ from spatial_brain.inference.array_checks import (
     check_recording,
     choose_channels,
 )
+from spatial_brain.inference.array_checks.ambisonics import FOA
+from spatial_brain.inference.array_checks.finding import Finding
 from spatial_brain.inference.array_directions.confidence import probability
 from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.inference.array_directions.speech import speech_shares
@@ -36,8 +38,6 @@ METHODS = {
     "srp-phat": SRPPhat,
     "norm-music": MUSIC,
 }
-# Stands for first-order Ambisonics instead of an array.
-FOA = "foa"
 BAND = (300.0, 4000.0)
 WINDOW, HOP = 1.0, 0.25
 # Sources looked for in a window, at least: heights depend on it.
@@ -209,7 +209,15 @@ class DirectionFinder:
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
         if self.ambisonic:
-            return check_ambisonics(path, channels, self.normalization)
+            assumed = Finding(
+                "assumed",
+                "note",
+                (),
+                "the channels are taken as W, Y, Z, X (ACN) with gains of "
+                f"{self.normalization.upper()}",
+            )
+            found = check_ambisonics(path, channels, self.normalization)
+            return [*found, assumed]
         return check_recording(
             path, self.array, channels=channels, band=self.band
         )

@@ -12,6 +12,7 @@ from spatial_brain.inference.array_checks import (
     check_recording,
     choose_channels,
 )
+from spatial_brain.inference.array_checks.ambisonics import FOA
 from spatial_brain.inference.beamforming.channel_gains import channel_gains
 from spatial_brain.inference.sound_files import SoundFiles
 from spatial_brain.processing.beamforming.array_response import (
@@ -39,7 +40,6 @@ METHODS = {
     "gev": "largest ratio of the direction to the rest of the recording",
 }
 NOISES = ("diffuse", "recording")
-FOA = "foa"
 # Centres of the octaves for which gains are listed, hertz.
 OCTAVES = (125, 250, 500, 1000, 2000, 4000, 8000)
 # Findings on how directions are searched, not on the sound from one.
