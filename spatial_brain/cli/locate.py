@@ -45,7 +45,11 @@ def add_arguments(parser):
         help="name (see spatial-brain arrays), formula such as "
         "circular:6x0.05, or JSON, CSV or SOFA file; foa: Ambisonics",
     )
-    add("--method", help="of an array: mixture (default), srp-phat, norm-music")
+    add(
+        "--method",
+        help="of an array: mixture (default), srp-phat, norm-music, "
+        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida",
+    )
     add("--channel-order", metavar="NAME", help="of foa: acn-sn3d (default), "
         "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
     add(
@@ -105,6 +109,8 @@ def _check(args):
             other = "--array" if args.array is None else "--model"
             option = name.replace("_", "-")
             raise ValueError(f"--{option} needs {other}")
+    if args.map and args.method == "frida":
+        raise ValueError("frida has no map: it does not scan directions")
     if args.map and not args.picture:
         raise ValueError("--map is drawn into a picture; add --picture FILE")
 
@@ -220,7 +226,8 @@ def _talker_lines(found, name):
     for index, talker in enumerate(found.talkers):
         line = (
             f"{index + 1:6d}{_degrees(talker['direction']):>11}"
-            f"{_degrees(talker['spread']):>8}{talker['confidence']:12.2f}"
+            f"{_degrees(talker['spread']):>8}"
+            f"{_share(talker['confidence']):>12}"
         )
         if high:
             line += f"{_degrees(talker['elevation']):>11}"
@@ -231,6 +238,11 @@ def _talker_lines(found, name):
             )
         lines.append(line)
     return lines
+
+
+def _share(value):
+    """A confidence, or a dash without one."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _degrees(value):

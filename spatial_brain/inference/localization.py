@@ -48,7 +48,8 @@ class Localization:
         Degrees, [window, talker]; NaN where a window is silent, or a talker
         is not there.
     confidence : numpy.ndarray
-        Probability within 10 degrees of the direction, [window, talker].
+        Probability within 10 degrees of the direction, [window, talker];
+        NaN if the method has none.
     elevation : numpy.ndarray, optional
         Degrees, [window, talker]; NaN also where it cannot be told.
     array, method : str, optional
@@ -103,7 +104,8 @@ class Localization:
         list of dict
             ``direction`` (median, degrees; NaN if all is silent), ``spread``
             (median absolute deviation from it, degrees; None without a
-            second window) and ``confidence`` (mean). With an array also
+            second window) and ``confidence`` (mean; None if the method has
+            none). With an array also
             ``elevation`` (median or None), ``start`` and ``stop`` (seconds,
             where it was first and last found) and ``active`` (seconds in
             which it was found).
@@ -119,7 +121,7 @@ class Localization:
             row = {
                 "direction": direction,
                 "spread": float(np.median(spread)) if mine.sum() > 1 else None,
-                "confidence": float(sure.mean()) if mine.any() else 0.0,
+                "confidence": _mean_confidence(sure),
             }
             if self.array is not None:
                 row.update(self._presence(talker, mine))
@@ -220,6 +222,13 @@ class Directions(NamedTuple):
 
     degrees: torch.Tensor
     confidence: torch.Tensor
+
+
+def _mean_confidence(sure):
+    """Mean of a talker's windows; 0 without one, None if it is not known."""
+    if not len(sure):
+        return 0.0
+    return None if np.isnan(sure).all() else float(sure.mean())
 
 
 def _plain(row):

@@ -19,7 +19,8 @@ def write_csv(path, found):
     ---------
     path : str or Path
         The table: ``start, stop`` (seconds), ``source`` (from 1), ``azimuth,
-        elevation`` (degrees; empty where it is not known), ``confidence``.
+        elevation`` (degrees; empty where it is not known), ``confidence``
+        (empty of a method without).
     found : Localization
         The result.
 
@@ -41,13 +42,14 @@ def write_csv(path, found):
         table.writerow(_COLUMNS)
         for window, source in np.argwhere(~np.isnan(found.directions)):
             height = _elevation(found, window, source)
+            sure = found.confidence[window, source]
             table.writerow([
                 f"{found.starts[window]:.3f}",
                 f"{found.stops[window]:.3f}",
                 source + 1,
                 f"{found.directions[window, source]:.2f}",
                 "" if math.isnan(height) else f"{height:.2f}",
-                f"{found.confidence[window, source]:.3f}",
+                "" if math.isnan(sure) else f"{sure:.3f}",
             ])  # fmt: skip
 
 
