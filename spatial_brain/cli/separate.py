@@ -64,7 +64,7 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    from spatial_brain.inference.separator import BinauralSeparator
+    from spatial_brain.inference.separation.separator import BinauralSeparator
 
     separator = load_model(BinauralSeparator, args)
     with one_line_warnings(args.prog):

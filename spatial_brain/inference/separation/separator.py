@@ -14,12 +14,12 @@ from spatial_brain.inference.recordings import (
     check_output,
     window_bounds,
 )
-from spatial_brain.inference.separation_files import (
+from spatial_brain.inference.separation.talker_files import (
     CueMeter,
     Separation,
     TalkerFiles,
 )
-from spatial_brain.inference.separation_windows import WindowStitcher
+from spatial_brain.inference.separation.windows import WindowStitcher
 
 NUM_EARS = 2
 # Convolutions that mirror the ends of a signal need 129 frames of 1 ms.
@@ -156,7 +156,7 @@ class BinauralSeparator(PretrainedModel):
 
         Returns
         -------
-        spatial_brain.inference.separation_files.Separation
+        spatial_brain.inference.separation.talker_files.Separation
             ``sources`` [time, 2, source] (read from the files if they are
             there), ``sample_rate``, ``path``, ``files``, ``gain``, level and
             interaural differences of ``talkers``; ``save(folder)``.
