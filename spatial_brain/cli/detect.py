@@ -31,10 +31,10 @@ def add_arguments(parser):
     add_option(parser, "--channels", metavar="0,1,2,3")
     parser.add_argument(
         "--channel-order",
-        default="WYZX",
-        metavar="WYZX",
-        help="of the file's Ambisonics channels; FuMa: W, X, Y, Z with W "
-        "3 dB lower",
+        default="acn-sn3d",
+        metavar="NAME",
+        help="of the file's Ambisonics channels: acn-sn3d (default), acn-n3d, "
+        "fuma, or letters such as WXYZ",
     )
     add_option(parser, "--resample")
     add_option(

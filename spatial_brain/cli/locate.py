@@ -25,7 +25,7 @@ from spatial_brain.cli.options import (
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.
 _ONLY_ARRAY = (
-    "method", "sources", "band", "map", "normalization", "speech_only"
+    "method", "sources", "band", "map", "channel_order", "speech_only"
 )  # fmt: skip
 _ONLY_MODEL = ("resample", "savedir", "device")
 
@@ -40,12 +40,14 @@ def add_arguments(parser):
     """
     add = parser.add_argument
     add("recording", help="audio file, a channel a microphone")
-    add("--array", help="name (see spatial-brain arrays), formula such as "
-        "circular:6x0.05, or JSON, CSV or SOFA file; foa: Ambisonics "
-        "(W, Y, Z, X)")  # fmt: skip
+    add(
+        "--array",
+        help="name (see spatial-brain arrays), formula such as "
+        "circular:6x0.05, or JSON, CSV or SOFA file; foa: Ambisonics",
+    )
     add("--method", help="of an array: mixture (default), srp-phat, norm-music")
-    add("--normalization", choices=("sn3d", "n3d"),
-        help="of foa (default: sn3d)")  # fmt: skip
+    add("--channel-order", metavar="NAME", help="of foa: acn-sn3d (default), "
+        "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
     add(
         "--sources", type=_sources, metavar="N", help="how many (default: auto)"
     )
@@ -132,7 +134,7 @@ def _by_array(args):
         "band": args.band,
         "window": args.window,
         "hop": args.hop,
-        "normalization": args.normalization,
+        "channel_order": args.channel_order,
         "speech_only": args.speech_only,
     }
     if args.window is not None and args.hop is None:
