@@ -23,6 +23,7 @@ from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
     check_output,
+    counted,
 )
 from spatial_brain.processing.decoding import ChunkStitcher
 
@@ -138,6 +139,7 @@ class SELDetector(PretrainedModel):
         resample=False,
         channel_order=ACN_SN3D,
         channels=None,
+        show_progress=False,
     ):
         """Events of a recording of any length.
 
@@ -162,6 +164,8 @@ class SELDetector(PretrainedModel):
         channels : sequence of int, optional
             Which four channels to use, from 0, in this order. Needed if the
             file has more.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -186,8 +190,10 @@ class SELDetector(PretrainedModel):
         blocks = stream_blocks(
             path, chunk, hop, fs=rate, resample=resample, pad=True
         )
+        number = len(chunk_bounds(total, chunk, hop))
         outputs = self._predict_all(
-            block[:, channels][:, order] * gains for _, block in blocks
+            block[:, channels][:, order] * gains
+            for _, block in counted(blocks, number, show_progress)
         )
         return self._assemble(outputs, total, hop, threshold)
 
