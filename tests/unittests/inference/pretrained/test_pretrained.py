@@ -13,11 +13,11 @@ from hyperpyyaml import resolve_references
 
 from spatial_brain.inference.pretrained import (
     PretrainedModel,
-    _save_weights,
     load_weights,
     read_weights,
     save_pretrained,
 )
+from spatial_brain.inference.pretrained.weights import save_weights
 
 RUN = """
 seed: !apply:operator.add [1, 2]
@@ -93,7 +93,7 @@ def test_wrapped_modules_and_shared_tensors_are_saved_plainly(tmp_path):
     assert set(read) == set(net.state_dict())
     tied = torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(2)])
     tied[1].weight = tied[0].weight
-    _save_weights(tmp_path / "tied.safetensors", tied)
+    save_weights(tmp_path / "tied.safetensors", tied)
     assert "1.weight" in read_weights(tmp_path / "tied.safetensors")
 
 
@@ -139,7 +139,7 @@ def test_missing_needs_are_named(tmp_path):
 def test_weights_that_do_not_fit_are_named(tmp_path):
     folder = save(tmp_path)
     weights = folder / "net.safetensors"
-    _save_weights(weights, torch.nn.Sequential(torch.nn.Linear(4, 2)))
+    save_weights(weights, torch.nn.Sequential(torch.nn.Linear(4, 2)))
     with pytest.raises(ValueError) as error:
         load(folder)
     for part in (
