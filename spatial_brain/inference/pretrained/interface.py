@@ -7,6 +7,7 @@ from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.run_opts import HELP_TEXTS
 
 from spatial_brain.dataio.audio import read_audio
+from spatial_brain.inference.pretrained.card import CARD_FILE, find_card
 from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 from spatial_brain.inference.pretrained.saving import require_names
 from spatial_brain.inference.pretrained.source import (
@@ -136,7 +137,9 @@ class PretrainedModel(Pretrained):
     Has the surface of SpeechBrain's ``Pretrained`` (``mods``, ``hparams``,
     ``device``), frozen and in evaluation mode, and loads without running
     anything that the folder brings along. A subclass names what it needs in
-    ``HPARAMS_NEEDED`` and ``MODULES_NEEDED`` and adds its verbs.
+    ``HPARAMS_NEEDED`` and ``MODULES_NEEDED`` and adds its verbs. ``card`` says
+    what the model is for and what it is worth: a
+    :class:`spatial_brain.inference.pretrained.card.ModelCard`, or None.
 
     Arguments
     ---------
@@ -157,6 +160,9 @@ class PretrainedModel(Pretrained):
     >>> model.mods.net.training, model.hparams.fs
     (False, 16000)
     """
+
+    # A ModelCard, where the folder has one.
+    card = None
 
     @classmethod
     def from_hparams(
@@ -217,6 +223,7 @@ class PretrainedModel(Pretrained):
         FileNotFoundError: no such folder: nowhere (wanted a pretrained ...
         """
         origin = ModelSource(source, hparams_file, savedir, fetch_config)
+        card = origin.get_optional(CARD_FILE)
         path = origin.get(hparams_file)
         if path is None:
             raise FileNotFoundError(
@@ -240,7 +247,7 @@ class PretrainedModel(Pretrained):
             weights = cls._weights_file(origin, name)
             load_weights(module, read_weights(weights), weights)
         try:
-            return cls(
+            model = cls(
                 modules=hparams["modules"],
                 hparams=hparams,
                 run_opts=run_opts,
@@ -248,6 +255,8 @@ class PretrainedModel(Pretrained):
             )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+        model.card = find_card(card)
+        return model
 
     @classmethod
     def _check_hparams(cls, hparams, path):

@@ -32,6 +32,10 @@ class ModelSource:
         self.folder = _local_folder(self.name, hparams_file)
         self.revision = getattr(fetch_config, "revision", None)
         self.savedir = None if savedir is None else Path(savedir)
+        # Whether an earlier call has kept here what there is.
+        self.kept = (
+            self.savedir is not None and (self.savedir / hparams_file).is_file()
+        )
         if self.savedir is not None and self.savedir != self.folder:
             self._claim_savedir(hparams_file)
 
@@ -51,6 +55,19 @@ class ModelSource:
         with atomic_path(kept) as temporary:
             shutil.copyfile(path, temporary)
         return kept
+
+    def get_optional(self, filename):
+        """As ``get``; None, too, if a hub is not asked or out of reach.
+
+        To be called before ``get``, which shows a later call that this was.
+        """
+        kept = self.savedir is not None and (self.savedir / filename).is_file()
+        if self.folder is None and self.kept and not (kept or self._refresh()):
+            return None
+        try:
+            return self.get(filename)
+        except FileNotFoundError:
+            return None
 
     def _refresh(self):
         """Whether copies of an earlier call may be out of date."""

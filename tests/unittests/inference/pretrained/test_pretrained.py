@@ -16,7 +16,9 @@ from spatial_brain.inference.pretrained import (
     load_weights,
     read_weights,
     save_pretrained,
+    write_card,
 )
+from spatial_brain.inference.pretrained.card import CardWarning
 from spatial_brain.inference.pretrained.weights import save_weights
 
 RUN = """
@@ -219,6 +221,19 @@ def test_savedir_belongs_to_one_model(tmp_path):
     with pytest.raises(ValueError, match="holds another model"):
         load(tmp_path / "first", savedir=tmp_path / "second")
     assert load(tmp_path / "first", savedir=tmp_path / "first")
+
+
+def test_a_model_has_the_card_of_its_folder(tmp_path):
+    folder, kept = tmp_path / "pretrained", tmp_path / "kept"
+    save(folder)
+    assert load(tmp_path).card is None
+    write_card(tmp_path, {"task": "T60", "t60": [0.2, 1.3]})
+    assert load(tmp_path, savedir=kept).card.t60 == [0.2, 1.3]
+    assert load(kept).card.task == "T60"
+    (folder / "card.json").write_text('{"card_version": 1, "task": 60}')
+    message = r"pretrained/card.json: task must be .* found 60; .* ignored"
+    with pytest.warns(CardWarning, match=message):
+        assert load(tmp_path).card is None
 
 
 HUB = """
