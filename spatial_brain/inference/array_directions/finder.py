@@ -36,6 +36,7 @@ from spatial_brain.inference.localization import (
     Localization,
     median_direction,
 )
+from spatial_brain.inference.recordings import reading_progress
 from spatial_brain.processing.directions.ambisonics import (
     N3D_GAINS,
     AmbisonicMixture,
@@ -178,7 +179,7 @@ class DirectionFinder:
         line = not self.ambisonic and self.array.dimensions == 1
         return "line_azimuth" if line else "full_azimuth"
 
-    def localize_file(self, path, channels=None):
+    def localize_file(self, path, channels=None, show_progress=False):
         """Directions of the sources of a recording, over time.
 
         The file is read piece by piece: memory hardly grows with it.
@@ -190,6 +191,8 @@ class DirectionFinder:
         channels : sequence of int, optional
             Which channels to use, from 0, in the order of the array's
             microphones. Needed if the file has others beside.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -206,13 +209,15 @@ class DirectionFinder:
         """
         with _channels_of(path, self.array, channels) as (read, info, used):
             findings = self._findings(path, used)
-            return self._localize(
-                lambda *place: self._converted(read(*place)),
-                info.num_samples,
-                info.fs,
-                str(path),
-                findings,
-            )
+            total = info.num_samples
+            with reading_progress(read, total, show_progress) as part:
+                return self._localize(
+                    lambda *place: self._converted(part(*place)),
+                    total,
+                    info.fs,
+                    str(path),
+                    findings,
+                )
 
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
