@@ -11,6 +11,7 @@ talker, sorted outputs lie on both sides.
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -110,15 +111,13 @@ class TalkerCalibration:
         )
 
     @classmethod
-    def from_dict(cls, values, num_outputs):
+    def from_dict(cls, values):
         """Calibration of a model's card.
 
         Arguments
         ---------
         values : dict
             What ``to_dict`` gives.
-        num_outputs : int
-            Directions that the network gives.
 
         Returns
         -------
@@ -127,11 +126,11 @@ class TalkerCalibration:
         Raises
         ------
         ValueError
-            If it is that of another network, or damaged.
+            If it is damaged.
 
         Example
         -------
-        >>> TalkerCalibration.from_dict({"weights": [[0.0]]}, 2)
+        >>> TalkerCalibration.from_dict({"weights": [[0.0]]})
         Traceback (most recent call last):
         ...
         ValueError: calibration: there is no evidence
@@ -146,12 +145,11 @@ class TalkerCalibration:
                 raise ValueError(
                     f"calibration: {name} must be numbers"
                 ) from error
-        expected = (_num_features(num_outputs) + 1, num_outputs + 1)
-        if parts["weights"].shape != expected:
+        shape = parts["weights"].shape
+        if len(shape) != 2 or shape[0] != _num_features(shape[1] - 1) + 1:
             raise ValueError(
-                f"calibration: weights {list(parts['weights'].shape)} are not "
-                f"those of a network with {num_outputs} outputs, "
-                f"{list(expected)}"
+                f"calibration: weights {list(shape)} are those of no number "
+                "of outputs"
             )
         points, shares = parts["evidence"], parts["probability"]
         if (
@@ -167,6 +165,11 @@ class TalkerCalibration:
                 "each that does not descend, in [0, 1]"
             )
         return cls(**parts)
+
+    @property
+    def num_outputs(self):
+        """Directions that the network gives."""
+        return self.weights.shape[1] - 1
 
     def to_dict(self):
         """The calibration as plain values, for the model's card.
@@ -217,6 +220,88 @@ class TalkerCalibration:
         return np.interp(
             _evidence(mass, chances), self.evidence, self.probability
         )
+
+
+class Estimates(NamedTuple):
+    """What the outputs for windows show.
+
+    Arguments
+    ---------
+    degrees : numpy.ndarray
+        Directions, [window, talker]; NaN where there is none.
+    confidence : numpy.ndarray
+        Probability that each is within 10 degrees of a talker, same shape;
+        NaN without a calibration.
+    chances : numpy.ndarray or None
+        Probability of each number of talkers, [window, talker + 1]; None
+        without a calibration.
+    """
+
+    degrees: np.ndarray
+    confidence: np.ndarray
+    chances: np.ndarray | None
+
+
+def estimate_talkers(logits, number, decoder, target, calibration=None):
+    """Directions of the windows of a recording.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Outputs for successive windows with sound, [window, K, class].
+    number : int or str
+        Talkers; or ``"auto"``: as many as are likeliest, by each window and
+        those before and after, and of those the directions that are rather
+        right than wrong.
+    decoder, target
+        As ``TalkerCalibration.fit`` takes them.
+    calibration : TalkerCalibration, optional
+        Without one ``"auto"`` is K, and nothing has a confidence.
+
+    Returns
+    -------
+    Estimates
+
+    Example
+    -------
+    >>> from spatial_brain.processing.decoding import decode_classes
+    >>> logits = torch.full((1, 2, 36), -9.0)
+    >>> logits[0, 0, 10], logits[0, 1, 20] = 0.0, 0.0
+    >>> found = estimate_talkers(logits, "auto", decode_classes, "cone")
+    >>> found.degrees.round(1)
+    array([[ 52.5, 102.5]])
+    """
+    most = logits.shape[1]
+    chances = None
+    if calibration is not None:
+        chances = _smooth(
+            calibration.number_probabilities(logits, decoder, target)
+        )
+    if number == "auto" and chances is not None:
+        numbers = chances.argmax(1)
+    else:
+        numbers = np.full(len(logits), most if number == "auto" else number)
+    found = np.full((2, len(logits), most), np.nan)
+    for count in range(1, most + 1):
+        mine = np.flatnonzero(numbers == count)
+        if not len(mine):
+            continue
+        degrees, mass = directions_of(logits[mine], count, decoder, target)
+        found[0, mine, :count] = degrees
+        if chances is not None:
+            found[1, mine, :count] = calibration.confidence(mass, chances[mine])
+    degrees, confidence = found
+    if number == "auto":
+        unsure = confidence < ABSTENTION
+        degrees[unsure], confidence[unsure] = np.nan, np.nan
+    return Estimates(degrees, confidence, chances)
+
+
+def _smooth(chances):
+    """Geometric means with the windows before and after, [window, number]."""
+    scores = np.log(chances.clip(1e-6))
+    around = np.pad(scores, ((1, 1), (0, 0)), "edge")
+    return _softmax((around[:-2] + around[1:-1] + around[2:]) / 3)
 
 
 def directions_of(logits, number, decoder, target):
@@ -391,8 +476,9 @@ def _fit_numbers(features, counts):
         slope = inputs.T @ (share - truth) + _PENALTY * punished
         return value + _PENALTY / 2 * (punished**2).sum(), slope.ravel()
 
-    found = minimize(loss, np.zeros(np.prod(shape)), jac=True, method="L-BFGS-B")
-    weights = found.x.reshape(shape)
+    start = np.zeros(np.prod(shape))
+    weights = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    weights = weights.reshape(shape)
     weights[:-1] /= scale[:, None]
     weights[-1] -= mean @ weights[:-1]
     return weights
