@@ -216,12 +216,11 @@ class DirectionFinder:
         """
         with _channels_of(path, self.array, channels) as (read, info, used):
             findings = self._findings(path, used)
-            with reading_progress(
-                read, info.num_samples, show_progress
-            ) as part:
+            total = info.num_samples
+            with reading_progress(read, total, show_progress) as part:
                 return self._localize(
                     lambda *place: self._converted(part(*place)),
-                    info.num_samples,
+                    total,
                     info.fs,
                     str(path),
                     findings,

@@ -136,19 +136,18 @@ def source_segments(found):
         changes = np.flatnonzero(np.diff(np.pad(there.astype(int), 1)))
         for first, last in changes.reshape(-1, 2):
             mine = slice(first, last), slice(source, source + 1)
-            height = math.nan
-            if found.elevation is not None:
-                height = float(np.median(found.elevation[mine]))
+            [azimuth] = median_direction(found.directions[mine], found.target)
+            heights = [
+                _elevation(found, window, source)
+                for window in range(first, last)
+            ]
+            height = float(np.median(heights))
             segments.append(
                 Segment(
                     float(edges[first]),
                     float(edges[last]),
                     f"{name}{source + 1}",
-                    float(
-                        median_direction(found.directions[mine], found.target)[
-                            0
-                        ]
-                    ),
+                    float(azimuth),
                     _known(height),
                     _known(found.confidence[mine].mean()),
                 )
