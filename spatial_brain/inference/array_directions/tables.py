@@ -44,14 +44,13 @@ def write_csv(path, found):
         table.writerow(_COLUMNS)
         for window, source in np.argwhere(~np.isnan(found.directions)):
             height = _elevation(found, window, source)
-            sure = found.confidence[window, source]
             table.writerow([
                 f"{found.starts[window]:.3f}",
                 f"{found.stops[window]:.3f}",
                 source + 1,
                 f"{found.directions[window, source]:.2f}",
                 "" if math.isnan(height) else f"{height:.2f}",
-                "" if math.isnan(sure) else f"{sure:.3f}",
+                _share(found.confidence[window, source]),
             ])  # fmt: skip
 
 
@@ -150,11 +149,21 @@ def source_segments(found):
                     float(edges[last]),
                     f"{name}{source + 1}",
                     float(azimuth),
-                    None if math.isnan(height) else height,
-                    float(found.confidence[mine].mean()),
+                    _known(height),
+                    _known(found.confidence[mine].mean()),
                 )
             )
     return segments
+
+
+def _known(value):
+    """A number, or None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def _share(confidence):
+    """A confidence as text; empty where it is not known."""
+    return "" if math.isnan(confidence) else f"{confidence:.3f}"
 
 
 def _elevation(found, window, source):
