@@ -66,7 +66,8 @@ def add_arguments(parser):
     add(
         "--method",
         help="of an array: mixture (default), srp-phat, norm-music, "
-        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida",
+        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida; "
+        "or a trained model, as --model has it",
     )
     add("--channel-order", metavar="NAME", help="of foa: acn-sn3d (default), "
         "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
@@ -105,6 +106,7 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
+    _take_model(args)
     _check(args)
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     localize = _by_model(args) if args.array is None else _by_array(args)
@@ -128,6 +130,21 @@ def run(args):
         for name, ending in endings.items()
     }
     process_recordings(args, locate, outputs)
+
+
+def _take_model(args):
+    """A model as --method of an array: --model, and the array stated."""
+    from spatial_brain.inference.array_directions.methods import names_model
+
+    if args.method is None or not names_model(args.method):
+        return
+    if args.array is None or args.model is not None:
+        raise ValueError(
+            f"--method {args.method} is a trained model: give --array, which "
+            "has to be the model's, or --model in its place"
+        )
+    args.model, args.positions = args.method, args.array
+    args.method = args.array = None
 
 
 def _check(args):
