@@ -37,7 +37,8 @@ from spatial_brain.cli.recordings import (
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.
 _ONLY_ARRAY = (
-    "method", "sources", "band", "map", "channel_order", "speech_only"
+    "method", "sources", "band", "map", "channel_order", "speech_only",
+    "distance"
 )  # fmt: skip
 # Of --output.
 _FORMATS = {
@@ -76,6 +77,8 @@ def add_arguments(parser):
         help="Hz, of an array (default: 300 4000)")  # fmt: skip
     add("--speech-only", action="store_true", help="leave out windows without "
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
+    add("--distance", action="store_true", help="how far each source is, "
+        "where the array can tell")  # fmt: skip
     add_model_options(parser, required=False)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
@@ -196,6 +199,7 @@ def _by_array(args):
         "hop": args.hop,
         "channel_order": args.channel_order,
         "speech_only": args.speech_only,
+        "distance": args.distance,
     }
     if args.window is not None and args.hop is None:
         options["hop"] = args.window / 2
@@ -309,6 +313,7 @@ def _talker_lines(found, name):
         f"{name}  direction  spread  confidence"
         + "  elevation" * high
         + "    from      to  active, s" * whole
+        + "  distance" * (found.distances is not None)
         + "  windows" * ("windows" in found.talkers[0])
     ]
     for index, talker in enumerate(found.talkers):
@@ -325,8 +330,17 @@ def _talker_lines(found, name):
                 f"{talker['start']:8.1f}{talker['stop']:8.1f}"
                 f"{talker['active']:11.1f}"
             )
+        if "distance" in talker:
+            line += f"  {_distance(**talker['distance'])}"
         lines.append(line)
     return lines
+
+
+def _distance(metres, low, high):
+    """A distance with its bounds, or the one that it exceeds."""
+    if high is None:
+        return f"> {low:.2g} m"
+    return f"{metres:.2f} m ({low:.2f} to {high:.2f})"
 
 
 def _degrees(value):
