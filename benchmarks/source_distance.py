@@ -6,9 +6,9 @@
 One speaker of 4 s in rooms of T60 0.2 to 0.7 s, 0.35 m (or just outside of the
 array) to 5 m from it, 10 below to 30 degrees above, noise of the microphones at
 10, 20 or 30 dB; the direction is estimated, too. Of each array: how often the
-true distance was within the interval, how often a distance was given at all, by
-how many percent it was off and how wide its interval was (median), and how often
-"farther than" was right.
+true distance was within the interval, how often a distance was given at all,
+by how many percent it was off and how wide its interval was (median), and how
+often "farther than" was right.
 """
 
 import argparse
