@@ -7,6 +7,7 @@ the ears that he has in the recording.
 from spatial_brain.cli.options import (
     add_model_options,
     add_option,
+    card_content,
     load_model,
 )
 from spatial_brain.cli.outputs import Output
@@ -84,6 +85,7 @@ def run(args):
             subtype=args.subtype,
             show_progress=shows_progress(),
         ).to_dict()
+        found["card"] = card_content(separator)
         return Result(found, _format_separation(found))
 
     names = talker_names("", separator.hparams.num_sources)
