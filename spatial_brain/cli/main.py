@@ -14,8 +14,10 @@ from spatial_brain.cli import (
     arrays,
     convert,
     detect,
+    doctor,
     listen,
     locate,
+    recipe,
     score_seld,
     separate,
     simulate,
@@ -35,6 +37,8 @@ COMMANDS = {
     "synth": synth,
     "convert": convert,
     "score-seld": score_seld,
+    "recipe": recipe,
+    "doctor": doctor,
 }
 
 
