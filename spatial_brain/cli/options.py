@@ -111,7 +111,7 @@ def add_model_options(parser, **changes):
 
 
 def load_model(interface, args, source=None):
-    """Load the model that the options name.
+    """Load the model that the options name; print what it is for.
 
     Arguments
     ---------
@@ -138,7 +138,7 @@ def load_model(interface, args, source=None):
     savedir = args.savedir
     if savedir and source is not None:
         savedir = Path(savedir) / re.sub(r"\W+", "_", source).strip("_")
-    return interface.from_hparams(
+    model = interface.from_hparams(
         args.model if source is None else source,
         savedir=savedir,
         run_opts={"device": _check_device(args.device)}
@@ -146,6 +146,11 @@ def load_model(interface, args, source=None):
         else None,
         allowed=args.allow,
     )
+    line = "no card: what it was trained for is unknown"
+    if model.card is not None:
+        line = model.card.summary()
+    print(f"{args.prog}: model: {line}", file=sys.stderr)
+    return model
 
 
 @contextmanager
@@ -160,9 +165,10 @@ def one_line_warnings(prog):
     from spatial_brain.inference.convert.speechbrain_binaural import (
         ConversionWarning,
     )
+    from spatial_brain.inference.pretrained.card import CardWarning
     from spatial_brain.inference.recordings import RecordingWarning
 
-    ours = (ConversionWarning, RecordingWarning)
+    ours = (CardWarning, ConversionWarning, RecordingWarning)
     printed = set()
 
     def show(message, category, *place, **options):

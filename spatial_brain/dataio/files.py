@@ -97,13 +97,15 @@ def without_nan(value):
     return value
 
 
-def read_json(path):
+def read_json(path, remedy="remove it and run the preparation again"):
     """Read a JSON file; errors name the file and the line.
 
     Arguments
     ---------
     path : str or Path
         File to read.
+    remedy : str
+        What to do about a broken file, which ends the message.
 
     Returns
     -------
@@ -131,7 +133,6 @@ def read_json(path):
         raise FileNotFoundError(
             f"{path}: no such file; run the preparation first"
         )
-    remedy = "remove the file and run the preparation again"
     try:
         return json.loads(
             path.read_text(encoding="utf-8-sig"),
