@@ -17,6 +17,7 @@ from spatial_brain.cli import (
     doctor,
     listen,
     locate,
+    publish,
     recipe,
     score_seld,
     separate,
@@ -37,6 +38,7 @@ COMMANDS = {
     "synth": synth,
     "convert": convert,
     "score-seld": score_seld,
+    "publish": publish,
     "recipe": recipe,
     "doctor": doctor,
 }
