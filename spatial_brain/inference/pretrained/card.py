@@ -21,7 +21,7 @@ CARD_FILE = "card.json"
 CARD_VERSION = 1
 # A card of ours has some 2,000 characters.
 _MAX_LENGTH = 200_000
-_MAX_TEXT = 1_000
+MAX_TEXT = 1_000
 _MAX_LIST = 1_000
 _MAX_DEPTH = 5
 _MAX_NUMBER = 1e12
@@ -34,7 +34,7 @@ class CardWarning(UserWarning):
 def _is_text(value):
     return (
         isinstance(value, str)
-        and 0 < len(value) <= _MAX_TEXT
+        and 0 < len(value) <= MAX_TEXT
         and value.isprintable()
     )
 
@@ -112,7 +112,7 @@ _KINDS = {
     ),
     **dict.fromkeys(("test", "published", "licence", "commit"), _TEXT),
     **dict.fromkeys(("channels", "items", "test_items"), _COUNT),
-    **dict.fromkeys(("spacing", "t60", "snr", "sources"), _RANGE),
+    **dict.fromkeys(("spacing", "t60", "snr", "sources", "labels"), _RANGE),
     "classes": _TEXTS,
     "sample_rate": ("a number above 0", _is_positive),
     "latency": ("a number of seconds", _is_duration),
@@ -260,6 +260,8 @@ class ModelCard:
         Range of the number of talkers or events at once.
     classes : list of str
         Kinds of sounds.
+    labels : list of float
+        Range of what is predicted, in the unit of the measures.
     items : int
         Signals, mixtures or clips of the training.
     seeds : list of int
@@ -308,6 +310,7 @@ class ModelCard:
     snr: list | None = None
     sources: list | None = None
     classes: list | None = None
+    labels: list | None = None
     items: int | None = None
     seeds: list | None = None
     test: str | None = None
@@ -371,6 +374,9 @@ class ModelCard:
             for name, span, unit in ranges
             if span is not None
         ]
+        if self.labels is not None and self.task != "T60":
+            unit = self.measures[0].unit if self.measures else ""
+            parts.append(f"{self.task} {_span(self.labels, unit)}")
         if self.classes is not None:
             parts.append(f"{len(self.classes)} classes")
         return ", ".join(parts)
