@@ -9,11 +9,12 @@ read as plain values of bounded size, and never builds anything.
 
 import dataclasses
 import math
+import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import file_digest, read_json, write_json
 from spatial_brain.suggestions import nearest
 
 CARD_FILE = "card.json"
@@ -79,6 +80,10 @@ def _is_position(value):
     return _are(value, _is_number) and len(value) == 3
 
 
+def _is_digest(value):
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+
+
 def _is_plain(value, depth=0):
     """Whether a value is a number, text, flag, or lists and dicts of such."""
     if depth > _MAX_DEPTH:
@@ -105,7 +110,7 @@ _KINDS = {
     **dict.fromkeys(
         ("task", "channel_order", "angles", "data", "speech"), _TEXT
     ),
-    **dict.fromkeys(("test", "published"), _TEXT),
+    **dict.fromkeys(("test", "published", "licence", "commit"), _TEXT),
     **dict.fromkeys(("channels", "items", "test_items"), _COUNT),
     **dict.fromkeys(("spacing", "t60", "snr", "sources", "labels"), _RANGE),
     "classes": _TEXTS,
@@ -124,6 +129,15 @@ _KINDS = {
     "calibration": (
         "an object of plain values",
         lambda value: isinstance(value, dict) and _is_plain(value),
+    ),
+    "hashes": (
+        "an object of files and their SHA-256",
+        lambda value: (
+            isinstance(value, dict)
+            and len(value) <= _MAX_LIST
+            and all(map(_is_text, value))
+            and all(map(_is_digest, value.values()))
+        ),
     ),
     "measures": (
         "a list of objects",
@@ -272,6 +286,13 @@ class ModelCard:
         What a publication reports, where nothing was measured here.
     calibration : dict
         What confidences are made with: plain values by name.
+    licence : str
+        Of the model, such as ``"cc-by-4.0"``.
+    commit : str
+        Of this package, with which it was trained.
+    hashes : dict
+        Name of a file beside the card to its SHA-256, checked when a model
+        is loaded.
 
     Example
     -------
@@ -307,6 +328,9 @@ class ModelCard:
     measures: list = field(default_factory=list)
     published: str | None = None
     calibration: dict = field(default_factory=dict)
+    licence: str | None = None
+    commit: str | None = None
+    hashes: dict = field(default_factory=dict)
 
     def summary(self):
         """The card in one line.
@@ -623,3 +647,35 @@ def find_card(path):
             stacklevel=3,
         )
         return None
+
+
+def check_digest(path, hashes):
+    """Refuse a file that is not the one that the card was written for.
+
+    Arguments
+    ---------
+    path : str or Path
+        File of a model.
+    hashes : dict
+        Of its card: name to SHA-256; other files are not checked.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "model.safetensors"
+    >>> _ = path.write_bytes(b"weights")
+    >>> check_digest(path, {"model.safetensors": 64 * "0"})
+    Traceback (most recent call last):
+    ...
+    ValueError: ...model.safetensors is not the file of its card ...
+    """
+    path = Path(path)
+    if path.name in hashes and file_digest(path) != hashes[path.name]:
+        raise ValueError(
+            f"{path} is not the file of its card (another SHA-256): it is "
+            f"damaged or was exchanged; get it again, or delete {CARD_FILE}"
+        )
