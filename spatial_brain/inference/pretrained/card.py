@@ -8,6 +8,7 @@ read as plain values of bounded size, and never builds anything.
 """
 
 import dataclasses
+import logging
 import math
 import re
 import warnings
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from spatial_brain.dataio.files import file_digest, read_json, write_json
 from spatial_brain.suggestions import nearest
+
+logger = logging.getLogger(__name__)
 
 CARD_FILE = "card.json"
 CARD_VERSION = 1
@@ -540,6 +543,8 @@ def _check(facts, kinds, needed, where):
 def write_card(folder, facts):
     """Write ``card.json`` into the folder of a run and that of its model.
 
+    That the model does not beat a constant is logged.
+
     Arguments
     ---------
     folder : str or Path
@@ -570,6 +575,12 @@ def write_card(folder, facts):
     for place in (Path(folder, "pretrained"), Path(folder)):
         if place.is_dir() or place == Path(folder):
             write_json(place / CARD_FILE, card.to_dict())
+    if card.measures and card.measures[0].beats_constant is False:
+        logger.warning(
+            "%s: the model does not beat a constant: %s",
+            folder,
+            card.measures[0],
+        )
     return card
 
 
