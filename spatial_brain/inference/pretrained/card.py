@@ -9,18 +9,19 @@ read as plain values of bounded size, and never builds anything.
 
 import dataclasses
 import math
+import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import file_digest, read_json, write_json
 from spatial_brain.suggestions import nearest
 
 CARD_FILE = "card.json"
 CARD_VERSION = 1
 # A card of ours has some 2,000 characters.
 _MAX_LENGTH = 200_000
-_MAX_TEXT = 1_000
+MAX_TEXT = 1_000
 _MAX_LIST = 1_000
 _MAX_DEPTH = 5
 _MAX_NUMBER = 1e12
@@ -33,7 +34,7 @@ class CardWarning(UserWarning):
 def _is_text(value):
     return (
         isinstance(value, str)
-        and 0 < len(value) <= _MAX_TEXT
+        and 0 < len(value) <= MAX_TEXT
         and value.isprintable()
     )
 
@@ -79,6 +80,10 @@ def _is_position(value):
     return _are(value, _is_number) and len(value) == 3
 
 
+def _is_digest(value):
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+
+
 def _is_plain(value, depth=0):
     """Whether a value is a number, text, flag, or lists and dicts of such."""
     if depth > _MAX_DEPTH:
@@ -105,9 +110,9 @@ _KINDS = {
     **dict.fromkeys(
         ("task", "channel_order", "angles", "data", "speech"), _TEXT
     ),
-    **dict.fromkeys(("test", "published"), _TEXT),
+    **dict.fromkeys(("test", "published", "licence", "commit"), _TEXT),
     **dict.fromkeys(("channels", "items", "test_items"), _COUNT),
-    **dict.fromkeys(("spacing", "t60", "snr", "sources"), _RANGE),
+    **dict.fromkeys(("spacing", "t60", "snr", "sources", "labels"), _RANGE),
     "classes": _TEXTS,
     "sample_rate": ("a number above 0", _is_positive),
     "latency": ("a number of seconds", _is_duration),
@@ -124,6 +129,15 @@ _KINDS = {
     "calibration": (
         "an object of plain values",
         lambda value: isinstance(value, dict) and _is_plain(value),
+    ),
+    "hashes": (
+        "an object of files and their SHA-256",
+        lambda value: (
+            isinstance(value, dict)
+            and len(value) <= _MAX_LIST
+            and all(map(_is_text, value))
+            and all(map(_is_digest, value.values()))
+        ),
     ),
     "measures": (
         "a list of objects",
@@ -246,6 +260,8 @@ class ModelCard:
         Range of the number of talkers or events at once.
     classes : list of str
         Kinds of sounds.
+    labels : list of float
+        Range of what is predicted, in the unit of the measures.
     items : int
         Signals, mixtures or clips of the training.
     seeds : list of int
@@ -260,6 +276,13 @@ class ModelCard:
         What a publication reports, where nothing was measured here.
     calibration : dict
         What confidences are made with: plain values by name.
+    licence : str
+        Of the model, such as ``"cc-by-4.0"``.
+    commit : str
+        Of this package, with which it was trained.
+    hashes : dict
+        Name of a file beside the card to its SHA-256, checked when a model
+        is loaded.
 
     Example
     -------
@@ -287,6 +310,7 @@ class ModelCard:
     snr: list | None = None
     sources: list | None = None
     classes: list | None = None
+    labels: list | None = None
     items: int | None = None
     seeds: list | None = None
     test: str | None = None
@@ -294,6 +318,9 @@ class ModelCard:
     measures: list = field(default_factory=list)
     published: str | None = None
     calibration: dict = field(default_factory=dict)
+    licence: str | None = None
+    commit: str | None = None
+    hashes: dict = field(default_factory=dict)
 
     def summary(self):
         """The card in one line.
@@ -347,6 +374,9 @@ class ModelCard:
             for name, span, unit in ranges
             if span is not None
         ]
+        if self.labels is not None and self.task != "T60":
+            unit = self.measures[0].unit if self.measures else ""
+            parts.append(f"{self.task} {_span(self.labels, unit)}")
         if self.classes is not None:
             parts.append(f"{len(self.classes)} classes")
         return ", ".join(parts)
@@ -565,3 +595,35 @@ def find_card(path):
             stacklevel=3,
         )
         return None
+
+
+def check_digest(path, hashes):
+    """Refuse a file that is not the one that the card was written for.
+
+    Arguments
+    ---------
+    path : str or Path
+        File of a model.
+    hashes : dict
+        Of its card: name to SHA-256; other files are not checked.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "model.safetensors"
+    >>> _ = path.write_bytes(b"weights")
+    >>> check_digest(path, {"model.safetensors": 64 * "0"})
+    Traceback (most recent call last):
+    ...
+    ValueError: ...model.safetensors is not the file of its card ...
+    """
+    path = Path(path)
+    if path.name in hashes and file_digest(path) != hashes[path.name]:
+        raise ValueError(
+            f"{path} is not the file of its card (another SHA-256): it is "
+            f"damaged or was exchanged; get it again, or delete {CARD_FILE}"
+        )
