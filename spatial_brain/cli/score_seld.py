@@ -92,6 +92,12 @@ def add_arguments(parser):
         "error of DCASE2024 (none)",
     )
     add("--num-classes", type=int, help="for SYNTH")
+    add(
+        "--columns",
+        choices=("polar", "cartesian"),
+        help="what the columns of the estimates are, where they are not as in "
+        "the challenge: angles, or x, y, z",
+    )
 
 
 def run(args):
@@ -116,6 +122,7 @@ def run(args):
             intervals=not args.no_intervals,
             by_room=args.per_room,
             num_classes=args.num_classes,
+            columns=args.columns,
             **{name: rule for name, rule in rules.items() if rule is not None},
         )
     except UnreadableFiles as error:
@@ -181,7 +188,7 @@ def _head(found):
         lines.append(
             f"{found['ignored_events']} events of unknown classes are ignored"
         )
-    return lines + found["warnings"]
+    return lines + found["notes"] + found["warnings"]
 
 
 def _number(name, value):
