@@ -560,7 +560,9 @@ def named_dialect(lines, form):
             per_metre = _UNITS[unit]
         elif column == "distance" and "distance" not in form.columns:
             raise lines.error(
-                -1, f"{word!r} has no unit; write 'distance [cm]' or 'distance [m]'"
+                -1,
+                f"{word!r} has no unit, write 'distance [cm]' or "
+                "'distance [m]'",
             )
     twice = {name for name in columns if columns.count(name) > 1}
     missing = {"frame", "label", *(_XYZ if "x" in columns else _POLAR)}

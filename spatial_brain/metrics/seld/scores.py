@@ -23,7 +23,7 @@ from spatial_brain.metrics.seld.rules import (
     is_many,
     stack,
 )
-from spatial_brain.metrics.statistics import jackknife, leave_one_out
+from spatial_brain.metrics.statistics import Metric, jackknife, leave_one_out
 
 _FAMILIES = {
     "dcase2019": dcase2019,
@@ -39,7 +39,7 @@ _FAMILIES = {
 _BATCH_ROWS = 2**18
 
 
-class SELDScores:
+class SELDScores(Metric):
     """Collects reference and estimated events of clips and scores them.
 
     Arguments

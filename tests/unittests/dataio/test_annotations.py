@@ -245,7 +245,7 @@ def test_header_without_events(file):
             "dcase2021",
             "frame,class,azimuth,elevation,distance\n0,1,2,3,4\n",
             1,
-            "'distance' has no unit; write 'distance \\[cm\\]'",
+            "'distance' has no unit, write 'distance \\[cm\\]'",
         ),
         ("auto", "-1,3,0,5,1\n", 1, "frame is '-1', expected a whole number"),
         ("auto", "1.5,3,0,5,1\n", 1, "frame is '1.5', expected a whole number"),
