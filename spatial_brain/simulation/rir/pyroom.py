@@ -10,9 +10,14 @@ from contextlib import contextmanager
 
 import torch
 
-from spatial_brain.simulation.rir.absorption import Decay, scene_absorptions
+from spatial_brain.simulation.rir.absorption import Decay
+from spatial_brain.simulation.rir.calibration import scene_walls
 from spatial_brain.simulation.rir.checks import response_length
-from spatial_brain.simulation.rir.fractional_delay import SKIRT, high_pass
+from spatial_brain.simulation.rir.fractional_delay import (
+    SKIRT,
+    high_pass,
+    high_pass_cutoff,
+)
 
 
 def _import():
@@ -73,7 +78,7 @@ def simulate(scenes, settings):
     torch.Size([1, 1, 800])
     """
     pra = _import()
-    walls = scene_absorptions(scenes, settings)
+    walls = scene_walls(scenes, settings)
     # The high-pass of this package runs afterwards: the same for all.
     values = {"c": settings.sound_speed, "rir_hpf_enable": False}
     with _constants(pra, **values):
@@ -119,5 +124,5 @@ def _aligned(pra, room, num_samples, settings):
     for response, part in zip(rir, parts, strict=True):
         response[: len(part)] = part
     if settings.high_pass:
-        rir = high_pass(rir, settings.fs)
+        rir = high_pass(rir, settings.fs, high_pass_cutoff(room.shoebox_dim))
     return rir[:, :num_samples]
