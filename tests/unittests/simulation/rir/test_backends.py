@@ -175,9 +175,12 @@ def _fake_gpurir():
     return module
 
 
-def test_gpurir_is_brought_to_the_contract(monkeypatch):
+@pytest.mark.parametrize(
+    "walls", [0.4, {"bands": [0.6, 0.5, 0.4, 0.4, 0.4, 0.3, 0.2]}]
+)
+def test_gpurir_is_brought_to_the_contract(monkeypatch, walls):
     monkeypatch.setitem(sys.modules, "gpuRIR", _fake_gpurir())
-    options = {"absorption": 0.4, "duration": 0.0351, "high_pass": False}
+    options = {"absorption": walls, "duration": 0.0351, "high_pass": False}
     theirs = simulate_rir(SIZE, SOURCES, MICS, backend="gpurir", **options)
     ours = simulate_rir(SIZE, SOURCES, MICS, max_order=3, **options)
     assert theirs.shape == ours.shape == (2, 2, 562)
