@@ -3,9 +3,10 @@
 Each model estimates one quantity (T60, DRR, C50, absorption, TDOA, ...); give
 several to have all estimates beside each other. With --impulse-response the
 recording is a measured response instead, whose parameters need no model.
+Formats of --output: csv (a line a window, or an octave of a response) and
+json.
 """
 
-import json
 import math
 
 from spatial_brain.cli import impulse_response
@@ -16,8 +17,17 @@ from spatial_brain.cli.options import (
     load_model,
     one_line_warnings,
 )
+from spatial_brain.cli.outputs import Output, choose_format
+from spatial_brain.cli.recordings import (
+    Result,
+    add_recordings,
+    may_be_several,
+    process_recordings,
+    shows_progress,
+)
 
 HELP = "acoustics of a room, from a recording or an impulse response"
+_FORMATS = {"csv": ".csv", "json": ".json"}
 
 
 def add_arguments(parser):
@@ -28,7 +38,7 @@ def add_arguments(parser):
     parser : argparse.ArgumentParser
         Receives them.
     """
-    parser.add_argument("recording", help="audio file")
+    add_recordings(parser, "audio files")
     add_model_options(
         parser,
         required=False,
@@ -40,6 +50,17 @@ def add_arguments(parser):
     for name in ("--channels", "--resample", "--hop", "--json"):
         add_option(parser, name)
     add_option(parser, "--picture", help="draw the values over time (png)")
+    add_option(
+        parser,
+        "--output",
+        help="write the values here (.csv, .json); of several recordings a "
+        "folder",
+    )
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="of --output: csv or json (default: by its suffix; csv)",
+    )
     parser.add_argument(
         "--spacing",
         type=float,
@@ -57,44 +78,101 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    if impulse_response.is_asked(args):
-        impulse_response.run(args)
-        return
+    form = choose_format(args, _FORMATS, may_be_several(args.recordings))
+    process = (
+        impulse_response.measurement(args, form)
+        if impulse_response.is_asked(args)
+        else _by_models(args, form)
+    )
+    endings = {"output": _FORMATS[form], "picture": ".png", "csv": ".csv"}
+    outputs = {
+        name: Output(f"--{name}", getattr(args, name), (ending,))
+        for name, ending in endings.items()
+    }
+    process_recordings(args, process, outputs)
+
+
+def _by_models(args, form):
+    """What estimates the acoustics of a recording: trained networks."""
     if not args.model:
         raise ValueError(
             "give --model for a recording of talkers, or --impulse-response "
             "for a measured response (--sweep, --clap for what makes one)"
         )
+    if args.csv:
+        raise ValueError(
+            "--csv is for a measured response; --output FILE.csv writes what "
+            "models estimate"
+        )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
-    found = []
     with one_line_warnings(args.prog):
-        for model in args.model:
-            estimator = load_model(RoomAcousticsEstimator, args, model)
-            found.append(
-                estimator.estimate_file(
-                    args.recording,
-                    channels=args.channels,
-                    resample=args.resample,
-                    hop_length=args.hop,
-                )
-            )
-    if args.picture:
-        from spatial_brain.reporting.plots import save_figure
-        from spatial_brain.reporting.room_acoustics import tracks_over_time
+        estimators = [
+            load_model(RoomAcousticsEstimator, args, model)
+            for model in args.model
+        ]
 
-        figure = tracks_over_time(found, spacing=args.spacing)
-        save_figure(figure, args.picture)
-    if args.json:
+    def estimate(path, files):
+        found = [
+            estimator.estimate_file(
+                path,
+                channels=args.channels,
+                resample=args.resample,
+                hop_length=args.hop,
+                show_progress=shows_progress(),
+            )
+            for estimator in estimators
+        ]
         estimates = [
             {"model": str(model), **one.to_dict(args.spacing)}
             for model, one in zip(args.model, found, strict=True)
         ]
-        print(json.dumps({"estimates": estimates}, allow_nan=False))
-        return
-    print(_format_acoustics(found, args.spacing))
-    if args.picture:
-        print(f"\npicture: {args.picture}")
+        content = {"path": path, "estimates": estimates}
+        written = _write(args, found, files, form, content)
+        text = "\n".join([_format_acoustics(found, args.spacing), *written])
+        return Result(content, text)
+
+    return estimate
+
+
+def _write(args, found, files, form, content):
+    """Write the files that are asked for; a line for each."""
+    lines = []
+    if files["output"]:
+        from spatial_brain.dataio.files import write_json, write_table
+
+        if form == "json":
+            write_json(files["output"], content)
+        else:
+            write_table(files["output"], _rows(args, found))
+        lines.append(f"values: {files['output']}")
+    if files["picture"]:
+        from spatial_brain.reporting.plots import save_figure
+        from spatial_brain.reporting.room_acoustics import tracks_over_time
+
+        figure = tracks_over_time(found, spacing=args.spacing)
+        save_figure(figure, files["picture"])
+        lines.append(f"picture: {files['picture']}")
+    return ["", *lines] if lines else []
+
+
+def _rows(args, found):
+    """A row a model, quantity and window; silent windows have no value."""
+    return [
+        {
+            "start": f"{start:.3f}",
+            "stop": f"{stop:.3f}",
+            "quantity": track.name,
+            "unit": track.unit,
+            "value": "" if math.isnan(value) else float(value),
+            "model": model,
+        }
+        for model, one in zip(args.model, found, strict=True)
+        for track in one.tracks(args.spacing)
+        for start, stop, value in zip(
+            one.starts, one.stops, track.values, strict=True
+        )
+    ]
 
 
 def _format_acoustics(found, spacing):

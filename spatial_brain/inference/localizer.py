@@ -22,6 +22,7 @@ from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
     check_output,
+    counted,
     is_silent,
     median,
     window_bounds,
@@ -183,6 +184,7 @@ class SoundLocalizer(PretrainedModel):
         resample=False,
         window_length=None,
         hop_length=None,
+        show_progress=False,
     ):
         """Directions of the talkers of a recording, over time.
 
@@ -202,6 +204,8 @@ class SoundLocalizer(PretrainedModel):
         hop_length : float, optional
             Seconds between windows; default that of the model, or half a
             window if only the window is given.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -221,8 +225,14 @@ class SoundLocalizer(PretrainedModel):
         check = self._check(window)
         channels, total = check.check_file(path, channels, resample)
         bounds = window_bounds(total, window, hop)
+        shown = counted(
+            range(0, len(bounds), self.MAX_BATCH),
+            -(-len(bounds) // self.MAX_BATCH),
+            show_progress,
+        )
         directions, confidence = _follow_talkers(
-            *self._estimate_file(path, bounds, channels), self.hparams.target
+            *self._estimate_file(path, bounds, channels, shown),
+            self.hparams.target,
         )
         starts, stops = np.array(bounds).T / self.hparams.sample_rate
         return Localization(
@@ -251,10 +261,10 @@ class SoundLocalizer(PretrainedModel):
             output="directions",
         )
 
-    def _estimate_file(self, path, bounds, channels):
+    def _estimate_file(self, path, bounds, channels, batches):
         """Degrees, confidence and silence of the windows of a file."""
         found = []
-        for first in range(0, len(bounds), self.MAX_BATCH):
+        for first in batches:
             windows = []
             for start, stop in bounds[first : first + self.MAX_BATCH]:
                 waveform, _ = read_audio(

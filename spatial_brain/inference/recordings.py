@@ -9,6 +9,7 @@ silent, it clips, or all of its channels are the same.
 
 import math
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,14 @@ import torch
 
 from spatial_brain.dataio.audio import describe, open_audio
 from spatial_brain.dataio.dataset import chunk_bounds
+from spatial_brain.dataio.parallel import progress
 
 # Level of each window about its mean; noise of 16 bits has -101.
 SILENCE_DBFS = -80.0
 # A signal that fills less than this share of a window is too short.
 SHORTEST_SHARE = 0.5
+# Seconds of work before a progress bar is drawn.
+_QUICK = 2.0
 # Three equal samples in a row from here on are a wave cut off.
 FULL_SCALE = 0.98
 
@@ -362,6 +366,70 @@ def window_bounds(total, window, hop):
         (max(0, chunk.start - chunk.pad), chunk.stop)
         for chunk in chunk_bounds(total, window, hop)
     ]
+
+
+def counted(items, total, show, description=""):
+    """The same items, with a progress bar from the third second on.
+
+    Arguments
+    ---------
+    items : iterable
+        Such as the windows of a recording.
+    total : int
+        How many they are.
+    show : bool
+        Whether a bar is wanted.
+    description : str
+        Text before the bar.
+
+    Returns
+    -------
+    iterable
+
+    Example
+    -------
+    >>> sum(counted([1, 2], 2, show=False))
+    3
+    """
+    if not show:
+        return items
+    return progress(items, total=total, description=description, delay=_QUICK)
+
+
+@contextmanager
+def reading_progress(read, total, show):
+    """A reader of parts that moves a progress bar, from the third second on.
+
+    Arguments
+    ---------
+    read : callable
+        Called with first sample and the one after the last.
+    total : int
+        Samples of the recording.
+    show : bool
+        Whether a bar is wanted.
+
+    Yields
+    ------
+    callable
+        Does what ``read`` does.
+
+    Example
+    -------
+    >>> with reading_progress(range, 8, show=False) as read:
+    ...     list(read(2, 5))
+    [2, 3, 4]
+    """
+    if not show:
+        yield read
+        return
+    with progress(total=total, unit=" samples", delay=_QUICK) as bar:
+
+        def watched(start, stop):
+            bar.update(max(0, min(stop, total) - bar.n))
+            return read(start, stop)
+
+        yield watched
 
 
 def _level(waveform):

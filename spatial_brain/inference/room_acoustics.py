@@ -15,6 +15,7 @@ from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
     check_output,
+    counted,
     is_silent,
     median,
     window_bounds,
@@ -300,7 +301,12 @@ class RoomAcousticsEstimator(PretrainedModel):
         )
 
     def estimate_file(
-        self, path, channels=None, resample=False, hop_length=None
+        self,
+        path,
+        channels=None,
+        resample=False,
+        hop_length=None,
+        show_progress=False,
     ):
         """The quantity over the course of a recording.
 
@@ -316,6 +322,8 @@ class RoomAcousticsEstimator(PretrainedModel):
             Convert a file of another sampling rate.
         hop_length : float, optional
             Seconds between windows; default: the model's.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -338,7 +346,7 @@ class RoomAcousticsEstimator(PretrainedModel):
         bounds = window_bounds(total, window, hop)
 
         def windows():
-            for start, stop in bounds:
+            for start, stop in counted(bounds, len(bounds), show_progress):
                 waveform, _ = read_audio(
                     path, start, stop - start, rate, resample=True
                 )

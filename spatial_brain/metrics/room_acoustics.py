@@ -110,6 +110,40 @@ def training_mean(labels, num_examples):
     return np.full(num_examples, labels.mean())
 
 
+def best_constant(reference, num_examples):
+    """Predict the constant with the smallest mean absolute error.
+
+    It has seen the labels of the test: what does not beat it has learned
+    nothing that a number on a piece of paper does not know.
+
+    Arguments
+    ---------
+    reference : torch.Tensor or array
+        Labels of the test set, [example].
+    num_examples : int
+        Predictions wanted.
+
+    Returns
+    -------
+    numpy.ndarray
+        The median, float64, [num_examples].
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or some are not finite.
+
+    Example
+    -------
+    >>> best_constant([0.2, 0.3, 1.6], 2)
+    array([0.3, 0.3])
+    """
+    reference = _numbers(reference, "reference")
+    if not len(reference):
+        raise ValueError("no labels: there is no constant to predict")
+    return np.full(num_examples, np.median(reference))
+
+
 @torch.no_grad()
 def gcc_phat_tdoa(waveform, spacing, fs=16000, **options):
     """Time differences of arrival by GCC-PHAT, finer than a sample.

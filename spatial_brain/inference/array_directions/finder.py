@@ -6,7 +6,13 @@ from contextlib import contextmanager
 import torch
 
 from spatial_brain.dataio.audio import describe, open_audio
-from spatial_brain.geometry import MicrophoneArray
+from spatial_brain.geometry import (
+    CHANNEL_ORDERS,
+    MicrophoneArray,
+    find_channel_order,
+    to_acn_sn3d,
+)
+from spatial_brain.geometry.ambisonics import ACN_SN3D
 from spatial_brain.inference.array_checks import (
     check_ambisonics,
     check_recording,
@@ -23,8 +29,9 @@ from spatial_brain.inference.localization import (
     Localization,
     median_direction,
 )
+from spatial_brain.inference.recordings import reading_progress
 from spatial_brain.processing.directions.ambisonics import (
-    NORMALIZATIONS,
+    N3D_GAINS,
     AmbisonicMixture,
 )
 from spatial_brain.processing.directions.grid import DirectionGrid
@@ -64,7 +71,7 @@ class DirectionFinder:
     ---------
     array : MicrophoneArray, str or Path
         The array, its name (``spatial-brain arrays``), or its file; ``"foa"``
-        for first-order Ambisonics (channels W, Y, Z, X).
+        for first-order Ambisonics.
     method : str
         A key of ``METHODS``; of Ambisonics ``"mixture"``.
     sources : int or str
@@ -75,8 +82,9 @@ class DirectionFinder:
         Length of a window and from one to the next, seconds.
     keep_map : bool
         Whether results have a map.
-    normalization : str, optional
-        Of Ambisonics: ``"sn3d"`` (default) or ``"n3d"``.
+    channel_order : str, optional
+        Of Ambisonics: ``"acn-sn3d"`` (default), ``"acn-n3d"``, ``"fuma"``, or
+        letters, see :func:`spatial_brain.geometry.find_channel_order`.
     speech_only : bool
         Only windows in which someone speaks have directions; needs the
         package webrtcvad.
@@ -104,7 +112,7 @@ class DirectionFinder:
         window=WINDOW,
         hop=HOP,
         keep_map=False,
-        normalization=None,
+        channel_order=None,
         speech_only=False,
     ):
         self.ambisonic = isinstance(array, str) and array == FOA
@@ -113,7 +121,7 @@ class DirectionFinder:
             if self.ambisonic
             else MicrophoneArray.resolve(array)
         )
-        self.normalization = self._check_normalization(normalization)
+        self.channel_order = self._check_channel_order(channel_order)
         if method not in METHODS:
             likely = nearest(method, METHODS)
             raise ValueError(
@@ -152,21 +160,25 @@ class DirectionFinder:
         )
         self._locators, self._noise_heights = {}, {}
 
-    def _check_normalization(self, name):
-        """The normalisation of Ambisonics; None of an array."""
+    def _check_channel_order(self, name):
+        """The channel order of Ambisonics; None of an array."""
         if not self.ambisonic:
             if name is not None:
                 raise ValueError(
-                    f"a normalisation is of Ambisonics (array {FOA}), not of "
-                    f"the array {self.array.name}"
+                    f"a channel order is of Ambisonics (array {FOA}), not of "
+                    f"the array {self.array.name}; --channels orders "
+                    "microphones"
                 )
             return None
-        if name not in (None, *NORMALIZATIONS):
-            raise ValueError(
-                f"there is no normalisation {name!r}; known: "
-                f"{', '.join(NORMALIZATIONS)}"
-            )
-        return name or "sn3d"
+        name = name or ACN_SN3D
+        find_channel_order(name)
+        return name.lower()
+
+    def _converted(self, waveform):
+        """A waveform of the file's channel order as the method takes it."""
+        if not self.ambisonic:
+            return waveform
+        return to_acn_sn3d(waveform, self.channel_order)
 
     @property
     def target(self):
@@ -174,7 +186,7 @@ class DirectionFinder:
         line = not self.ambisonic and self.array.dimensions == 1
         return "line_azimuth" if line else "full_azimuth"
 
-    def localize_file(self, path, channels=None):
+    def localize_file(self, path, channels=None, show_progress=False):
         """Directions of the sources of a recording, over time.
 
         The file is read piece by piece: memory hardly grows with it.
@@ -186,6 +198,8 @@ class DirectionFinder:
         channels : sequence of int, optional
             Which channels to use, from 0, in the order of the array's
             microphones. Needed if the file has others beside.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -202,21 +216,28 @@ class DirectionFinder:
         """
         with _channels_of(path, self.array, channels) as (read, info, used):
             findings = self._findings(path, used)
-            return self._localize(
-                read, info.num_samples, info.fs, str(path), findings
-            )
+            total = info.num_samples
+            with reading_progress(read, total, show_progress) as part:
+                return self._localize(
+                    lambda *place: self._converted(part(*place)),
+                    total,
+                    info.fs,
+                    str(path),
+                    findings,
+                )
 
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
         if self.ambisonic:
+            order = self.channel_order
+            letters = CHANNEL_ORDERS.get(order, (order.upper(),))[0]
             assumed = Finding(
                 "assumed",
                 "note",
                 (),
-                "the channels are taken as W, Y, Z, X (ACN) with gains of "
-                f"{self.normalization.upper()}",
+                f"the channels are taken as {', '.join(letters)} ({order})",
             )
-            found = check_ambisonics(path, channels, self.normalization)
+            found = check_ambisonics(path, channels, order)
             return [*found, assumed]
         return check_recording(
             path, self.array, channels=channels, band=self.band
@@ -259,7 +280,7 @@ class DirectionFinder:
             sizes = (torch.as_tensor(lengths) * waveform.shape[1]).round()
         found = []
         for row, size in zip(waveform, sizes.long().tolist(), strict=True):
-            part = row[None, :size].cpu()
+            part = self._converted(row[None, :size].cpu())
             result = self._localize(
                 lambda start, stop, part=part: part[:, start:stop], size, fs, ""
             )
@@ -283,9 +304,7 @@ class DirectionFinder:
                 "block": self.window, "hop": self.hop, "band": self.band
             }  # fmt: skip
             self._locators[fs] = (
-                AmbisonicMixture(
-                    fs, self.grid, normalization=self.normalization, **options
-                )
+                AmbisonicMixture(fs, self.grid, **options)
                 if self.ambisonic
                 else METHODS[self.method](
                     self.array.positions, fs, self.grid, **options
@@ -316,8 +335,8 @@ class DirectionFinder:
             )
             if self.ambisonic:
                 # Noise that no direction explains better than others.
-                noise /= torch.tensor(NORMALIZATIONS[self.normalization])
-            height = self.peaks_of(noise, fs, MOST_SOURCES)[3]
+                noise /= torch.tensor(N3D_GAINS)
+            height = self._peaks_of(noise, fs, MOST_SOURCES)[3]
             self._noise_heights[fs] = float(height.max(1).mean())
         return self._noise_heights[fs]
 
@@ -391,6 +410,10 @@ class DirectionFinder:
             degrees, and heights in [0, 1], [window, direction]; NaN where
             there is none.
         """
+        return self._peaks_of(self._converted(waveform), fs, number, separation)
+
+    def _peaks_of(self, waveform, fs, number, separation=SEPARATION):
+        """See ``peaks_of``; of Ambisonics W, Y, Z, X in SN3D."""
         return self._peaks(
             self._locator(fs),
             lambda start, stop: waveform[:, start:stop],

@@ -20,7 +20,7 @@ from spatial_brain.inference.pretrained import (
     read_weights,
     save_pretrained,
 )
-from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 
 DUAL_MIC_SSL = """\
 # Two talkers, two microphones on the x axis (released dual-mic-ssl weights).

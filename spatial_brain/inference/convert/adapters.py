@@ -24,7 +24,7 @@ from spatial_brain.inference.pretrained import (
     save_pretrained,
     unwrap,
 )
-from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 from spatial_brain.models.adaptation import trained_entries
 from spatial_brain.models.transfer import CONSTANTS, Transfer, initialize
 

@@ -7,19 +7,19 @@ from pathlib import Path
 import torch
 
 from spatial_brain.dataio.audio import read_audio, stream_blocks
-from spatial_brain.dataio.parallel import progress
 from spatial_brain.inference.pretrained import PretrainedModel
 from spatial_brain.inference.recordings import (
     RecordingCheck,
     check_output,
+    counted,
     window_bounds,
 )
-from spatial_brain.inference.separation_files import (
+from spatial_brain.inference.separation.talker_files import (
     CueMeter,
     Separation,
     TalkerFiles,
 )
-from spatial_brain.inference.separation_windows import WindowStitcher
+from spatial_brain.inference.separation.windows import WindowStitcher
 
 NUM_EARS = 2
 # Convolutions that mirror the ends of a signal need 129 frames of 1 ms.
@@ -156,7 +156,7 @@ class BinauralSeparator(PretrainedModel):
 
         Returns
         -------
-        spatial_brain.inference.separation_files.Separation
+        spatial_brain.inference.separation.talker_files.Separation
             ``sources`` [time, 2, source] (read from the files if they are
             there), ``sample_rate``, ``path``, ``files``, ``gain``, level and
             interaural differences of ``talkers``; ``save(folder)``.
@@ -221,7 +221,7 @@ class BinauralSeparator(PretrainedModel):
         """Talkers of a recording, part by part, from windows."""
         rate = self.hparams.sample_rate
         stitcher = WindowStitcher(rate)
-        for start, stop in _counted(bounds, len(bounds), show):
+        for start, stop in counted(bounds, len(bounds), show):
             window, _ = read_audio(
                 path, start, stop - start, rate, resample=True
             )
@@ -238,7 +238,7 @@ class BinauralSeparator(PretrainedModel):
         blocks = stream_blocks(path, size, fs=rate, resample=True)
 
         def separated():
-            for _, block in _counted(blocks, -(-total // size), show):
+            for _, block in counted(blocks, -(-total // size), show):
                 yield stream.push(block[:, channels])
             yield stream.flush()
 
@@ -301,10 +301,3 @@ class BinauralSeparator(PretrainedModel):
             )
         rate = self.hparams.sample_rate
         return round(window_length * rate), max(1, round(hop_length * rate))
-
-
-def _counted(items, total, show):
-    """The same items, with a progress bar if wanted."""
-    if not show:
-        return items
-    return progress(items, total=total, description="separating")

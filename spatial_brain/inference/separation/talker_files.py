@@ -17,6 +17,28 @@ MIDDLE_ITD = 60e-6
 N_FFT = 1024
 
 
+def talker_names(stem, num_talkers):
+    """Names of the files of the talkers of a recording.
+
+    Arguments
+    ---------
+    stem : str
+        Name of the recording without suffix.
+    num_talkers : int
+        Number of files.
+
+    Returns
+    -------
+    tuple of str
+
+    Example
+    -------
+    >>> talker_names("mix", 2)
+    ('mix_s1.wav', 'mix_s2.wav')
+    """
+    return tuple(f"{stem}_s{number + 1}.wav" for number in range(num_talkers))
+
+
 class TalkerFiles(SoundFiles):
     """Writes one stereo file a talker, all of them or none.
 
@@ -48,10 +70,8 @@ class TalkerFiles(SoundFiles):
     """
 
     def __init__(self, folder, stem, num_talkers, fs, num_samples, subtype):
-        paths = [
-            Path(folder) / f"{stem}_s{number + 1}.wav"
-            for number in range(num_talkers)
-        ]
+        names = talker_names(stem, num_talkers)
+        paths = [Path(folder) / name for name in names]
         super().__init__(paths, fs, 2, num_samples, subtype)
 
     def write(self, block):
