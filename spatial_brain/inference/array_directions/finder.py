@@ -45,8 +45,9 @@ from spatial_brain.processing.directions.ambisonics import (
     AmbisonicMixture,
 )
 from spatial_brain.processing.directions.grid import DirectionGrid
+from spatial_brain.simulation.noise_field import diffuse_noise
 
-BAND = (300.0, 4000.0)
+BAND = (300.0, 5500.0)
 WINDOW, HOP = 1.0, 0.25
 # Sources looked for in a window, at least: heights depend on it.
 MOST_SOURCES = 4
@@ -353,7 +354,7 @@ class DirectionFinder:
         return self._locators[fs]
 
     def noise_height(self, fs):
-        """Height of the highest peaks where the microphones' noise is alone.
+        """Height of the highest peaks where there is noise alone.
 
         Arguments
         ---------
@@ -363,22 +364,29 @@ class DirectionFinder:
         Returns
         -------
         float
-            Mean over the windows of noise from a fixed seed.
+            Mean over the windows of noise from a fixed seed: the higher one
+            of noise of the microphones and of diffuse noise.
         """
         if fs not in self._noise_heights:
             samples = round((self.window + _NOISE_HOPS * self.hop) * fs)
-            noise = torch.randn(
-                1,
-                samples,
-                len(self.array),
-                generator=torch.Generator().manual_seed(0),
-            )
-            if self.ambisonic:
-                # Noise that no direction explains better than others.
-                noise /= torch.tensor(N3D_GAINS)
-            height = self._peaks_of(noise, fs, MOST_SOURCES)[3]
-            self._noise_heights[fs] = float(height.max(1).mean())
+            heights = [
+                self._peaks_of(noise[None], fs, MOST_SOURCES)[3].max(1).mean()
+                for noise in self._noises(samples, fs)
+            ]
+            self._noise_heights[fs] = float(max(heights))
         return self._noise_heights[fs]
+
+    def _noises(self, samples, fs):
+        """Noises without direction, each [time, channel]."""
+        generator = torch.Generator().manual_seed(0)
+        own = torch.randn(samples, len(self.array), generator=generator)
+        if self.ambisonic:
+            # Powers of a diffuse field, which four equal ones are as well.
+            return [own / torch.tensor(N3D_GAINS)]
+        diffuse = diffuse_noise(
+            self.array.positions, samples, fs=fs, generator=generator
+        )
+        return [own, diffuse.T]
 
     @torch.no_grad()
     def _localize(self, read, num_samples, fs, path, findings=()):
