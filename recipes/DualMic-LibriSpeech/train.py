@@ -25,6 +25,7 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
+from calibration import calibrate
 from data import dataio_prepare, prepare
 from speechbrain.utils.distributed import if_main_process
 
@@ -60,10 +61,14 @@ class LocalizationBrain(SpatialBrain):
                 waveform, _ = faults(waveform, {})
         return self.modules.model(waveform), waveform
 
-    def mix_sources(self, batch):
-        """Waveforms at the microphones, [batch, time, microphone]."""
-        dry = batch.dry.data.transpose(1, 2)
+    def mix_sources(self, batch, talkers=None):
+        """Waveforms at the microphones, [batch, time, microphone].
+
+        Of all talkers, or of the first ones alone.
+        """
+        dry = batch.dry.data.transpose(1, 2)[:, :talkers]
         rirs, lengths = batch.rirs
+        rirs = rirs[:, :, :talkers]
         num_samples = dry.shape[-1]
         if self.hparams.keep_reverberation:
             # To the end of the shortest reverberation in the batch.
@@ -71,8 +76,8 @@ class LocalizationBrain(SpatialBrain):
         images = convolve(dry, rirs.permute(0, 2, 3, 1), num_samples)
         level = None
         if self.hparams.sir_range is not None:
-            sir = batch.sir.data
-            level = torch.cat((torch.zeros_like(sir[:, :1]), -sir), dim=1)
+            sir = batch.sir.data[:, : dry.shape[1] - 1]
+            level = torch.cat((sir.new_zeros(len(sir), 1), -sir), dim=1)
         waveform, _ = mix(images, level, fs=self.hparams.sample_rate)
         if self.hparams.snr_range is not None:
             noise, snr = batch.noise.data, batch.snr.data[:, 0]
@@ -162,7 +167,7 @@ class LocalizationBrain(SpatialBrain):
         hparams = self.hparams
         spacing, rooms = hparams.mic_spacing, hparams.rooms
         synthetic = hparams.synthetic_data is not None
-        folded = "degrees between the source and the first microphone's side"
+        folded = "degrees from the +x axis, on which the second microphone is"
         if hparams.target == "azimuth":
             folded = "azimuth in degrees, folded into 0 to 180: 90 is abreast"
         return {
@@ -196,6 +201,7 @@ class LocalizationBrain(SpatialBrain):
                 for row, other in zip(rows, errors.rows(), strict=True):
                     row[name] = other["estimate"]
         methods = {name: e.summarize() for name, e in self.errors.items()}
+        calibration, calibrated = calibrate(self)
         class_mae_heads = (self.class_errors / len(rows)).tolist()
         parameters = sum(p.numel() for p in self.modules.model.parameters())
         write_json(folder / "predictions.json", rows)
@@ -208,6 +214,7 @@ class LocalizationBrain(SpatialBrain):
                 "seed": hparams.seed,
                 "methods": methods,
                 "class_mae": class_mae_heads,
+                "calibration": calibrated,
             },
         )
         save_pretrained(
@@ -225,6 +232,7 @@ class LocalizationBrain(SpatialBrain):
                 "measures": direction_measures(
                     methods["network"], methods["chance"]
                 ),
+                "calibration": calibration,
             },
         )
         localization_report(
@@ -236,6 +244,7 @@ class LocalizationBrain(SpatialBrain):
             "in rooms and with talkers unseen in training",
             notes="The measure of dual-mic-SSL (class steps, head by head): "
             + " and ".join(f"{error:.2f}°" for error in class_mae_heads),
+            calibration=calibrated,
         )
 
 
