@@ -15,7 +15,6 @@ from spatial_brain.cli.options import (
     add_model_options,
     add_option,
     load_model,
-    one_line_warnings,
 )
 from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import (
@@ -106,11 +105,9 @@ def _by_models(args, form):
         )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
-    with one_line_warnings(args.prog):
-        estimators = [
-            load_model(RoomAcousticsEstimator, args, model)
-            for model in args.model
-        ]
+    estimators = [
+        load_model(RoomAcousticsEstimator, args, model) for model in args.model
+    ]
 
     def estimate(path, files):
         found = [
