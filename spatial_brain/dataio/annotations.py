@@ -426,7 +426,14 @@ class AnnotationLines:
             raise self.error(row, f"{name} is {word!r}, expected {expected}")
 
 
-def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
+def read_events(
+    path,
+    dialect="auto",
+    *,
+    num_classes=None,
+    num_frames=None,
+    class_names=None,
+):
     """Read an annotation file.
 
     Arguments
@@ -443,6 +450,10 @@ def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
     num_frames : int, optional
         Length of the clip, frames. Events given by their times end there;
         by default those of L3DAS22 end at 30 s.
+    class_names : sequence of str, optional
+        Names in the order of their indices, where the file holds names;
+        default: those of the dialect's data set, whose length is the default
+        as well.
 
     Returns
     -------
@@ -468,7 +479,7 @@ def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
         _known(dialect)
     lines = AnnotationLines(path)
     dialect = _resolved(lines, dialect)
-    form = DIALECTS[dialect]
+    form = _named(DIALECTS[dialect], class_names)
     num_frames = form.num_frames if num_frames is None else num_frames
     if not lines:
         return EventTable([], [], [], [], num_frames=num_frames)
@@ -491,6 +502,13 @@ def _known(dialect):
             f"dialect {dialect!r} is not known, expected 'auto', 'estimate' "
             f"or one of {', '.join(DIALECTS)}"
         )
+
+
+def _named(form, class_names):
+    """The dialect of a data set with other class names."""
+    if class_names is None or not form.classes:
+        return form
+    return replace(form, classes=tuple(class_names), num_frames=None)
 
 
 def _resolved(lines, dialect):
@@ -591,7 +609,7 @@ def _frames_of_events(lines, values, dialect, num_frames):
     return {**result, "frame": frame[order], "source": row[order]}
 
 
-def write_events(path, table, dialect, *, decimals=None):
+def write_events(path, table, dialect, *, decimals=None, class_names=None):
     """Write an annotation file, complete or not at all.
 
     Arguments
@@ -607,6 +625,8 @@ def write_events(path, table, dialect, *, decimals=None):
         Digits after the point of angles, metres, centimetres and coordinates.
         Default: none for angles and centimetres, as in the challenges' files,
         two for the distances and six for the coordinates.
+    class_names : sequence of str, optional
+        As for ``read_events``.
 
     Raises
     ------
@@ -626,7 +646,7 @@ def write_events(path, table, dialect, *, decimals=None):
     ['4,0,30.4,-0.4', '5,0,179.6,2.0']
     """
     _known(dialect)
-    form = DIALECTS[dialect]
+    form = _named(DIALECTS[dialect], class_names)
     if "mids" in form.columns:
         raise ValueError("class ids are not known, write 'synthetic' instead")
     places = form.positions or "distance" in form.columns
