@@ -199,7 +199,7 @@ def write_annotation(path, table, form, class_names):
     >>> table = EventTable([4], [0], [30], [-10])
     >>> path = getfixture("tmp_path") / "a"
     >>> write_annotation(path, table, "starss23", ["bell"]).read_text()
-    '4,0,0,30,-10\\n'
+    '4,0,-1,30,-10\\n'
     """
     if form == AUDACITY:
         path = path.with_name(f"{path.name}.txt")

@@ -1,0 +1,81 @@
+"""How long a training will take, by its own first steps."""
+
+import time
+
+# Steps that are timed, fewer if they last so long together, seconds.
+_STEPS, _ENOUGH = 5, 60.0
+
+
+class StepClock:
+    """Times the first steps of a training, the very first one left out.
+
+    That one compiles, fills caches and starts workers.
+
+    Arguments
+    ---------
+    now : callable
+        Gives seconds.
+
+    Example
+    -------
+    >>> clock = StepClock(iter([0, 9, 11, 13, 15, 17, 19]).__next__)
+    >>> [clock.begin_step() for _ in range(8)]
+    [None, None, None, None, None, None, 2.0, None]
+    """
+
+    def __init__(self, now=time.monotonic):
+        self._now = now
+        self._first = True
+        self._starts = []
+        self._done = False
+
+    def begin_epoch(self):
+        """Forget a row of steps that an evaluation has interrupted."""
+        self._starts = []
+
+    def begin_step(self):
+        """Note that a step begins.
+
+        Returns
+        -------
+        float or None
+            Seconds a step, once, as soon as enough of them were timed.
+        """
+        if self._done:
+            return None
+        if self._first:
+            self._first = False
+            self._now()
+            return None
+        self._starts.append(self._now())
+        timed = len(self._starts) - 1
+        elapsed = self._starts[-1] - self._starts[0]
+        if timed < 1 or (timed < _STEPS and elapsed < _ENOUGH):
+            return None
+        self._done = True
+        return elapsed / timed
+
+
+def in_words(seconds):
+    """A duration as one would say it.
+
+    Arguments
+    ---------
+    seconds : float
+        The duration.
+
+    Returns
+    -------
+    str
+        Minutes, hours or days.
+
+    Example
+    -------
+    >>> in_words(1500), in_words(1.1e5), in_words(1e6)
+    ('25 min', '31 h', '12 days')
+    """
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 72 * 3600:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"
