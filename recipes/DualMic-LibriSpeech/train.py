@@ -57,6 +57,8 @@ class LocalizationBrain(SpatialBrain):
 
     def mix_sources(self, batch):
         """Waveforms at the microphones, [batch, time, microphone]."""
+        if self.hparams.own_recordings is not None:
+            return batch.waveform.data
         dry = batch.dry.data.transpose(1, 2)
         rirs, lengths = batch.rirs
         num_samples = dry.shape[-1]
@@ -106,7 +108,8 @@ class LocalizationBrain(SpatialBrain):
             "srp_phat": srp_phat_directions(waveform, **pair),
             "chance": self.hparams.chance.expand(len(angles), -1),
         }
-        if self.hparams.target == "azimuth":
+        own = self.hparams.own_recordings is not None
+        if self.hparams.target == "azimuth" and not own:
             # The best that a pair can do: it observes the cone angle.
             predictions["oracle"] = batch.cone_angle.data
         for name, prediction in predictions.items():
@@ -114,10 +117,12 @@ class LocalizationBrain(SpatialBrain):
 
     def append(self, name, batch, prediction, angles):
         """Collect the errors of one method with the conditions."""
-        conditions = {"t60": batch.t60.data[:, 0]}
-        conditions["distance"] = batch.distance.data
-        if self.hparams.snr_range is not None:
-            conditions["snr"] = batch.snr.data[:, 0]
+        conditions = {}
+        if self.hparams.own_recordings is None:
+            conditions["t60"] = batch.t60.data[:, 0]
+            conditions["distance"] = batch.distance.data
+            if self.hparams.snr_range is not None:
+                conditions["snr"] = batch.snr.data[:, 0]
         self.errors[name].append(batch.id, prediction, angles, **conditions)
 
     def on_stage_start(self, stage, epoch=None):
@@ -187,7 +192,11 @@ class LocalizationBrain(SpatialBrain):
             read_train_log(hparams.train_log),
             rows,
             subtitle=f"{parameters:,} parameters, {len(rows)} test mixtures "
-            "in rooms and with talkers unseen in training",
+            + (
+                "in rooms and with talkers unseen in training"
+                if hparams.own_recordings is None
+                else f"of {hparams.own_recordings}"
+            ),
             notes="The measure of dual-mic-SSL (class steps, head by head): "
             + " and ".join(f"{error:.2f}°" for error in class_mae_heads),
         )

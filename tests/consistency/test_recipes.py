@@ -124,6 +124,28 @@ def test_options_of_the_readme_exist(readme):
     assert named and {*named} <= options_of(readme.parent)
 
 
+def original_commands():
+    table = Path(__file__).with_name("seed_commands.csv")
+    with open(table, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            yield pytest.param(row, id=row["command"])
+
+
+@pytest.mark.parametrize("row", original_commands())
+def test_commands_of_the_originals_have_a_line_to_type(row):
+    readme = ROOT / "recipes" / row["readme"] / "README.md"
+    lines = readme.read_text("utf-8").splitlines()
+    assert any(row["answered_by"] in line for line in lines)
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.parts[-2])
+def test_extra_requirements_are_found_from_the_recipe(readme):
+    link = readme.parent / "../extra_requirements.txt"
+    [line] = [x for x in link.read_text().splitlines() if x[0] != "#"]
+    target = link.parent / line.removeprefix("-r ")
+    assert target.resolve() == ROOT / "extra_requirements.txt"
+
+
 def markdown_links():
     for page in [ROOT / "README.md", *READMES]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
