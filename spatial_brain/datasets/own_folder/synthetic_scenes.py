@@ -33,7 +33,7 @@ def write_synthetic_scenes(
     Arguments
     ---------
     data_folder : str or Path
-        Gets a folder a room with pairs of ``.wav`` and ``.txt``, and
+        Gets a folder a room with pairs of ``.flac`` and ``.txt``, and
         ``recordings.csv`` with path and room; real data are never touched.
     rooms : dict
         Name of a room to its number of recordings.
@@ -78,6 +78,7 @@ def write_synthetic_scenes(
         dialect="polar5",
         duration=duration,
         formats=(array_format,),
+        audio="flac",
         others=(TABLE,),
         seed=seed,
         num_workers=num_workers,
@@ -88,7 +89,7 @@ def write_synthetic_scenes(
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("path", "room"))
     table.writerows(
-        (f"{room}/{_NAME.format(index + 1)}.wav", room)
+        (f"{room}/{_NAME.format(index + 1)}.flac", room)
         for room, number in rooms.items()
         for index in range(number)
     )
