@@ -137,10 +137,47 @@ class SpatialBrain(sb.Brain):
     _nonfinite = None
     # A configuration that takes minutes, named where another takes hours.
     quick = None
+    # The data set of the training, once run_experiment has it.
+    training_set = None
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._clock = StepClock()
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card.
+
+        An experiment adds what it knows of its data; a key is a field of
+        :class:`spatial_brain.inference.pretrained.card.ModelCard`.
+
+        Returns
+        -------
+        dict
+            ``sample_rate`` (Hz), ``seeds`` and ``items``, the length of the
+            training set, as far as they are known.
+        """
+        facts = {
+            "sample_rate": getattr(self.hparams, "sample_rate", None),
+            "seeds": [self.hparams.seed],
+        }
+        if self.training_set is not None:
+            facts["items"] = len(self.training_set)
+        return facts
+
+    def data_name(self, name):
+        """Name of a data set, or what stands for it, for the model's card.
+
+        Arguments
+        ---------
+        name : str
+            Of the real data.
+
+        Returns
+        -------
+        str
+        """
+        synthetic = getattr(self.hparams, "synthetic_data", None)
+        return name if not synthetic else f"synthetic data in place of {name}"
 
     def on_fit_batch_start(self, batch, should_step):
         """Seed the generators of this step and set its learning rate.
@@ -863,6 +900,7 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
 
 def _fit_and_evaluate(brain, hparams, datasets):
     """Train and test; an error of one process alone bears its number."""
+    brain.training_set = datasets["train"]
     try:
         brain.fit(
             hparams["epoch_counter"],

@@ -167,7 +167,12 @@ def dataio_prepare(hparams):
         seed=hparams["seed"],
         **responses_and_noise(hparams),
     )
-    hparams["data_notes"] = notes(hparams, datasets["test"])
+    hparams["mixture_notes"] = found = notes(hparams)
+    number = len(datasets["test"])
+    own = hparams["own_recordings"] is not None
+    who = "of the user" if own else "of speakers that are in no training"
+    hparams["test_notes"] = f"mixtures {who}"
+    hparams["data_notes"] = f"{number} test mixtures of {found}"
     return datasets
 
 
@@ -227,11 +232,11 @@ def augmentation(hparams):
     )
 
 
-def notes(hparams, test_set):
-    """What results are about, in a few words."""
+def notes(hparams):
+    """What the mixtures are, in a few words."""
     if hparams["own_recordings"] is not None:
         return (
-            f"{len(test_set)} mixtures of {hparams['num_spks']} sources in "
+            f"{hparams['num_spks']} sources in "
             f"{hparams['own_recordings']}, {hparams['sample_rate']} Hz"
         )
     speech = "Binaural-WSJ0Mix"
@@ -245,7 +250,6 @@ def notes(hparams, test_set):
         place = Path(hparams["data_folder"]).name
         heads = f"heads or rooms of the mixtures found in {place}"
     return (
-        f"{len(test_set)} test mixtures of {hparams['num_spks']} talkers, "
-        f"{hparams['variant']} ({speech}; {heads}; "
-        f"{hparams['sample_rate']} Hz, {hparams['mode']})"
+        f"{hparams['num_spks']} talkers, {hparams['variant']} ({speech}; "
+        f"{heads}; {hparams['sample_rate']} Hz, {hparams['mode']})"
     )

@@ -67,7 +67,7 @@ _OPTIONS = {
     "--output": {"help": "write the result here"},
     "--json": {
         "action": "store_true",
-        "help": "print one JSON object instead",
+        "help": "print a JSON object instead; of several recordings one a line",
     },
     "--picture": {"help": "draw the result over time (png)"},
 }
@@ -153,6 +153,61 @@ def load_model(interface, args, source=None):
     return model
 
 
+def card_content(model):
+    """The card of a model for JSON.
+
+    Arguments
+    ---------
+    model : PretrainedModel
+        From ``load_model``.
+
+    Returns
+    -------
+    dict or None
+        None where the model has no card.
+    """
+    return model.card and model.card.to_dict()
+
+
+def one_line(error):
+    """What went wrong, without traceback or line breaks.
+
+    Arguments
+    ---------
+    error : Exception
+        What was raised.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> one_line(FileNotFoundError(2, "No such file", "a.wav"))
+    'a.wav: No such file'
+    """
+    text = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split())
+
+
+def write_line(text, stream):
+    """Print a line, beside progress bars that may be there.
+
+    Arguments
+    ---------
+    text : str
+        The line.
+    stream : io.TextIOBase
+        Standard output or error.
+    """
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(stream):
+        print(text, file=stream, flush=True)
+
+
 @contextmanager
 def one_line_warnings(prog):
     """Print what is suspicious in a file once, in a line each.
@@ -176,7 +231,7 @@ def one_line_warnings(prog):
             usual(message, category, *place, **options)
         elif str(message) not in printed:
             printed.add(str(message))
-            print(f"{prog}: warning: {message}", file=sys.stderr)
+            write_line(f"{prog}: warning: {message}", sys.stderr)
 
     with warnings.catch_warnings():
         for category in ours:

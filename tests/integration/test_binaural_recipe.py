@@ -309,5 +309,5 @@ def test_own_mixtures_are_trained_on_and_tested(tmp_path):
     line = arguments(tmp_path / "out", **own, dynamic_mixing="False")
     run_all(drawn, line, refused=1)
     metrics = metrics_of(tmp_path / "out")
-    assert metrics["data"].startswith("1 mixtures of 2 sources in ")
+    assert metrics["data"].startswith("1 test mixtures of 2 sources in ")
     assert metrics["methods"]["network"]["num_mixtures"] == 1

@@ -14,6 +14,7 @@ from spatial_brain.dataio.annotations import (
     write_events,
 )
 from spatial_brain.datasets.own_folder.audacity import (
+    is_label_track,
     label_table,
     read_labels,
     write_labels,
@@ -75,17 +76,17 @@ def find_format(path, form="auto"):
         )
     if form != "auto":
         return form
+    if is_label_track(path):
+        return AUDACITY
     lines = AnnotationLines(path)
     if not lines:
         # Whatever it is, it holds no events.
         return AUDACITY if Path(path).suffix == ".txt" else "polar5"
-    if "\t" in lines.rows[0]:
-        return AUDACITY
     try:
         found = detect_dialect(lines.rows[0])
     except ValueError as error:
         raise lines.error(
-            0, f"{error}, or fields between tabs (Audacity)"
+            0, f"{error}, or start, end and label between tabs (Audacity)"
         ) from None
     # The data set's own evaluation rounds to whole degrees.
     return "l3das22_exact" if found == "l3das22" else found

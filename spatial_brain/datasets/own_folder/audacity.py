@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from spatial_brain.atomic import atomic_path
-from spatial_brain.dataio.annotations import AnnotationLines
 from spatial_brain.dataio.events import FRAME_LENGTH, EventTable, link_events
 
 # A piece of a written path stays within this angle of its beginning, degrees.
@@ -75,41 +74,65 @@ def read_labels(path):
     >>> label.name, label.end, label.azimuth, label.elevation
     ('dog bark', 1.25, 30.0, -10.0)
     """
-    lines = AnnotationLines(path)
+    text = Path(path).read_bytes().decode("utf-8-sig", errors="replace")
     return [
-        _parse(lines, number, row)
-        for number, row in enumerate(lines.rows)
-        if not row.startswith("\\")
+        _parse(f"{path}, line {number}", row)
+        for number, row in enumerate(text.splitlines(), 1)
+        if row.strip() and not row.startswith("\\")
     ]
 
 
-def _parse(lines, number, row):
-    """One label, checked."""
+def is_label_track(path):
+    """Whether a file looks like a label track.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    bool
+        True if its first line is two numbers and a text between tabs.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.txt"
+    >>> _ = path.write_text("0.5\\t1.25\\tdog bark 30 -10\\n")
+    >>> is_label_track(path)
+    True
+    """
+    text = Path(path).read_bytes().decode("utf-8-sig", errors="replace")
+    first = next((row for row in text.splitlines() if row.strip()), "")
+    fields = first.split("\t")
+    return len(fields) == 3 and all(map(_NUMBER.fullmatch, fields[:2]))
+
+
+def _parse(where, row):
+    """One label, checked; ``where`` it stands is for messages."""
     fields = row.rstrip().split("\t", 2)
     times = [f for f in fields[:2] if _NUMBER.fullmatch(f.strip())]
     if len(fields) < 3 or len(times) < 2:
-        raise lines.error(
-            number, f"{row!r}, expected start, end and label between tabs"
+        raise ValueError(
+            f"{where}: {row!r}, expected start, end and label between tabs"
         )
     start, end = map(float, times)
     if not 0 <= start < end:
-        raise lines.error(
-            number,
-            f"the label lasts from {start:g} to {end:g} s, expected an end "
-            "after its start; mark a region, not a point",
+        raise ValueError(
+            f"{where}: the label lasts from {start:g} to {end:g} s, expected "
+            "an end after its start; mark a region, not a point"
         )
     words = re.split(r"[\s,;]+", fields[2].strip())
     given = []
     while words and _NUMBER.fullmatch(words[-1]):
         given.insert(0, float(words.pop()))
     if not words or len(given) not in (2, 3):
-        raise lines.error(number, f"label is {fields[2]!r}, expected {_FORM}")
+        raise ValueError(f"{where}: label is {fields[2]!r}, expected {_FORM}")
     for value, (name, bounds) in zip(given, _BOUNDS.items(), strict=False):
         if not bounds[0] <= value <= bounds[1]:
-            raise lines.error(
-                number,
-                f"{name} is {value:g}, expected a number from {bounds[0]:g} "
-                f"to {bounds[1]:g}",
+            raise ValueError(
+                f"{where}: {name} is {value:g}, expected a number from "
+                f"{bounds[0]:g} to {bounds[1]:g}"
             )
     return Label(start, end, " ".join(words), *(*given, np.nan)[:3])
 

@@ -12,7 +12,6 @@
 The file in ``scenes`` is written last: a scene that has one is complete.
 """
 
-import hashlib
 import logging
 import os
 from functools import partial
@@ -26,6 +25,7 @@ from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.events import EventTable
 from spatial_brain.dataio.files import (
     check_free_space,
+    file_digest,
     read_json,
     write_json,
 )
@@ -360,26 +360,6 @@ def is_complete(output, name):
         and Path(output, file).stat().st_size == entry["bytes"]
         for file, entry in read_json(record)["files"].items()
     )
-
-
-def file_digest(path):
-    """SHA-256 of a file.
-
-    Arguments
-    ---------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    str
-        Hexadecimal.
-    """
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _claim(output, options, bank):

@@ -143,7 +143,9 @@ def test_silence_warns_in_one_line(model, tmp_path, capsys):
     ("options", "message"),
     [
         (["--format", "dcase2024"], "dcase2024 holds distances.*polar4"),
-        (["--format", "csv"], "csv is not known; use one of .*dcase2021"),
+        (["--format", "xls"], "xls is not known; use one of .*dcase2021"),
+        (["--format", "csv"], "csv is that of --output"),
+        (["--output", "a.xls"], "files end in .csv, .json, .rttm"),
         (["--hop", "0.05"], "multiple of 0.1"),
         (["--channel-order", "LR"], "'LR'"),
         (["--device", "toaster"], "no device 'toaster'"),
