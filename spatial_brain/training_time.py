@@ -26,12 +26,12 @@ class StepClock:
     def __init__(self, now=time.monotonic):
         self._now = now
         self._first = True
-        self._starts = []
-        self._done = False
+        self._before = None
+        self._timed, self._total = 0, 0.0
 
     def begin_epoch(self):
-        """Forget a row of steps that an evaluation has interrupted."""
-        self._starts = []
+        """Leave out what lies between the epochs."""
+        self._before = None
 
     def begin_step(self):
         """Note that a step begins.
@@ -41,19 +41,20 @@ class StepClock:
         float or None
             Seconds a step, once, as soon as enough of them were timed.
         """
-        if self._done:
+        if self._timed is None:
             return None
-        if self._first:
-            self._first = False
-            self._now()
+        now = self._now()
+        if self._before is not None:
+            self._timed += 1
+            self._total += now - self._before
+        if not self._first:
+            self._before = now
+        self._first = False
+        if self._timed < _STEPS and self._total < _ENOUGH:
             return None
-        self._starts.append(self._now())
-        timed = len(self._starts) - 1
-        elapsed = self._starts[-1] - self._starts[0]
-        if timed < 1 or (timed < _STEPS and elapsed < _ENOUGH):
-            return None
-        self._done = True
-        return elapsed / timed
+        seconds = self._total / self._timed
+        self._timed = None
+        return seconds
 
 
 def in_words(seconds):
