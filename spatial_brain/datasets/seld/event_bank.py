@@ -658,7 +658,7 @@ def _check_space(todo, fs, formats, subtype):
         check_free_space(
             _files(todo[0][1], formats)[0].parent,
             seconds * fs * channels * size,
-            f"{len(todo)} scenes of sound, before compression,",
+            f"the sound of {len(todo)} scenes, before compression,",
         )
 
 

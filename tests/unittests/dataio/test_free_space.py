@@ -43,7 +43,7 @@ def test_scenes_that_do_not_fit_are_not_begun(disk, tmp_path, caplog):
         {"name": "a", "paths": {"foa": tmp_path / "a.wav"}, "duration": 1000.0}
     ]
     disk(1000 * 24000 * 8 - 1)
-    with pytest.raises(OSError, match="1 scenes of sound.*needs 0.19 GB"):
+    with pytest.raises(OSError, match="sound of 1 scenes.*needs 0.19 GB"):
         write_scenes(clips, EventBank(["knock"]))
     assert not list(tmp_path.iterdir())
 
