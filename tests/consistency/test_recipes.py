@@ -170,7 +170,7 @@ def original_commands():
 def test_commands_of_the_originals_have_a_line_to_type(row):
     readme = ROOT / "recipes" / row["readme"] / "README.md"
     lines = readme.read_text("utf-8").splitlines()
-    assert any(row["answered_by"] in line for line in lines)
+    assert any(row["line"] in line for line in lines)
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda p: p.parts[-2])
