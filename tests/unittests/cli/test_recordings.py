@@ -10,8 +10,8 @@ import pytest
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.cli import recordings
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import Result, process_recordings
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 FORMATS = {"csv": ".csv", "rttm": ".rttm", "dcase": ".csv"}
 

@@ -9,7 +9,7 @@ json.
 
 import math
 
-from spatial_brain.cli import impulse_response
+from spatial_brain.cli.acoustics import impulse_response
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -17,7 +17,6 @@ from spatial_brain.cli.options import (
     load_model,
     one_line_warnings,
 )
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
@@ -25,6 +24,7 @@ from spatial_brain.cli.recordings import (
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 HELP = "acoustics of a room, from a recording or an impulse response"
 _FORMATS = {"csv": ".csv", "json": ".json"}

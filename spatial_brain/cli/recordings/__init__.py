@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spatial_brain.cli.options import one_line, one_line_warnings, write_line
-from spatial_brain.cli.outputs import plan_outputs
+from spatial_brain.cli.recordings.outputs import plan_outputs
 from spatial_brain.folders import find_files
 
 # Files of a folder that are no audio and are named.
