@@ -73,7 +73,7 @@ def test_locate_prints_a_table_and_draws(model, scene, tmp_path, capsys):
     assert picture.read_bytes()[1:4] == b"PNG"
 
 
-def test_locate_writes_segments_and_directions(model, scene, tmp_path, capsys):
+def test_locate_writes_segments_and_directions(model, scene, tmp_path):
     line = ["locate", scene, "--model", model, "--output"]
     assert main([*line, str(tmp_path / "a.rttm")]) == 0
     assert main([*line, str(tmp_path / "a.json")]) == 0
@@ -84,9 +84,9 @@ def test_locate_writes_segments_and_directions(model, scene, tmp_path, capsys):
     ]
     assert {(float(one[3]), float(one[4])) for one in fields} == {(0, 2)}
     found = json.loads((tmp_path / "a.json").read_text())
-    sure = [talker["confidence"] for talker in found["talkers"]]
-    assert [float(one[8]) for one in fields] == pytest.approx(sure, abs=1e-3)
-    assert "talker1" not in capsys.readouterr().err
+    # Not calibrated: nobody knows how sure it is.
+    assert {one[8] for one in fields} == {"<NA>"}
+    assert [talker["confidence"] for talker in found["talkers"]] == [None] * 2
 
 
 def test_locate_json_is_one_object(model, scene, capsys):
