@@ -26,7 +26,6 @@ from spatial_brain.cli.options import (
     card_content,
     load_model,
 )
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
@@ -34,6 +33,7 @@ from spatial_brain.cli.recordings import (
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.

@@ -9,14 +9,13 @@ json.
 
 import math
 
-from spatial_brain.cli import impulse_response
+from spatial_brain.cli.acoustics import impulse_response
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
     add_option,
     load_model,
 )
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
@@ -24,6 +23,7 @@ from spatial_brain.cli.recordings import (
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 HELP = "acoustics of a room, from a recording or an impulse response"
 _FORMATS = {"csv": ".csv", "json": ".json"}
