@@ -43,7 +43,9 @@ _ONLY_ARRAY = (
 _FORMATS = {
     "csv": ".csv", "json": ".json", "rttm": ".rttm", "dcase": ".csv"
 }  # fmt: skip
-_ONLY_MODEL = ("resample", "savedir", "device")
+_ONLY_MODEL = (
+    "resample", "savedir", "device", "num_talkers", "spacing", "positions"
+)  # fmt: skip
 
 
 def add_arguments(parser):
@@ -61,17 +63,25 @@ def add_arguments(parser):
         help="name (see spatial-brain arrays), formula such as "
         "circular:6x0.05, or JSON, CSV or SOFA file; foa: Ambisonics",
     )
-    add("--method", help="of an array: mixture (default), srp-phat, norm-music")
+    add(
+        "--method",
+        help="of an array: mixture (default), srp-phat, norm-music, "
+        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida",
+    )
     add("--channel-order", metavar="NAME", help="of foa: acn-sn3d (default), "
         "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
-    add(
-        "--sources", type=_sources, metavar="N", help="how many (default: auto)"
-    )
+    add("--sources", type=_number, metavar="N", help="how many (default: auto)")
     add("--band", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="Hz, of an array (default: 300 4000)")  # fmt: skip
     add("--speech-only", action="store_true", help="leave out windows without "
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
     add_model_options(parser, required=False)
+    add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
+        "(default: auto)")  # fmt: skip
+    add("--spacing", type=float, metavar="METRES", help="of the two "
+        "microphones; refused if it is not the model's")  # fmt: skip
+    add("--positions", metavar="ARRAY", help="the same of any array, given as "
+        "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
                "order of the microphones")  # fmt: skip
     for name in ("--resample", "--window", "--hop", "--json"):
@@ -133,6 +143,8 @@ def _check(args):
             other = "--array" if args.array is None else "--model"
             option = name.replace("_", "-")
             raise ValueError(f"--{option} needs {other}")
+    if args.map and args.method == "frida":
+        raise ValueError("frida has no map: it does not scan directions")
     if args.map and not args.picture:
         raise ValueError("--map is drawn into a picture; add --picture FILE")
 
@@ -141,6 +153,7 @@ def _by_model(args):
     """What locates in a recording: a trained network."""
     from spatial_brain.inference.localizer import SoundLocalizer
 
+    array = _stated_array(args)
     localizer = load_model(SoundLocalizer, args)
     return partial(
         localizer.localize_file,
@@ -149,6 +162,8 @@ def _by_model(args):
         window_length=args.window,
         hop_length=args.hop,
         show_progress=shows_progress(),
+        num_talkers=args.num_talkers or "auto",
+        array=array,
     )
 
 
@@ -218,7 +233,23 @@ def _write_table(path, found, form):
         {"csv": write_csv, "dcase": write_dcase}[form](path, found)
 
 
-def _sources(text):
+def _stated_array(args):
+    """The array that recorded, if --spacing or --positions states it."""
+    from spatial_brain.geometry import MicrophoneArray, linear_array
+
+    if args.spacing is None:
+        return args.positions and MicrophoneArray.resolve(args.positions)
+    if args.positions is not None:
+        raise ValueError("give --spacing or --positions, one of them")
+    if not 0 < args.spacing < math.inf:
+        raise ValueError(
+            f"--spacing {args.spacing:g} is no distance of two microphones in "
+            "metres"
+        )
+    return MicrophoneArray(linear_array(2, args.spacing), "of --spacing")
+
+
+def _number(text):
     """Number of sources, or ``auto``."""
     if text == "auto":
         return text
@@ -242,6 +273,7 @@ def _format_directions(found):
     ]
     if found.array is not None:
         lines.append(f"array {found.array}, method {found.method}")
+    lines += found.notes
     if not found.talkers:
         return "\n".join([*lines, "", f"no {name} found"])
     lines += ["", *_talker_lines(found, name)]
@@ -260,12 +292,15 @@ def _talker_lines(found, name):
         f"{name}  direction  spread  confidence"
         + "  elevation" * high
         + "    from      to  active, s" * whole
+        + "  windows" * ("windows" in found.talkers[0])
     ]
     for index, talker in enumerate(found.talkers):
         line = (
             f"{index + 1:6d}{_degrees(talker['direction']):>11}"
-            f"{_degrees(talker['spread']):>8}{talker['confidence']:12.2f}"
+            f"{_degrees(talker['spread']):>8}{_share(talker['confidence']):>12}"
         )
+        if "windows" in talker:
+            line += f"{talker['windows']:>9}"
         if high:
             line += f"{_degrees(talker['elevation']):>11}"
         if whole:
@@ -282,10 +317,15 @@ def _degrees(value):
     return "-" if value is None or math.isnan(value) else f"{value:.1f}°"
 
 
+def _share(value):
+    """A confidence, or a dash without one."""
+    return "-" if value is None else f"{value:.2f}"
+
+
 def _window_lines(found, name):
     """One line a window with the direction of each talker or source."""
     heads = [f"{name} {i + 1}" for i in range(found.directions.shape[1])]
-    quiet = "silent" if found.array is None else "-"
+    quiet = "-" if found.array or found.chances is not None else "silent"
     lines = ["         time, s" + "".join(f"{head:>12}" for head in heads)]
     for start, stop, directions, silent in list(
         zip(

@@ -14,8 +14,9 @@
     faults: {gain: 1}          # of microphones: dB
     seed: 0
 
-An array by its name or from a file (spatial-brain arrays lists the names) is
-array: NAME, in the middle of the room and 1.5 m high, or
+An array by its name, a formula (circular:6x0.05) or from a file (spatial-brain
+arrays lists the names) is array: NAME, in the middle of the room and 1.5 m
+high, or
 
     array: {name: NAME, center: [3, 2, 1.5], yaw: 90, pitch: 0, roll: 0}
 

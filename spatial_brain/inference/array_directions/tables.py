@@ -21,7 +21,8 @@ def write_csv(path, found):
     ---------
     path : str or Path
         The table: ``start, stop`` (seconds), ``source`` (from 1), ``azimuth,
-        elevation`` (degrees; empty where it is not known), ``confidence``.
+        elevation`` (degrees; empty where it is not known), ``confidence``
+        (empty of a method without).
     found : Localization
         The result.
 
@@ -49,7 +50,7 @@ def write_csv(path, found):
                 source + 1,
                 f"{found.directions[window, source]:.2f}",
                 "" if math.isnan(height) else f"{height:.2f}",
-                f"{found.confidence[window, source]:.3f}",
+                _share(found.confidence[window, source]),
             ])  # fmt: skip
 
 
@@ -148,11 +149,21 @@ def source_segments(found):
                     float(edges[last]),
                     f"{name}{source + 1}",
                     float(azimuth),
-                    None if math.isnan(height) else height,
-                    float(found.confidence[mine].mean()),
+                    _known(height),
+                    _known(found.confidence[mine].mean()),
                 )
             )
     return segments
+
+
+def _known(value):
+    """A number, or None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def _share(confidence):
+    """A confidence as text; empty where it is not known."""
+    return "" if math.isnan(confidence) else f"{confidence:.3f}"
 
 
 def _elevation(found, window, source):

@@ -8,6 +8,7 @@ read as plain values of bounded size, and never builds anything.
 """
 
 import dataclasses
+import logging
 import math
 import re
 import warnings
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from spatial_brain.dataio.files import file_digest, read_json, write_json
 from spatial_brain.suggestions import nearest
+
+logger = logging.getLogger(__name__)
 
 CARD_FILE = "card.json"
 CARD_VERSION = 1
@@ -207,6 +210,16 @@ class Measure:
             return worst < self.constant
         worst = self.value if self.low is None else self.low
         return worst > self.constant
+
+    def to_dict(self):
+        """The figure as it is written.
+
+        Returns
+        -------
+        dict
+            The fields that are known.
+        """
+        return _known(self)
 
     def __str__(self):
         unit = f" {self.unit}" if self.unit else ""
@@ -400,6 +413,39 @@ class ModelCard:
         on = f" ({', '.join(place)})" if place else ""
         return str(self.measures[0]) + on
 
+    def contradictions(self, spacing=None, estimate=None):
+        """What of a recording is outside of what the model was trained for.
+
+        Arguments
+        ---------
+        spacing : float, optional
+            Distance of its two microphones, metres.
+        estimate : float, optional
+            What the model predicts for it, in the unit of ``labels``.
+
+        Returns
+        -------
+        list of str
+            A sentence each; what the card does not know contradicts nothing.
+
+        Example
+        -------
+        >>> ModelCard("T60", spacing=[0.03, 0.2]).contradictions(spacing=0.5)
+        ['the microphones are 0.5 m apart, the model was trained for 0.03 to
+        0.2 m']
+        """
+        unit = self.measures[0].unit if self.measures else ""
+        cases = (
+            ("the microphones are {} apart", spacing, self.spacing, "m"),
+            (f"the {self.task} estimated is {{}}", estimate, self.labels, unit),
+        )
+        return [
+            f"{text.format(f'{value:.3g} {unit}'.strip())}, the model was "
+            f"trained for {_span(span, unit)}"
+            for text, value, span, unit in cases
+            if not _holds(span, value)
+        ]
+
     def to_dict(self):
         """The card as it is written.
 
@@ -416,6 +462,15 @@ def _span(span, unit):
     low, high = (f"{value:.3g}" for value in span)
     text = low if low == high else f"{low} to {high}"
     return f"{text} {unit}".strip()
+
+
+def _holds(span, value):
+    """Whether a value lies in a range, a hundredth of it aside."""
+    if span is None or value is None or not math.isfinite(value):
+        return True
+    low, high = span
+    slack = 0.01 * max(abs(low), abs(high))
+    return low - slack <= value <= high + slack
 
 
 def _known(thing):
@@ -488,6 +543,8 @@ def _check(facts, kinds, needed, where):
 def write_card(folder, facts):
     """Write ``card.json`` into the folder of a run and that of its model.
 
+    That the model does not beat a constant is logged.
+
     Arguments
     ---------
     folder : str or Path
@@ -518,6 +575,12 @@ def write_card(folder, facts):
     for place in (Path(folder, "pretrained"), Path(folder)):
         if place.is_dir() or place == Path(folder):
             write_json(place / CARD_FILE, card.to_dict())
+    if card.measures and card.measures[0].beats_constant is False:
+        logger.warning(
+            "%s: the model does not beat a constant: %s",
+            folder,
+            card.measures[0],
+        )
     return card
 
 
@@ -573,7 +636,7 @@ def find_card(path):
     Arguments
     ---------
     path : Path or None
-        The file, or None where the folder has none.
+        The file, which may be missing; None where the folder has none.
 
     Returns
     -------
@@ -584,7 +647,7 @@ def find_card(path):
     -------
     >>> find_card(None)
     """
-    if path is None:
+    if path is None or not path.exists():
         return None
     try:
         return read_card(path)
