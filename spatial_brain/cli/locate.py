@@ -38,7 +38,8 @@ from spatial_brain.cli.recordings.outputs import Output, choose_format
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.
 _ONLY_ARRAY = (
-    "method", "sources", "band", "map", "channel_order", "speech_only"
+    "method", "sources", "band", "map", "channel_order", "speech_only",
+    "distance"
 )  # fmt: skip
 # Of --output.
 _FORMATS = {
@@ -67,7 +68,8 @@ def add_arguments(parser):
     add(
         "--method",
         help="of an array: mixture (default), srp-phat, norm-music, "
-        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida",
+        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida; "
+        "or a trained model, as --model has it",
     )
     add("--channel-order", metavar="NAME", help="of foa: acn-sn3d (default), "
         "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
@@ -76,6 +78,8 @@ def add_arguments(parser):
         help="Hz, of an array (default: 300 4000)")  # fmt: skip
     add("--speech-only", action="store_true", help="leave out windows without "
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
+    add("--distance", action="store_true", help="how far each source is, "
+        "where the array can tell")  # fmt: skip
     add_model_options(parser, required=False)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
@@ -106,6 +110,7 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
+    _take_model(args)
     _check(args)
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     card = {}
@@ -133,6 +138,21 @@ def run(args):
         for name, ending in endings.items()
     }
     process_recordings(args, locate, outputs)
+
+
+def _take_model(args):
+    """A model as --method of an array: --model, and the array stated."""
+    from spatial_brain.inference.array_directions.methods import names_model
+
+    if args.method is None or not names_model(args.method):
+        return
+    if args.array is None or args.model is not None:
+        raise ValueError(
+            f"--method {args.method} is a trained model: give --array, which "
+            "has to be the model's, or --model in its place"
+        )
+    args.model, args.positions = args.method, args.array
+    args.method = args.array = None
 
 
 def _check(args):
@@ -185,6 +205,7 @@ def _by_array(args):
         "hop": args.hop,
         "channel_order": args.channel_order,
         "speech_only": args.speech_only,
+        "distance": args.distance,
     }
     if args.window is not None and args.hop is None:
         options["hop"] = args.window / 2
@@ -298,6 +319,7 @@ def _talker_lines(found, name):
         f"{name}  direction  spread  confidence"
         + "  elevation" * high
         + "    from      to  active, s" * whole
+        + "  distance" * (found.distances is not None)
         + "  windows" * ("windows" in found.talkers[0])
     ]
     for index, talker in enumerate(found.talkers):
@@ -314,8 +336,17 @@ def _talker_lines(found, name):
                 f"{talker['start']:8.1f}{talker['stop']:8.1f}"
                 f"{talker['active']:11.1f}"
             )
+        if "distance" in talker:
+            line += f"  {_distance(**talker['distance'])}"
         lines.append(line)
     return lines
+
+
+def _distance(metres, low, high):
+    """A distance with its bounds, or the one that it exceeds."""
+    if high is None:
+        return f"> {low:.2g} m"
+    return f"{metres:.2f} m ({low:.2f} to {high:.2f})"
 
 
 def _degrees(value):
