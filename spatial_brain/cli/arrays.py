@@ -9,13 +9,13 @@ directions, which show exchanged channels, turned and mirrored arrays.
 import json
 
 from spatial_brain.cli.options import add_option
-from spatial_brain.cli.outputs import check_replaced
 from spatial_brain.cli.recordings import (
     Result,
     add_force,
     may_be_several,
     process_recordings,
 )
+from spatial_brain.cli.recordings.outputs import check_replaced
 
 HELP = "microphone arrays, and recordings against them"
 

@@ -23,9 +23,9 @@ from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
     add_option,
+    card_content,
     load_model,
 )
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
@@ -33,6 +33,7 @@ from spatial_brain.cli.recordings import (
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.
@@ -112,14 +113,18 @@ def run(args):
     _take_model(args)
     _check(args)
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
-    localize = _by_model(args) if args.array is None else _by_array(args)
+    card = {}
+    if args.array is None:
+        localize, card["card"] = _by_model(args)
+    else:
+        localize = _by_array(args)
 
     def locate(path, files):
         found = localize(path)
         written = _write(args, found, files, form)
         notes = [f"{one.severity}: {one.message}" for one in found.findings]
         text = "\n".join([_format_directions(found), *written])
-        return Result(found.to_dict(), text, notes)
+        return Result({**found.to_dict(), **card}, text, notes)
 
     endings = {
         "output": _FORMATS[form],
@@ -170,12 +175,12 @@ def _check(args):
 
 
 def _by_model(args):
-    """What locates in a recording: a trained network."""
+    """What locates in a recording: a trained network, and its card."""
     from spatial_brain.inference.localizer import SoundLocalizer
 
     array = _stated_array(args)
     localizer = load_model(SoundLocalizer, args)
-    return partial(
+    localize = partial(
         localizer.localize_file,
         channels=args.channels,
         resample=args.resample,
@@ -185,6 +190,7 @@ def _by_model(args):
         num_talkers=args.num_talkers or "auto",
         array=array,
     )
+    return localize, card_content(localizer)
 
 
 def _by_array(args):
