@@ -347,7 +347,7 @@ def show_library(material, array, clips):
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in (*METHODS, *LIBRARY_METHODS):
         for number in (1, 2):
-            finder = DirectionFinder(array, name, sources=number, hop=0.5)
+            finder = DirectionFinder(array, name, sources=number, hop=1.0)
             errors, taken = [], 0.0
             for index in range(clips):
                 clean, azimuth, _ = material.clip(index, number)

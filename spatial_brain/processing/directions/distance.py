@@ -184,7 +184,8 @@ class NearField:
             torch.from_numpy(between(fine.numpy())), response[-1:]
         ))  # fmt: skip
         number = self.used.sum()
-        error = observed.abs().square().sum() / number - response.square()
+        explained = response.clamp(min=0.0).square()
+        error = observed.abs().square().sum() / number - explained
         error = error.clamp(min=1e-12).log()
         excess = (error - error.min()) * number.sqrt()
         return self._decide(excess, fine.exp())

@@ -174,7 +174,7 @@ def test_six_numbers_are_six_walls():
         ({"absorption": {"bands": [0.1] * 6}}, "shape .*give centres"),
         ({"absorption": {"bands": [0.1], "centre": [1]}}, "bands and centres"),
         ({"absorption": "brickwrok"}, "did you mean 'brickwork'"),
-        ({"absorption": {"flor": 0.1}}, "unknown wall 'flor'"),
+        ({"absorption": {"roof": 0.1}}, "unknown wall 'roof'"),
         ({"absorption": {"floor": 0.1}}, "nothing given for x0"),
         ({"absorption": {"bands": [1.1] * 7}}, "share of energy"),
         ({"t60": [0.3] * 7}, r"given as \{'bands'"),
