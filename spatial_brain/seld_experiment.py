@@ -111,7 +111,8 @@ class SELDBrain(SpatialBrain):
       ``valid_hop_length``, ``detection_hop``, ``audio_in_memory``,
       ``feature_cache``, ``num_workers``;
     - ``threshold``, ``merge_angle``, ``num_test_rotations``,
-      ``compare_untrained``, ``scores`` (makes an empty ``SELDScores``);
+      ``compare_untrained``, ``scores`` (makes an empty ``SELDScores``; its
+      mode counts for the choice of the epoch and for the test);
     - ``data_folder``, ``manifest_folder``, ``output_folder``, ``train_log``,
       ``inference_keys``.
 
@@ -334,6 +335,8 @@ class SELDBrain(SpatialBrain):
         }
         methods["constant"] = self.score(self.constant_events())
         results = {k: v.compute(intervals=True) for k, v in methods.items()}
+        for line in results["network"]["warnings"]:
+            logger.warning("test scores: %s", line)
         entries = read_manifest(self.manifest, data_root=hparams.data_folder)
         overlaps = self.overlap_groups(entries)
         rooms = {k: str(entry["room"]) for k, entry in entries.items()}

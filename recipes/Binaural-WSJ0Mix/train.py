@@ -205,17 +205,16 @@ class SeparationBrain(SpatialBrain):
     def describe_training(self):
         """What the model is for and what it learned from, for its card."""
         hparams = self.hparams
-        number, causal = hparams.num_spks, hparams.causal
         latency = hparams.kernel_size / hparams.sample_rate
         return {
             **super().describe_training(),
             "task": "binaural separation of talkers",
             "channels": 2,
             "channel_order": "left ear, right ear",
-            "causal": causal,
-            "latency": latency if causal else None,
+            "causal": hparams.causal,
+            "latency": latency if hparams.causal else None,
             "data": hparams.mixture_notes,
-            "sources": [number, number],
+            "sources": [hparams.num_spks, hparams.num_spks],
         }
 
     def write_results(self, summary):

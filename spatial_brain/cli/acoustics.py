@@ -119,6 +119,7 @@ def _by_models(args, form):
                 channels=args.channels,
                 resample=args.resample,
                 hop_length=args.hop,
+                spacing=args.spacing,
                 show_progress=shows_progress(),
             )
             for estimator in estimators
@@ -178,16 +179,9 @@ def _rows(args, found):
 def _format_acoustics(found, spacing):
     """Acoustics as text: medians and quartiles, then the windows."""
     lines = [f"{found[0].path}: {found[0].duration:.1f} s", ""]
-    lines.append(f"{'':15}{'median':>8}{'quartiles':>19}{'windows':>9}")
-    for one in found:
-        for track in one.tracks(spacing):
-            number = (~one.silent).sum()
-            low, high = (_text(track, value) for value in track.quartiles)
-            quartiles = f"{low} - {high}" if number else ""
-            lines.append(
-                f"{_head(track):15}{_text(track, track.median):>8}"
-                f"{quartiles:>19}{number:9d}"
-            )
+    lines += _medians(found, spacing)
+    lines += ["", "quartiles are the spread over windows, not the error"]
+    lines += [f"{one.task}: {_worth(one)}" for one in found]
     # Models with the same windows share a table.
     grids = {}
     for one in found:
@@ -197,6 +191,40 @@ def _format_acoustics(found, spacing):
         if len(group[0].starts) > 1:
             lines += ["", *_window_lines(group, spacing)]
     return "\n".join(lines)
+
+
+def _medians(found, spacing):
+    """A line a quantity: median, quartiles, and the error of the model."""
+    head = f"{'':15}{'median':>8}{'quartiles':>19}{'windows':>9}"
+    lines = [f"{head}{'test error':>12}"]
+    for one in found:
+        for index, track in enumerate(one.tracks(spacing)):
+            number = (~one.silent).sum()
+            low, high = (_text(track, value) for value in track.quartiles)
+            quartiles = f"{low} - {high}" if number else ""
+            # What follows from a quantity has no error of its own.
+            error = one.test_error if index == 0 else None
+            error = "-" if error is None else _text(track, error.value)
+            lines.append(
+                f"{_head(track):15}{_text(track, track.median):>8}"
+                f"{quartiles:>19}{number:9d}{error:>12}"
+            )
+    return lines
+
+
+def _worth(found):
+    """What an estimate is worth: the error of the model on its test set."""
+    error, card = found.test_error, found.card
+    if error is None:
+        published = card is not None and card.published
+        known = f"; published: {published}" if published else ""
+        return f"error not known{known}"
+    if error.beats_constant is False:
+        return (
+            f"this model does not beat a constant ({error.constant:.3g}): its "
+            f"estimates say nothing; {error}"
+        )
+    return f"on the model's test set: {error}"
 
 
 def _head(track):

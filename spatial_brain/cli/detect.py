@@ -15,6 +15,7 @@ from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
     add_option,
+    card_content,
     load_model,
 )
 from spatial_brain.cli.outputs import Output, choose_format
@@ -109,6 +110,7 @@ def run(args):
             for event in sound_events(table)
         ]
         content = _to_dict(path, duration, events, names)
+        content["card"] = card_content(detector)
         if files["output"]:
             _write(files["output"], form, table, content)
         if files["picture"]:

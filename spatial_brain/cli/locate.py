@@ -63,7 +63,11 @@ def add_arguments(parser):
         help="name (see spatial-brain arrays), formula such as "
         "circular:6x0.05, or JSON, CSV or SOFA file; foa: Ambisonics",
     )
-    add("--method", help="of an array: mixture (default), srp-phat, norm-music")
+    add(
+        "--method",
+        help="of an array: mixture (default), srp-phat, norm-music, "
+        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida",
+    )
     add("--channel-order", metavar="NAME", help="of foa: acn-sn3d (default), "
         "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
     add("--sources", type=_number, metavar="N", help="how many (default: auto)")
@@ -139,6 +143,8 @@ def _check(args):
             other = "--array" if args.array is None else "--model"
             option = name.replace("_", "-")
             raise ValueError(f"--{option} needs {other}")
+    if args.map and args.method == "frida":
+        raise ValueError("frida has no map: it does not scan directions")
     if args.map and not args.picture:
         raise ValueError("--map is drawn into a picture; add --picture FILE")
 

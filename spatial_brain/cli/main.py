@@ -14,8 +14,11 @@ from spatial_brain.cli import (
     arrays,
     convert,
     detect,
+    doctor,
     listen,
     locate,
+    publish,
+    recipe,
     score_seld,
     separate,
     simulate,
@@ -36,6 +39,9 @@ COMMANDS = {
     "synth": synth,
     "convert": convert,
     "score-seld": score_seld,
+    "publish": publish,
+    "recipe": recipe,
+    "doctor": doctor,
 }
 
 

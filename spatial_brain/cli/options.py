@@ -153,6 +153,22 @@ def load_model(interface, args, source=None):
     return model
 
 
+def card_content(model):
+    """The card of a model for JSON.
+
+    Arguments
+    ---------
+    model : PretrainedModel
+        From ``load_model``.
+
+    Returns
+    -------
+    dict or None
+        None where the model has no card.
+    """
+    return model.card and model.card.to_dict()
+
+
 def one_line(error):
     """What went wrong, without traceback or line breaks.
 

@@ -182,8 +182,8 @@ def plan_outputs(recordings, outputs, *, several, force):
             if output.folder and files:
                 plan[name] = files[0].parent
         plans.append(plan)
-    if not force:
-        _refuse_existing(owners)
+    files = [(file, option) for file, _, option in owners.values()]
+    check_replaced(files, force)
     return plans
 
 
@@ -204,13 +204,29 @@ def _claim(file, path, output, owners, sources):
     owners[place] = (file, path, output.option)
 
 
-def _refuse_existing(owners):
-    """Refuse to replace files."""
-    there = [one for place, one in owners.items() if place.exists()]
+def check_replaced(files, force):
+    """Refuse to replace files that are there, unless it is wanted.
+
+    Arguments
+    ---------
+    files : sequence of tuple
+        Path of each file to write, and the option that names it.
+    force : bool
+        Whether they may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If one is there and may not.
+
+    Example
+    -------
+    >>> check_replaced([("new.csv", "--output")], force=False)
+    """
+    there = [] if force else [one for one in files if Path(one[0]).exists()]
     if there:
-        file, _, option = there[0]
-        others = len(there) - 1
-        more = f" (and {others} more)" * (others > 0)
+        file, option = there[0]
+        more = f" (and {len(there) - 1} more)" * (len(there) > 1)
         raise ValueError(
             f"{file}{more}: is there already; --force replaces, or name "
             f"another {option}"

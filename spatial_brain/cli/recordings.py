@@ -150,9 +150,10 @@ def process_recordings(args, process, outputs, paths=None):
                 sys.stdout,
             )
     if failed:
+        others = "; the others are done" if done else ""
         raise ValueError(
-            f"{failed} of {len(recordings)} recordings failed, named above; "
-            "the others are done"
+            f"{failed} of {len(recordings)} recordings failed, named "
+            f"above{others}"
         )
 
 

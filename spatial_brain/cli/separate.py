@@ -7,6 +7,7 @@ the ears that he has in the recording.
 from spatial_brain.cli.options import (
     add_model_options,
     add_option,
+    card_content,
     load_model,
 )
 from spatial_brain.cli.outputs import Output
@@ -56,6 +57,12 @@ def add_arguments(parser):
         help="of the files: FLOAT (the default) or PCM_16, where one gain for "
         "all talkers avoids clipping",
     )
+    parser.add_argument(
+        "--model-rate",
+        action="store_true",
+        help="with --resample: files of the model's sampling rate, not of the "
+        "recording's",
+    )
     add_option(parser, "--json")
 
 
@@ -82,8 +89,10 @@ def run(args):
             hop_length=args.hop,
             streaming=args.streaming,
             subtype=args.subtype,
+            model_rate=args.model_rate,
             show_progress=shows_progress(),
         ).to_dict()
+        found["card"] = card_content(separator)
         return Result(found, _format_separation(found))
 
     names = talker_names("", separator.hparams.num_sources)
@@ -114,6 +123,16 @@ def _format_separation(found):
         "ILD: left over right ear; ITD: positive where the left ear hears "
         "later",
     ]
+    model_rate = found["model_sample_rate"]
+    if found["sample_rate"] != model_rate:
+        lines.append(
+            f"the files have the recording's {found['sample_rate']} Hz; the "
+            f"model works at {model_rate} Hz, so they hold nothing above "
+            f"{model_rate / 2:.0f} Hz (--model-rate keeps its rate)"
+            if found["sample_rate"] > model_rate
+            else f"the files have the recording's {found['sample_rate']} Hz; "
+            f"the model works at {model_rate} Hz"
+        )
     if found["gain"] != 1:
         lines.append(
             f"all files are scaled by {found['gain']:.3f}, lest one of them "

@@ -1,6 +1,7 @@
 """JSON, CSV and text files that are complete or not there at all."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -200,3 +201,30 @@ def write_table(path, lines):
         writer.writeheader()
         writer.writerows(lines)
     return path
+
+
+def file_digest(path):
+    """SHA-256 of a file.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.txt"
+    >>> _ = path.write_text("abc")
+    >>> file_digest(path)[:16]
+    'ba7816bf8f01cfea'
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

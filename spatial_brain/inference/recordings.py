@@ -21,6 +21,8 @@ from spatial_brain.dataio.parallel import progress
 
 # Level of each window about its mean; noise of 16 bits has -101.
 SILENCE_DBFS = -80.0
+# Below it the loudest window of 16 bits has less than six of them.
+QUIET_DBFS = -65.0
 # A signal that fills less than this share of a window is too short.
 SHORTEST_SHARE = 0.5
 # Seconds of work before a progress bar is drawn.
@@ -149,6 +151,7 @@ class RecordingCheck:
         faults = _Faults()
         with open_audio(path) as file:
             info = describe(file, path)
+            faults.rates = info.fs, self.fs
             channels = self._choose_channels(info, channels)
             if info.fs != self.fs and not resample:
                 raise ValueError(
@@ -241,6 +244,8 @@ class _Faults:
     def __init__(self):
         self.levels, self.clipped, self.silent = [], [], []
         self.identical = True
+        # Of the file, and of the model, Hz.
+        self.rates = None
 
     def add(self, start, window):
         """Add a window [time, channel] that starts at so many seconds."""
@@ -271,6 +276,12 @@ class _Faults:
                 f"all channels are the same (a mono recording?), {doubt}; "
                 "record with a microphone for each channel"
             )
+        loudest = float(torch.stack(self.levels).max())
+        if loudest < QUIET_DBFS:
+            yield (
+                f"is very quiet ({loudest:.0f} dBFS where it is loudest), "
+                f"{doubt}; record at a higher level"
+            )
         if self.silent:
             number = len(self.silent)
             yield (
@@ -278,6 +289,12 @@ class _Faults:
                 f"{'is' if number == 1 else 'are'} silent ({below}), the first "
                 f"from {self.silent[0]:.1f} s on, without {output} there; "
                 "check the recording, or cut that stretch out"
+            )
+        if self.rates is not None and self.rates[0] < self.rates[1]:
+            low, high = self.rates
+            yield (
+                f"sampling rate is {low} Hz: above {low / 2:g} Hz there is "
+                f"nothing, where the model was trained with {high} Hz, {doubt}"
             )
         clipped = torch.stack(self.clipped).any(0).tolist()
         if any(clipped):

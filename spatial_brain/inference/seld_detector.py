@@ -1,6 +1,7 @@
 """Sound events in recordings: what, when, and from where."""
 
 import math
+import warnings
 from dataclasses import replace
 from itertools import islice
 
@@ -18,10 +19,12 @@ from spatial_brain.dataio.dataset import chunk_bounds
 from spatial_brain.dataio.events import FRAME_LENGTH, concatenate
 from spatial_brain.dataio.labels import decode_outputs
 from spatial_brain.geometry.ambisonics import ACN_SN3D, find_channel_order
+from spatial_brain.inference.array_checks import check_ambisonics
 from spatial_brain.inference.pretrained import PretrainedModel
 from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
+    RecordingWarning,
     check_output,
     counted,
 )
@@ -29,6 +32,14 @@ from spatial_brain.processing.decoding import ChunkStitcher
 
 NUM_CHANNELS = 4
 MERGE_ANGLE = 15.0
+# What findings on Ambisonics mean to a model of Ambisonics; the rest is
+# checked for every model.
+_NOT_AMBISONICS = {
+    "not_ambisonics": "the channels are alike and not at one place: these "
+    "seem to be four microphones, but this model takes Ambisonics; encode "
+    "them, or use a model of microphones",
+    "normalization": "{}, if they are no microphones",
+}
 # Tracks of the others may change places from one rotation to the next.
 ROTATED_METHODS = ("accdoa", "multi_accdoa")
 
@@ -187,6 +198,8 @@ class SELDetector(PretrainedModel):
         chunk, hop = self._sizes(hop)
         check = self._check(chunk)
         channels, total = check.check_file(path, channels, resample)
+        if self.hparams.array_format == "foa":
+            _warn_of_microphones(path, channels, channel_order)
         blocks = stream_blocks(
             path, chunk, hop, fs=rate, resample=resample, pad=True
         )
@@ -304,6 +317,15 @@ class SELDetector(PretrainedModel):
                 "microphones"
             )
         return channels, torch.tensor(gains)
+
+
+def _warn_of_microphones(path, channels, channel_order):
+    """Warn of channels that seem not to be the Ambisonics they are said."""
+    for found in check_ambisonics(path, channels, channel_order):
+        message = _NOT_AMBISONICS.get(found.kind)
+        if message is not None:
+            problem = message.format(found.message)
+            warnings.warn(f"{path}: {problem}", RecordingWarning, stacklevel=3)
 
 
 class ClipPredictions:

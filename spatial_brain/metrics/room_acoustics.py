@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND
-from spatial_brain.metrics.statistics import ErrorCollector, bootstrap_interval
+from spatial_brain.metrics.statistics import ErrorCollector, interval_of_mean
 from spatial_brain.processing.spatial import gcc_phat
 
 # Edges of the ranges by which errors are broken down.
@@ -331,11 +331,9 @@ class AcousticErrors(ErrorCollector):
             rooms = [row["room"] for row in rows]
             groups = np.unique(rooms, return_inverse=True)[1]
         sums, counts = np.bincount(groups, error), np.bincount(groups)
-        if num_bootstrap and len(sums) > 1:
-            result["mae_low"], result["mae_high"] = bootstrap_interval(
-                sums, counts, num_bootstrap, seed
-            )
-        return result
+        return result | interval_of_mean(
+            "mae", sums, counts, num_bootstrap, seed
+        )
 
 
 def _are_texts(values):

@@ -3,6 +3,7 @@
 import math
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from spatial_brain.dataio.audio import describe, open_audio
@@ -21,6 +22,12 @@ from spatial_brain.inference.array_checks import (
 from spatial_brain.inference.array_checks.ambisonics import FOA
 from spatial_brain.inference.array_checks.finding import Finding
 from spatial_brain.inference.array_directions.confidence import probability
+from spatial_brain.inference.array_directions.methods import (
+    LIBRARY_METHODS,
+    METHODS,
+    check_method,
+    has_confidence,
+)
 from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.inference.array_directions.speech import speech_shares
 from spatial_brain.inference.localization import (
@@ -35,16 +42,7 @@ from spatial_brain.processing.directions.ambisonics import (
     AmbisonicMixture,
 )
 from spatial_brain.processing.directions.grid import DirectionGrid
-from spatial_brain.processing.directions.mixture import LocalMixture
-from spatial_brain.processing.directions.music import MUSIC
-from spatial_brain.processing.directions.srp_phat import SRPPhat
-from spatial_brain.suggestions import nearest
 
-METHODS = {
-    "mixture": LocalMixture,
-    "srp-phat": SRPPhat,
-    "norm-music": MUSIC,
-}
 BAND = (300.0, 4000.0)
 WINDOW, HOP = 1.0, 0.25
 # Sources looked for in a window, at least: heights depend on it.
@@ -73,7 +71,8 @@ class DirectionFinder:
         The array, its name (``spatial-brain arrays``), or its file; ``"foa"``
         for first-order Ambisonics.
     method : str
-        A key of ``METHODS``; of Ambisonics ``"mixture"``.
+        A key of ``METHODS`` or ``LIBRARY_METHODS`` (``methods``); of
+        Ambisonics ``"mixture"``.
     sources : int or str
         How many sources there are, or ``"auto"``.
     band : tuple of float
@@ -122,18 +121,7 @@ class DirectionFinder:
             else MicrophoneArray.resolve(array)
         )
         self.channel_order = self._check_channel_order(channel_order)
-        if method not in METHODS:
-            likely = nearest(method, METHODS)
-            raise ValueError(
-                f"there is no method {method!r}"
-                + (f"; did you mean {likely}?" if likely else "")
-                + f"; known: {', '.join(METHODS)}"
-            )
-        if self.ambisonic and method != "mixture":
-            raise ValueError(
-                f"method {method!r} needs delays between microphones, which "
-                "Ambisonics has not; use mixture"
-            )
+        check_method(method, sources, self.ambisonic)
         if sources != "auto" and not (
             isinstance(sources, int) and 1 <= sources <= 10
         ):
@@ -153,12 +141,17 @@ class DirectionFinder:
         self.method, self.sources, self.band = method, sources, tuple(band)
         self.window, self.hop, self.keep_map = window, hop, keep_map
         self.speech_only = speech_only
-        self.grid = (
-            DirectionGrid.sphere()
-            if self.ambisonic
-            else DirectionGrid.for_array(self.array.positions)
-        )
+        self.library = method in LIBRARY_METHODS
+        self.grid = self._grid()
         self._locators, self._noise_heights = {}, {}
+
+    def _grid(self):
+        """The directions that can be found."""
+        if self.ambisonic:
+            return DirectionGrid.sphere()
+        if self.library:
+            return DirectionGrid.azimuths(self.array.positions)
+        return DirectionGrid.for_array(self.array.positions)
 
     def _check_channel_order(self, name):
         """The channel order of Ambisonics; None of an array."""
@@ -239,9 +232,25 @@ class DirectionFinder:
             )
             found = check_ambisonics(path, channels, order)
             return [*found, assumed]
-        return check_recording(
+        found = check_recording(
             path, self.array, channels=channels, band=self.band
         )
+        return [*found, *self._limits()]
+
+    def _limits(self):
+        """What a library's method does not give."""
+        if not self.library:
+            return []
+        return [
+            Finding(
+                "assumed",
+                "note",
+                (),
+                f"{self.method} gives azimuths of sources at the height of the "
+                "array, without a confidence: how often they are right is not "
+                "known",
+            )
+        ]
 
     @torch.no_grad()
     def localize_batch(self, waveform, lengths=None, fs=16000):
@@ -260,7 +269,8 @@ class DirectionFinder:
         -------
         Directions
             ``degrees`` and ``confidence``, both [batch, source]; NaN and 0
-            where there are fewer.
+            where there are fewer. The confidence of a library's method is
+            NaN.
 
         Raises
         ------
@@ -292,9 +302,10 @@ class DirectionFinder:
             count = part.directions.shape[1]
             medians = median_direction(part.directions, self.target)
             degrees[row, :count] = torch.from_numpy(medians).float()
-            confidence[row, :count] = torch.tensor(
-                [talker["confidence"] for talker in part.talkers]
-            )
+            confidence[row, :count] = torch.tensor([
+                math.nan if one["confidence"] is None else one["confidence"]
+                for one in part.talkers
+            ])  # fmt: skip
         return Directions(degrees, confidence)
 
     def _locator(self, fs):
@@ -303,13 +314,14 @@ class DirectionFinder:
             options = {
                 "block": self.window, "hop": self.hop, "band": self.band
             }  # fmt: skip
-            self._locators[fs] = (
-                AmbisonicMixture(fs, self.grid, **options)
-                if self.ambisonic
-                else METHODS[self.method](
-                    self.array.positions, fs, self.grid, **options
-                )
-            )
+            if self.ambisonic:
+                locator = AmbisonicMixture(fs, self.grid, **options)
+            else:
+                if self.library:
+                    options["num_sources"] = self.sources
+                make = {**METHODS, **LIBRARY_METHODS}[self.method]
+                locator = make(self.array.positions, fs, self.grid, **options)
+            self._locators[fs] = locator
         return self._locators[fs]
 
     def noise_height(self, fs):
@@ -344,14 +356,9 @@ class DirectionFinder:
     def _localize(self, read, num_samples, fs, path, findings=()):
         """Result of a recording that ``read`` gives."""
         locator = self._locator(fs)
-        auto = self.sources == "auto"
-        maps = _MapPool(self.grid, self.keep_map)
+        maps = _MapPool(self.grid, self.keep_map and self.method != "frida")
         times, azimuth, elevation, height = self._peaks(
-            locator,
-            read,
-            num_samples,
-            MOST_SOURCES if auto else max(MOST_SOURCES, self.sources),
-            maps,
+            locator, read, num_samples, self._number(), maps
         )
         if self.speech_only:
             length = locator.block_length / fs
@@ -361,15 +368,12 @@ class DirectionFinder:
             times,
             azimuth,
             elevation,
-            probability(
-                FOA if self.ambisonic else self.method,
-                azimuth,
-                elevation,
-                height,
-                self.noise_height(fs),
-            ),
-            None if auto else self.sources,
+            self._sure(azimuth, elevation, height, fs),
+            None if self.sources == "auto" else self.sources,
         )
+        confidence = sources.confidence
+        if not has_confidence(self.method):
+            confidence = np.full_like(confidence, math.nan)
         duration = num_samples / fs
         half = locator.block_length / fs / 2
         return Localization(
@@ -379,7 +383,7 @@ class DirectionFinder:
             starts=(times - half).clip(0),
             stops=(times + half).clip(max=duration),
             directions=sources.azimuth,
-            confidence=sources.confidence,
+            confidence=confidence,
             elevation=sources.elevation,
             array=self.array.name,
             method=self.method,
@@ -387,6 +391,22 @@ class DirectionFinder:
             tracks=sources.tracks,
             map=maps.result(),
         )
+
+    def _number(self):
+        """Directions wanted of a window."""
+        if self.library:
+            return self.sources
+        if self.sources == "auto":
+            return MOST_SOURCES
+        return max(MOST_SOURCES, self.sources)
+
+    def _sure(self, azimuth, elevation, height, fs):
+        """Probabilities that directions are right; 1 where none is known."""
+        if not has_confidence(self.method):
+            return np.where(np.isnan(azimuth), 0.0, 1.0)
+        method = FOA if self.ambisonic else self.method
+        found = azimuth, elevation, height
+        return probability(method, *found, self.noise_height(fs))
 
     @torch.no_grad()
     def peaks_of(self, waveform, fs, number, separation=SEPARATION):

@@ -21,7 +21,8 @@ def write_csv(path, found):
     ---------
     path : str or Path
         The table: ``start, stop`` (seconds), ``source`` (from 1), ``azimuth,
-        elevation`` (degrees; empty where it is not known), ``confidence``.
+        elevation`` (degrees; empty where it is not known), ``confidence``
+        (empty of a method without).
     found : Localization
         The result.
 

@@ -8,13 +8,17 @@ read as plain values of bounded size, and never builds anything.
 """
 
 import dataclasses
+import logging
 import math
+import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import file_digest, read_json, write_json
 from spatial_brain.suggestions import nearest
+
+logger = logging.getLogger(__name__)
 
 CARD_FILE = "card.json"
 CARD_VERSION = 1
@@ -79,6 +83,10 @@ def _is_position(value):
     return _are(value, _is_number) and len(value) == 3
 
 
+def _is_digest(value):
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+
+
 def _is_plain(value, depth=0):
     """Whether a value is a number, text, flag, or lists and dicts of such."""
     if depth > _MAX_DEPTH:
@@ -105,7 +113,7 @@ _KINDS = {
     **dict.fromkeys(
         ("task", "channel_order", "angles", "data", "speech"), _TEXT
     ),
-    **dict.fromkeys(("test", "published"), _TEXT),
+    **dict.fromkeys(("test", "published", "licence", "commit"), _TEXT),
     **dict.fromkeys(("channels", "items", "test_items"), _COUNT),
     **dict.fromkeys(("spacing", "t60", "snr", "sources", "labels"), _RANGE),
     "classes": _TEXTS,
@@ -124,6 +132,15 @@ _KINDS = {
     "calibration": (
         "an object of plain values",
         lambda value: isinstance(value, dict) and _is_plain(value),
+    ),
+    "hashes": (
+        "an object of files and their SHA-256",
+        lambda value: (
+            isinstance(value, dict)
+            and len(value) <= _MAX_LIST
+            and all(map(_is_text, value))
+            and all(map(_is_digest, value.values()))
+        ),
     ),
     "measures": (
         "a list of objects",
@@ -194,6 +211,16 @@ class Measure:
         worst = self.value if self.low is None else self.low
         return worst > self.constant
 
+    def to_dict(self):
+        """The figure as it is written.
+
+        Returns
+        -------
+        dict
+            The fields that are known.
+        """
+        return _known(self)
+
     def __str__(self):
         unit = f" {self.unit}" if self.unit else ""
         text = f"{self.name} {self.value:.3g}{unit}"
@@ -262,6 +289,13 @@ class ModelCard:
         What a publication reports, where nothing was measured here.
     calibration : dict
         What confidences are made with: plain values by name.
+    licence : str
+        Of the model, such as ``"cc-by-4.0"``.
+    commit : str
+        Of this package, with which it was trained.
+    hashes : dict
+        Name of a file beside the card to its SHA-256, checked when a model
+        is loaded.
 
     Example
     -------
@@ -297,6 +331,9 @@ class ModelCard:
     measures: list = field(default_factory=list)
     published: str | None = None
     calibration: dict = field(default_factory=dict)
+    licence: str | None = None
+    commit: str | None = None
+    hashes: dict = field(default_factory=dict)
 
     def summary(self):
         """The card in one line.
@@ -376,6 +413,39 @@ class ModelCard:
         on = f" ({', '.join(place)})" if place else ""
         return str(self.measures[0]) + on
 
+    def contradictions(self, spacing=None, estimate=None):
+        """What of a recording is outside of what the model was trained for.
+
+        Arguments
+        ---------
+        spacing : float, optional
+            Distance of its two microphones, metres.
+        estimate : float, optional
+            What the model predicts for it, in the unit of ``labels``.
+
+        Returns
+        -------
+        list of str
+            A sentence each; what the card does not know contradicts nothing.
+
+        Example
+        -------
+        >>> ModelCard("T60", spacing=[0.03, 0.2]).contradictions(spacing=0.5)
+        ['the microphones are 0.5 m apart, the model was trained for 0.03 to
+        0.2 m']
+        """
+        unit = self.measures[0].unit if self.measures else ""
+        cases = (
+            ("the microphones are {} apart", spacing, self.spacing, "m"),
+            (f"the {self.task} estimated is {{}}", estimate, self.labels, unit),
+        )
+        return [
+            f"{text.format(f'{value:.3g} {unit}'.strip())}, the model was "
+            f"trained for {_span(span, unit)}"
+            for text, value, span, unit in cases
+            if not _holds(span, value)
+        ]
+
     def to_dict(self):
         """The card as it is written.
 
@@ -392,6 +462,15 @@ def _span(span, unit):
     low, high = (f"{value:.3g}" for value in span)
     text = low if low == high else f"{low} to {high}"
     return f"{text} {unit}".strip()
+
+
+def _holds(span, value):
+    """Whether a value lies in a range, a hundredth of it aside."""
+    if span is None or value is None or not math.isfinite(value):
+        return True
+    low, high = span
+    slack = 0.01 * max(abs(low), abs(high))
+    return low - slack <= value <= high + slack
 
 
 def _known(thing):
@@ -464,6 +543,8 @@ def _check(facts, kinds, needed, where):
 def write_card(folder, facts):
     """Write ``card.json`` into the folder of a run and that of its model.
 
+    That the model does not beat a constant is logged.
+
     Arguments
     ---------
     folder : str or Path
@@ -494,6 +575,12 @@ def write_card(folder, facts):
     for place in (Path(folder, "pretrained"), Path(folder)):
         if place.is_dir() or place == Path(folder):
             write_json(place / CARD_FILE, card.to_dict())
+    if card.measures and card.measures[0].beats_constant is False:
+        logger.warning(
+            "%s: the model does not beat a constant: %s",
+            folder,
+            card.measures[0],
+        )
     return card
 
 
@@ -549,7 +636,7 @@ def find_card(path):
     Arguments
     ---------
     path : Path or None
-        The file, or None where the folder has none.
+        The file, which may be missing; None where the folder has none.
 
     Returns
     -------
@@ -560,7 +647,7 @@ def find_card(path):
     -------
     >>> find_card(None)
     """
-    if path is None:
+    if path is None or not path.exists():
         return None
     try:
         return read_card(path)
@@ -571,3 +658,35 @@ def find_card(path):
             stacklevel=3,
         )
         return None
+
+
+def check_digest(path, hashes):
+    """Refuse a file that is not the one that the card was written for.
+
+    Arguments
+    ---------
+    path : str or Path
+        File of a model.
+    hashes : dict
+        Of its card: name to SHA-256; other files are not checked.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "model.safetensors"
+    >>> _ = path.write_bytes(b"weights")
+    >>> check_digest(path, {"model.safetensors": 64 * "0"})
+    Traceback (most recent call last):
+    ...
+    ValueError: ...model.safetensors is not the file of its card ...
+    """
+    path = Path(path)
+    if path.name in hashes and file_digest(path) != hashes[path.name]:
+        raise ValueError(
+            f"{path} is not the file of its card (another SHA-256): it is "
+            f"damaged or was exchanged; get it again, or delete {CARD_FILE}"
+        )

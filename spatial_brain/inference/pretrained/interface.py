@@ -7,7 +7,11 @@ from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.run_opts import HELP_TEXTS
 
 from spatial_brain.dataio.audio import read_audio
-from spatial_brain.inference.pretrained.card import CARD_FILE, find_card
+from spatial_brain.inference.pretrained.card import (
+    CARD_FILE,
+    check_digest,
+    find_card,
+)
 from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 from spatial_brain.inference.pretrained.saving import require_names
 from spatial_brain.inference.pretrained.source import (
@@ -213,7 +217,8 @@ class PretrainedModel(Pretrained):
             If the folder, its YAML or its weights are not there.
         ValueError
             If the YAML wants what it may not have, needed values or modules
-            are missing, or weights do not fit; with file and name.
+            are missing, or weights do not fit or are not those of the card;
+            with file and name.
 
         Example
         -------
@@ -223,7 +228,8 @@ class PretrainedModel(Pretrained):
         FileNotFoundError: no such folder: nowhere (wanted a pretrained ...
         """
         origin = ModelSource(source, hparams_file, savedir, fetch_config)
-        card = origin.get_optional(CARD_FILE)
+        card = find_card(origin.get_optional(CARD_FILE))
+        hashes = {} if card is None else card.hashes
         path = origin.get(hparams_file)
         if path is None:
             raise FileNotFoundError(
@@ -245,6 +251,7 @@ class PretrainedModel(Pretrained):
                     "which is that of a file beside it"
                 )
             weights = cls._weights_file(origin, name)
+            check_digest(weights, hashes)
             load_weights(module, read_weights(weights), weights)
         try:
             model = cls(
@@ -255,7 +262,7 @@ class PretrainedModel(Pretrained):
             )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        model.card = find_card(card)
+        model.card = card
         return model
 
     @classmethod

@@ -124,7 +124,7 @@ def event_measures(network, constant=None):
     -------
     >>> scores = {"F": 0.5, "intervals": {"F": [0.4, 0.6]}, "LE": math.nan}
     >>> [str(measure) for measure in event_measures(scores, {"F": 0.1})]
-    ['F 50 % [40, 60], best constant 10 %']
+    ['F 50 % [40, 60], best constant of the validation 10 %']
     """
     rows = (
         ("F", "F", 100, "%", "higher"),
@@ -151,6 +151,7 @@ def event_measures(network, constant=None):
                 "value",
                 unit,
                 constant=scale * other if _is_known(other) else None,
+                constant_name="best constant of the validation",
                 better=better,
             )
         )

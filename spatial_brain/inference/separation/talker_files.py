@@ -53,7 +53,7 @@ class TalkerFiles(SoundFiles):
         Files are named ``<stem>_s1.wav`` and so on.
     num_talkers : int
         Number of files.
-    fs, num_samples, subtype
+    fs, num_samples, subtype, rate
         Those of :class:`spatial_brain.inference.sound_files.SoundFiles`.
 
     Example
@@ -69,10 +69,12 @@ class TalkerFiles(SoundFiles):
     tensor(0.2500)
     """
 
-    def __init__(self, folder, stem, num_talkers, fs, num_samples, subtype):
+    def __init__(
+        self, folder, stem, num_talkers, fs, num_samples, subtype, rate=None
+    ):
         names = talker_names(stem, num_talkers)
         paths = [Path(folder) / name for name in names]
-        super().__init__(paths, fs, 2, num_samples, subtype)
+        super().__init__(paths, fs, 2, num_samples, subtype, rate)
 
     def write(self, block):
         """Append samples.
@@ -104,6 +106,9 @@ class Separation:
         [time, 2, source]; None if they are in files only.
     written : TalkerFiles, optional
         What was written.
+    model_sample_rate : int, optional
+        Of the model, hertz, if it is another: above half of it the talkers
+        hold nothing.
 
     Example
     -------
@@ -122,8 +127,10 @@ class Separation:
         talkers,
         sources=None,
         written=None,
+        model_sample_rate=None,
     ):
         self.path = str(path)
+        self.model_sample_rate = model_sample_rate or sample_rate
         self.sample_rate = sample_rate
         self.num_samples = num_samples
         self.talkers = talkers
@@ -191,14 +198,15 @@ class Separation:
         Returns
         -------
         dict
-            ``path, duration, sample_rate, subtype, gain, talkers``; a talker
-            has ``file, level, ild, itd, side``.
+            ``path, duration, sample_rate, model_sample_rate, subtype, gain,
+            talkers``; a talker has ``file, level, ild, itd, side``.
         """
         files = self.files or [None] * len(self.talkers)
         return {
             "path": self.path,
             "duration": self.duration,
             "sample_rate": self.sample_rate,
+            "model_sample_rate": self.model_sample_rate,
             "subtype": self.subtype,
             "gain": self.gain,
             "talkers": [

@@ -129,6 +129,35 @@ class DirectionGrid:
         return cls.sphere(surface, normal=axes[2])
 
     @classmethod
+    def azimuths(cls, microphones):
+        """Azimuths that an array can tell apart, at the height of the array.
+
+        Arguments
+        ---------
+        microphones : torch.Tensor
+            Positions, metres, [microphone, 3].
+
+        Returns
+        -------
+        DirectionGrid
+            A circle, or a half circle if the array is a line seen from above.
+
+        Raises
+        ------
+        ValueError
+            If the microphones stand on a vertical line.
+
+        Example
+        -------
+        >>> from spatial_brain.geometry import tetrahedral_array
+        >>> len(DirectionGrid.azimuths(tetrahedral_array()))
+        360
+        """
+        above = torch.as_tensor(microphones, dtype=torch.float32).clone()
+        above[:, 2] = 0.0
+        return cls.for_array(above)
+
+    @classmethod
     def circle(cls, resolution=RESOLUTION_CIRCLE):
         """Azimuths all around at elevation 0.
 

@@ -11,6 +11,7 @@ from spatial_brain.cli.main import main
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.geometry import azel_to_unit, circular_array
 from spatial_brain.inference.array_directions.finder import DirectionFinder
+from spatial_brain.inference.array_directions.methods import METHODS
 from spatial_brain.processing.directions import blocks as blocks_module
 from spatial_brain.processing.directions.mixture import LocalMixture
 
@@ -42,7 +43,7 @@ def away(found, wanted):
     return np.abs((np.asarray(found) - wanted + 180) % 360 - 180)
 
 
-@pytest.mark.parametrize("method", ["mixture", "srp-phat", "norm-music"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fs", [8000, 44100])
 def test_one_source_at_any_rate(record, method, fs):
     path = record(waves(-140.0, fs=fs), fs)
@@ -101,6 +102,29 @@ def test_pieces_change_nothing(record, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("method", ["cssm", "tops", "frida"])
+def test_methods_of_the_library(record, tmp_path, capsys, method):
+    path = record(waves(-40.0, 1.5))
+    options = ["--array", ARRAY, "--method", method, "--sources", "1"]
+    options += ["--band", "1500", "2500", "--hop", "0.5"]
+    tables = [str(tmp_path / "a.csv"), str(tmp_path / "b.png")]
+    files = ["--csv", tables[0], "--picture", tables[1]]
+    assert main(["locate", path, *options, *files]) == 0
+    shown = capsys.readouterr()
+    assert f"method {method}" in shown.out and "without a confidence" in (
+        shown.err
+    )
+    [line] = [one for one in shown.out.splitlines() if one.startswith("     1")]
+    assert away(float(line.split()[1].rstrip("°")), -40.0) < 3.0
+    assert line.split()[3] == "-"
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert len(rows) == 3 and all(row.endswith(",") for row in rows[1:])
+    assert main(["locate", path, *options, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["talkers"][0]["confidence"] is None
+    assert content["windows"][0]["confidence"] == [None]
+
+
 def test_command(record, tmp_path, capsys):
     path = record(waves(30.0))
     files = {
@@ -137,6 +161,12 @@ def test_command(record, tmp_path, capsys):
     (["--array", "alimeting"], "did you mean alimeeting"),
     (["--array", ARRAY, "--method", "srp-phta"], "did you mean srp-phat"),
     (["--array", ARRAY, "--sources", "0"], "from 1 to 10"),
+    (["--array", ARRAY, "--method", "tops"], "needs the number of sources"),
+    (["--array", ARRAY, "--method", "cssm", "--sources", "6"], "from 1 to 5"),
+    (["--array", "linear:6x0.05", "--method", "frida", "--sources", "1"],
+     "stand on a line"),
+    (["--array", ARRAY, "--method", "frida", "--sources", "1", "--map"],
+     "has no map"),
     (["--array", ARRAY, "--band", "9000", "9500"], "no frequency bin"),
     (["--array", ARRAY, "--band", "900", "300"], "lower to a higher"),
     (["--array", ARRAY, "--map"], "--picture"),

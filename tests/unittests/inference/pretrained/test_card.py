@@ -84,6 +84,20 @@ def test_a_constant_is_beaten_by_the_whole_interval(measure, beaten):
     assert measure.beats_constant is beaten
 
 
+def test_what_contradicts_a_card():
+    card = ModelCard(**FACTS, labels=[0.2, 1.3])
+    assert not card.contradictions(0.03, 1.3)
+    assert not card.contradictions()
+    # Nothing estimated, as of silence.
+    assert not card.contradictions(0.1, float("nan"))
+    assert card.contradictions(0.5, 2.0) == [
+        "the microphones are 0.5 m apart, the model was trained for 0.03 to "
+        "0.2 m",
+        "the T60 estimated is 2 s, the model was trained for 0.2 to 1.3 s",
+    ]
+    assert not ModelCard("T60").contradictions(0.5, 2.0)
+
+
 BROKEN = {
     "no JSON": "task: T60",
     "not UTF-8": b"\xff\xfe{}",
