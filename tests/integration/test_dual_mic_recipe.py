@@ -97,16 +97,17 @@ def test_test_only_repeats_the_test(unbroken):
 
 
 def test_calibration_has_rooms_of_its_own_and_no_test_speaker(unbroken):
-    entries = {
-        name: read_manifest(unbroken / f"data/{name}_mixtures.json")
-        for name in ("valid", "test", "calibration")
-    }
+    mixtures = read_manifest(unbroken / "data/calibration_mixtures.json")
+    used = {one for entry in mixtures.values() for one in entry["speakers"]}
     speakers = {
-        name: {one for entry in found.values() for one in entry["speakers"]}
-        for name, found in entries.items()
+        split: {
+            entry["speaker"]
+            for entry in read_manifest(unbroken / f"data/{split}.json").values()
+        }
+        for split in ("train", "valid", "test")
     }
-    assert speakers["calibration"] <= speakers["valid"]
-    assert not speakers["calibration"] & speakers["test"]
+    assert used <= speakers["valid"]
+    assert not used & (speakers["train"] | speakers["test"])
     rooms = {
         name: {
             room["geometry_hash"]
