@@ -3,8 +3,9 @@
 
 > python benchmarks/direction_confidence.py --speech FOLDER
 
-Simulates rooms (T60 0.2 to 0.8 s, one or two sources 40 degrees apart or
-more, noise of the microphones from 30 to -5 dB, some with noise alone), fits
+Simulates rooms (T60 0.2 to 0.9 s, one or two sources 40 degrees apart or
+more, noise of the microphones or from everywhere 30 to -5 dB below, some with
+noise alone), fits
 for each method the probability that a direction is within 10 degrees of a
 source, and shows on other rooms how often those of each probability were.
 Ambisonics are fitted on their own.
@@ -28,7 +29,7 @@ from spatial_brain.inference.array_directions.finder import (
     SEPARATION,
     DirectionFinder,
 )
-from spatial_brain.simulation import simulate_rir
+from spatial_brain.simulation import diffuse_noise, simulate_rir
 from spatial_brain.simulation.ambisonics import foa_rir
 from spatial_brain.simulation.mixing import convolve
 
@@ -66,18 +67,27 @@ def draw_place(rng, number):
             return size, centre, azimuth, places
 
 
+def draw_noise(finder, length, rng):
+    """Noise of the microphones, or diffuse (not of Ambisonics), power 1."""
+    positions = finder.array.positions
+    if finder.ambisonic or rng.random() < 0.5:
+        return torch.from_numpy(rng.standard_normal((length, len(positions))))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    return diffuse_noise(positions, length, fs=FS, generator=generator).T
+
+
 def draw_scene(finder, speech, seed):
     """Waveform [time, microphone] of a room, and the sources' azimuths."""
     rng = np.random.default_rng(seed)
     length = int(SECONDS * FS)
     array = finder.array
-    noise = torch.from_numpy(rng.standard_normal((length, len(array))))
+    noise = draw_noise(finder, length, rng)
     if seed[-1] % 6 == 5:
         return noise.float(), np.zeros(0)
     number = 1 + (seed[-1] // 2) % 2
     size, centre, azimuth, places = draw_place(rng, number)
     options = {
-        "t60": rng.uniform(0.2, 0.8),
+        "t60": rng.uniform(0.2, 0.9),
         "diffuse_from": 15.0,
         "generator": torch.Generator().manual_seed(seed[-1]),
     }

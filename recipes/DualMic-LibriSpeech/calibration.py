@@ -48,8 +48,8 @@ def calibrate(brain):
     hparams = brain.hparams
     if hparams.calibration_set is None:
         logger.warning(
-            "num_rooms has none for the calibration: the model will give no "
-            "confidence, and as many talkers as it has outputs"
+            "nothing to calibrate with (simulated rooms: num_rooms): the model "
+            "will give no confidence, and as many talkers as it has outputs"
         )
         return None, None
     meaning = hparams.decoder, hparams.target

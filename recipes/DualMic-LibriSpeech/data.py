@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import torch
+from own_recordings import open_recordings, prepare_recordings
 
 from spatial_brain.dataio.dataset import SeededDataset
 from spatial_brain.dataio.manifest import read_manifest
@@ -54,6 +55,9 @@ def check_parts(hparams):
 
 def prepare(hparams):
     """Write manifests of speech, rooms and test mixtures; all resumable."""
+    if hparams["own_recordings"] is not None:
+        prepare_recordings(hparams)
+        return
     check_parts(hparams)
     check_pair(
         hparams["mic_spacing"],
@@ -150,6 +154,8 @@ def dataio_prepare(hparams):
 
     Training draws mixtures anew in each epoch; the other sets are fixed.
     """
+    if hparams["own_recordings"] is not None:
+        return open_recordings(hparams)
     folder, root = Path(hparams["manifest_folder"]), hparams["data_folder"]
     datasets, every = {}, open_rooms(hparams)
     for split, rooms in every.items():

@@ -37,7 +37,11 @@ from spatial_brain.inference.pretrained import (
     write_card,
 )
 from spatial_brain.inference.pretrained.measures import direction_measures
-from spatial_brain.metrics.localization import LocalizationErrors, class_mae
+from spatial_brain.metrics.localization import (
+    LocalizationErrors,
+    chance_directions,
+    class_mae,
+)
 from spatial_brain.nnet.losses.localization import azimuth_to_class
 from spatial_brain.processing.localization import (
     gcc_phat_directions,
@@ -66,6 +70,8 @@ class LocalizationBrain(SpatialBrain):
 
         Of all talkers, or of the first ones alone.
         """
+        if self.hparams.own_recordings is not None:
+            return batch.waveform.data
         dry = batch.dry.data.transpose(1, 2)[:, :talkers]
         rirs, lengths = batch.rirs
         rirs = rirs[:, :, :talkers]
@@ -116,18 +122,32 @@ class LocalizationBrain(SpatialBrain):
             "srp_phat": srp_phat_directions(waveform, **pair),
             "chance": self.hparams.chance.expand(len(angles), -1),
         }
-        if self.hparams.target == "azimuth":
+        own = self.hparams.own_recordings is not None
+        if self.hparams.target == "azimuth" and not own:
             # The best that a pair can do: it observes the cone angle.
             predictions["oracle"] = batch.cone_angle.data
         for name, prediction in predictions.items():
             self.append(name, batch, prediction, angles)
 
+    def append_best_constant(self):
+        """Collect the errors of the best constant directions of the test."""
+        rows = self.errors["network"].rows()
+        reference = torch.tensor([row["reference"] for row in rows])
+        constant = torch.as_tensor(chance_directions(reference))
+        self.errors["best_constant"].append(
+            [row["id"] for row in rows],
+            constant.expand(len(rows), -1),
+            reference,
+        )
+
     def append(self, name, batch, prediction, angles):
         """Collect the errors of one method with the conditions."""
-        conditions = {"t60": batch.t60.data[:, 0]}
-        conditions["distance"] = batch.distance.data
-        if self.hparams.snr_range is not None:
-            conditions["snr"] = batch.snr.data[:, 0]
+        conditions = {}
+        if self.hparams.own_recordings is None:
+            conditions["t60"] = batch.t60.data[:, 0]
+            conditions["distance"] = batch.distance.data
+            if self.hparams.snr_range is not None:
+                conditions["snr"] = batch.snr.data[:, 0]
         self.errors[name].append(batch.id, prediction, angles, **conditions)
 
     def on_stage_start(self, stage, epoch=None):
@@ -170,7 +190,7 @@ class LocalizationBrain(SpatialBrain):
         folded = "degrees from the +x axis, on which the second microphone is"
         if hparams.target == "azimuth":
             folded = "azimuth in degrees, folded into 0 to 180: 90 is abreast"
-        return {
+        facts = {
             **super().describe_training(),
             "task": "directions of talkers",
             "channels": 2,
@@ -179,6 +199,13 @@ class LocalizationBrain(SpatialBrain):
             "spacing": [spacing, spacing],
             "angles": folded,
             "causal": False,
+            "sources": [2, 2],
+        }
+        if hparams.own_recordings is not None:
+            place = Path(hparams.own_recordings).resolve().name
+            return {**facts, "data": f"recordings of {place}"}
+        return {
+            **facts,
             "data": f"{hparams.num_rooms['train']} simulated rooms",
             "speech": speech_name(None if synthetic else hparams.data_folder),
             "room_size": [
@@ -189,12 +216,12 @@ class LocalizationBrain(SpatialBrain):
             ],
             "t60": rooms["t60_range"],
             "snr": hparams.snr_range,
-            "sources": [2, 2],
         }
 
     def write_results(self):
         """Write metrics, predictions, the model to use and the report."""
         hparams, folder = self.hparams, Path(self.hparams.output_folder)
+        self.append_best_constant()
         rows = self.errors["network"].rows()
         for name, errors in self.errors.items():
             if name != "network":
@@ -227,10 +254,12 @@ class LocalizationBrain(SpatialBrain):
             folder,
             {
                 **self.describe_training(),
-                "test": "simulated rooms and speakers that are in no training",
+                "test": "recordings for the test"
+                if hparams.own_recordings is not None
+                else "simulated rooms and speakers that are in no training",
                 "test_items": len(rows),
                 "measures": direction_measures(
-                    methods["network"], methods["chance"]
+                    methods["network"], methods["best_constant"]
                 ),
                 "calibration": calibration,
             },
@@ -241,7 +270,11 @@ class LocalizationBrain(SpatialBrain):
             read_train_log(hparams.train_log),
             rows,
             subtitle=f"{parameters:,} parameters, {len(rows)} test mixtures "
-            "in rooms and with talkers unseen in training",
+            + (
+                "in rooms and with talkers unseen in training"
+                if hparams.own_recordings is None
+                else f"of {hparams.own_recordings}"
+            ),
             notes="The measure of dual-mic-SSL (class steps, head by head): "
             + " and ".join(f"{error:.2f}°" for error in class_mae_heads),
             calibration=calibrated,

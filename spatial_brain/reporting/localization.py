@@ -33,6 +33,7 @@ METHODS = {
     "gcc_phat": "GCC-PHAT",
     "srp_phat": "SRP-PHAT",
     "chance": "chance",
+    "best_constant": "best constant of the test set",
     "oracle": "cone-angle oracle",
 }
 # Where a mixture's row keeps the directions of each method.

@@ -22,6 +22,9 @@ from spatial_brain.inference.array_checks import (
 from spatial_brain.inference.array_checks.ambisonics import FOA
 from spatial_brain.inference.array_checks.finding import Finding
 from spatial_brain.inference.array_directions.confidence import probability
+from spatial_brain.inference.array_directions.distances import (
+    source_distances,
+)
 from spatial_brain.inference.array_directions.methods import (
     LIBRARY_METHODS,
     METHODS,
@@ -42,8 +45,9 @@ from spatial_brain.processing.directions.ambisonics import (
     AmbisonicMixture,
 )
 from spatial_brain.processing.directions.grid import DirectionGrid
+from spatial_brain.simulation.noise_field import diffuse_noise
 
-BAND = (300.0, 4000.0)
+BAND = (300.0, 5500.0)
 WINDOW, HOP = 1.0, 0.25
 # Sources looked for in a window, at least: heights depend on it.
 MOST_SOURCES = 4
@@ -87,6 +91,8 @@ class DirectionFinder:
     speech_only : bool
         Only windows in which someone speaks have directions; needs the
         package webrtcvad.
+    distance : bool
+        Whether ``localize_file`` estimates how far sources are.
 
     Raises
     ------
@@ -113,6 +119,7 @@ class DirectionFinder:
         keep_map=False,
         channel_order=None,
         speech_only=False,
+        distance=False,
     ):
         self.ambisonic = isinstance(array, str) and array == FOA
         self.array = (
@@ -140,7 +147,12 @@ class DirectionFinder:
             )
         self.method, self.sources, self.band = method, sources, tuple(band)
         self.window, self.hop, self.keep_map = window, hop, keep_map
-        self.speech_only = speech_only
+        self.speech_only, self.distance = speech_only, distance
+        if distance and self.ambisonic:
+            raise ValueError(
+                "distances need delays between microphones, which Ambisonics "
+                "has not"
+            )
         self.library = method in LIBRARY_METHODS
         self.grid = self._grid()
         self._locators, self._noise_heights = {}, {}
@@ -197,7 +209,8 @@ class DirectionFinder:
         Returns
         -------
         Localization
-            With findings, tracks and elevation.
+            With findings, tracks and elevation, and distances if they are
+            wanted.
 
         Raises
         ------
@@ -211,13 +224,29 @@ class DirectionFinder:
             findings = self._findings(path, used)
             total = info.num_samples
             with reading_progress(read, total, show_progress) as part:
-                return self._localize(
+                found = self._localize(
                     lambda *place: self._converted(part(*place)),
                     total,
                     info.fs,
                     str(path),
                     findings,
                 )
+            if self.distance:
+                found.distances = self._distances(read, info.fs, found)
+            return found
+
+    def _distances(self, read, fs, found):
+        """How far the sources are."""
+        windows = np.stack((found.starts, found.stops), 1) * fs
+        return source_distances(
+            read,
+            fs,
+            self.array,
+            self.band,
+            windows.round().astype(int),
+            found.directions,
+            found.elevation,
+        )
 
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
@@ -325,7 +354,7 @@ class DirectionFinder:
         return self._locators[fs]
 
     def noise_height(self, fs):
-        """Height of the highest peaks where the microphones' noise is alone.
+        """Height of the highest peaks where there is noise alone.
 
         Arguments
         ---------
@@ -335,22 +364,29 @@ class DirectionFinder:
         Returns
         -------
         float
-            Mean over the windows of noise from a fixed seed.
+            Mean over the windows of noise from a fixed seed: the higher one
+            of noise of the microphones and of diffuse noise.
         """
         if fs not in self._noise_heights:
             samples = round((self.window + _NOISE_HOPS * self.hop) * fs)
-            noise = torch.randn(
-                1,
-                samples,
-                len(self.array),
-                generator=torch.Generator().manual_seed(0),
-            )
-            if self.ambisonic:
-                # Noise that no direction explains better than others.
-                noise /= torch.tensor(N3D_GAINS)
-            height = self._peaks_of(noise, fs, MOST_SOURCES)[3]
-            self._noise_heights[fs] = float(height.max(1).mean())
+            heights = [
+                self._peaks_of(noise[None], fs, MOST_SOURCES)[3].max(1).mean()
+                for noise in self._noises(samples, fs)
+            ]
+            self._noise_heights[fs] = float(max(heights))
         return self._noise_heights[fs]
+
+    def _noises(self, samples, fs):
+        """Noises without direction, each [time, channel]."""
+        generator = torch.Generator().manual_seed(0)
+        own = torch.randn(samples, len(self.array), generator=generator)
+        if self.ambisonic:
+            # Powers of a diffuse field, which four equal ones are as well.
+            return [own / torch.tensor(N3D_GAINS)]
+        diffuse = diffuse_noise(
+            self.array.positions, samples, fs=fs, generator=generator
+        )
+        return [own, diffuse.T]
 
     @torch.no_grad()
     def _localize(self, read, num_samples, fs, path, findings=()):

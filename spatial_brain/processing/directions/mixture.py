@@ -19,6 +19,8 @@ _FLOOR = 0.02
 _SQUARINGS = 2
 # Share of the tiles that no source explains.
 _OUTLIERS = 0.2
+# Gain up to which a source explains nothing at all.
+_NOTHING = 1e-6
 # Sources are looked for among points so many degrees apart, then moved so
 # often beside each other, then among all points nearby.
 _COARSE = 7.0
@@ -217,9 +219,13 @@ class LocalMixture(BlockMaps):
                 _score(0.0 * beside, beside, len(others)) if others else 0.0
             )
             gains.append((score[0] - without).reshape(()) / math.log(total))
-        gains, order = torch.stack(gains).clamp(0, 1).sort(descending=True)
+        gains, order = torch.stack(gains).sort(descending=True)
+        # Noise makes gains negative, but the best direction stays the best;
+        # in silence no direction is.
+        silent = gains.abs() < _NOTHING
         vectors = torch.stack(vectors)[order]
-        vectors = vectors.masked_fill(gains[:, None] <= 0, math.nan)
+        vectors = vectors.masked_fill(silent[:, None], math.nan)
+        gains = gains.clamp(0, 1)
         short = number - len(gains)
         pad = torch.nn.functional.pad
         return (
