@@ -42,6 +42,7 @@ def parse_arguments():
     add("--speech", required=True, help="folder of dry speech")
     add("--rooms", type=int, default=24, help="of each array")
     add("--arrays", nargs="+", default=ARRAYS)
+    add("--seed", type=int, default=1, help="of the rooms")
     return parser.parse_args()
 
 
@@ -75,7 +76,7 @@ def draw_recording(array, speech, seed):
         microphones,
         t60=rng.uniform(0.2, 0.7),
         diffuse_from=15.0,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(seed[1]),
     )
     length = round(SECONDS * FS)
     dry, _ = read_audio(rng.choice(speech), fs=FS, resample=True)
@@ -86,14 +87,16 @@ def draw_recording(array, speech, seed):
     return signal + 10 ** (-rng.choice(SNRS) / 20) * noise, distance
 
 
-def measure(name, speech, rooms):
+def measure(name, speech, rooms, seed):
     """True distance and what was found, of each room with a direction."""
     finder = DirectionFinder(name, sources=1, distance=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "room.wav"
-        for seed in range(rooms):
-            waveform, distance = draw_recording(finder.array, speech, seed)
+        for index in range(rooms):
+            waveform, distance = draw_recording(
+                finder.array, speech, (seed, index)
+            )
             write_audio(path, 0.05 * waveform, FS, subtype="FLOAT")
             found = finder.localize_file(path).distances
             if found:
@@ -131,7 +134,7 @@ def main():
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in options.arrays:
-        show(*measure(name, speech, options.rooms))
+        show(*measure(name, speech, options.rooms, options.seed))
 
 
 if __name__ == "__main__":
