@@ -21,7 +21,7 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): requirements.txt requirements-dev.txt setup.py tools/setup.sh
+$(STAMP): requirements.txt requirements-dev.txt constraints.txt setup.py tools/setup.sh
 	@sh tools/setup.sh "$(PYTHON)" "$(VENV)" "$(STAMP)"
 
 demo: $(STAMP)

@@ -27,8 +27,11 @@ import pyroomacoustics as pra
 import torch
 
 from spatial_brain.simulation import acoustics
-from spatial_brain.simulation.rir import absorption as calibration
-from spatial_brain.simulation.rir import simulate_rir, simulate_rir_batch
+from spatial_brain.simulation.rir import (
+    calibration,
+    simulate_rir,
+    simulate_rir_batch,
+)
 from spatial_brain.simulation.rir.fractional_delay import windowed_sinc
 from spatial_brain.simulation.rooms import sample_room
 

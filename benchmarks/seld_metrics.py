@@ -25,7 +25,8 @@ from unittest.mock import MagicMock
 
 import numpy as np
 
-from spatial_brain.metrics.seld.files import read_rows, score_folders
+from spatial_brain.metrics.seld.files import score_folders
+from spatial_brain.metrics.seld.reading import RowReader
 from spatial_brain.metrics.seld.scores import SELDScores
 
 CLASSES, FRAMES = 13, 600
@@ -210,10 +211,11 @@ def score_ours(clips, metric):
 def compare(year, clone, reference, estimate, repeats):
     """Times of one metric, files included and not."""
     metric, dataset = f"dcase{year}", f"DCASE{year}"
+    readers = RowReader(), RowReader(guess="estimate")
     clips = [
         (
-            read_rows(next(reference.rglob(path.name))),
-            read_rows(path, guess="estimate"),
+            readers[0].read(next(reference.rglob(path.name))),
+            readers[1].read(path),
         )
         for path in sorted(estimate.glob("*.csv"))
     ]

@@ -132,6 +132,43 @@ class SpatialBrain(sb.Brain):
 
     # What was not finite since the last step of the optimiser.
     _nonfinite = None
+    # The data set of the training, once run_experiment has it.
+    training_set = None
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card.
+
+        An experiment adds what it knows of its data; a key is a field of
+        :class:`spatial_brain.inference.pretrained.card.ModelCard`.
+
+        Returns
+        -------
+        dict
+            ``sample_rate`` (Hz), ``seeds`` and ``items``, the length of the
+            training set, as far as they are known.
+        """
+        facts = {
+            "sample_rate": getattr(self.hparams, "sample_rate", None),
+            "seeds": [self.hparams.seed],
+        }
+        if self.training_set is not None:
+            facts["items"] = len(self.training_set)
+        return facts
+
+    def data_name(self, name):
+        """Name of a data set, or what stands for it, for the model's card.
+
+        Arguments
+        ---------
+        name : str
+            Of the real data.
+
+        Returns
+        -------
+        str
+        """
+        synthetic = getattr(self.hparams, "synthetic_data", None)
+        return name if not synthetic else f"synthetic data in place of {name}"
 
     def on_fit_batch_start(self, batch, should_step):
         """Seed the generators of this step and set its learning rate.
@@ -834,6 +871,7 @@ def run_experiment(brain_class, prepare, make_datasets, argv=None):
 
 def _fit_and_evaluate(brain, hparams, datasets):
     """Train and test; an error of one process alone bears its number."""
+    brain.training_set = datasets["train"]
     try:
         brain.fit(
             hparams["epoch_counter"],

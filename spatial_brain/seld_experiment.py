@@ -30,7 +30,12 @@ from spatial_brain.datasets.seld.chunks import (
 )
 from spatial_brain.experiment import SpatialBrain, on_main_process
 from spatial_brain.inference.convert.adapters import begin, save_adapters
-from spatial_brain.inference.pretrained import ADAPTERS_FILE, save_pretrained
+from spatial_brain.inference.pretrained import (
+    ADAPTERS_FILE,
+    save_pretrained,
+    write_card,
+)
+from spatial_brain.inference.pretrained.measures import event_measures
 from spatial_brain.inference.seld_detector import (
     ClipPredictions,
     check_rotations,
@@ -54,6 +59,11 @@ logger = get_logger(__name__)
 # Recordings of the test in the report, and their seconds.
 NUM_EXAMPLES = 4
 EXAMPLE_LENGTH = 10
+CHANNEL_ORDERS = {
+    "foa": "first-order Ambisonics W, Y, Z, X (ACN), SN3D",
+    "mic": "the four microphones of the array of the data",
+}
+ANGLES = "degrees: azimuth 0 in front, 90 on the left; elevation 90 above"
 
 
 class SELDBrain(SpatialBrain):
@@ -101,7 +111,8 @@ class SELDBrain(SpatialBrain):
       ``valid_hop_length``, ``detection_hop``, ``audio_in_memory``,
       ``feature_cache``, ``num_workers``;
     - ``threshold``, ``merge_angle``, ``num_test_rotations``,
-      ``compare_untrained``, ``scores`` (makes an empty ``SELDScores``);
+      ``compare_untrained``, ``scores`` (makes an empty ``SELDScores``; its
+      mode counts for the choice of the epoch and for the test);
     - ``data_folder``, ``manifest_folder``, ``output_folder``, ``train_log``,
       ``inference_keys``.
 
@@ -324,6 +335,8 @@ class SELDBrain(SpatialBrain):
         }
         methods["constant"] = self.score(self.constant_events())
         results = {k: v.compute(intervals=True) for k, v in methods.items()}
+        for line in results["network"]["warnings"]:
+            logger.warning("test scores: %s", line)
         entries = read_manifest(self.manifest, data_root=hparams.data_folder)
         overlaps = self.overlap_groups(entries)
         rooms = {k: str(entry["room"]) for k, entry in entries.items()}
@@ -341,6 +354,18 @@ class SELDBrain(SpatialBrain):
             "challenge": self.challenge_scores(folder, entries),
             **by,
         }
+        facts = self.describe_training()
+        write_card(
+            folder,
+            {
+                **facts,
+                "test": f"test clips of {facts['data']}",
+                "test_items": len(entries),
+                "measures": event_measures(
+                    results["network"], results["constant"]
+                ),
+            },
+        )
         # No class, no score: null.
         write_json(folder / "metrics.json", without_nan(metrics))
         seld_report(
@@ -355,6 +380,20 @@ class SELDBrain(SpatialBrain):
             f"of {self.challenge}",
             **by,
         )
+
+    def describe_training(self):
+        """What the model is for; a recipe adds its data. See SpatialBrain."""
+        classes = list(self.hparams.class_names)
+        return {
+            **super().describe_training(),
+            "task": "sound event localization and detection",
+            "channels": 4,
+            "channel_order": CHANNEL_ORDERS[self.hparams.array_format],
+            "angles": ANGLES,
+            "causal": False,
+            "data": self.data_name(self.challenge),
+            "classes": classes,
+        }
 
     def overlap_groups(self, entries):
         """For each clip the group of its overlap, by which it is scored.

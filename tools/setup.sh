@@ -9,9 +9,9 @@ fail() {
 }
 
 command -v "$python" >/dev/null 2>&1 ||
-    fail "no '$python' found. Install Python 3.10, 3.11 or 3.12, or name one: make PYTHON=/path/to/python3"
-"$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' ||
-    fail "$("$python" --version) is not supported. Install Python 3.10, 3.11 or 3.12, or name one: make PYTHON=/path/to/python3.11"
+    fail "no '$python' found. Install Python 3.10, 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3"
+"$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' ||
+    fail "$("$python" --version) is not supported. Install Python 3.10, 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3.11"
 
 if [ ! -x "$venv/bin/python" ]; then
     free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
@@ -32,7 +32,7 @@ else
         fail "the virtual environment could not be made (on Debian: apt install python3-venv): $(tail -n 1 "$log")"
     install() { "$venv/bin/python" -m pip install -q --disable-pip-version-check "$@" 2>"$log"; }
 fi
-if ! install -r requirements.txt -r requirements-dev.txt || ! install --no-deps -e .; then
+if ! install -r requirements.txt -r requirements-dev.txt -c constraints.txt || ! install --no-deps -e .; then
     if grep -qiE 'no space left' "$log"; then
         fail "the disk is full"
     elif grep -qiE 'connection|connect|resolve|network|timed out|dns' "$log"; then

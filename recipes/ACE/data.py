@@ -33,11 +33,16 @@ from spatial_brain.datasets.real_arrays.responses.ace import ROOM_SIZES
 from spatial_brain.datasets.real_arrays.synthetic.ace import (
     write_synthetic_ace,
 )
-from spatial_brain.datasets.speech.pool import part_of_stage, prepare_speech
+from spatial_brain.datasets.speech.pool import (
+    part_of_stage,
+    prepare_speech,
+    speech_name,
+)
 from spatial_brain.datasets.wsj0_simu.prepare import (
     open_pairs,
     prepare_wsj0_simu,
 )
+from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 from spatial_brain.pair_experiment.acoustics import check_task
 from spatial_brain.pair_experiment.design import Design
 from spatial_brain.pair_experiment.preparation import run_preparation
@@ -198,6 +203,30 @@ def training_labels(hparams):
         hparams["num_workers"],
         MOST_LABELS,
     )
+
+
+def describe_data(hparams):
+    """What the model learns from, for its card."""
+    real, simulated = RATIOS[hparams["real_sim_ratio"]]
+    rooms, names, sizes = room_fold(hparams).train, [], []
+    if real:
+        names.append(f"{', '.join(rooms)} of ACE")
+        sizes += [[[x, x] for x in ROOM_SIZES[room]] for room in rooms]
+    if simulated:
+        number = hparams["simulated_rooms"]["num_rooms"]
+        names.append(f"{number} simulated rooms")
+        drawn = SceneDistribution(**hparams["distribution"]).ranges()
+        sizes.append(drawn["room_size"])
+    return {
+        "data": " and ".join(names),
+        "speech": speech_name(hparams["speech_folder"]),
+        "snr": hparams["snr_range"],
+        "sources": [1, 1],
+        "room_size": [
+            [min(low for low, _ in spans), max(high for _, high in spans)]
+            for spans in zip(*sizes, strict=True)
+        ],
+    }
 
 
 def preflight(hparams):

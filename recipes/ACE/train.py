@@ -26,7 +26,14 @@ spatial_brain/pair_experiment/acoustics.py, ``AcousticsBrain``, which all
 recipes of SAR-SSL share. All folds together: grid.py.
 """
 
-from data import DESIGN, datasets, prepare, room_fold, training_labels
+from data import (
+    DESIGN,
+    datasets,
+    describe_data,
+    prepare,
+    room_fold,
+    training_labels,
+)
 
 from spatial_brain.experiment import run_experiment
 from spatial_brain.pair_experiment.acoustics import AcousticsBrain
@@ -61,6 +68,12 @@ class AceAcoustics(AcousticsBrain):
             for name, room in (("test", rooms.test), ("validation", rooms.val))
             if room in known
         ]
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        facts = describe_data(vars(self.hparams))
+        facts["data"] = self.data_name(facts["data"])
+        return {**super().describe_training(), **facts}
 
     def describe_run(self, num_signals):
         """The run in words, for the report."""

@@ -124,7 +124,9 @@ def dataio_prepare(hparams):
         seed=hparams["seed"],
         **responses_and_noise(hparams),
     )
-    hparams["data_notes"] = notes(hparams, datasets["test"])
+    hparams["mixture_notes"] = found = notes(hparams)
+    number = len(datasets["test"])
+    hparams["data_notes"] = f"{number} test mixtures of {found}"
     return datasets
 
 
@@ -184,8 +186,8 @@ def augmentation(hparams):
     )
 
 
-def notes(hparams, test_set):
-    """What results are about, in a few words."""
+def notes(hparams):
+    """What the mixtures are, in a few words."""
     speech = "Binaural-WSJ0Mix"
     if is_drawn(hparams):
         corpus = hparams["speech_folder"]
@@ -197,7 +199,6 @@ def notes(hparams, test_set):
         place = Path(hparams["data_folder"]).name
         heads = f"heads or rooms of the mixtures found in {place}"
     return (
-        f"{len(test_set)} test mixtures of {hparams['num_spks']} talkers, "
-        f"{hparams['variant']} ({speech}; {heads}; "
-        f"{hparams['sample_rate']} Hz, {hparams['mode']})"
+        f"{hparams['num_spks']} talkers, {hparams['variant']} ({speech}; "
+        f"{heads}; {hparams['sample_rate']} Hz, {hparams['mode']})"
     )

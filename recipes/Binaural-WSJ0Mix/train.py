@@ -35,7 +35,11 @@ from speechbrain.utils.distributed import if_main_process
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.files import write_json, write_table
 from spatial_brain.experiment import SpatialBrain, run_experiment
-from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.pretrained import (
+    save_pretrained,
+    write_card,
+)
+from spatial_brain.inference.pretrained.measures import separation_measures
 from spatial_brain.metrics.separation.errors import SeparationErrors
 from spatial_brain.metrics.separation.signals import best_permutation
 from spatial_brain.reporting.report import read_train_log
@@ -198,6 +202,21 @@ class SeparationBrain(SpatialBrain):
         if if_main_process():
             self.write_results(summary)
 
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        hparams = self.hparams
+        latency = hparams.kernel_size / hparams.sample_rate
+        return {
+            **super().describe_training(),
+            "task": "binaural separation of talkers",
+            "channels": 2,
+            "channel_order": "left ear, right ear",
+            "causal": hparams.causal,
+            "latency": latency if hparams.causal else None,
+            "data": hparams.mixture_notes,
+            "sources": [hparams.num_spks, hparams.num_spks],
+        }
+
     def write_results(self, summary):
         """Write metrics, tables, sounds, the model to use and the report."""
         hparams, folder = self.hparams, Path(self.hparams.output_folder)
@@ -223,6 +242,15 @@ class SeparationBrain(SpatialBrain):
                 "seed": hparams.seed,
                 "data": hparams.data_notes,
                 "methods": {"network": summary},
+            },
+        )
+        write_card(
+            folder,
+            {
+                **self.describe_training(),
+                "test": "mixtures of speakers that are in no training",
+                "test_items": len(rows),
+                "measures": separation_measures(summary),
             },
         )
         separation_report(

@@ -35,6 +35,7 @@ from spatial_brain.processing.localization import (
     gcc_phat_directions,
     srp_phat_directions,
 )
+from spatial_brain.reporting.report import interval_text
 from spatial_brain.simulation.mixing import add_noise, convolve, mix
 
 
@@ -126,7 +127,7 @@ def main():
     results = {name: error.summarize() for name, error in errors.items()}
     print(f"{'':10}{'mean error':>12}{'95 % interval':>18}{'median':>9}")
     for name, result in results.items():
-        interval = f"{result['mae_low']:.1f} to {result['mae_high']:.1f}"
+        interval = interval_text(result, "mae", 1) or "-"
         print(
             f"{name:10}{result['mae']:11.1f}°{interval:>18}"
             f"{result['median']:8.1f}°{100 * result['accuracy_10']:5.0f} % "

@@ -29,8 +29,13 @@ from data import dataio_prepare, prepare
 from speechbrain.utils.distributed import if_main_process
 
 from spatial_brain.dataio.files import write_json
+from spatial_brain.datasets.speech.pool import speech_name
 from spatial_brain.experiment import SpatialBrain, run_experiment
-from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.pretrained import (
+    save_pretrained,
+    write_card,
+)
+from spatial_brain.inference.pretrained.measures import direction_measures
 from spatial_brain.metrics.localization import LocalizationErrors, class_mae
 from spatial_brain.nnet.losses.localization import azimuth_to_class
 from spatial_brain.processing.localization import (
@@ -152,6 +157,36 @@ class LocalizationBrain(SpatialBrain):
         if if_main_process():
             self.write_results()
 
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        hparams = self.hparams
+        spacing, rooms = hparams.mic_spacing, hparams.rooms
+        synthetic = hparams.synthetic_data is not None
+        folded = "degrees between the source and the first microphone's side"
+        if hparams.target == "azimuth":
+            folded = "azimuth in degrees, folded into 0 to 180: 90 is abreast"
+        return {
+            **super().describe_training(),
+            "task": "directions of talkers",
+            "channels": 2,
+            "channel_order": "two microphones along the x axis",
+            "positions": hparams.microphone_positions,
+            "spacing": [spacing, spacing],
+            "angles": folded,
+            "causal": False,
+            "data": f"{hparams.num_rooms['train']} simulated rooms",
+            "speech": speech_name(None if synthetic else hparams.data_folder),
+            "room_size": [
+                list(span)
+                for span in zip(
+                    rooms["size_low"], rooms["size_high"], strict=True
+                )
+            ],
+            "t60": rooms["t60_range"],
+            "snr": hparams.snr_range,
+            "sources": [2, 2],
+        }
+
     def write_results(self):
         """Write metrics, predictions, the model to use and the report."""
         hparams, folder = self.hparams, Path(self.hparams.output_folder)
@@ -180,6 +215,17 @@ class LocalizationBrain(SpatialBrain):
             (folder / "hyperparams.yaml").read_text(encoding="utf-8"),
             hparams.inference_keys,
             {"model": self.modules.model},
+        )
+        write_card(
+            folder,
+            {
+                **self.describe_training(),
+                "test": "simulated rooms and speakers that are in no training",
+                "test_items": len(rows),
+                "measures": direction_measures(
+                    methods["network"], methods["chance"]
+                ),
+            },
         )
         localization_report(
             folder,

@@ -25,8 +25,9 @@ spatial_brain/pair_experiment/acoustics.py, ``AcousticsBrain``, which all
 recipes of SAR-SSL share. Tracks of directions are made by track.py.
 """
 
-from data import DESIGN, datasets, prepare, training_labels
+from data import DESIGN, RATIOS, datasets, prepare, training_labels
 
+from spatial_brain.datasets.speech.pool import speech_name
 from spatial_brain.experiment import run_experiment
 from spatial_brain.pair_experiment.acoustics import AcousticsBrain
 
@@ -61,6 +62,23 @@ class LocataAcoustics(AcousticsBrain):
             "recordings of LOCATA's development set, which is the test, are "
             f"in the pre-training of {self.hparams.pretext} (without labels)"
         ]
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        hparams, names = self.hparams, []
+        real, simulated = RATIOS[hparams.real_sim_ratio]
+        if real:
+            arrays = ", ".join(hparams.arrays)
+            names.append(self.data_name(f"LOCATA ({arrays})"))
+        if simulated:
+            number = hparams.simulated_rooms["num_rooms"]
+            speech = speech_name(hparams.speech_folder)
+            names.append(f"{number} simulated rooms with speech of {speech}")
+        return {
+            **super().describe_training(),
+            "data": " and ".join(names),
+            "sources": [1, 1],
+        }
 
     def describe_run(self, num_signals):
         """The run in words, for the report."""

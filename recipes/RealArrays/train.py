@@ -30,6 +30,7 @@ all recipes of SAR-SSL share.
 
 from data import datasets, leakage, prepare, trained_with
 
+from spatial_brain.datasets.speech.pool import speech_name
 from spatial_brain.experiment import run_experiment
 from spatial_brain.pair_experiment.reconstruction import ReconstructionBrain
 
@@ -40,6 +41,15 @@ class RealReconstruction(ReconstructionBrain):
     def facts(self):
         """Corpora of the training, with their shares and rooms."""
         return {"corpora": trained_with(vars(self.hparams))}
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        corpora = ", ".join(trained_with(vars(self.hparams)))
+        return {
+            **super().describe_training(),
+            "data": self.data_name(f"recordings and rooms of {corpora}"),
+            "speech": speech_name(self.hparams.speech_folder),
+        }
 
     def leakage(self):
         """Rooms and recordings that training and evaluation share."""

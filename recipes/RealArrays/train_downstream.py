@@ -30,6 +30,7 @@ from measured_rooms import (
     training_labels,
 )
 
+from spatial_brain.datasets.speech.pool import speech_name
 from spatial_brain.experiment import run_experiment
 from spatial_brain.pair_experiment.acoustics import AcousticsBrain
 
@@ -67,6 +68,17 @@ class MeasuredAcoustics(AcousticsBrain):
             f"room {test} of {corpus}, which is the test, is in the "
             f"pre-training of {self.hparams.pretext} (without labels)"
         ]
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        rooms = room_fold(vars(self.hparams)).train
+        return {
+            **super().describe_training(),
+            "data": f"{len(rooms)} measured rooms of {self.hparams.corpus}",
+            "speech": speech_name(self.hparams.speech_folder),
+            "snr": self.hparams.snr_range,
+            "sources": [1, 1],
+        }
 
     def describe_run(self, num_signals):
         """The run in words, for the report."""

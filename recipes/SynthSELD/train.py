@@ -61,6 +61,20 @@ class SynthSELDBrain(SELDBrain):
         """The number of classes is the user's."""
         return {"num_classes": self.hparams.num_classes}
 
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        scenes = getattr(self.hparams, "train_scenes", None)
+        events = getattr(self.hparams, "event_folder", None)
+        data = self.data_name("SYNTH of PSELDNets")
+        if "event_folder" in vars(self.hparams):
+            sounds = "built-in sounds"
+            if events is not None:
+                sounds = f"sounds of {Path(events).resolve().name}"
+            data = f"simulated scenes of {sounds}"
+        elif scenes is not None:
+            data = f"scenes drawn as {Path(scenes).name} says"
+        return {**super().describe_training(), "data": data}
+
     def overlap_groups(self, entries):
         """The overlap that a scene was made with, where it is known."""
         known = {

@@ -34,12 +34,24 @@ learning rate) and ``run_experiment`` (from the command line to the test).
 
 from data import SimulatedSignals, prepare_pretext, pretext_datasets
 
+from spatial_brain.datasets.speech.pool import speech_name
+from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 from spatial_brain.experiment import run_experiment
 from spatial_brain.pair_experiment.reconstruction import ReconstructionBrain
 
 
 class SimulatedReconstruction(SimulatedSignals, ReconstructionBrain):
     """Reconstructs masked frames across channels, in simulated rooms."""
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        number = self.hparams.stages["pretrain"]["num_rooms"]
+        return {
+            **super().describe_training(),
+            **SceneDistribution(**self.hparams.distribution).ranges(),
+            "data": f"{number} simulated rooms",
+            "speech": speech_name(self.hparams.data_folder),
+        }
 
     def describe_test(self, num_recordings):
         """The first test set in words, for the report."""

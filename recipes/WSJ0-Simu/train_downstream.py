@@ -39,6 +39,8 @@ from data import (
 )
 
 from spatial_brain.dataio.files import read_json
+from spatial_brain.datasets.speech.pool import speech_name
+from spatial_brain.datasets.wsj0_simu.scenes import SceneDistribution
 from spatial_brain.experiment import run_experiment
 from spatial_brain.pair_experiment.acoustics import AcousticsBrain
 
@@ -68,6 +70,18 @@ class SimulatedAcoustics(SimulatedSignals, AcousticsBrain):
     def keeps_signals(self):
         """Whether an id stands for the same signal in every epoch."""
         return not (self.hparams.renew or self.hparams.simulate_on_device)
+
+    def training_ranges(self):
+        """What the simulated scenes are drawn from."""
+        return SceneDistribution(**self.hparams.distribution).ranges()
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        return {
+            **super().describe_training(),
+            "data": f"{self.hparams.num_rooms} simulated rooms",
+            "speech": speech_name(self.hparams.data_folder),
+        }
 
     def describe_run(self, num_signals):
         """The run in words, for the report."""

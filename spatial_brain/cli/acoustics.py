@@ -3,9 +3,10 @@
 Each model estimates one quantity (T60, DRR, C50, absorption, TDOA, ...); give
 several to have all estimates beside each other. With --impulse-response the
 recording is a measured response instead, whose parameters need no model.
+Formats of --output: csv (a line a window, or an octave of a response) and
+json.
 """
 
-import json
 import math
 
 from spatial_brain.cli import impulse_response
@@ -16,8 +17,17 @@ from spatial_brain.cli.options import (
     load_model,
     one_line_warnings,
 )
+from spatial_brain.cli.outputs import Output, choose_format
+from spatial_brain.cli.recordings import (
+    Result,
+    add_recordings,
+    may_be_several,
+    process_recordings,
+    shows_progress,
+)
 
 HELP = "acoustics of a room, from a recording or an impulse response"
+_FORMATS = {"csv": ".csv", "json": ".json"}
 
 
 def add_arguments(parser):
@@ -28,7 +38,7 @@ def add_arguments(parser):
     parser : argparse.ArgumentParser
         Receives them.
     """
-    parser.add_argument("recording", help="audio file")
+    add_recordings(parser, "audio files")
     add_model_options(
         parser,
         required=False,
@@ -40,6 +50,17 @@ def add_arguments(parser):
     for name in ("--channels", "--resample", "--hop", "--json"):
         add_option(parser, name)
     add_option(parser, "--picture", help="draw the values over time (png)")
+    add_option(
+        parser,
+        "--output",
+        help="write the values here (.csv, .json); of several recordings a "
+        "folder",
+    )
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="of --output: csv or json (default: by its suffix; csv)",
+    )
     parser.add_argument(
         "--spacing",
         type=float,
@@ -57,59 +78,110 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    if impulse_response.is_asked(args):
-        impulse_response.run(args)
-        return
+    form = choose_format(args, _FORMATS, may_be_several(args.recordings))
+    process = (
+        impulse_response.measurement(args, form)
+        if impulse_response.is_asked(args)
+        else _by_models(args, form)
+    )
+    endings = {"output": _FORMATS[form], "picture": ".png", "csv": ".csv"}
+    outputs = {
+        name: Output(f"--{name}", getattr(args, name), (ending,))
+        for name, ending in endings.items()
+    }
+    process_recordings(args, process, outputs)
+
+
+def _by_models(args, form):
+    """What estimates the acoustics of a recording: trained networks."""
     if not args.model:
         raise ValueError(
             "give --model for a recording of talkers, or --impulse-response "
             "for a measured response (--sweep, --clap for what makes one)"
         )
+    if args.csv:
+        raise ValueError(
+            "--csv is for a measured response; --output FILE.csv writes what "
+            "models estimate"
+        )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
-    found = []
     with one_line_warnings(args.prog):
-        for model in args.model:
-            estimator = load_model(RoomAcousticsEstimator, args, model)
-            found.append(
-                estimator.estimate_file(
-                    args.recording,
-                    channels=args.channels,
-                    resample=args.resample,
-                    hop_length=args.hop,
-                )
-            )
-    if args.picture:
-        from spatial_brain.reporting.plots import save_figure
-        from spatial_brain.reporting.room_acoustics import tracks_over_time
+        estimators = [
+            load_model(RoomAcousticsEstimator, args, model)
+            for model in args.model
+        ]
 
-        figure = tracks_over_time(found, spacing=args.spacing)
-        save_figure(figure, args.picture)
-    if args.json:
+    def estimate(path, files):
+        found = [
+            estimator.estimate_file(
+                path,
+                channels=args.channels,
+                resample=args.resample,
+                hop_length=args.hop,
+                spacing=args.spacing,
+                show_progress=shows_progress(),
+            )
+            for estimator in estimators
+        ]
         estimates = [
             {"model": str(model), **one.to_dict(args.spacing)}
             for model, one in zip(args.model, found, strict=True)
         ]
-        print(json.dumps({"estimates": estimates}, allow_nan=False))
-        return
-    print(_format_acoustics(found, args.spacing))
-    if args.picture:
-        print(f"\npicture: {args.picture}")
+        content = {"path": path, "estimates": estimates}
+        written = _write(args, found, files, form, content)
+        text = "\n".join([_format_acoustics(found, args.spacing), *written])
+        return Result(content, text)
+
+    return estimate
+
+
+def _write(args, found, files, form, content):
+    """Write the files that are asked for; a line for each."""
+    lines = []
+    if files["output"]:
+        from spatial_brain.dataio.files import write_json, write_table
+
+        if form == "json":
+            write_json(files["output"], content)
+        else:
+            write_table(files["output"], _rows(args, found))
+        lines.append(f"values: {files['output']}")
+    if files["picture"]:
+        from spatial_brain.reporting.plots import save_figure
+        from spatial_brain.reporting.room_acoustics import tracks_over_time
+
+        figure = tracks_over_time(found, spacing=args.spacing)
+        save_figure(figure, files["picture"])
+        lines.append(f"picture: {files['picture']}")
+    return ["", *lines] if lines else []
+
+
+def _rows(args, found):
+    """A row a model, quantity and window; silent windows have no value."""
+    return [
+        {
+            "start": f"{start:.3f}",
+            "stop": f"{stop:.3f}",
+            "quantity": track.name,
+            "unit": track.unit,
+            "value": "" if math.isnan(value) else float(value),
+            "model": model,
+        }
+        for model, one in zip(args.model, found, strict=True)
+        for track in one.tracks(args.spacing)
+        for start, stop, value in zip(
+            one.starts, one.stops, track.values, strict=True
+        )
+    ]
 
 
 def _format_acoustics(found, spacing):
     """Acoustics as text: medians and quartiles, then the windows."""
     lines = [f"{found[0].path}: {found[0].duration:.1f} s", ""]
-    lines.append(f"{'':15}{'median':>8}{'quartiles':>19}{'windows':>9}")
-    for one in found:
-        for track in one.tracks(spacing):
-            number = (~one.silent).sum()
-            low, high = (_text(track, value) for value in track.quartiles)
-            quartiles = f"{low} - {high}" if number else ""
-            lines.append(
-                f"{_head(track):15}{_text(track, track.median):>8}"
-                f"{quartiles:>19}{number:9d}"
-            )
+    lines += _medians(found, spacing)
+    lines += ["", "quartiles are the spread over windows, not the error"]
+    lines += [f"{one.task}: {_worth(one)}" for one in found]
     # Models with the same windows share a table.
     grids = {}
     for one in found:
@@ -119,6 +191,40 @@ def _format_acoustics(found, spacing):
         if len(group[0].starts) > 1:
             lines += ["", *_window_lines(group, spacing)]
     return "\n".join(lines)
+
+
+def _medians(found, spacing):
+    """A line a quantity: median, quartiles, and the error of the model."""
+    head = f"{'':15}{'median':>8}{'quartiles':>19}{'windows':>9}"
+    lines = [f"{head}{'test error':>12}"]
+    for one in found:
+        for index, track in enumerate(one.tracks(spacing)):
+            number = (~one.silent).sum()
+            low, high = (_text(track, value) for value in track.quartiles)
+            quartiles = f"{low} - {high}" if number else ""
+            # What follows from a quantity has no error of its own.
+            error = one.test_error if index == 0 else None
+            error = "-" if error is None else _text(track, error.value)
+            lines.append(
+                f"{_head(track):15}{_text(track, track.median):>8}"
+                f"{quartiles:>19}{number:9d}{error:>12}"
+            )
+    return lines
+
+
+def _worth(found):
+    """What an estimate is worth: the error of the model on its test set."""
+    error, card = found.test_error, found.card
+    if error is None:
+        published = card is not None and card.published
+        known = f"; published: {published}" if published else ""
+        return f"error not known{known}"
+    if error.beats_constant is False:
+        return (
+            f"this model does not beat a constant ({error.constant:.3g}): its "
+            f"estimates say nothing; {error}"
+        )
+    return f"on the model's test set: {error}"
 
 
 def _head(track):

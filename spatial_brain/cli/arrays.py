@@ -9,6 +9,13 @@ directions, which show exchanged channels, turned and mirrored arrays.
 import json
 
 from spatial_brain.cli.options import add_option
+from spatial_brain.cli.outputs import check_replaced
+from spatial_brain.cli.recordings import (
+    Result,
+    add_force,
+    may_be_several,
+    process_recordings,
+)
 
 HELP = "microphone arrays, and recordings against them"
 # Seconds: smaller differences of arrival times are not measured in a room.
@@ -33,7 +40,8 @@ def add_arguments(parser):
         "--check",
         nargs="+",
         metavar="RECORDING",
-        help="compare a recording, or claps from known directions",
+        help="compare recordings or folders of such, or claps from known "
+        "directions",
     )
     for name in ("azimuth", "elevation"):
         parser.add_argument(
@@ -57,6 +65,7 @@ def add_arguments(parser):
         "--output",
         help="write the array (.json, .csv, .sofa); after claps, as it stands",
     )
+    add_force(parser)
     add_option(parser, "--json")
 
 
@@ -82,21 +91,26 @@ def run(args):
         print(json.dumps({"arrays": rows}) if args.json else _table(rows))
         return
     array = MicrophoneArray.resolve(args.array)
+    files = [
+        (path, option)
+        for path, option in (
+            (args.output, "--output"),
+            (args.picture, "--picture"),
+        )
+        if path
+    ]
+    check_replaced(files, args.force)
     found = None
     if args.check and args.azimuth:
         found, array = _check_claps(args, array)
-    elif args.check:
-        found = _check_recording(args, array)
     written = _write(args, array)
-    if args.json:
-        content = {**_facts(array), **array.as_dict()}
-        if found is not None:
-            content["recordings"] = args.check
-            content["findings"] = [one.to_dict() for one in found]
-        print(json.dumps(content, allow_nan=False))
-        return
-    lines = _description(array) if found is None else _finding_lines(found)
-    print("\n".join([*lines, *written]))
+    if args.check and not args.azimuth:
+        _check_recordings(args, array, written)
+    elif args.json:
+        print(json.dumps(_content(array, args.check, found), allow_nan=False))
+    else:
+        lines = _description(array) if found is None else _finding_lines(found)
+        print("\n".join([*lines, *written]))
 
 
 def _check_options(args):
@@ -114,10 +128,9 @@ def _check_options(args):
     if not args.check:
         return
     number = len(args.check)
-    if not args.azimuth and (number > 1 or args.elevation):
+    if args.elevation and not args.azimuth:
         raise ValueError(
-            f"--check takes one recording, got {number}; several are claps "
-            "and need --azimuth, one a clap"
+            "--elevation is that of claps, which need --azimuth, one a clap"
         )
     for name in ("azimuth", "elevation"):
         values = getattr(args, name)
@@ -128,13 +141,33 @@ def _check_options(args):
             )
 
 
-def _check_recording(args, array):
-    """Findings on one recording."""
+def _check_recordings(args, array, written):
+    """Print what is suspicious in each recording."""
     from spatial_brain.inference.array_checks import check_recording
 
-    return check_recording(
-        args.check[0], array, channels=args.channels, band=args.band
-    )
+    several = may_be_several(args.check)
+
+    def check(path, _):
+        found = check_recording(
+            path, array, channels=args.channels, band=args.band
+        )
+        head = [f"{path}:"] if several else []
+        lines = [*head, *_finding_lines(found), *([] if several else written)]
+        content = _content(array, [path], found)
+        return Result({"path": path, **content}, "\n".join(lines))
+
+    process_recordings(args, check, {}, args.check)
+    if several and not args.json and written:
+        print("\n".join(["", *written]))
+
+
+def _content(array, recordings, found):
+    """An array, and what was found in recordings of it, for JSON."""
+    content = {**_facts(array), **array.as_dict()}
+    if found is not None:
+        content["recordings"] = recordings
+        content["findings"] = [one.to_dict() for one in found]
+    return content
 
 
 def _check_claps(args, array):

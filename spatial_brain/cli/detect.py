@@ -1,17 +1,36 @@
-"""Detect the sound events of a recording: what, when, and from where."""
+"""Detect the sound events of recordings: what, when, and from where.
 
-import json
+    spatial-brain detect scene.wav --model results/mini/2 --output scene.csv
+    spatial-brain detect scenes/ --model results/mini/2 --output events/ \\
+        --format rttm
+
+Formats of --output: dcase (that of the challenge of 2021, for other years
+dcase2019, starss23, polar4, ...), csv (a line an event), json and rttm, which
+has no field for directions.
+"""
+
+from pathlib import Path
 
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
     add_option,
+    card_content,
     load_model,
-    one_line_warnings,
+)
+from spatial_brain.cli.outputs import Output, choose_format
+from spatial_brain.cli.recordings import (
+    Result,
+    add_recordings,
+    may_be_several,
+    process_recordings,
+    shows_progress,
 )
 
 HELP = "sound events in a recording, with their directions"
-DEFAULT_FORMAT = "dcase2021"
+_DCASE = "dcase2021"
+# Beside the dialects of the challenges, which are CSV files.
+_FORMATS = {"dcase": ".csv", "json": ".json", "rttm": ".rttm", "csv": ".csv"}
 # Predictions for the challenge of 2023 lack the distances of its annotations.
 _PREDICTED = {"starss23": "starss22"}
 
@@ -24,17 +43,15 @@ def add_arguments(parser):
     parser : argparse.ArgumentParser
         Receives them.
     """
-    parser.add_argument(
-        "recording", help="audio file with four channels (FOA or an array)"
-    )
+    add_recordings(parser, "audio files of four channels (FOA or an array)")
     add_model_options(parser)
     add_option(parser, "--channels", metavar="0,1,2,3")
     parser.add_argument(
         "--channel-order",
-        default="WYZX",
-        metavar="WYZX",
-        help="of the file's Ambisonics channels; FuMa: W, X, Y, Z with W "
-        "3 dB lower",
+        default="acn-sn3d",
+        metavar="NAME",
+        help="of the file's Ambisonics channels: acn-sn3d (default), acn-n3d, "
+        "fuma, or letters such as WXYZ",
     )
     add_option(parser, "--resample")
     add_option(
@@ -45,13 +62,16 @@ def add_arguments(parser):
     parser.add_argument(
         "--threshold", type=float, help="least activity (default: the model's)"
     )
-    add_option(parser, "--output", help="write the events here (csv)")
+    add_option(
+        parser,
+        "--output",
+        help="write the events here (.csv, .json, .rttm); of several "
+        "recordings a folder",
+    )
     parser.add_argument(
         "--format",
-        default=DEFAULT_FORMAT,
         metavar="NAME",
-        help=f"of the CSV file: {DEFAULT_FORMAT} (the default), starss23, "
-        "polar4, cartesian6, ...",
+        help="of --output, see above (default: by its suffix; .csv: dcase)",
     )
     add_option(parser, "--json")
     add_option(parser, "--picture", help="draw the directions over time (png)")
@@ -65,42 +85,90 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    from spatial_brain.dataio.annotations import write_events
+    from spatial_brain.dataio.audio import audio_info
     from spatial_brain.dataio.events import sound_events
     from spatial_brain.inference.seld_detector import SELDetector
 
-    dialect = _output_dialect(args.format)
+    form, ending = _output_format(args)
     detector = load_model(SELDetector, args)
-    with one_line_warnings(args.prog):
+    names = detector.hparams.class_names
+
+    def detect(path, files):
         table = detector.detect_file(
-            args.recording,
+            path,
             threshold=args.threshold,
             hop=args.hop,
             resample=args.resample,
             channel_order=args.channel_order,
             channels=args.channels,
+            show_progress=shows_progress(),
         )
-    names = detector.hparams.class_names
-    if args.output:
-        write_events(args.output, table, dialect)
-    if args.picture:
-        from spatial_brain.reporting.plots import save_figure
-        from spatial_brain.reporting.seld import event_trajectories
+        duration = audio_info(path).duration
+        # The last frame may reach beyond the end.
+        events = [
+            event._replace(stop=min(event.stop, duration))
+            for event in sound_events(table)
+        ]
+        content = _to_dict(path, duration, events, names)
+        content["card"] = card_content(detector)
+        if files["output"]:
+            _write(files["output"], form, table, content)
+        if files["picture"]:
+            _draw(files["picture"], table, names)
+        text = _format_events(path, duration, events, names)
+        lines = [f"events: {files['output']}"] if files["output"] else []
+        lines += [f"picture: {files['picture']}"] if files["picture"] else []
+        return Result(content, "\n".join([text, *lines]))
 
-        save_figure(event_trajectories(table, class_names=names), args.picture)
-    events = sound_events(table)
-    duration = table.num_frames / 10
-    if args.json:
-        print(json.dumps(_to_dict(args.recording, duration, events, names)))
+    outputs = {
+        "output": Output("--output", args.output, (ending,)),
+        "picture": Output("--picture", args.picture, (".png",)),
+    }
+    process_recordings(args, detect, outputs)
+
+
+def _write(path, form, table, content):
+    """Write the events in a format."""
+    from spatial_brain.dataio.annotations import write_events
+    from spatial_brain.dataio.files import write_json
+    from spatial_brain.inference.segments import (
+        Segment,
+        write_rttm,
+        write_segments,
+    )
+
+    if form == "json":
+        write_json(path, content)
         return
-    print(_format_events(args.recording, duration, events, names))
-    for what, path in (("events", args.output), ("picture", args.picture)):
-        if path:
-            print(f"{what}: {path}")
+    if form not in _FORMATS:
+        write_events(path, table, form)
+        return
+    segments = [
+        Segment(
+            event["start"],
+            event["stop"],
+            event["class"],
+            event["azimuth"],
+            event["elevation"],
+        )
+        for event in content["events"]
+    ]
+    if form == "rttm":
+        write_rttm(path, segments, Path(content["path"]).stem)
+    else:
+        write_segments(path, segments)
 
 
-def _output_dialect(name):
-    """Key of DIALECTS with which to write events that have no distance."""
+def _draw(path, table, names):
+    """Draw the directions of the events over time."""
+    from spatial_brain.reporting.plots import save_figure
+    from spatial_brain.reporting.seld import event_trajectories
+
+    save_figure(event_trajectories(table, class_names=names), path)
+
+
+def _output_format(args):
+    """Format of ``--output``, one of ours or a dialect, and its suffix."""
     from spatial_brain.dataio.annotations import DIALECTS
 
     fit = [
@@ -110,14 +178,15 @@ def _output_dialect(name):
         or not {"distance", "mids"} & {*value.columns}
         and not value.positions
     ]
-    if name in fit:
-        return _PREDICTED.get(name, name)
-    problem = (
-        f"--format {name} holds distances, which are not detected"
-        if name in DIALECTS
-        else f"--format {name} is not known"
-    )
-    raise ValueError(f"{problem}; use one of {', '.join(fit)}")
+    known = {**_FORMATS, **dict.fromkeys(fit, ".csv")}
+    if args.format in DIALECTS and args.format not in fit:
+        raise ValueError(
+            f"--format {args.format} holds distances, which are not detected; "
+            f"use one of {', '.join(known)}"
+        )
+    name = choose_format(args, known, may_be_several(args.recordings))
+    form = _DCASE if name == "dcase" else _PREDICTED.get(name, name)
+    return form, known[name]
 
 
 def _to_dict(recording, duration, events, class_names):

@@ -1,8 +1,9 @@
 """Parameters of measured impulse responses, for ``spatial-brain acoustics``."""
 
-import json
 import math
 from pathlib import Path
+
+from spatial_brain.cli.recordings import Result
 
 
 def add_arguments(parser):
@@ -31,7 +32,7 @@ def add_arguments(parser):
         action="store_true",
         help="the file is a recording of a clap, a shot or a balloon",
     )
-    group.add_argument("--csv", metavar="FILE", help="write the values here")
+    group.add_argument("--csv", metavar="FILE", help="as --output, in csv")
 
 
 def is_asked(args):
@@ -45,57 +46,81 @@ def is_asked(args):
     Returns
     -------
     bool
-        Whether ``run`` is wanted.
+        Whether ``measurement`` is wanted.
     """
     return bool(args.impulse_response or args.sweep or args.clap)
 
 
-def run(args):
-    """Measure a response and print its parameters.
+def measurement(args, form):
+    """What measures a response.
 
     Arguments
     ---------
     args : argparse.Namespace
-        What ``add_arguments`` adds, "recording", "channels", "json",
-        "model" and "picture".
-    """
-    from spatial_brain.dataio.files import without_nan, write_table
-    from spatial_brain.simulation.room_parameters import room_parameters
+        What ``add_arguments`` adds, "channels" and "model".
+    form : str
+        ``"csv"`` or ``"json"``, of the output.
 
+    Returns
+    -------
+    callable
+        For ``process_recordings``.
+
+    Raises
+    ------
+    ValueError
+        If a model is given as well.
+    """
     if args.model:
         raise ValueError(
             "--model estimates from recordings of talkers; leave it out for "
             "a measured response"
         )
-    rir, fs = _response(args)
-    try:
-        found = room_parameters(rir, fs)
-    except ValueError as error:
-        raise ValueError(f"{args.recording}: {error}") from error
-    rows = _rows(found)
-    if args.csv:
-        write_table(args.csv, [without_nan(row) for row in rows])
-    if args.picture:
+
+    def measure(path, files):
+        from spatial_brain.dataio.files import without_nan
+        from spatial_brain.simulation.room_parameters import room_parameters
+
+        rir, fs = _response(args, path)
+        try:
+            found = room_parameters(rir, fs)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        rows = _rows(found)
+        notes = {_name(one.band): one.notes for one in found if one.notes}
+        content = {"path": path, "fs": fs, "parameters": rows, "notes": notes}
+        content = without_nan(content)
+        _write(found, fs, files, form, content)
+        length = rir.shape[-1] / fs
+        head = f"{path}: {length:.2f} s, {len(rir)} channels, {fs} Hz\n"
+        lines = [
+            f"{_name(one.band)}: {line}" for one in found for line in one.notes
+        ]
+        return Result(content, "\n".join([head, *_table(rows), *lines]))
+
+    return measure
+
+
+def _write(found, fs, files, form, content):
+    """Write the files that are asked for."""
+    from spatial_brain.dataio.files import write_json, write_table
+
+    for name, kind in (("output", form), ("csv", "csv")):
+        if not files[name]:
+            continue
+        if kind == "json":
+            write_json(files[name], content)
+        else:
+            write_table(files[name], content["parameters"])
+    if files["picture"]:
         from spatial_brain.reporting.plots import save_figure
         from spatial_brain.reporting.room_parameters import decays_and_bands
 
-        name = Path(args.recording).name
-        save_figure(decays_and_bands(found, fs, name), args.picture)
-    if args.json:
-        notes = {_name(one.band): one.notes for one in found if one.notes}
-        content = {"path": str(args.recording), "fs": fs, "parameters": rows}
-        content = without_nan({**content, "notes": notes})
-        print(json.dumps(content, allow_nan=False))
-        return
-    length = rir.shape[-1] / fs
-    print(f"{args.recording}: {length:.2f} s, {len(rir)} channels, {fs} Hz\n")
-    print("\n".join(_table(rows)))
-    for one in found:
-        for line in one.notes:
-            print(f"{_name(one.band)}: {line}")
+        name = Path(content["path"]).name
+        save_figure(decays_and_bands(found, fs, name), files["picture"])
 
 
-def _response(args):
+def _response(args, path):
     """The response [channel, time] that the file is or holds, and its rate."""
     from spatial_brain.dataio.audio import read_audio
     from spatial_brain.simulation.room_parameters import (
@@ -103,13 +128,13 @@ def _response(args):
         trim_impulse,
     )
 
-    signal, fs = read_audio(args.recording)
+    signal, fs = read_audio(path)
     signal = signal.T
     if args.channels:
         wrong = [c for c in args.channels if not 0 <= c < len(signal)]
         if wrong:
             raise ValueError(
-                f"{args.recording}: no channels {wrong} among {len(signal)}; "
+                f"{path}: no channels {wrong} among {len(signal)}; "
                 "--channels counts from 0"
             )
         signal = signal[args.channels]
@@ -121,7 +146,7 @@ def _response(args):
     if rate != fs or sweep.shape[1] != 1:
         raise ValueError(
             f"{args.sweep}: {sweep.shape[1]} channels at {rate} Hz; the sweep "
-            f"must have one channel at the {fs} Hz of {args.recording}"
+            f"must have one channel at the {fs} Hz of {path}"
         )
     return deconvolve(signal, sweep[:, 0]), fs
 

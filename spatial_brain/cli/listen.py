@@ -7,11 +7,17 @@ the directions of --null silenced) and gev (largest ratio of the direction to
 the rest of the recording).
 """
 
-import json
 import math
-from pathlib import Path
+from functools import cache
 
 from spatial_brain.cli.options import add_option
+from spatial_brain.cli.outputs import Output
+from spatial_brain.cli.recordings import (
+    Result,
+    add_recordings,
+    process_recordings,
+    shows_progress,
+)
 
 # Levels of channels that differ by more are worth a line.
 UNEVEN_DB = 1.0
@@ -26,7 +32,7 @@ def add_arguments(parser):
     parser : argparse.ArgumentParser
         Receives them.
     """
-    parser.add_argument("recording", help="audio file, a channel a microphone")
+    add_recordings(parser, "audio files, a channel a microphone")
     parser.add_argument(
         "--array", required=True, help="name or file of the array, or foa"
     )
@@ -80,7 +86,9 @@ def add_arguments(parser):
     add_option(
         parser,
         "--output",
-        help="wav file (default: the recording's name and the azimuth, here)",
+        default=".",
+        help="wav file, or a folder, in which it has the recording's name and "
+        "the azimuth (default: this one)",
     )
     parser.add_argument(
         "--subtype",
@@ -117,24 +125,30 @@ def run(args):
         least_gain=args.least_white_noise_gain,
         equalize=not args.no_equalize,
     )
-    stem = f"{Path(args.recording).stem}_{args.azimuth:g}.wav"
-    beam = beamformer.beamform_file(
-        args.recording,
-        args.output or stem,
-        args.azimuth,
-        args.elevation,
-        nulls,
-        channels=args.channels,
-        subtype=args.subtype,
-    )
-    gains = []
-    if not args.no_gain:
-        gains = simulated_gain(beamformer, args.azimuth, args.elevation, nulls)
-    if args.json:
-        found = {**beam.to_dict(), "simulated": gains}
-        print(json.dumps(found, allow_nan=False))
-    else:
-        print("\n".join([*_beam_lines(beam), *_gain_lines(gains, nulls)]))
+
+    @cache
+    def gains():
+        place = args.azimuth, args.elevation, nulls
+        return [] if args.no_gain else simulated_gain(beamformer, *place)
+
+    def listen(path, files):
+        beam = beamformer.beamform_file(
+            path,
+            files["output"],
+            args.azimuth,
+            args.elevation,
+            nulls,
+            channels=args.channels,
+            subtype=args.subtype,
+            show_progress=shows_progress(),
+        )
+        lines = [*_beam_lines(beam), *_gain_lines(gains(), nulls)]
+        content = {**beam.to_dict(), "simulated": gains()}
+        return Result(content, "\n".join(lines))
+
+    endings = (f"_{args.azimuth:g}.wav",)
+    output = Output("--output", args.output, endings)
+    process_recordings(args, listen, {"output": output})
 
 
 def _direction(text):

@@ -7,27 +7,45 @@ any sampling rate and length will do. With --model a trained network is used.
     spatial-brain locate meeting.wav --array my_array.csv --sources 2 --json
     spatial-brain locate scene.wav --array foa
     spatial-brain locate pair.wav --model results/demo
+    spatial-brain locate meetings/ --array uma8 --output who/ --format rttm
+
+Formats of --output: csv (a line a window and source), dcase (frames of 100
+ms), json, and rttm (a line a stretch of a source; it has no field for
+directions).
 """
 
 import argparse
-import json
 import math
-import sys
+from functools import partial
+from pathlib import Path
 
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
     add_option,
     load_model,
-    one_line_warnings,
+)
+from spatial_brain.cli.outputs import Output, choose_format
+from spatial_brain.cli.recordings import (
+    Result,
+    add_recordings,
+    may_be_several,
+    process_recordings,
+    shows_progress,
 )
 
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.
 _ONLY_ARRAY = (
-    "method", "sources", "band", "map", "normalization", "speech_only"
+    "method", "sources", "band", "map", "channel_order", "speech_only"
 )  # fmt: skip
-_ONLY_MODEL = ("resample", "savedir", "device")
+# Of --output.
+_FORMATS = {
+    "csv": ".csv", "json": ".json", "rttm": ".rttm", "dcase": ".csv"
+}  # fmt: skip
+_ONLY_MODEL = (
+    "resample", "savedir", "device", "num_talkers", "spacing", "positions"
+)  # fmt: skip
 
 
 def add_arguments(parser):
@@ -39,27 +57,41 @@ def add_arguments(parser):
         Receives them.
     """
     add = parser.add_argument
-    add("recording", help="audio file, a channel a microphone")
-    add("--array", help="name (see spatial-brain arrays), formula such as "
-        "circular:6x0.05, or JSON, CSV or SOFA file; foa: Ambisonics "
-        "(W, Y, Z, X)")  # fmt: skip
-    add("--method", help="of an array: mixture (default), srp-phat, norm-music")
-    add("--normalization", choices=("sn3d", "n3d"),
-        help="of foa (default: sn3d)")  # fmt: skip
+    add_recordings(parser, "audio files, a channel a microphone")
     add(
-        "--sources", type=_sources, metavar="N", help="how many (default: auto)"
+        "--array",
+        help="name (see spatial-brain arrays), formula such as "
+        "circular:6x0.05, or JSON, CSV or SOFA file; foa: Ambisonics",
     )
+    add(
+        "--method",
+        help="of an array: mixture (default), srp-phat, norm-music, "
+        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida",
+    )
+    add("--channel-order", metavar="NAME", help="of foa: acn-sn3d (default), "
+        "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
+    add("--sources", type=_number, metavar="N", help="how many (default: auto)")
     add("--band", type=float, nargs=2, metavar=("LOW", "HIGH"),
-        help="Hz, of an array (default: 300 4000)")  # fmt: skip
+        help="Hz, of an array (default: 300 5500)")  # fmt: skip
     add("--speech-only", action="store_true", help="leave out windows without "
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
     add_model_options(parser, required=False)
+    add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
+        "(default: auto)")  # fmt: skip
+    add("--spacing", type=float, metavar="METRES", help="of the two "
+        "microphones; refused if it is not the model's")  # fmt: skip
+    add("--positions", metavar="ARRAY", help="the same of any array, given as "
+        "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
                "order of the microphones")  # fmt: skip
     for name in ("--resample", "--window", "--hop", "--json"):
         add_option(parser, name)
-    add("--csv", metavar="FILE", help="write a line a window and source")
-    add("--dcase", metavar="FILE", help="write frames of 100 ms as DCASE does")
+    add_option(parser, "--output", help="write the directions here (.csv, "
+               ".json, .rttm); of several recordings a folder")  # fmt: skip
+    add("--format", metavar="NAME", help="of --output, see above (default: "
+        "by its suffix; csv)")  # fmt: skip
+    add("--csv", metavar="FILE", help="as --output, in csv")
+    add("--dcase", metavar="FILE", help="as --output, in dcase")
     add_option(parser, "--picture", help="draw the directions over time (png)")
     add("--map", action="store_true", help="draw how strong each direction is")
     add("--report", metavar="FILE", help="write a page with map and sound")
@@ -74,20 +106,28 @@ def run(args):
         What ``add_arguments`` adds.
     """
     _check(args)
-    if args.array is None:
-        found = _by_model(args)
-    else:
-        found = _by_array(args)
-        for finding in found.findings:
-            print(
-                f"{args.prog}: {finding.severity}: {finding.message}",
-                file=sys.stderr,
-            )
-    written = _write(args, found)
-    if args.json:
-        print(json.dumps(found.to_dict(), allow_nan=False))
-    else:
-        print("\n".join([_format_directions(found), *written]))
+    form = choose_format(args, _FORMATS, may_be_several(args.recordings))
+    localize = _by_model(args) if args.array is None else _by_array(args)
+
+    def locate(path, files):
+        found = localize(path)
+        written = _write(args, found, files, form)
+        notes = [f"{one.severity}: {one.message}" for one in found.findings]
+        text = "\n".join([_format_directions(found), *written])
+        return Result(found.to_dict(), text, notes)
+
+    endings = {
+        "output": _FORMATS[form],
+        "csv": ".csv",
+        "dcase": ".csv",
+        "picture": ".png",
+        "report": ".html",
+    }
+    outputs = {
+        name: Output(f"--{name}", getattr(args, name), (ending,))
+        for name, ending in endings.items()
+    }
+    process_recordings(args, locate, outputs)
 
 
 def _check(args):
@@ -103,27 +143,32 @@ def _check(args):
             other = "--array" if args.array is None else "--model"
             option = name.replace("_", "-")
             raise ValueError(f"--{option} needs {other}")
+    if args.map and args.method == "frida":
+        raise ValueError("frida has no map: it does not scan directions")
     if args.map and not args.picture:
         raise ValueError("--map is drawn into a picture; add --picture FILE")
 
 
 def _by_model(args):
-    """Directions by a trained network."""
+    """What locates in a recording: a trained network."""
     from spatial_brain.inference.localizer import SoundLocalizer
 
+    array = _stated_array(args)
     localizer = load_model(SoundLocalizer, args)
-    with one_line_warnings(args.prog):
-        return localizer.localize_file(
-            args.recording,
-            channels=args.channels,
-            resample=args.resample,
-            window_length=args.window,
-            hop_length=args.hop,
-        )
+    return partial(
+        localizer.localize_file,
+        channels=args.channels,
+        resample=args.resample,
+        window_length=args.window,
+        hop_length=args.hop,
+        show_progress=shows_progress(),
+        num_talkers=args.num_talkers or "auto",
+        array=array,
+    )
 
 
 def _by_array(args):
-    """Directions by the positions of the microphones."""
+    """What locates in a recording: the positions of the microphones."""
     from spatial_brain.inference.array_directions.finder import DirectionFinder
 
     options = {
@@ -132,7 +177,7 @@ def _by_array(args):
         "band": args.band,
         "window": args.window,
         "hop": args.hop,
-        "normalization": args.normalization,
+        "channel_order": args.channel_order,
         "speech_only": args.speech_only,
     }
     if args.window is not None and args.hop is None:
@@ -142,37 +187,69 @@ def _by_array(args):
         keep_map=args.map or args.report is not None,
         **{name: value for name, value in options.items() if value is not None},
     )
-    return finder.localize_file(args.recording, channels=args.channels)
+    return partial(
+        finder.localize_file,
+        channels=args.channels,
+        show_progress=shows_progress(),
+    )
 
 
-def _write(args, found):
+def _write(args, found, files, form):
     """Write the files that are asked for; a line for each."""
     lines = []
-    if args.csv or args.dcase:
-        from spatial_brain.inference.array_directions.tables import (
-            write_csv,
-            write_dcase,
-        )
-
-        for path, write in ((args.csv, write_csv), (args.dcase, write_dcase)):
-            if path:
-                write(path, found)
-                lines.append(f"table: {path}")
-    if args.picture:
+    for name, kind in (("output", form), ("csv", "csv"), ("dcase", "dcase")):
+        if files[name]:
+            _write_table(files[name], found, kind)
+            lines.append(f"table: {files[name]}")
+    if files["picture"]:
         from spatial_brain.reporting.localization import direction_trajectory
         from spatial_brain.reporting.plots import save_figure
 
-        save_figure(direction_trajectory(found), args.picture)
-        lines.append(f"picture: {args.picture}")
-    if args.report:
+        save_figure(direction_trajectory(found), files["picture"])
+        lines.append(f"picture: {files['picture']}")
+    if files["report"]:
         from spatial_brain.reporting.recording import recording_report
 
-        recording_report(args.report, found, args.channels)
-        lines.append(f"report: {args.report}")
+        recording_report(files["report"], found, args.channels)
+        lines.append(f"report: {files['report']}")
     return ["", *lines] if lines else []
 
 
-def _sources(text):
+def _write_table(path, found, form):
+    """Write the directions in a format."""
+    from spatial_brain.dataio.files import write_json
+    from spatial_brain.inference.array_directions.tables import (
+        source_segments,
+        write_csv,
+        write_dcase,
+    )
+    from spatial_brain.inference.segments import write_rttm
+
+    if form == "json":
+        write_json(path, found.to_dict())
+    elif form == "rttm":
+        write_rttm(path, source_segments(found), Path(found.path).stem)
+    else:
+        {"csv": write_csv, "dcase": write_dcase}[form](path, found)
+
+
+def _stated_array(args):
+    """The array that recorded, if --spacing or --positions states it."""
+    from spatial_brain.geometry import MicrophoneArray, linear_array
+
+    if args.spacing is None:
+        return args.positions and MicrophoneArray.resolve(args.positions)
+    if args.positions is not None:
+        raise ValueError("give --spacing or --positions, one of them")
+    if not 0 < args.spacing < math.inf:
+        raise ValueError(
+            f"--spacing {args.spacing:g} is no distance of two microphones in "
+            "metres"
+        )
+    return MicrophoneArray(linear_array(2, args.spacing), "of --spacing")
+
+
+def _number(text):
     """Number of sources, or ``auto``."""
     if text == "auto":
         return text
@@ -196,6 +273,7 @@ def _format_directions(found):
     ]
     if found.array is not None:
         lines.append(f"array {found.array}, method {found.method}")
+    lines += found.notes
     if not found.talkers:
         return "\n".join([*lines, "", f"no {name} found"])
     lines += ["", *_talker_lines(found, name)]
@@ -214,12 +292,15 @@ def _talker_lines(found, name):
         f"{name}  direction  spread  confidence"
         + "  elevation" * high
         + "    from      to  active, s" * whole
+        + "  windows" * ("windows" in found.talkers[0])
     ]
     for index, talker in enumerate(found.talkers):
         line = (
             f"{index + 1:6d}{_degrees(talker['direction']):>11}"
-            f"{_degrees(talker['spread']):>8}{talker['confidence']:12.2f}"
+            f"{_degrees(talker['spread']):>8}{_share(talker['confidence']):>12}"
         )
+        if "windows" in talker:
+            line += f"{talker['windows']:>9}"
         if high:
             line += f"{_degrees(talker['elevation']):>11}"
         if whole:
@@ -236,10 +317,15 @@ def _degrees(value):
     return "-" if value is None or math.isnan(value) else f"{value:.1f}°"
 
 
+def _share(value):
+    """A confidence, or a dash without one."""
+    return "-" if value is None else f"{value:.2f}"
+
+
 def _window_lines(found, name):
     """One line a window with the direction of each talker or source."""
     heads = [f"{name} {i + 1}" for i in range(found.directions.shape[1])]
-    quiet = "silent" if found.array is None else "-"
+    quiet = "-" if found.array or found.chances is not None else "silent"
     lines = ["         time, s" + "".join(f"{head:>12}" for head in heads)]
     for start, stop, directions, silent in list(
         zip(

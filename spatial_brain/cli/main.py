@@ -14,13 +14,17 @@ from spatial_brain.cli import (
     arrays,
     convert,
     detect,
+    doctor,
     listen,
     locate,
+    publish,
+    recipe,
     score_seld,
     separate,
     simulate,
     synth,
 )
+from spatial_brain.cli.options import one_line
 from spatial_brain.stopping import one_line_when_stopped
 from spatial_brain.suggestions import nearest
 
@@ -35,6 +39,9 @@ COMMANDS = {
     "synth": synth,
     "convert": convert,
     "score-seld": score_seld,
+    "publish": publish,
+    "recipe": recipe,
+    "doctor": doctor,
 }
 
 
@@ -66,7 +73,12 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     parser, commands = _make_parser()
     _refuse_unknown(argv, parser, commands)
-    args = parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    if rest and not hasattr(args, "recordings"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        # Recordings may stand before and behind options.
+        args.recordings += rest
     try:
         with one_line_when_stopped("files that were written are complete"):
             args.run(args)
@@ -75,7 +87,7 @@ def main(argv=None):
         # The reader (head, less) has gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
-        print(f"{args.prog}: error: {_one_line(error)}", file=sys.stderr)
+        print(f"{args.prog}: error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -127,14 +139,6 @@ def _exit(parser, kind, name, known):
     likely = nearest(name, known)
     remedy = f"did you mean {likely}?" if likely else "see --help"
     parser.exit(2, f"{parser.prog}: no {kind} {name}; {remedy}\n")
-
-
-def _one_line(error):
-    """What went wrong, without traceback or line breaks."""
-    text = str(error)
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
-    return " ".join(text.split())
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ _OPTIONS = {
     "--output": {"help": "write the result here"},
     "--json": {
         "action": "store_true",
-        "help": "print one JSON object instead",
+        "help": "print a JSON object instead; of several recordings one a line",
     },
     "--picture": {"help": "draw the result over time (png)"},
 }
@@ -111,7 +111,7 @@ def add_model_options(parser, **changes):
 
 
 def load_model(interface, args, source=None):
-    """Load the model that the options name.
+    """Load the model that the options name; print what it is for.
 
     Arguments
     ---------
@@ -138,7 +138,7 @@ def load_model(interface, args, source=None):
     savedir = args.savedir
     if savedir and source is not None:
         savedir = Path(savedir) / re.sub(r"\W+", "_", source).strip("_")
-    return interface.from_hparams(
+    model = interface.from_hparams(
         args.model if source is None else source,
         savedir=savedir,
         run_opts={"device": _check_device(args.device)}
@@ -146,6 +146,66 @@ def load_model(interface, args, source=None):
         else None,
         allowed=args.allow,
     )
+    line = "no card: what it was trained for is unknown"
+    if model.card is not None:
+        line = model.card.summary()
+    print(f"{args.prog}: model: {line}", file=sys.stderr)
+    return model
+
+
+def card_content(model):
+    """The card of a model for JSON.
+
+    Arguments
+    ---------
+    model : PretrainedModel
+        From ``load_model``.
+
+    Returns
+    -------
+    dict or None
+        None where the model has no card.
+    """
+    return model.card and model.card.to_dict()
+
+
+def one_line(error):
+    """What went wrong, without traceback or line breaks.
+
+    Arguments
+    ---------
+    error : Exception
+        What was raised.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> one_line(FileNotFoundError(2, "No such file", "a.wav"))
+    'a.wav: No such file'
+    """
+    text = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split())
+
+
+def write_line(text, stream):
+    """Print a line, beside progress bars that may be there.
+
+    Arguments
+    ---------
+    text : str
+        The line.
+    stream : io.TextIOBase
+        Standard output or error.
+    """
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(stream):
+        print(text, file=stream, flush=True)
 
 
 @contextmanager
@@ -160,9 +220,10 @@ def one_line_warnings(prog):
     from spatial_brain.inference.convert.speechbrain_binaural import (
         ConversionWarning,
     )
+    from spatial_brain.inference.pretrained.card import CardWarning
     from spatial_brain.inference.recordings import RecordingWarning
 
-    ours = (ConversionWarning, RecordingWarning)
+    ours = (CardWarning, ConversionWarning, RecordingWarning)
     printed = set()
 
     def show(message, category, *place, **options):
@@ -170,7 +231,7 @@ def one_line_warnings(prog):
             usual(message, category, *place, **options)
         elif str(message) not in printed:
             printed.add(str(message))
-            print(f"{prog}: warning: {message}", file=sys.stderr)
+            write_line(f"{prog}: warning: {message}", sys.stderr)
 
     with warnings.catch_warnings():
         for category in ours:

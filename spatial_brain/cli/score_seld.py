@@ -2,7 +2,8 @@
 
 The scores equal those of the challenge's own evaluator on the same folders,
 its rules for the length of clips and for missing files included; with
---mode corrected the last frame and missing files count.
+--mode corrected the last frame and missing files count. What the scores are
+not worth stands below the line that names them.
 """
 
 import importlib
@@ -91,6 +92,12 @@ def add_arguments(parser):
         "error of DCASE2024 (none)",
     )
     add("--num-classes", type=int, help="for SYNTH")
+    add(
+        "--columns",
+        choices=("polar", "cartesian"),
+        help="what the columns of the estimates are, where they are not as in "
+        "the challenge: angles, or x, y, z",
+    )
 
 
 def run(args):
@@ -115,6 +122,7 @@ def run(args):
             intervals=not args.no_intervals,
             by_room=args.per_room,
             num_classes=args.num_classes,
+            columns=args.columns,
             **{name: rule for name, rule in rules.items() if rule is not None},
         )
     except UnreadableFiles as error:
@@ -180,7 +188,7 @@ def _head(found):
         lines.append(
             f"{found['ignored_events']} events of unknown classes are ignored"
         )
-    return lines
+    return lines + found["notes"] + found["warnings"]
 
 
 def _number(name, value):
@@ -188,14 +196,20 @@ def _number(name, value):
     if value != value:
         return "-"
     _, factor, decimals, unit = _SCORES[name]
-    return f"{factor * value:.{decimals}f}{unit}"
+    return f"{_digits(factor * value, decimals)}{unit}"
+
+
+def _digits(value, decimals):
+    """A number; what was divided by almost 0 is as short as others."""
+    return f"{value:.{decimals}f}" if abs(value) < 1e6 else f"{value:.1e}"
 
 
 def _line(name, value, interval):
     """Heading, score and interval."""
     heading, factor, decimals, unit = _SCORES[name]
-    number = "-" if value != value else f"{factor * value:.{decimals}f}"
-    text = f"{heading:32}{number:>8}{unit}"
+    if value != value:
+        return f"{heading:32}{'-':>8}"
+    text = f"{heading:32}{_digits(factor * value, decimals):>8}{unit}"
     if interval and interval[0] == interval[0]:
         low, high = (f"{factor * end:.{decimals}f}" for end in interval)
         text = f"{text:44}[{low}, {high}]"
@@ -231,4 +245,11 @@ def _room_lines(rooms, names):
             + "".join(f"{cell:>11}" for cell in cells)
             + f"{scores['num_clips']:>8}"
         )
+    empty = [
+        room
+        for room, scores in rooms.items()
+        if not any(scores["per_class"]["references"])
+    ]
+    if empty:
+        lines.append(f"no reference events in room {', '.join(empty)}: see ER")
     return lines

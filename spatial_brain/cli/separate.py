@@ -4,14 +4,18 @@ Writes one stereo file a talker, with the level and the differences between
 the ears that he has in the recording.
 """
 
-import json
-import sys
-
 from spatial_brain.cli.options import (
     add_model_options,
     add_option,
+    card_content,
     load_model,
-    one_line_warnings,
+)
+from spatial_brain.cli.outputs import Output
+from spatial_brain.cli.recordings import (
+    Result,
+    add_recordings,
+    process_recordings,
+    shows_progress,
 )
 
 HELP = "talkers of a binaural recording, a stereo file each"
@@ -26,7 +30,7 @@ def add_arguments(parser):
     parser : argparse.ArgumentParser
         Receives them.
     """
-    parser.add_argument("recording", help="audio file of two ears, left first")
+    add_recordings(parser, "audio files of two ears, left first")
     add_model_options(parser)
     add_option(
         parser,
@@ -53,6 +57,12 @@ def add_arguments(parser):
         help="of the files: FLOAT (the default) or PCM_16, where one gain for "
         "all talkers avoids clipping",
     )
+    parser.add_argument(
+        "--model-rate",
+        action="store_true",
+        help="with --resample: files of the model's sampling rate, not of the "
+        "recording's",
+    )
     add_option(parser, "--json")
 
 
@@ -64,25 +74,30 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    from spatial_brain.inference.separator import BinauralSeparator
+    from spatial_brain.inference.separation.separator import BinauralSeparator
+    from spatial_brain.inference.separation.talker_files import talker_names
 
     separator = load_model(BinauralSeparator, args)
-    with one_line_warnings(args.prog):
+
+    def separate(path, files):
         found = separator.separate_file(
-            args.recording,
-            args.output,
+            path,
+            files["output"],
             channels=args.channels,
             resample=args.resample,
             window_length=args.window,
             hop_length=args.hop,
             streaming=args.streaming,
             subtype=args.subtype,
-            show_progress=sys.stderr.isatty(),
-        )
-    if args.json:
-        print(json.dumps(found.to_dict(), allow_nan=False))
-    else:
-        print(_format_separation(found.to_dict()))
+            model_rate=args.model_rate,
+            show_progress=shows_progress(),
+        ).to_dict()
+        found["card"] = card_content(separator)
+        return Result(found, _format_separation(found))
+
+    names = talker_names("", separator.hparams.num_sources)
+    output = Output("--output", args.output, names, folder=True)
+    process_recordings(args, separate, {"output": output})
 
 
 def _format_separation(found):
@@ -108,6 +123,16 @@ def _format_separation(found):
         "ILD: left over right ear; ITD: positive where the left ear hears "
         "later",
     ]
+    model_rate = found["model_sample_rate"]
+    if found["sample_rate"] != model_rate:
+        lines.append(
+            f"the files have the recording's {found['sample_rate']} Hz; the "
+            f"model works at {model_rate} Hz, so they hold nothing above "
+            f"{model_rate / 2:.0f} Hz (--model-rate keeps its rate)"
+            if found["sample_rate"] > model_rate
+            else f"the files have the recording's {found['sample_rate']} Hz; "
+            f"the model works at {model_rate} Hz"
+        )
     if found["gain"] != 1:
         lines.append(
             f"all files are scaled by {found['gain']:.3f}, lest one of them "

@@ -2,7 +2,8 @@
 
     size: [6, 4, 3]            # m
     t60: 0.4                   # s, or absorption: one value or six
-                               # (walls x0, x1, y0, y1, z0, z1)
+                               # (walls x0, x1, y0, y1, z0, z1), or both:
+                               # the ratios of the six are kept
     sources: [[2, 1, 1.5], [4, 3, 1.5]]
     array:                     # or microphones: [[x, y, z], ...]
       type: linear             # linear, circular or tetrahedral
@@ -13,8 +14,9 @@
     faults: {gain: 1}          # of microphones: dB
     seed: 0
 
-An array by its name or from a file (spatial-brain arrays lists the names) is
-array: NAME, in the middle of the room and 1.5 m high, or
+An array by its name, a formula (circular:6x0.05) or from a file (spatial-brain
+arrays lists the names) is array: NAME, in the middle of the room and 1.5 m
+high, or
 
     array: {name: NAME, center: [3, 2, 1.5], yaw: 90, pitch: 0, roll: 0}
 
@@ -22,6 +24,13 @@ or --array NAME with --center and --yaw, in place of what the file has. Faults
 are gain (dB), delay (samples), position (mm), each the spread among the
 microphones or a list with a value for each, and polarity and dead (how many
 channels, or a list of them).
+
+Walls may be of materials and depend on frequency, and so may the T60; bands
+are the octaves from 125 Hz to 8 kHz (docs/simulation.md):
+
+    absorption: {walls: brickwork, floor: carpet_thin, ceiling: 0.6}
+    absorption: {bands: [0.1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}
+    t60: {bands: [0.6, 0.5, 0.5, 0.4, 0.4, 0.3, 0.3]}
 
 May also hold what simulate_rir takes: fs, backend, duration, high_pass,
 mic_pattern, mic_orientation, source_pattern, source_orientation,
@@ -253,6 +262,7 @@ def _simulate_room(room, path, array):
         "fs": done.fs,
         "backend": done.info.backend,
         "absorption": done.info.absorption,
+        "bands": done.info.bands,
         "room": room,
         "faults": None if faults is None else faults.as_dict(),
         "sources": [
@@ -263,6 +273,7 @@ def _simulate_room(room, path, array):
                     name: _plain(getattr(done.info, name)[index])
                     for name in MEASURES
                 },
+                **_bands(done.info.band_t60, index),
             }
             for index, source in enumerate(sources)
         ],
@@ -306,6 +317,13 @@ def _place(vector, array):
     return place
 
 
+def _bands(band_t60, index):
+    """T60 of a source in octaves, [microphone][band], if there are any."""
+    if band_t60 is None:
+        return {}
+    return {"band_t60": [_plain(values) for values in band_t60[index]]}
+
+
 def _plain(values):
     """Numbers for JSON; null for what is not finite."""
     return [
@@ -333,4 +351,15 @@ def _format_info(info):
             text = "-" if value is None else f"{value:.2f} {unit}"
             line += f"{text:>{width}}"
         lines.append(line)
+    if info["bands"] is not None:
+        lines.append("\nT60 by octave, s")
+        lines.append(_row("Hz", info["bands"], ".0f"))
+        for source in info["sources"]:
+            lines.append(_row(source["file"], source["band_t60"][0], ".2f"))
     return "\n".join(lines)
+
+
+def _row(name, values, format):
+    """A line of numbers, - for what is missing."""
+    texts = ["-" if value is None else f"{value:{format}}" for value in values]
+    return f"{name:12}" + "".join(f"{text:>8}" for text in texts)

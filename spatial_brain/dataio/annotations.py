@@ -30,8 +30,12 @@ does so for a system's output, where six columns end in metres.
 A line describes one instance in one frame of 100 ms or, where it has a start
 and an end in seconds, a whole event. Columns, units and class numbers are
 those of the DCASE Task 3 baselines of 2019 to 2025 and the L3DAS22 baseline.
+Semicolons, tabs or spaces between the columns, decimal commas beside
+semicolons, and quoted numbers are read. So is a first line with names, such as
+``frame,class,azimuth,elevation,distance_m``: columns then go by their names.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,6 +90,27 @@ L3DAS22_CLASSES = (
 _OPTIONAL = ("file", "distance", "onscreen")
 # Columns that are not parsed as numbers.
 _TEXT = ("file", "class", "mids", "onscreen")
+# What a first line may call the columns of a row a frame.
+_NAMES = {
+    "frame": ("frame", "frame_number", "frame_index"),
+    "label": ("class", "label", "class_index", "active_class_index"),
+    "source": (
+        "source",
+        "source_number",
+        "source_number_index",
+        "track",
+        "track_number",
+        "track_index",
+    ),
+    "azimuth": ("azimuth", "azi"),
+    "elevation": ("elevation", "ele"),
+    "distance": ("distance", "dist"),
+    **{axis: (axis,) for axis in _XYZ},
+}
+_QUOTED = re.compile(r"""(["'])\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*\1""")
+# "distance [cm]", "azimuth_deg": a name and its unit.
+_UNIT = re.compile(r"(.*?)_*[\[(](\w+)[\])]$|(.*)_(cm|m|deg|degrees|rad)$")
+_UNITS = {"cm": 100, "m": 1}
 # What a column may hold: lowest, highest, whole numbers only, in words.
 _SECONDS = MAX_FRAMES * FRAME_LENGTH
 _FAR = 1e7
@@ -105,6 +130,11 @@ _RANGES = {
     "end": (0, _SECONDS, False, f"seconds in [0, {_SECONDS:g}]"),
     **dict.fromkeys(_XYZ, (-_FAR, _FAR, False, f"a number up to {_FAR:g}")),
 }
+# Evaluators score angles that overshoot: a turn at most is believed.
+_OVERSHOOT = {
+    "azimuth": (-360, 360, False, "degrees in [-360, 360]"),
+    "elevation": (-180, 180, False, "degrees in [-180, 180]"),
+}
 # Rows that the events of a file may make.
 _MAX_ROWS = MAX_FRAMES
 # Dialect by number of columns.
@@ -112,25 +142,38 @@ _BY_COUNT = {
     "auto": {4: "polar4", 5: "dcase2021", 6: "starss23", 7: "cartesian7"},
     "estimate": {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"},
 }
+# Otherwise as these are files that begin with names of columns.
+NAMED = {"auto": "starss23", "estimate": "polar6"}
 
 
 @dataclass(frozen=True)
-class _Dialect:
-    """How a CSV file of sound events is written."""
+class Dialect:
+    """How a CSV file of sound events is written.
 
-    # In the order of the file.
+    Arguments
+    ---------
+    columns : tuple of str
+        In the order of the file.
+    per_metre : int
+        Units of distance per metre: 1, or 100 for centimetres.
+    classes : tuple of str
+        Class names, where the file holds names instead of indices.
+    header : tuple of str
+        The names in the first line, one per column; empty: no such line.
+    positions : bool
+        Whether x, y and z are metres and not only a direction.
+    angles : callable
+        What is done to angles computed from x, y and z; None: nothing.
+    num_frames : int
+        Where every clip ends, frames; None: known only from elsewhere.
+    """
+
     columns: tuple
-    # Units of distance per metre: 1, or 100 for centimetres.
     per_metre: int = 1
-    # Class names, where the file holds names instead of indices.
     classes: tuple = ()
-    # The names in the first line, one per column; empty: no such line.
     header: tuple = ()
-    # Whether x, y and z are metres and not only a direction.
     positions: bool = False
-    # What is done to angles computed from x, y and z; None: nothing.
     angles: Callable = None
-    # Where every clip ends, frames; None: known only from elsewhere.
     num_frames: int = None
 
     @property
@@ -139,9 +182,9 @@ class _Dialect:
         return "start" in self.columns
 
 
-_FIVE = _Dialect((*_ROW, *_POLAR))
-_CENTIMETRES = _Dialect((*_ROW, *_POLAR, "distance"), per_metre=100)
-_L3DAS22 = _Dialect(
+_FIVE = Dialect((*_ROW, *_POLAR))
+_CENTIMETRES = Dialect((*_ROW, *_POLAR, "distance"), per_metre=100)
+_L3DAS22 = Dialect(
     ("file", "start", "end", "class", *_XYZ),
     classes=L3DAS22_CLASSES,
     header=("File", "Start", "End", "Class", "X", "Y", "Z"),
@@ -150,7 +193,7 @@ _L3DAS22 = _Dialect(
 )
 
 DIALECTS = {
-    "dcase2019": _Dialect(
+    "dcase2019": Dialect(
         ("class", "start", "end", "elevation", "azimuth", "distance"),
         classes=DCASE2019_CLASSES,
         header=(
@@ -167,7 +210,7 @@ DIALECTS = {
     "starss22": _FIVE,
     "starss23": _CENTIMETRES,
     "dcase2024": _CENTIMETRES,
-    "dcase2025": _Dialect(
+    "dcase2025": Dialect(
         ("frame", "label", "source", "azimuth", "distance", "onscreen"),
         per_metre=100,
         header=("frame", "class", "source", "azimuth", "distance", "onscreen"),
@@ -176,15 +219,15 @@ DIALECTS = {
     "l3das22_compat": replace(_L3DAS22, angles=np.trunc),
     "l3das22_exact": _L3DAS22,
     "synthetic": _FIVE,
-    "synthetic_mids": _Dialect(
+    "synthetic_mids": Dialect(
         (*_ROW, *_POLAR, "distance", "mids"), per_metre=100
     ),
-    "polar4": _Dialect(("frame", "label", *_POLAR)),
+    "polar4": Dialect(("frame", "label", *_POLAR)),
     "polar5": _FIVE,
-    "polar6": _Dialect((*_ROW, *_POLAR, "distance")),
-    "cartesian6": _Dialect((*_ROW, *_XYZ)),
-    "cartesian7": _Dialect((*_ROW, *_XYZ, "distance")),
-    "l3das22_output": _Dialect(("frame", "label", *_XYZ), positions=True),
+    "polar6": Dialect((*_ROW, *_POLAR, "distance")),
+    "cartesian6": Dialect((*_ROW, *_XYZ)),
+    "cartesian7": Dialect((*_ROW, *_XYZ, "distance")),
+    "l3das22_output": Dialect(("frame", "label", *_XYZ), positions=True),
 }
 
 
@@ -219,15 +262,11 @@ def detect_dialect(first_line, guess="auto"):
     >>> detect_dialect("sound_event_recording,start_time,end_time,ele,azi,dist")
     'dcase2019'
     """
-    words = [word.strip() for word in first_line.split(",")]
-    lower = {word.lower() for word in words}
-    if "start_time" in lower:
-        return "dcase2019"
-    if {"start", "end", "class"} <= lower:
-        return "l3das22"
-    if "onscreen" in lower:
-        return "dcase2025"
-    if len(words) == 7 and words[-1].strip("\"'").startswith("/"):
+    dialect = _header_dialect(first_line)
+    if dialect is not None:
+        return dialect
+    words = _words(first_line)
+    if len(words) == 7 and words[-1].startswith("/"):
         return "synthetic_mids"
     if len(words) not in _BY_COUNT[guess]:
         raise ValueError(
@@ -237,8 +276,26 @@ def detect_dialect(first_line, guess="auto"):
     return _BY_COUNT[guess][len(words)]
 
 
+def _words(line):
+    """Fields of a line without spaces and quotes around them."""
+    return [word.strip(" \t\"'") for word in line.split(",")]
+
+
+def _header_dialect(first_line):
+    """Dialect of a challenge's own header, or None."""
+    words = {word.lower() for word in _words(first_line)}
+    if "start_time" in words:
+        return "dcase2019"
+    if {"start", "end", "class"} <= words:
+        return "l3das22"
+    return "dcase2025" if "onscreen" in words else None
+
+
 class AnnotationLines:
     """Lines of an annotation file, blank ones left out.
+
+    ``notes`` names what was read although it is not as the challenges write
+    it, such as semicolons between the columns.
 
     Arguments
     ---------
@@ -263,12 +320,17 @@ class AnnotationLines:
         # Bytes that are no text end as a field that is no number.
         text = self.path.read_bytes().decode("utf-8-sig", errors="replace")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-        self.every = text.split("\n")
+        self.every, self.notes = _with_commas(text)
         self.rows = [line for line in self.every if line and not line.isspace()]
         self.header = None
 
     def __len__(self):
         return len(self.rows)
+
+    @property
+    def begins_with_names(self):
+        """Whether the first line holds names and no numbers."""
+        return bool(self.rows) and self.rows[0].lstrip(" \t\"'")[:1].isalpha()
 
     def take_header(self):
         """Take the first line off and keep it as ``header``.
@@ -279,8 +341,8 @@ class AnnotationLines:
             Its fields in lower case; empty if there is no line.
         """
         self.header, self.rows = self.rows[:1], self.rows[1:]
-        words = self.header[0].split(",") if self.header else []
-        return [word.strip(" \t\"'").lower() for word in words]
+        words = _words(self.header[0]) if self.header else []
+        return [word.lower() for word in words]
 
     def error(self, row, message):
         """The exception for a row.
@@ -314,7 +376,7 @@ class AnnotationLines:
         str
             Without spaces and quotes around it.
         """
-        return self.rows[row].split(",")[position].strip(" \t\"'")
+        return _words(self.rows[row])[position]
 
     def numbers(self, columns, text=()):
         """Parse the rows.
@@ -386,7 +448,7 @@ class AnnotationLines:
                     )
         return ValueError(f"{self.path}: not a table of numbers")
 
-    def check(self, columns, values, num_classes=None):
+    def check(self, columns, values, num_classes=None, overshoot=False):
         """Check that the numbers mean something.
 
         Arguments
@@ -397,6 +459,8 @@ class AnnotationLines:
             As ``numbers`` returns them.
         num_classes : int, optional
             Number of classes; None: any class index is right.
+        overshoot : bool
+            Whether angles may lie up to a turn beyond their range.
 
         Raises
         ------
@@ -404,9 +468,10 @@ class AnnotationLines:
             For the first row with a value out of its range.
         """
         faults = []
-        for name in [name for name in columns if name in _RANGES]:
+        ranges = _RANGES | _OVERSHOOT if overshoot else _RANGES
+        for name in [name for name in columns if name in ranges]:
             value = values[name]
-            low, high, whole, expected = _RANGES[name]
+            low, high, whole, expected = ranges[name]
             if name == "label" and num_classes is not None:
                 high = num_classes - 1
                 expected = f"a class index in 0..{high}"
@@ -424,6 +489,98 @@ class AnnotationLines:
             row, name, expected = min(faults, key=lambda fault: fault[0])
             word = self.word(row, columns.index(name))
             raise self.error(row, f"{name} is {word!r}, expected {expected}")
+
+
+def _with_commas(text):
+    """Lines with commas between plain numbers, and what they had instead."""
+    notes = []
+    if ('"' in text or "'" in text) and _QUOTED.search(text):
+        text = _QUOTED.sub(r"\2", text)
+        notes.append("quoted numbers")
+    lines = text.split("\n")
+    first = next((line for line in lines if line and not line.isspace()), "")
+    if first.count(";") > 2:
+        notes.append("semicolons between the columns")
+        if "," in text:
+            notes.append("decimal commas")
+        lines = text.replace(",", ".").replace(";", ",").split("\n")
+    elif "," not in first and first.count("\t") > 2:
+        notes.append("tabs between the columns")
+        lines = text.replace("\t", ",").split("\n")
+    elif "," not in first and len(first.split()) > 3:
+        notes.append("spaces between the columns")
+        lines = [",".join(line.split()) for line in lines]
+    return lines, notes
+
+
+def named_dialect(lines, form):
+    """The dialect that a first line of names stands for; takes the line off.
+
+    Arguments
+    ---------
+    lines : AnnotationLines
+        Beginning with names.
+    form : Dialect
+        Otherwise as this: whether x, y, z are positions, and the unit of
+        distances, if it has such, where the name has none.
+
+    Returns
+    -------
+    Dialect
+        A row a frame, its columns in the order of the file.
+
+    Raises
+    ------
+    ValueError
+        Naming the column that is not known, is missing, stands twice, or is a
+        distance in an unknown unit.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "clip.csv"
+    >>> _ = path.write_text("Frame,Class,Azi,Ele,Distance [cm]\\n4,2,90,0,150")
+    >>> lines = AnnotationLines(path)
+    >>> named_dialect(lines, DIALECTS["polar6"]).columns
+    ('frame', 'label', 'azimuth', 'elevation', 'distance')
+    """
+    known = {name: column for column in _NAMES for name in _NAMES[column]}
+    columns, per_metre = [], form.per_metre
+    for word in lines.take_header():
+        name, unit = _split_unit(word)
+        column = known.get(name)
+        if column is None or unit == "rad":
+            raise lines.error(
+                -1,
+                f"no column is called {word!r}; expected "
+                f"{', '.join(names[0] for names in _NAMES.values())} (angles "
+                "in degrees), or no line of names",
+            )
+        columns.append(column)
+        if column == "distance" and unit in _UNITS:
+            per_metre = _UNITS[unit]
+        elif column == "distance" and "distance" not in form.columns:
+            raise lines.error(
+                -1,
+                f"{word!r} has no unit, write 'distance [cm]' or "
+                "'distance [m]'",
+            )
+    twice = {name for name in columns if columns.count(name) > 1}
+    missing = {"frame", "label", *(_XYZ if "x" in columns else _POLAR)}
+    missing -= set(columns)
+    if twice or missing:
+        what = "stands twice" if twice else "is missing"
+        raise lines.error(-1, f"column {min(twice or missing)!r} {what}")
+    lines.notes.append("a line of names")
+    return replace(form, columns=tuple(columns), per_metre=per_metre)
+
+
+def _split_unit(word):
+    """Name and unit: "distance [cm]" is ("distance", "cm")."""
+    word = re.sub(r"\s+", "_", word)
+    found = _UNIT.fullmatch(word)
+    if not found:
+        return word, ""
+    return found[1] or found[3], found[2] or found[4]
 
 
 def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
@@ -472,6 +629,8 @@ def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
     num_frames = form.num_frames if num_frames is None else num_frames
     if not lines:
         return EventTable([], [], [], [], num_frames=num_frames)
+    if lines.begins_with_names and not form.header:
+        form = named_dialect(lines, form)
     columns = _columns(lines, form) if form.header else form.columns
     values = lines.numbers(columns, text=_TEXT)
     if form.classes:
@@ -499,6 +658,8 @@ def _resolved(lines, dialect):
         if not lines:
             # Whatever it is, it holds no events.
             return "polar5"
+        if lines.begins_with_names and not _header_dialect(lines.rows[0]):
+            return NAMED[dialect]
         try:
             return detect_dialect(lines.rows[0], dialect)
         except ValueError as error:

@@ -1,6 +1,7 @@
 """JSON, CSV and text files that are complete or not there at all."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -97,13 +98,15 @@ def without_nan(value):
     return value
 
 
-def read_json(path):
+def read_json(path, remedy="remove it and run the preparation again"):
     """Read a JSON file; errors name the file and the line.
 
     Arguments
     ---------
     path : str or Path
         File to read.
+    remedy : str
+        What to do about a broken file, which ends the message.
 
     Returns
     -------
@@ -131,7 +134,6 @@ def read_json(path):
         raise FileNotFoundError(
             f"{path}: no such file; run the preparation first"
         )
-    remedy = "remove the file and run the preparation again"
     try:
         return json.loads(
             path.read_text(encoding="utf-8-sig"),
@@ -199,3 +201,30 @@ def write_table(path, lines):
         writer.writeheader()
         writer.writerows(lines)
     return path
+
+
+def file_digest(path):
+    """SHA-256 of a file.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.txt"
+    >>> _ = path.write_text("abc")
+    >>> file_digest(path)[:16]
+    'ba7816bf8f01cfea'
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -107,7 +107,13 @@ def _without_interrupts():
 
 
 def progress(
-    iterable=None, *, total=None, description="", unit="it", initial=0
+    iterable=None,
+    *,
+    total=None,
+    description="",
+    unit="it",
+    initial=0,
+    delay=0.0,
 ):
     """Wrap ``iterable`` into a progress bar.
 
@@ -127,6 +133,8 @@ def progress(
         ``"B"`` counts bytes in powers of 1024.
     initial : int
         Items done before, for work that is resumed.
+    delay : float
+        Seconds before which nothing is drawn.
 
     Returns
     -------
@@ -144,6 +152,7 @@ def progress(
         desc=description,
         unit=unit,
         initial=initial,
+        delay=delay,
         unit_scale=unit == "B",
         unit_divisor=1024 if unit == "B" else 1000,
         disable=not _is_main_process(),

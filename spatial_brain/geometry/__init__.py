@@ -5,6 +5,11 @@ counter-clockwise from +x, in degrees in [-180, 180); elevation runs up from
 the horizontal plane, in [-90, 90]. Positions are in metres.
 """
 
+from spatial_brain.geometry.ambisonics import (
+    CHANNEL_ORDERS,
+    find_channel_order,
+    to_acn_sn3d,
+)
 from spatial_brain.geometry.directions import (
     angular_distance,
     azel_to_unit,
@@ -25,6 +30,7 @@ from spatial_brain.geometry.trajectories import arc_trajectory, path_trajectory
 SPEED_OF_SOUND = 343.0
 
 __all__ = [
+    "CHANNEL_ORDERS",
     "SPEED_OF_SOUND",
     "MicrophoneArray",
     "angular_distance",
@@ -33,10 +39,12 @@ __all__ = [
     "azel_to_unit",
     "circular_array",
     "cone_angle",
+    "find_channel_order",
     "linear_array",
     "path_trajectory",
     "rotation_matrix",
     "tetrahedral_array",
+    "to_acn_sn3d",
     "unit_to_azel",
     "wrap_azimuth",
 ]

@@ -40,6 +40,28 @@ def read_array_file(path):
     return READERS[_kind(path)](path)
 
 
+def is_array_file(name_or_path):
+    """Whether an array is named by a file, not by a name or a formula.
+
+    Arguments
+    ---------
+    name_or_path : str or Path
+        What names an array.
+
+    Returns
+    -------
+    bool
+        True if it ends in .json, .csv or .sofa, or is a file.
+
+    Example
+    -------
+    >>> is_array_file("mine.csv"), is_array_file("circular:6x0.05")
+    (True, False)
+    """
+    path = Path(name_or_path)
+    return path.suffix.lower() in READERS or path.is_file()
+
+
 def encode_array(path, fields):
     """Content of the file of a microphone array.
 

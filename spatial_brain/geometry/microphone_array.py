@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from spatial_brain.geometry.array_files import (
-    READERS,
     encode_array,
+    is_array_file,
     read_array_file,
 )
 from spatial_brain.geometry.directions import as_vectors
@@ -276,9 +276,8 @@ class MicrophoneArray:
         """
         if isinstance(name_or_path, cls):
             return name_or_path
-        path = Path(name_or_path)
-        if path.suffix.lower() in READERS or path.is_file():
-            return cls.from_file(path)
+        if is_array_file(name_or_path):
+            return cls.from_file(name_or_path)
         return cls.named(str(name_or_path))
 
     @classmethod

@@ -8,7 +8,7 @@ from importlib import import_module
 
 _MODULES = {
     "Beamformer": "beamforming.beamformer",
-    "BinauralSeparator": "separator",
+    "BinauralSeparator": "separation.separator",
     "RoomAcousticsEstimator": "room_acoustics",
     "SELDetector": "seld_detector",
     "SoundLocalizer": "localizer",

@@ -48,7 +48,8 @@ class Localization:
         Degrees, [window, talker]; NaN where a window is silent, or a talker
         is not there.
     confidence : numpy.ndarray
-        Probability within 10 degrees of the direction, [window, talker].
+        Probability that a talker is within 10 degrees of the direction,
+        [window, talker]; NaN where there is none, or it is not known.
     elevation : numpy.ndarray, optional
         Degrees, [window, talker]; NaN also where it cannot be told.
     array, method : str, optional
@@ -59,6 +60,13 @@ class Localization:
         The talkers over time as tracks, at the centres of the windows.
     map : DirectionMap, optional
         How strong each direction was, over time.
+    num_talkers : int or str, optional
+        Of a trained network: how many at once were asked for, or ``"auto"``.
+    chances : numpy.ndarray, optional
+        Of a trained and calibrated network: probability of each number of
+        talkers, from 0, [window, number]; NaN where a window is silent.
+    notes : sequence of str
+        What is assumed and was not asked for, a line each.
 
     Example
     -------
@@ -83,6 +91,9 @@ class Localization:
     findings: tuple = ()
     tracks: DirectionTracks | None = None
     map: "DirectionMap | None" = None
+    num_talkers: int | str | None = None
+    chances: np.ndarray | None = None
+    notes: tuple = ()
 
     @property
     def silent(self):
@@ -103,10 +114,12 @@ class Localization:
         list of dict
             ``direction`` (median, degrees; NaN if all is silent), ``spread``
             (median absolute deviation from it, degrees; None without a
-            second window) and ``confidence`` (mean). With an array also
+            second window) and ``confidence`` (mean; None if it is not known,
+            0 if all is silent). With an array also
             ``elevation`` (median or None), ``start`` and ``stop`` (seconds,
             where it was first and last found) and ``active`` (seconds in
-            which it was found).
+            which it was found); of a trained network ``windows``, in how
+            many it was found.
         """
         there = ~np.isnan(self.directions)
         summary = []
@@ -119,10 +132,12 @@ class Localization:
             row = {
                 "direction": direction,
                 "spread": float(np.median(spread)) if mine.sum() > 1 else None,
-                "confidence": float(sure.mean()) if mine.any() else 0.0,
+                "confidence": _mean(sure),
             }
             if self.array is not None:
                 row.update(self._presence(talker, mine))
+            elif self.num_talkers is not None:
+                row["windows"] = int(mine.sum())
             summary.append(row)
         return summary
 
@@ -150,7 +165,8 @@ class Localization:
             ``path, target, meaning, duration, talkers, windows``; a window
             has ``start, stop, directions, confidence``. With an array also
             ``array, method, findings``, and in windows ``elevation``; a
-            talker who is not there is null.
+            talker who is not there is null. Of a trained network also
+            ``num_talkers`` and ``notes``, and in windows ``chances``.
         """
         talkers = self.talkers
         if self.silent.all():
@@ -166,6 +182,9 @@ class Localization:
         if self.array is not None:
             content["array"], content["method"] = self.array, self.method
             content["findings"] = [one.to_dict() for one in self.findings]
+        if self.num_talkers is not None:
+            content["num_talkers"] = self.num_talkers
+            content["notes"] = list(self.notes)
         return content
 
     def __len__(self):
@@ -177,7 +196,7 @@ class Localization:
         columns = {"directions": self.directions, "confidence": self.confidence}
         if self.elevation is not None:
             columns["elevation"] = self.elevation
-        return {
+        content = {
             "start": float(self.starts[index]),
             "stop": float(self.stops[index]),
             **{
@@ -185,6 +204,9 @@ class Localization:
                 for name, values in columns.items()
             },
         }
+        if self.chances is not None:
+            content["chances"] = _plain(self.chances[index])
+        return content
 
 
 @dataclass
@@ -220,6 +242,14 @@ class Directions(NamedTuple):
 
     degrees: torch.Tensor
     confidence: torch.Tensor
+
+
+def _mean(confidence):
+    """Mean of a talker's confidences; None if they are not known."""
+    if not len(confidence):
+        return 0.0
+    mean = float(confidence.mean())
+    return None if np.isnan(mean) else mean
 
 
 def _plain(row):

@@ -9,6 +9,7 @@ silent, it clips, or all of its channels are the same.
 
 import math
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,16 @@ import torch
 
 from spatial_brain.dataio.audio import describe, open_audio
 from spatial_brain.dataio.dataset import chunk_bounds
+from spatial_brain.dataio.parallel import progress
 
 # Level of each window about its mean; noise of 16 bits has -101.
 SILENCE_DBFS = -80.0
+# Below it the loudest window of 16 bits has less than six of them.
+QUIET_DBFS = -65.0
 # A signal that fills less than this share of a window is too short.
 SHORTEST_SHARE = 0.5
+# Seconds of work before a progress bar is drawn.
+_QUICK = 2.0
 # Three equal samples in a row from here on are a wave cut off.
 FULL_SCALE = 0.98
 
@@ -145,6 +151,7 @@ class RecordingCheck:
         faults = _Faults()
         with open_audio(path) as file:
             info = describe(file, path)
+            faults.rates = info.fs, self.fs
             channels = self._choose_channels(info, channels)
             if info.fs != self.fs and not resample:
                 raise ValueError(
@@ -237,6 +244,8 @@ class _Faults:
     def __init__(self):
         self.levels, self.clipped, self.silent = [], [], []
         self.identical = True
+        # Of the file, and of the model, Hz.
+        self.rates = None
 
     def add(self, start, window):
         """Add a window [time, channel] that starts at so many seconds."""
@@ -267,6 +276,12 @@ class _Faults:
                 f"all channels are the same (a mono recording?), {doubt}; "
                 "record with a microphone for each channel"
             )
+        loudest = float(torch.stack(self.levels).max())
+        if loudest < QUIET_DBFS:
+            yield (
+                f"is very quiet ({loudest:.0f} dBFS where it is loudest), "
+                f"{doubt}; record at a higher level"
+            )
         if self.silent:
             number = len(self.silent)
             yield (
@@ -274,6 +289,12 @@ class _Faults:
                 f"{'is' if number == 1 else 'are'} silent ({below}), the first "
                 f"from {self.silent[0]:.1f} s on, without {output} there; "
                 "check the recording, or cut that stretch out"
+            )
+        if self.rates is not None and self.rates[0] < self.rates[1]:
+            low, high = self.rates
+            yield (
+                f"sampling rate is {low} Hz: above {low / 2:g} Hz there is "
+                f"nothing, where the model was trained with {high} Hz, {doubt}"
             )
         clipped = torch.stack(self.clipped).any(0).tolist()
         if any(clipped):
@@ -362,6 +383,70 @@ def window_bounds(total, window, hop):
         (max(0, chunk.start - chunk.pad), chunk.stop)
         for chunk in chunk_bounds(total, window, hop)
     ]
+
+
+def counted(items, total, show, description=""):
+    """The same items, with a progress bar from the third second on.
+
+    Arguments
+    ---------
+    items : iterable
+        Such as the windows of a recording.
+    total : int
+        How many they are.
+    show : bool
+        Whether a bar is wanted.
+    description : str
+        Text before the bar.
+
+    Returns
+    -------
+    iterable
+
+    Example
+    -------
+    >>> sum(counted([1, 2], 2, show=False))
+    3
+    """
+    if not show:
+        return items
+    return progress(items, total=total, description=description, delay=_QUICK)
+
+
+@contextmanager
+def reading_progress(read, total, show):
+    """A reader of parts that moves a progress bar, from the third second on.
+
+    Arguments
+    ---------
+    read : callable
+        Called with first sample and the one after the last.
+    total : int
+        Samples of the recording.
+    show : bool
+        Whether a bar is wanted.
+
+    Yields
+    ------
+    callable
+        Does what ``read`` does.
+
+    Example
+    -------
+    >>> with reading_progress(range, 8, show=False) as read:
+    ...     list(read(2, 5))
+    [2, 3, 4]
+    """
+    if not show:
+        yield read
+        return
+    with progress(total=total, unit=" samples", delay=_QUICK) as bar:
+
+        def watched(start, stop):
+            bar.update(max(0, min(stop, total) - bar.n))
+            return read(start, stop)
+
+        yield watched
 
 
 def _level(waveform):

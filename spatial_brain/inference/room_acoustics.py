@@ -1,6 +1,7 @@
 """Acoustics of the room in which a recording was made with two microphones."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import NamedTuple
@@ -10,11 +11,13 @@ import torch
 
 from spatial_brain.dataio.audio import read_audio
 from spatial_brain.geometry import SPEED_OF_SOUND
-from spatial_brain.inference.pretrained import PretrainedModel
+from spatial_brain.inference.pretrained import ModelCard, PretrainedModel
 from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
+    RecordingWarning,
     check_output,
+    counted,
     is_silent,
     median,
     window_bounds,
@@ -104,6 +107,8 @@ class RoomAcoustics:
         Where each window ends, seconds, [window].
     values : numpy.ndarray
         In the unit of the task, [window]; NaN where a window is silent.
+    card : spatial_brain.inference.pretrained.card.ModelCard, optional
+        Of the model.
 
     Example
     -------
@@ -122,6 +127,17 @@ class RoomAcoustics:
     starts: np.ndarray
     stops: np.ndarray
     values: np.ndarray
+    card: ModelCard | None = None
+
+    @property
+    def test_error(self):
+        """Error of the model on its test set, a Measure, or None.
+
+        It, and not the spread over windows, is what an estimate is worth.
+        """
+        if self.card is None or self.card.task != self.task:
+            return None
+        return next(iter(self.card.measures), None)
 
     @property
     def silent(self):
@@ -189,8 +205,16 @@ class RoomAcoustics:
         -------
         dict
             ``path, task, meaning, duration, starts, stops, tracks``; a track
-            has ``unit, median, quartiles, values`` under its name.
+            has ``unit, median, quartiles, values`` under its name;
+            ``test_error``, the model's on its test set, with
+            ``beats_constant``, and ``card``, None where they are not known.
         """
+        error = self.test_error
+        if error is not None:
+            error = {
+                **error.to_dict(),
+                "beats_constant": error.beats_constant,
+            }
         return {
             "path": self.path,
             "task": self.task,
@@ -201,6 +225,8 @@ class RoomAcoustics:
             "tracks": {
                 track.name: track.to_dict() for track in self.tracks(spacing)
             },
+            "test_error": error,
+            "card": self.card and self.card.to_dict(),
         }
 
 
@@ -300,7 +326,13 @@ class RoomAcousticsEstimator(PretrainedModel):
         )
 
     def estimate_file(
-        self, path, channels=None, resample=False, hop_length=None
+        self,
+        path,
+        channels=None,
+        resample=False,
+        hop_length=None,
+        spacing=None,
+        show_progress=False,
     ):
         """The quantity over the course of a recording.
 
@@ -316,6 +348,10 @@ class RoomAcousticsEstimator(PretrainedModel):
             Convert a file of another sampling rate.
         hop_length : float, optional
             Seconds between windows; default: the model's.
+        spacing : float, optional
+            Distance of the microphones, metres, to compare with the card.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -329,7 +365,7 @@ class RoomAcousticsEstimator(PretrainedModel):
         ValueError
             If it has another rate or other channels (with the remedy), is
             too short, or holds NaN. A RecordingWarning names what is
-            suspicious, such as silence.
+            suspicious, such as silence, and what contradicts the card.
         """
         rate = self.hparams.sample_rate
         window, hop = self._window(hop_length)
@@ -338,7 +374,7 @@ class RoomAcousticsEstimator(PretrainedModel):
         bounds = window_bounds(total, window, hop)
 
         def windows():
-            for start, stop in bounds:
+            for start, stop in counted(bounds, len(bounds), show_progress):
                 waveform, _ = read_audio(
                     path, start, stop - start, rate, resample=True
                 )
@@ -346,7 +382,7 @@ class RoomAcousticsEstimator(PretrainedModel):
 
         values = np.array(list(self._predict_all(windows())))
         starts, stops = np.array(bounds).T / rate
-        return RoomAcoustics(
+        found = RoomAcoustics(
             path=str(path),
             task=self.hparams.task,
             duration=total / rate,
@@ -354,7 +390,21 @@ class RoomAcousticsEstimator(PretrainedModel):
             starts=starts,
             stops=stops,
             values=values,
+            card=self.card,
         )
+        self._warn(found, spacing)
+        return found
+
+    def _warn(self, found, spacing):
+        """Warn of what contradicts the card."""
+        if self.card is None:
+            return
+        for text in self.card.contradictions(spacing, found.median):
+            warnings.warn(
+                f"{found.path}: {text}; do not trust the {found.task} of it",
+                RecordingWarning,
+                stacklevel=3,
+            )
 
     def forward(self, waveform, lengths=None):
         """Same as ``estimate_batch``."""

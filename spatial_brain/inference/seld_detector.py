@@ -1,6 +1,7 @@
 """Sound events in recordings: what, when, and from where."""
 
 import math
+import warnings
 from dataclasses import replace
 from itertools import islice
 
@@ -17,19 +18,28 @@ from spatial_brain.dataio.audio import stream_blocks
 from spatial_brain.dataio.dataset import chunk_bounds
 from spatial_brain.dataio.events import FRAME_LENGTH, concatenate
 from spatial_brain.dataio.labels import decode_outputs
+from spatial_brain.geometry.ambisonics import ACN_SN3D, find_channel_order
+from spatial_brain.inference.array_checks import check_ambisonics
 from spatial_brain.inference.pretrained import PretrainedModel
 from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
+    RecordingWarning,
     check_output,
+    counted,
 )
 from spatial_brain.processing.decoding import ChunkStitcher
 
 NUM_CHANNELS = 4
-FOA_ORDER = "WYZX"
-# In Furse-Malham files W is 3 dB lower than in all others.
-FUMA_GAIN = math.sqrt(2.0)
 MERGE_ANGLE = 15.0
+# What findings on Ambisonics mean to a model of Ambisonics; the rest is
+# checked for every model.
+_NOT_AMBISONICS = {
+    "not_ambisonics": "the channels are alike and not at one place: these "
+    "seem to be four microphones, but this model takes Ambisonics; encode "
+    "them, or use a model of microphones",
+    "normalization": "{}, if they are no microphones",
+}
 # Tracks of the others may change places from one rotation to the next.
 ROTATED_METHODS = ("accdoa", "multi_accdoa")
 
@@ -138,8 +148,9 @@ class SELDetector(PretrainedModel):
         threshold=None,
         hop=None,
         resample=False,
-        channel_order=FOA_ORDER,
+        channel_order=ACN_SN3D,
         channels=None,
+        show_progress=False,
     ):
         """Events of a recording of any length.
 
@@ -157,12 +168,15 @@ class SELDetector(PretrainedModel):
         resample : bool
             Convert a file of another sampling rate.
         channel_order : str
-            Order of the file's FOA channels: ``"WYZX"`` (ACN, the default),
-            any other order of these letters, or ``"FuMa"``: W, X, Y, Z, with
-            W 3 dB lower.
+            Order and gains of the file's FOA channels, as
+            :func:`spatial_brain.geometry.find_channel_order` takes them:
+            ``"WYZX"`` or ``"acn-sn3d"`` (ACN, the default), any other order
+            of these letters, ``"acn-n3d"``, or ``"fuma"``.
         channels : sequence of int, optional
             Which four channels to use, from 0, in this order. Needed if the
             file has more.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -184,11 +198,15 @@ class SELDetector(PretrainedModel):
         chunk, hop = self._sizes(hop)
         check = self._check(chunk)
         channels, total = check.check_file(path, channels, resample)
+        if self.hparams.array_format == "foa":
+            _warn_of_microphones(path, channels, channel_order)
         blocks = stream_blocks(
             path, chunk, hop, fs=rate, resample=resample, pad=True
         )
+        number = len(chunk_bounds(total, chunk, hop))
         outputs = self._predict_all(
-            block[:, channels][:, order] * gains for _, block in blocks
+            block[:, channels][:, order] * gains
+            for _, block in counted(blocks, number, show_progress)
         )
         return self._assemble(outputs, total, hop, threshold)
 
@@ -289,21 +307,25 @@ class SELDetector(PretrainedModel):
 
     def _order(self, channel_order):
         """File channels in the model's order, and their gains [4]."""
-        wanted = str(channel_order).upper()
-        gains = torch.ones(NUM_CHANNELS)
-        if wanted == "FUMA":
-            wanted, gains[0] = "WXYZ", FUMA_GAIN
-        if sorted(wanted) != sorted(FOA_ORDER):
-            raise ValueError(
-                "channel_order must hold the letters W, X, Y and Z, such as "
-                f"{FOA_ORDER}, or be FuMa; got {channel_order!r}"
-            )
-        if self.hparams.array_format != "foa" and wanted != FOA_ORDER:
+        channels, gains = find_channel_order(channel_order)
+        usual = channels == list(range(NUM_CHANNELS))
+        if self.hparams.array_format != "foa" and not (
+            usual and set(gains) == {1.0}
+        ):
             raise ValueError(
                 "channel_order is for Ambisonics; this model takes four "
                 "microphones"
             )
-        return [wanted.index(letter) for letter in FOA_ORDER], gains
+        return channels, torch.tensor(gains)
+
+
+def _warn_of_microphones(path, channels, channel_order):
+    """Warn of channels that seem not to be the Ambisonics they are said."""
+    for found in check_ambisonics(path, channels, channel_order):
+        message = _NOT_AMBISONICS.get(found.kind)
+        if message is not None:
+            problem = message.format(found.message)
+            warnings.warn(f"{path}: {problem}", RecordingWarning, stacklevel=3)
 
 
 class ClipPredictions:

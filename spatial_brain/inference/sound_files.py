@@ -10,6 +10,8 @@ import soundfile
 from spatial_brain.dataio.audio import stream_blocks
 
 SUBTYPES = ("FLOAT", "PCM_16")
+# Ends the name of a float file of another rate.
+_RESAMPLED = "RATE"
 BLOCK = 1 << 16
 # A plain wav header counts bytes with 32 bits.
 LARGEST_WAV = 2**32 - 4096
@@ -34,6 +36,8 @@ class SoundFiles:
     subtype : str
         ``"FLOAT"``: samples as they are. ``"PCM_16"``: 16 bits; if any sample
         of any file would clip, all are scaled by one common gain.
+    rate : tuple of int, optional
+        Sampling rate (hertz) and length of the files; default: those above.
 
     Raises
     ------
@@ -53,7 +57,9 @@ class SoundFiles:
     (['a.wav', 'b.wav'], 0.5)
     """
 
-    def __init__(self, paths, fs, num_channels, num_samples, subtype):
+    def __init__(
+        self, paths, fs, num_channels, num_samples, subtype, rate=None
+    ):
         if subtype not in SUBTYPES:
             raise ValueError(
                 f"subtype {subtype!r} is not known; use "
@@ -69,6 +75,7 @@ class SoundFiles:
         self.folder = self.paths[0].parent
         self.fs, self.num_channels = fs, num_channels
         self.num_samples, self.subtype = num_samples, subtype
+        self.rate, self.length = rate or (fs, num_samples)
         self.peak = 0.0
         self.gain = 1.0
         self._open = {}
@@ -76,7 +83,7 @@ class SoundFiles:
     def __enter__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         # Converting needs half a file beside the float ones.
-        size = 4 * self.num_channels * self.num_samples
+        size = 4 * self.num_channels * max(self.num_samples, self.length)
         needed = size * (len(self.paths) + 1)
         free = shutil.disk_usage(self.folder).free
         if free < needed:
@@ -88,7 +95,8 @@ class SoundFiles:
             )
         try:
             for path in self.paths:
-                self._open[path] = self._create(self._temporary(path), "FLOAT")
+                temporary = self._temporary(path)
+                self._open[path] = self._create(temporary, "FLOAT", self.fs)
         except BaseException:
             self.__exit__()
             raise
@@ -98,7 +106,7 @@ class SoundFiles:
         for file in self._open.values():
             file.close()
         for path in self.paths:
-            for kind in SUBTYPES:
+            for kind in (*SUBTYPES, _RESAMPLED):
                 self._temporary(path, kind).unlink(missing_ok=True)
 
     def write(self, blocks):
@@ -124,6 +132,8 @@ class SoundFiles:
         """
         for file in self._open.values():
             file.close()
+        if self.rate != self.fs:
+            self.peak = max(map(self._resample, self.paths))
         if self.subtype == "PCM_16":
             self.gain = 1 / max(1.0, self.peak)
             for path in self.paths:
@@ -135,13 +145,14 @@ class SoundFiles:
     def _temporary(self, path, subtype="FLOAT"):
         return path.with_name(f".{path.name}.{os.getpid()}.{subtype}.tmp")
 
-    def _create(self, path, subtype):
+    def _create(self, path, subtype, fs):
         """Open a sound file for writing."""
-        large = 4 * self.num_channels * self.num_samples > LARGEST_WAV
+        longest = max(self.num_samples, self.length)
+        large = 4 * self.num_channels * longest > LARGEST_WAV
         form = "RF64" if large else "WAV"
         try:
             return soundfile.SoundFile(
-                path, "w", self.fs, self.num_channels, subtype, format=form
+                path, "w", fs, self.num_channels, subtype, format=form
             )
         except soundfile.LibsndfileError as error:
             raise OSError(
@@ -151,10 +162,26 @@ class SoundFiles:
                 str(self.folder),
             ) from error
 
+    def _resample(self, path):
+        """Give a float file the rate and length of the files; its peak."""
+        source, peak = self._temporary(path), 0.0
+        temporary = self._temporary(path, _RESAMPLED)
+        blocks = stream_blocks(source, BLOCK, fs=self.rate, resample=True)
+        with self._create(temporary, "FLOAT", self.rate) as file:
+            for start, block in blocks:
+                # Rounding up twice may give a sample more.
+                block = block[: self.length - start]
+                if len(block):
+                    peak = max(peak, block.abs().max().item())
+                    _write(file, block)
+        os.replace(temporary, source)
+        return peak
+
     def _convert(self, path):
         """Scale a float file to one of 16 bits, block by block."""
         source = self._temporary(path)
-        with self._create(self._temporary(path, "PCM_16"), "PCM_16") as file:
+        temporary = self._temporary(path, "PCM_16")
+        with self._create(temporary, "PCM_16", self.rate) as file:
             for _, block in stream_blocks(source, BLOCK):
                 _write(file, self.gain * block)
         source.unlink()

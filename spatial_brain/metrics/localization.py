@@ -6,7 +6,7 @@ from scipy.optimize import linear_sum_assignment
 
 from spatial_brain.metrics.statistics import (
     ErrorCollector,
-    bootstrap_interval,
+    interval_of_mean,
 )
 
 THRESHOLDS = (5.0, 10.0, 15.0)
@@ -122,7 +122,7 @@ class LocalizationErrors(ErrorCollector):
     references) and ``error``, degrees, lists of K; and conditions. The
     summary has ``num_mixtures``, ``num_talkers``, ``mae``, ``median``,
     ``rmse`` (degrees), ``accuracy_5`` and so on (shares), ``mae_low`` and
-    ``mae_high``.
+    ``mae_high`` (left out with a single mixture).
 
     Arguments
     ---------
@@ -227,14 +227,11 @@ class LocalizationErrors(ErrorCollector):
         for threshold in self.thresholds:
             share = float(np.mean(values <= threshold))
             result[f"accuracy_{threshold:g}"] = share
-        if num_bootstrap:
-            result["mae_low"], result["mae_high"] = bootstrap_interval(
-                np.where(chosen, errors, 0.0)[used].sum(axis=1),
-                chosen[used].sum(axis=1),
-                num_bootstrap,
-                seed,
-            )
-        return result
+        sums = np.where(chosen, errors, 0.0)[used].sum(axis=1)
+        counts = chosen[used].sum(axis=1)
+        return result | interval_of_mean(
+            "mae", sums, counts, num_bootstrap, seed
+        )
 
 
 def _check_angles(value, name):

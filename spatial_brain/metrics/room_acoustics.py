@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND
-from spatial_brain.metrics.statistics import ErrorCollector, bootstrap_interval
+from spatial_brain.metrics.statistics import ErrorCollector, interval_of_mean
 from spatial_brain.processing.spatial import gcc_phat
 
 # Edges of the ranges by which errors are broken down.
@@ -108,6 +108,40 @@ def training_mean(labels, num_examples):
     if not len(labels):
         raise ValueError("no training labels: there is no mean to predict")
     return np.full(num_examples, labels.mean())
+
+
+def best_constant(reference, num_examples):
+    """Predict the constant with the smallest mean absolute error.
+
+    It has seen the labels of the test: what does not beat it has learned
+    nothing that a number on a piece of paper does not know.
+
+    Arguments
+    ---------
+    reference : torch.Tensor or array
+        Labels of the test set, [example].
+    num_examples : int
+        Predictions wanted.
+
+    Returns
+    -------
+    numpy.ndarray
+        The median, float64, [num_examples].
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or some are not finite.
+
+    Example
+    -------
+    >>> best_constant([0.2, 0.3, 1.6], 2)
+    array([0.3, 0.3])
+    """
+    reference = _numbers(reference, "reference")
+    if not len(reference):
+        raise ValueError("no labels: there is no constant to predict")
+    return np.full(num_examples, np.median(reference))
 
 
 @torch.no_grad()
@@ -297,11 +331,9 @@ class AcousticErrors(ErrorCollector):
             rooms = [row["room"] for row in rows]
             groups = np.unique(rooms, return_inverse=True)[1]
         sums, counts = np.bincount(groups, error), np.bincount(groups)
-        if num_bootstrap and len(sums) > 1:
-            result["mae_low"], result["mae_high"] = bootstrap_interval(
-                sums, counts, num_bootstrap, seed
-            )
-        return result
+        return result | interval_of_mean(
+            "mae", sums, counts, num_bootstrap, seed
+        )
 
 
 def _are_texts(values):

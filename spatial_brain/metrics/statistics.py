@@ -9,7 +9,70 @@ from scipy import stats
 from spatial_brain.dataio.files import write_table
 
 
-class ErrorCollector:
+class Metric:
+    """One interface for all that collects a test set and then scores it.
+
+    ``update``, ``compute`` and ``reset``, as torchmetrics names them, beside
+    the names that each class has: ``append`` takes what ``update`` takes and
+    ``clear`` forgets as ``reset`` does. ``compute`` changes nothing: a second
+    call gives the same, and more can be added after it.
+
+    Example
+    -------
+    >>> class Mean(Metric):
+    ...     def clear(self):
+    ...         self.values = []
+    ...     def append(self, *values):
+    ...         self.values += values
+    ...     def compute(self):
+    ...         return sum(self.values) / len(self.values)
+    >>> mean = Mean()
+    >>> mean.reset()
+    >>> mean.update(1.0, 2.0)
+    >>> mean.compute(), mean.compute()
+    (1.5, 1.5)
+    """
+
+    def update(self, *args, **kwargs):
+        """Add to what is scored; the same as ``append``.
+
+        Arguments
+        ---------
+        *args, **kwargs
+            Those of ``append``.
+        """
+        self.append(*args, **kwargs)
+
+    def reset(self):
+        """Forget everything added; the same as ``clear``."""
+        self.clear()
+
+    def append(self, *args, **kwargs):
+        """Add to what is scored.
+
+        Arguments
+        ---------
+        *args, **kwargs
+            By the class.
+        """
+        raise NotImplementedError
+
+    def clear(self):
+        """Forget everything added."""
+        raise NotImplementedError
+
+    def compute(self):
+        """Scores of what was added.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
+        raise NotImplementedError
+
+
+class ErrorCollector(Metric):
     """Collects rows of errors of a test set and sums them up.
 
     The base of the collectors of all tasks. One of them makes rows in its
@@ -105,7 +168,8 @@ class ErrorCollector:
         ---------
         num_bootstrap : int
             Draws for the 95 % intervals ``<metric>_low`` to ``<metric>_high``
-            (percentile bootstrap over mixtures); 0 leaves them out.
+            (percentile bootstrap over mixtures); 0 leaves them out, as does
+            a single mixture, which says nothing about others.
         seed : int
             Of the draws.
 
@@ -132,6 +196,23 @@ class ErrorCollector:
             for name, parts in self._parts().items()
         }
         return result
+
+    def compute(self, num_bootstrap=1000, seed=0):
+        """Statistics of all rows and by conditions; see ``summarize``.
+
+        Arguments
+        ---------
+        num_bootstrap : int
+            As there.
+        seed : int
+            As there.
+
+        Returns
+        -------
+        dict
+            As there.
+        """
+        return self.summarize(num_bootstrap, seed)
 
     def _statistics(self, chosen, num_bootstrap, seed):
         """Plain numbers of what is chosen, bool [row, 1] or [row, source]."""
@@ -267,6 +348,32 @@ def bootstrap_interval(sums, counts, num_bootstrap, seed):
         draw = generator.integers(len(sums), size=len(sums))
         means[k] = sums[draw].sum() / counts[draw].sum()
     return percentile_interval(means)
+
+
+def interval_of_mean(name, sums, counts, num_bootstrap, seed):
+    """Ends of the interval of a mean, as a collector's summary has them.
+
+    Arguments
+    ---------
+    name : str
+        Of the mean.
+    sums, counts, num_bootstrap, seed
+        As for :func:`bootstrap_interval`; 0 draws: no interval.
+
+    Returns
+    -------
+    dict
+        ``<name>_low`` and ``<name>_high``; empty with fewer than two groups.
+
+    Example
+    -------
+    >>> interval_of_mean("mae", np.array([3.0]), np.array([1]), 10, seed=0)
+    {}
+    """
+    if not num_bootstrap or len(sums) < 2:
+        return {}
+    low, high = bootstrap_interval(sums, counts, num_bootstrap, seed)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def percentile_interval(means):

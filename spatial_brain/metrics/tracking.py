@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from spatial_brain.metrics.statistics import (
     ErrorCollector,
-    bootstrap_interval,
+    interval_of_mean,
 )
 
 GATE = 30.0
@@ -281,7 +281,8 @@ class TrackingErrors(ErrorCollector):
     ``task`` and ``array``. The summary has each measure as mean over all
     periods, sources or frames of the recordings, as the challenge has it,
     with ``<measure>_low`` and ``<measure>_high`` from whole recordings drawn
-    anew; NaN if there is no value.
+    anew (left out where a single recording has a value); NaN if there is no
+    value.
 
     Arguments
     ---------
@@ -357,13 +358,8 @@ class TrackingErrors(ErrorCollector):
             counts = np.array([(~np.isnan(v[name])).sum() for v in used])
             total = counts.sum()
             result[name] = float(sums.sum() / total) if total else np.nan
-            if not num_bootstrap:
-                continue
             known = counts > 0
-            ends = (np.nan, np.nan)
-            if known.any():
-                ends = bootstrap_interval(
-                    sums[known], counts[known], num_bootstrap, seed
-                )
-            result[f"{name}_low"], result[f"{name}_high"] = ends
+            result |= interval_of_mean(
+                name, sums[known], counts[known], num_bootstrap, seed
+            )
         return result

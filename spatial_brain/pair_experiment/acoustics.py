@@ -12,7 +12,13 @@ from speechbrain.utils.logger import get_logger
 from spatial_brain.dataio.files import read_json, write_json
 from spatial_brain.experiment import on_main_process
 from spatial_brain.inference.convert.sar_ssl import read_encoder_weights
-from spatial_brain.inference.pretrained import save_pretrained, unwrap
+from spatial_brain.inference.pretrained import (
+    save_pretrained,
+    unwrap,
+    write_card,
+)
+from spatial_brain.inference.pretrained.card import MAX_TEXT
+from spatial_brain.inference.pretrained.measures import acoustic_measures
 from spatial_brain.metrics.room_acoustics import find_quantity, gcc_phat_tdoa
 from spatial_brain.models.transfer import initialize_encoders
 from spatial_brain.nnet.averaging import averaged_epochs, averaged_state
@@ -22,12 +28,17 @@ from spatial_brain.pair_experiment.predictions import (
     Predictions,
     check_labels,
 )
+from spatial_brain.pair_experiment.sets import ranges_of
 from spatial_brain.reporting.report import read_train_log
 from spatial_brain.reporting.room_acoustics import METHODS, downstream_report
 
 logger = get_logger(__name__)
 
 MODES = ("finetune", "scratch", "lineareval")
+CHANNELS = (
+    "two microphones",
+    "two microphones; positive where the second is later",
+)
 
 
 class AcousticsBrain(PairBrain):
@@ -313,20 +324,55 @@ class AcousticsBrain(PairBrain):
         files = (checkpoints[e].paramfiles["model"] for e in self.averaged)
         states = (torch.load(f, "cpu", weights_only=True) for f in files)
         network.load_state_dict(averaged_state(states))
-        self.training_mean = on_main_process(self.mean_label)
+        found = on_main_process(self.known_labels)
+        self.training_mean, *self.label_range = found
 
-    def mean_label(self):
-        """Mean of the labels that the run learned from."""
+    def known_labels(self):
+        """Mean, lowest and highest label that the run learned from."""
         labels, task = self.training_labels().double(), self.hparams.task
         if not len(labels) or not labels.isfinite().all():
             raise ValueError(
                 f"labels {task} of the training are missing: "
                 f"{int(labels.isfinite().sum())} of {len(labels)} are known"
             )
-        return labels.mean().item()
+        return [x.item() for x in (labels.mean(), labels.min(), labels.max())]
+
+    def describe_training(self):
+        """What the model is for; a recipe adds its data. See SpatialBrain."""
+        return {
+            **super().describe_training(),
+            "task": self.hparams.task,
+            "channels": 2,
+            "channel_order": CHANNELS[self.hparams.task == "TDOA"],
+            "causal": False,
+            "labels": self.label_range,
+            **self.training_ranges(),
+        }
+
+    def training_ranges(self):
+        """Ranges that the training covers, fields of the model's card.
+
+        Returns
+        -------
+        dict
+            Default: what :func:`spatial_brain.pair_experiment.sets.ranges_of`
+            finds in the training set.
+        """
+        return ranges_of(self.training_set)
+
+    def facts_of_test(self, rows, methods):
+        """Figures of the test, for the card."""
+        leaks, quantity = self.find_leakage(), find_quantity(self.hparams.task)
+        text = self.describe_run(len(rows))
+        return {
+            "test": "; ".join([text, *leaks])[:MAX_TEXT],
+            "test_items": len(rows),
+            "measures": acoustic_measures(methods, quantity.unit),
+        }
 
     def finish(self, valid):
         """Log and print the errors of all methods; write the results."""
+        self.predictions.add_best_constant("test")
         rows = self.predictions.of("test")
         methods = {
             name: self.summary("test", name)
@@ -352,7 +398,7 @@ class AcousticsBrain(PairBrain):
         quantity = find_quantity(task)
         print(f"{task} ({quantity.label}), mean absolute error:")
         for name, error in errors.items():
-            print(f"  {METHODS[name]:26s}{error:.{quantity.digits}f}")
+            print(f"  {METHODS[name]:30s}{error:.{quantity.digits}f}")
         write_json(folder / "predictions.json", rows)
         self.save_and_report(folder, rows, methods)
         # Last: a folder with metrics is a finished run.
@@ -371,6 +417,8 @@ class AcousticsBrain(PairBrain):
                 "hop_length": hparams.duration / 2,
             },
         )
+        facts = self.describe_training()
+        write_card(folder, {**facts, **self.facts_of_test(rows, methods)})
         # The validation comes first.
         embeddings = torch.cat(self.embeddings)[-len(rows) :]
         leaks = self.find_leakage()

@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
-from spatial_brain.metrics.room_acoustics import AcousticErrors
+from spatial_brain.metrics.room_acoustics import (
+    AcousticErrors,
+    best_constant,
+)
 
 # Numbers by which errors are broken down, or whose signals go together (rooms
 # that have numbers); text is a condition under any name.
@@ -79,6 +82,20 @@ class Predictions:
                 }
             )
         self.num_batches += 1
+
+    def add_best_constant(self, stage):
+        """Add the method ``best_constant`` to the signals of a set.
+
+        Arguments
+        ---------
+        stage : str
+            Such as ``"test"``.
+        """
+        rows = [row for row in self.rows if row["stage"] == stage]
+        references = [row["reference"] for row in rows]
+        constants = best_constant(references, len(rows)).tolist()
+        for row, constant in zip(rows, constants, strict=True):
+            row["best_constant"] = constant
 
     def of(self, stage):
         """Rows of a set, with the network's prediction as ``estimate``.

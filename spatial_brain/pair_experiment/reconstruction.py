@@ -14,9 +14,11 @@ from spatial_brain.dataio.checkpoints import AtomicCheckpointer
 from spatial_brain.dataio.files import write_json
 from spatial_brain.inference.convert.sar_ssl import read_encoder_weights
 from spatial_brain.inference.pretrained import (
+    Measure,
     load_weights,
     save_pretrained,
     unwrap,
+    write_card,
 )
 from spatial_brain.models.mc_pretext import (
     item_seeds,
@@ -231,6 +233,9 @@ class ReconstructionBrain(PairBrain):
             hparams.inference_keys,
             {"model": self.modules.model},
         )
+        write_card(
+            folder, {**self.describe_training(), **self.facts_of_test(sets)}
+        )
         first = next(iter(sets))
         shown = [e for e in self.examples if e["stage"] != first]
         shown = shown or self.examples
@@ -264,6 +269,32 @@ class ReconstructionBrain(PairBrain):
                 **({"leakage": leaks} if leaks else {}),
             },
         )
+
+    def describe_training(self):
+        """What the model is for; a recipe adds its data. See SpatialBrain."""
+        return {
+            **super().describe_training(),
+            "task": "reconstruction of masked frames (pretext task)",
+            "channels": 2,
+            "channel_order": "two microphones",
+            "causal": False,
+        }
+
+    def facts_of_test(self, sets):
+        """Figures of the test, for the card."""
+        first = next(iter(sets))
+        number = len(self.errors[first]["masked"])
+        error = Measure(
+            "mean squared error of masked frames",
+            sets[first]["loss"],
+            constant=sets[first]["reference"],
+            constant_name="copy of the other channel",
+        )
+        return {
+            "test": self.describe_test(number),
+            "test_items": number,
+            "measures": [error],
+        }
 
     def describe_test(self, num_recordings):
         """The first test set in words, for the report.

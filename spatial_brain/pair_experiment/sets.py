@@ -11,6 +11,7 @@ from spatial_brain.metrics.room_acoustics import TASKS
 
 # Enough for a mean; more would be read for nothing else.
 MOST_LABELS = 25600
+MOST_ITEMS = 64
 
 
 class EvaluationSets(ConcatDataset):
@@ -119,6 +120,41 @@ def labels_of(dataset, task, num_workers=0, most=MOST_LABELS):
         _Labels(dataset, task, most), batch_size=16, num_workers=num_workers
     )
     return torch.cat(list(loader))
+
+
+def ranges_of(dataset, most=MOST_ITEMS):
+    """What a data set holds, for a model's card.
+
+    Arguments
+    ---------
+    dataset : torch.utils.data.Dataset
+        Items have ``labels`` and perhaps ``spacing``.
+    most : int
+        Items that are looked at, evenly spaced.
+
+    Returns
+    -------
+    dict
+        Lowest and highest ``spacing`` (metres), ``t60`` (s) and ``snr`` (dB),
+        of those that are known.
+
+    Example
+    -------
+    >>> items = [{"labels": {"T60": torch.tensor(n)}} for n in (0.25, 0.5)]
+    >>> ranges_of(items)
+    {'t60': [0.25, 0.5]}
+    """
+    found = {"spacing": [], "t60": [], "snr": []}
+    number = min(most, len(dataset))
+    for index in np.linspace(0, len(dataset) - 1, number, dtype=int).tolist():
+        item = dataset[index]
+        labels = item.get("labels", {})
+        known = {"spacing": item.get("spacing"), "t60": labels.get("T60")}
+        known["snr"] = labels.get("SNR")
+        for name, value in known.items():
+            if value is not None and np.isfinite(float(value)):
+                found[name].append(float(value))
+    return {name: [min(x), max(x)] for name, x in found.items() if x}
 
 
 class _Labels(Dataset):

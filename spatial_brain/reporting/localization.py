@@ -200,12 +200,13 @@ def direction_trajectory(localization):
         for index, talker in enumerate(localization.talkers[:MAX_TALKERS]):
             colour = PALETTE[index % len(PALETTE)]
             directions = localization.directions[:, index]
+            confidence = localization.confidence[:, index]
             if localization.array is None:
                 axes.plot(centres, directions, color=colour, lw=1.5, alpha=0.6)
             axes.scatter(
                 centres,
                 directions,
-                s=10 + 50 * np.nan_to_num(localization.confidence[:, index]),
+                s=10 + 50 * np.nan_to_num(confidence, nan=0.5),
                 color=colour,
                 marker=MARKERS[index % len(MARKERS)],
                 label=_talker_label(localization, index, talker),
@@ -229,7 +230,9 @@ def direction_trajectory(localization):
         )
         shown = min(MAX_TALKERS, localization.directions.shape[1])
         finish(figure, axes, None, 2 if shown else 0)
-        axes.set_title("Directions over time (marker size: confidence)")
+        known = np.isfinite(localization.confidence).any()
+        title = "Directions over time"
+        axes.set_title(title + " (marker size: confidence)" * bool(known))
     return figure
 
 

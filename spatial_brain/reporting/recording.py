@@ -50,6 +50,8 @@ def recording_report(path, found, channels=None):
         "Medians over the windows; the confidence is the mean probability "
         "that a direction is within 10 degrees.",
     )
+    for note in found.notes:
+        report.add_text(note)
     if found.findings:
         report.add_section("The recording").add_table(
             ["severity", "finding"],
@@ -72,7 +74,7 @@ def recording_report(path, found, channels=None):
                 float(found.stops[window]),
                 str(source + 1),
                 float(found.directions[window, source]),
-                float(found.confidence[window, source]),
+                _known(found.confidence[window, source]),
             ]
             for window, source in np.argwhere(~np.isnan(found.directions))[
                 :_ROWS
@@ -80,3 +82,8 @@ def recording_report(path, found, channels=None):
         ],
     )
     return report.write(path)
+
+
+def _known(value):
+    """A number, or None for NaN."""
+    return None if np.isnan(value) else float(value)

@@ -27,6 +27,7 @@ METHODS = {
     "network": "network",
     "best": "network of the best epoch",
     "training_mean": "training mean",
+    "best_constant": "best constant of the test set",
     "gcc_phat": "GCC-PHAT",
 }
 CONDITIONS = {
@@ -283,6 +284,11 @@ def _add_results(report, metrics, quantity, num_examples):
             f"{METHODS.get(method, method)}, mean error",
             main=method == "network",
         )
+    correlation = metrics["network"].get("correlation")
+    report.add_headline(
+        "–" if correlation is None else f"{correlation:.2f}",
+        "correlation of estimate and truth",
+    )
     table = []
     for method, values in metrics.items():
         correlation = values.get("correlation")
@@ -303,11 +309,22 @@ def _add_results(report, metrics, quantity, num_examples):
     report.add_table(
         ["method", *heads, "correlation"],
         table,
-        f"All methods had the same {num_examples} test signals; the "
-        "training mean ignores them.",
+        f"All methods had the same {num_examples} test signals; constants "
+        "ignore them, and the best one is made from their labels."
+        + _verdict(metrics),
         emphasis=list(metrics).index("network"),
         digits=digits,
     )
+
+
+def _verdict(metrics):
+    """A sentence if the network is no better than a constant."""
+    network, constant = metrics["network"], metrics.get("best_constant")
+    if constant is None:
+        return ""
+    if network.get("mae_high", network["mae"]) < constant["mae"]:
+        return ""
+    return " The network does not beat the best constant."
 
 
 def _add_accuracy(report, task, metrics, rows):

@@ -477,6 +477,11 @@ def _known(results):
     return [name for name in SCORES if any(name in r for r in results)]
 
 
+def _has_events(result):
+    """Whether there was anything to find; else scores say nothing."""
+    return any(result.get("per_class", {}).get("references", [True]))
+
+
 def _add_scores(report, heading, results, caption, emphasis=None):
     """Add a table of scores, one row a result."""
     known = _known(results.values())
@@ -486,7 +491,9 @@ def _add_scores(report, heading, results, caption, emphasis=None):
         [
             name,
             *(
-                SCORES[key][1] * result[key] if key in result else None
+                SCORES[key][1] * result[key]
+                if key in result and _has_events(result)
+                else None
                 for key in known
             ),
         ]
@@ -547,6 +554,9 @@ def _add_results(report, methods):
             "Jackknife over the clips.",
             emphasis=place if len(ranges) == len(named) else None,
         )
+    lines = network.get("warnings", [])
+    if lines:
+        report.add_text(f"Of the network's scores: {'; '.join(lines)}.")
 
 
 def _text(key, value):
@@ -602,7 +612,10 @@ def _add_conditions(report, tables):
     report.add_section("Where it is hard")
     figures = []
     for condition, table in tables.items():
-        shown = dict(list(table.items())[:MAX_BARS])
+        tried = {k: found for k, found in table.items() if _has_events(found)}
+        if not tried:
+            continue
+        shown = dict(list(tried.items())[:MAX_BARS])
         series = {
             key: [100 * result[key] for result in shown.values()]
             for key in ("F", "LR")

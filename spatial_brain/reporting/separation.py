@@ -359,6 +359,14 @@ def _add_results(report, metrics):
             "Talkers without a value, silent in the reference or in the "
             f"estimate, which the means leave out: {'; '.join(missing)}."
         )
+    silent = network["compat"].get("silent", 0)
+    if silent:
+        report.add_text(
+            f"An ear of a talker is silent in {silent} of "
+            f"{network['num_mixtures']} mixtures. What the original counts "
+            "there rests on the 1e-8 that it adds to energies (down to -80 dB, "
+            "or about +80), and moves its means."
+        )
 
 
 def _means(rows, key):

@@ -2,12 +2,13 @@
 
 Rooms are shoeboxes, described by Sabine's and Eyring's formulas; absorption is
 the energy absorption coefficient of the walls. Impulse responses have shape
-[..., time] with any leading axes; parameters have the leading shape. The direct
-path is a sample index: give it when the geometry is known (``direct_sample``),
-since the largest peak of a response is not always the direct path. Where a
-measured response ends in noise, parameters are those of the response without
-it (``spatial_brain.simulation.noise_floor``); responses that are known to have
-none, such as simulated ones, are given with ``floor=NoiseFloor.absent(rir)``.
+[..., time] with any leading axes ([time, channel] is refused); parameters have
+the leading shape. The direct path is a sample index: give it when the geometry
+is known (``direct_sample``), since the largest peak of a response is not always
+the direct path. Where a measured response ends in noise, parameters are those
+of the response without it (``spatial_brain.simulation.noise_floor``); responses
+that are known to have none, such as simulated ones, are given with
+``floor=NoiseFloor.absent(rir)``.
 """
 
 import math
@@ -15,7 +16,11 @@ import math
 import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND
-from spatial_brain.simulation.noise_floor import decay_energy, find_noise_floor
+from spatial_brain.simulation.noise_floor import (
+    check_response,
+    decay_energy,
+    find_noise_floor,
+)
 
 _SABINE = 24 * math.log(10)
 # Level range of the line fit, dB below the start (ISO 3382-1).
@@ -248,11 +253,7 @@ def critical_distance(room_size, t60):
 def _response(rir, fs):
     """Check a response and its rate; return it in double precision."""
     rir = torch.as_tensor(rir)
-    if not rir.is_floating_point() or rir.ndim == 0 or rir.shape[-1] < 2:
-        raise ValueError(
-            "an impulse response must be a floating tensor [..., time] of at "
-            f"least 2 samples, got {rir.dtype} {tuple(rir.shape)}"
-        )
+    check_response(rir)
     if not fs > 0:
         raise ValueError(f"fs must be positive, got {fs}")
     return rir.double()

@@ -30,6 +30,8 @@ _FLAT, _DEEPEST = 3.0, 100.0
 _ITERATIONS = 6
 # Seconds before the onset that belong to the response; before them is noise.
 _LEAD = 5e-3
+# Channels of an array rather than samples, and samples rather than channels.
+_CHANNELS, _SAMPLES = 64, 512
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,41 @@ class NoiseFloor:
         return self.power.isfinite()
 
 
+def check_response(rir):
+    """Refuse what is no impulse response, or lies with time first.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        Floating, [..., time].
+
+    Raises
+    ------
+    ValueError
+        If it is not floating or has less than two samples, or if the last
+        axis is as short as a number of channels (64 or less) while another
+        one is as long as a response (512 or more).
+
+    Example
+    -------
+    >>> check_response(torch.zeros(32000, 2))
+    Traceback (most recent call last):
+    ValueError: impulse responses are [..., time], got (32000, 2), ...
+    """
+    if not rir.is_floating_point() or rir.ndim == 0 or rir.shape[-1] < 2:
+        raise ValueError(
+            "an impulse response must be a floating tensor [..., time] of at "
+            f"least 2 samples, got {rir.dtype} {tuple(rir.shape)}"
+        )
+    *others, samples = rir.shape
+    if samples <= _CHANNELS and max(others, default=0) >= _SAMPLES:
+        raise ValueError(
+            f"impulse responses are [..., time], got {tuple(rir.shape)}, in "
+            "which time does not seem to be last; give rir.transpose(-1, -2) "
+            "or rir.movedim(axis of time, -1)"
+        )
+
+
 def find_noise_floor(rir, fs):
     """The floor of each response, if its decay reaches one.
 
@@ -97,6 +134,11 @@ def find_noise_floor(rir, fs):
         None is found where the response still decays at its end, as
         simulated ones do, or where it is too short to tell (0.1 s).
 
+    Raises
+    ------
+    ValueError
+        If time is not last, see :func:`check_response`.
+
     Example
     -------
     >>> generator = torch.Generator().manual_seed(0)
@@ -107,6 +149,7 @@ def find_noise_floor(rir, fs):
     >>> floor.found.tolist(), (floor.knee[1] / 16000).round(decimals=1)
     ([False, True], tensor(0.4000, dtype=torch.float64))
     """
+    check_response(rir)
     shape, total = rir.shape[:-1], rir.shape[-1]
     size = max(_LEAST_SAMPLES, round(_BLOCK * fs))
     blocks = rir.reshape(-1, total)[:, : total // size * size].double()
@@ -196,11 +239,17 @@ def decay_energy(rir, fs, floor=None):
         the knee (single values may be negative), what the decay would go on
         with at the knee, then zeros.
 
+    Raises
+    ------
+    ValueError
+        If time is not last, see :func:`check_response`.
+
     Example
     -------
     >>> decay_energy(torch.tensor([2.0, 1.0]), 16000)
     tensor([4., 1.], dtype=torch.float64)
     """
+    check_response(rir)
     energy = rir.double().square()
     floor = floor or find_noise_floor(rir, fs)
     if not floor.found.any():
@@ -230,6 +279,11 @@ def without_noise(rir, fs):
         As ``rir``, and the same where there is no floor. Else zeros up to
         5 ms before the onset and behind the knee, at which one sample holds
         the energy that the decay would go on with.
+
+    Raises
+    ------
+    ValueError
+        If time is not last, see :func:`check_response`.
 
     Example
     -------

@@ -14,7 +14,11 @@ import torch
 from scipy.signal import butter, sosfilt
 
 from spatial_brain.simulation import acoustics
-from spatial_brain.simulation.noise_floor import decay_energy, find_noise_floor
+from spatial_brain.simulation.noise_floor import (
+    check_response,
+    decay_energy,
+    find_noise_floor,
+)
 
 BANDS = (125, 250, 500, 1000, 2000, 4000, 8000)
 # Of what ``room_parameters`` gives: name, unit, decimal places.
@@ -78,7 +82,8 @@ def octave_band(rir, fs, centre):
     Raises
     ------
     ValueError
-        If the band does not lie below half the sampling rate.
+        If the band does not lie below half the sampling rate, or time is
+        not last.
 
     Example
     -------
@@ -87,6 +92,7 @@ def octave_band(rir, fs, centre):
     >>> octave_band(tone, 16000, 1000)[2000:2800].std().round(decimals=2)
     tensor(0.7100, dtype=torch.float64)
     """
+    check_response(rir)
     low, high = centre * 10**-0.15, centre * 10**0.15
     if high >= fs / 2:
         raise ValueError(
@@ -118,7 +124,7 @@ def deconvolve(recording, excitation):
     Raises
     ------
     ValueError
-        If the excitation is silent.
+        If the excitation is silent, or time is not last.
 
     Example
     -------
@@ -127,6 +133,7 @@ def deconvolve(recording, excitation):
     >>> deconvolve(late[None], sweep).argmax()
     tensor(100)
     """
+    check_response(recording)
     if not bool(excitation.any()):
         raise ValueError("the excitation is silent; give the sweep played")
     size = recording.shape[-1] + excitation.shape[-1]

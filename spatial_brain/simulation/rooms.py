@@ -31,10 +31,12 @@ class Room:
         Positions in metres, shape [S, 3].
     microphones : torch.Tensor or sequence
         Positions in metres, shape [M, 3].
-    t60 : float, optional
-        Reverberation time in seconds; or give ``absorption``.
-    absorption : float or sequence, optional
-        Energy absorption of all walls, or of (x0, x1, y0, y1, z0, z1).
+    t60 : float or dict, optional
+        Reverberation time in seconds, or {"bands": ...}; or give
+        ``absorption``.
+    absorption : float or str or sequence or dict, optional
+        Energy absorption of all walls, or of (x0, x1, y0, y1, z0, z1); see
+        ``spatial_brain.simulation.materials``.
     mic_pattern : str or callable or list
         See ``spatial_brain.simulation.rir.patterns.resolve_patterns``.
     mic_orientation : torch.Tensor or sequence, optional
@@ -54,8 +56,8 @@ class Room:
     size: torch.Tensor
     sources: torch.Tensor
     microphones: torch.Tensor
-    t60: float | None = None
-    absorption: float | torch.Tensor | None = None
+    t60: float | dict | None = None
+    absorption: float | str | list | dict | torch.Tensor | None = None
     mic_pattern: str | Callable | list = "omni"
     mic_orientation: torch.Tensor | None = None
     source_pattern: str | Callable | list = "omni"

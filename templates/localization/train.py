@@ -26,7 +26,8 @@ from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.own_folder.localization import prepare_localization
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.geometry import azel_to_unit
-from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.pretrained import save_pretrained, write_card
+from spatial_brain.inference.pretrained.measures import direction_measures
 from spatial_brain.metrics.localization import LocalizationErrors
 from spatial_brain.processing.decoding import pick_peaks
 from spatial_brain.processing.spatial import srp_phat
@@ -85,6 +86,22 @@ class LocalizationBrain(SpatialBrain):
             text = (folder / "hyperparams.yaml").read_text("utf-8")
             keys, model = self.hparams.inference_keys, self.modules.model
             save_pretrained(folder / "pretrained", text, keys, {"model": model})
+            facts = self.describe_training()
+            facts["measures"] = direction_measures(methods["network"])
+            facts["test_items"] = len(rows)
+            write_card(folder, facts)
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        hparams = self.hparams
+        return {
+            **super().describe_training(),
+            "task": "directions of sources",
+            "data": self.data_name(Path(hparams.data_folder).name),
+            "channels": hparams.num_microphones,
+            "positions": hparams.microphone_positions,
+            "sources": [hparams.num_sources, hparams.num_sources],
+        }
 
 
 def prepare(hparams):

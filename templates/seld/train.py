@@ -25,7 +25,8 @@ from spatial_brain.dataio.files import without_nan, write_json
 from spatial_brain.datasets.own_folder.seld import prepare_seld
 from spatial_brain.datasets.seld.chunks import TARGETS, make_chunks
 from spatial_brain.experiment import SpatialBrain, run_experiment
-from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.pretrained import save_pretrained, write_card
+from spatial_brain.inference.pretrained.measures import event_measures
 from spatial_brain.inference.seld_detector import ClipPredictions
 
 
@@ -88,6 +89,21 @@ class SELDBrain(SpatialBrain):
             text = (folder / "hyperparams.yaml").read_text("utf-8")
             keys, model = self.hparams.inference_keys, self.modules.model
             save_pretrained(folder / "pretrained", text, keys, {"model": model})
+            facts = self.describe_training()
+            facts["measures"] = event_measures(summary)
+            facts["test_items"] = summary["num_clips"]
+            write_card(folder, facts)
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        hparams = self.hparams
+        return {
+            **super().describe_training(),
+            "task": "sound event localization and detection",
+            "data": self.data_name(Path(hparams.data_folder).name),
+            "channels": 4,
+            "classes": hparams.class_names,
+        }
 
 
 def prepare(hparams):

@@ -25,7 +25,8 @@ from spatial_brain.dataio.files import write_json
 from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.own_folder.separation import prepare_separation
 from spatial_brain.experiment import SpatialBrain, run_experiment
-from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.pretrained import save_pretrained, write_card
+from spatial_brain.inference.pretrained.measures import separation_measures
 from spatial_brain.metrics.separation.errors import SeparationErrors
 
 
@@ -78,6 +79,21 @@ class SeparationBrain(SpatialBrain):
             text = (folder / "hyperparams.yaml").read_text("utf-8")
             keys, model = self.hparams.inference_keys, self.modules.model
             save_pretrained(folder / "pretrained", text, keys, {"model": model})
+            facts = self.describe_training()
+            facts["measures"] = separation_measures(summary)
+            facts["test_items"] = summary["num_mixtures"]
+            write_card(folder, facts)
+
+    def describe_training(self):
+        """What the model is for and what it learned from, for its card."""
+        hparams = self.hparams
+        return {
+            **super().describe_training(),
+            "task": "binaural separation of talkers",
+            "data": self.data_name(Path(hparams.data_folder).name),
+            "channels": 2,
+            "channel_order": "left ear, right ear",
+        }
 
 
 def prepare(hparams):

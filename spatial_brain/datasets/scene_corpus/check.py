@@ -5,12 +5,11 @@ from pathlib import Path
 
 from spatial_brain.dataio.annotations import read_events
 from spatial_brain.dataio.audio import audio_info, check_audio
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import file_digest, read_json, write_json
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.scene_corpus.generate import (
     METADATA,
     SCENES,
-    file_digest,
     is_complete,
 )
 from spatial_brain.datasets.scene_corpus.options import scene_options

@@ -12,7 +12,6 @@
 The file in ``scenes`` is written last: a scene that has one is complete.
 """
 
-import hashlib
 import logging
 import os
 from functools import partial
@@ -24,7 +23,7 @@ import numpy as np
 from spatial_brain.dataio.annotations import write_events
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.events import EventTable
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import file_digest, read_json, write_json
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.scene_corpus.ambience import (
     draw_ambience,
@@ -343,26 +342,6 @@ def is_complete(output, name):
         and Path(output, file).stat().st_size == entry["bytes"]
         for file, entry in read_json(record)["files"].items()
     )
-
-
-def file_digest(path):
-    """SHA-256 of a file.
-
-    Arguments
-    ---------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    str
-        Hexadecimal.
-    """
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _claim(output, options, bank):

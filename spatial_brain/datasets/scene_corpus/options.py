@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ruamel.yaml
 
-from spatial_brain.geometry import array_names
+from spatial_brain.geometry.array_files import is_array_file
 from spatial_brain.simulation.hrtf.sofa import AZIMUTHS
 from spatial_brain.simulation.microphone_faults import MicrophoneFaults
 from spatial_brain.suggestions import nearest
@@ -155,14 +155,14 @@ def _sizes(value):
 
 
 def _array(value):
-    """Check of a name or a file of an array, or of positions."""
+    """Check of a name, formula or file of an array, or of positions."""
     if isinstance(value, str):
         return _text(value)
     try:
         return _series(_series(_number(-100.0, 100.0), 3))(value)
     except ValueError as problem:
         raise ValueError(
-            "a name, a file, or [[x, y, z], ...] in m"
+            "a name, a formula, a file, or [[x, y, z], ...] in m"
         ) from problem
 
 
@@ -218,8 +218,8 @@ class SceneOptions:
     formats : sequence of str
         Of ``FORMATS``.
     array : str, sequence or None
-        Of the format "array": name, file, or positions of the microphones,
-        metres.
+        Of the format "array": name, formula, file, or positions of the
+        microphones, metres.
     faults : str or None
         Of the microphones of the format "array", such as ``"gain=1 dead=1"``,
         see ``simulation.microphone_faults``; each scene draws its own.
@@ -483,11 +483,13 @@ def read_scene_options(path):
         ("events", ()),
         ("speech", ()),
         ("responses", ()),
-        ("array", array_names()),
         ("head", HEADS),
         ("noise", ("diffuse",)),
     ):
         value = values.get(key)
         if isinstance(value, str) and value not in names:
             values[key] = str(path.parent / value)
+    array = values.get("array")
+    if isinstance(array, str) and is_array_file(path.parent / array):
+        values["array"] = str(path.parent / array)
     return scene_options(values, path)

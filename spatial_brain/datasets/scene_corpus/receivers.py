@@ -1,7 +1,6 @@
 """Arrays and heads of a corpus of scenes."""
 
 from functools import lru_cache, partial
-from pathlib import Path
 
 from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.simulation.hrtf import hrtf_for, load_hrtfs
@@ -39,10 +38,8 @@ def find_array(options):
         return None
     if not isinstance(options.array, str):
         array = MicrophoneArray(options.array, "positions")
-    elif Path(options.array).suffix:
-        array = MicrophoneArray.from_file(options.array)
     else:
-        array = MicrophoneArray.named(Path(options.array).name)
+        array = MicrophoneArray.resolve(options.array)
     positions = array.positions - array.centre
     array = MicrophoneArray(positions, array.name, array.front)
     radius = float(positions.norm(dim=-1).max())

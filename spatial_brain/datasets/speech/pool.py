@@ -73,6 +73,29 @@ def part_of_stage(stage):
     return {"train": "tr", "val": "dt"}.get(kind, "et")
 
 
+def speech_name(data_folder):
+    """What the speech of an experiment is, in a few words.
+
+    Arguments
+    ---------
+    data_folder : str or Path or None
+        As ``prepare_speech`` takes it.
+
+    Returns
+    -------
+    str
+        The name of the folder, not where it lies.
+
+    Example
+    -------
+    >>> speech_name("/data/LibriSpeech/"), speech_name(None)
+    ('LibriSpeech', 'synthetic voices')
+    """
+    if data_folder is None:
+        return "synthetic voices"
+    return Path(data_folder).resolve().name
+
+
 def prepare_speech(
     data_folder,
     save_folder,

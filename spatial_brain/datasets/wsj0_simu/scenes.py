@@ -162,6 +162,34 @@ class SceneDistribution:
                 f"{self.ism_db} and {self.T}"
             )
 
+    def ranges(self):
+        """What the scenes cover.
+
+        Returns
+        -------
+        dict
+            Lowest and highest ``room_size`` (x, y, z, metres), ``t60`` (s),
+            ``snr`` (dB; absent without noise), ``spacing`` of the microphones
+            (metres) and number of ``sources``.
+
+        Example
+        -------
+        >>> SceneDistribution().ranges()["spacing"]
+        [0.03, 0.2]
+        """
+        first, second = np.array(self.mic_array_pos)
+        apart = float(np.linalg.norm(second - first))
+        found = {
+            "room_size": [list(span) for span in self.room_sz_range],
+            "t60": list(self.T60_range),
+            "snr": list(self.snr_range),
+            "spacing": [round(apart * s, 6) for s in self.array_scale_range],
+            "sources": list(self.num_source_range),
+        }
+        if self.noise_type == "none":
+            del found["snr"]
+        return found
+
     def _check_shapes(self):
         """Check ranges and their order."""
         shapes = {

@@ -107,7 +107,7 @@ def check_recording(path, array, *, channels=None, band=None):
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
 
-def check_ambisonics(path, channels, normalization="sn3d"):
+def check_ambisonics(path, channels, channel_order="acn-sn3d"):
     """Check a recording that is said to be first-order Ambisonics.
 
     Arguments
@@ -116,8 +116,9 @@ def check_ambisonics(path, channels, normalization="sn3d"):
         The recording.
     channels : sequence of int
         Channels of the file, from 0, that are W, Y, Z and X.
-    normalization : str
-        ``"sn3d"`` or ``"n3d"``.
+    channel_order : str
+        Their order and gains, see
+        :func:`spatial_brain.geometry.find_channel_order`.
 
     Returns
     -------
@@ -148,7 +149,7 @@ def check_ambisonics(path, channels, normalization="sn3d"):
     if silent:
         return silent
     found = [one for one in found if one.kind in _OF_ANY]
-    found += ambisonic_findings(pieces, file.samplerate, normalization)
+    found += ambisonic_findings(pieces, file.samplerate, channel_order)
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
 

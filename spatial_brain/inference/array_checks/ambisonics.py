@@ -1,15 +1,16 @@
 """Whether four channels are the first-order Ambisonics they are said to be.
 
 Of any sum of plane waves the powers of Y, Z and X add up to that of W (SN3D),
-or to three times it (N3D), and as the channels stand at one place their
-coherence does not depend on frequency. Four microphones have alike powers and a
-coherence that is high at low frequencies and falls.
+to twice (FuMa) or three times it (N3D), and as the channels stand at one place
+their coherence does not depend on frequency. Four microphones have alike powers
+and a coherence that is high at low frequencies and falls.
 """
 
 import math
 
 import torch
 
+from spatial_brain.geometry import CHANNEL_ORDERS, find_channel_order
 from spatial_brain.inference.array_checks.finding import Finding
 
 # Stands for first-order Ambisonics where an array is named.
@@ -24,23 +25,23 @@ _ALIKE = 4.0
 # Coherence of microphones at low frequencies at least, and the share of it
 # that is left at high ones at most.
 _COHERENT, _LEFT = 0.5, 0.6
-# Power of Y, Z and X over that of W, and the factor by which it may be
-# off.
-_RATIOS = {"sn3d": 1.0, "n3d": 3.0}
+# Factor by which the power of Y, Z and X over that of W may be off.
 _TOLERANCE = math.sqrt(3)
 
 
-def ambisonic_findings(pieces, fs, normalization):
+def ambisonic_findings(pieces, fs, channel_order):
     """Findings on the powers and coherences of the channels.
 
     Arguments
     ---------
     pieces : list of tuple
-        Start in seconds and waveform [time, 4] of each piece.
+        Start in seconds and waveform [time, 4] of each piece, channels as the
+        file has them.
     fs : int
         Sampling rate, hertz.
-    normalization : str
-        ``"sn3d"`` or ``"n3d"``, as it was given.
+    channel_order : str
+        What they are said to be, see
+        :func:`spatial_brain.geometry.find_channel_order`.
 
     Returns
     -------
@@ -50,11 +51,13 @@ def ambisonic_findings(pieces, fs, normalization):
     -------
     >>> from spatial_brain.simulation.ambisonics import encode_foa
     >>> left = encode_foa(torch.randn(16000), 80.0, 10.0)
-    >>> ambisonic_findings([(0.0, left)], 16000, "sn3d")
+    >>> ambisonic_findings([(0.0, left)], 16000, "acn-sn3d")
     []
-    >>> ambisonic_findings([(0.0, left)], 16000, "n3d")[0].kind
+    >>> ambisonic_findings([(0.0, left)], 16000, "acn-n3d")[0].kind
     'normalization'
     """
+    channels, _ = find_channel_order(channel_order)
+    pieces = [(start, waveform[:, channels]) for start, waveform in pieces]
     covariance, frequency = _covariance(pieces, fs)
     power = covariance.diagonal(dim1=-2, dim2=-1).real
     if not (power[:, 0].sum() > 0):
@@ -63,7 +66,7 @@ def ambisonic_findings(pieces, fs, normalization):
                 "silent",
                 "error",
                 (),
-                "the first channel, W, is silent; directions need it",
+                "channel W is silent; directions need it",
             )
         ]
     if _are_microphones(covariance, power, frequency):
@@ -79,18 +82,17 @@ def ambisonic_findings(pieces, fs, normalization):
     used = _between(frequency, _USED) & (power[:, 0] > 0)
     ratio = power[used, 1:].sum(1) / power[used, 0]
     return _ratio_findings(
-        float(ratio.clamp(min=1e-6).log().mean().exp()), normalization
+        float(ratio.clamp(min=1e-6).log().mean().exp()), channel_order
     )
 
 
-def _ratio_findings(ratio, normalization):
+def _ratio_findings(ratio, channel_order):
     """Findings on the power of Y, Z and X over that of W."""
-    fitting = [
-        name
-        for name, expected in _RATIOS.items()
-        if 1 / _TOLERANCE < ratio / expected < _TOLERANCE
-    ]
-    if normalization in fitting:
+    known = {name: _ratio_of(name) for name in CHANNEL_ORDERS}
+    nearest = min(known, key=lambda name: abs(math.log(ratio / known[name])))
+    expected = _ratio_of(channel_order)
+    near = 1 / _TOLERANCE < ratio / known[nearest] < _TOLERANCE
+    if near and math.isclose(known[nearest], expected):
         return []
     return [
         Finding(
@@ -98,15 +100,21 @@ def _ratio_findings(ratio, normalization):
             "warning",
             (),
             f"Y, Z and X have {ratio:.2g} times the power of W, where "
-            f"{normalization.upper()} has {_RATIOS[normalization]:.0f}; "
+            f"{channel_order} has {expected:.0f}; "
             + (
-                f"--normalization {fitting[0]} fits"
-                if fitting
-                else "check that the channels are W, Y, Z, X"
+                f"--channel-order {nearest} fits"
+                if near
+                else "check that the channels are W, Y, Z and X"
             ),
             ratio,
         )
     ]
+
+
+def _ratio_of(channel_order):
+    """Power of Y, Z and X over that of W of plane waves."""
+    gains = find_channel_order(channel_order)[1]
+    return (gains[0] / gains[1]) ** 2
 
 
 def _covariance(pieces, fs):

@@ -3,10 +3,17 @@
 import math
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from spatial_brain.dataio.audio import describe, open_audio
-from spatial_brain.geometry import MicrophoneArray
+from spatial_brain.geometry import (
+    CHANNEL_ORDERS,
+    MicrophoneArray,
+    find_channel_order,
+    to_acn_sn3d,
+)
+from spatial_brain.geometry.ambisonics import ACN_SN3D
 from spatial_brain.inference.array_checks import (
     check_ambisonics,
     check_recording,
@@ -14,7 +21,18 @@ from spatial_brain.inference.array_checks import (
 )
 from spatial_brain.inference.array_checks.ambisonics import FOA
 from spatial_brain.inference.array_checks.finding import Finding
-from spatial_brain.inference.array_directions.confidence import probability
+from spatial_brain.inference.array_directions.confidence import (
+    NoisePeaks,
+    probability,
+    summarize_noise,
+)
+from spatial_brain.inference.array_directions.methods import (
+    LIBRARY_METHODS,
+    METHODS,
+    check_method,
+    has_confidence,
+)
+from spatial_brain.inference.array_directions.mirror import mirror_findings
 from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.inference.array_directions.speech import speech_shares
 from spatial_brain.inference.localization import (
@@ -23,22 +41,14 @@ from spatial_brain.inference.localization import (
     Localization,
     median_direction,
 )
+from spatial_brain.inference.recordings import reading_progress
 from spatial_brain.processing.directions.ambisonics import (
-    NORMALIZATIONS,
+    N3D_GAINS,
     AmbisonicMixture,
 )
 from spatial_brain.processing.directions.grid import DirectionGrid
-from spatial_brain.processing.directions.mixture import LocalMixture
-from spatial_brain.processing.directions.music import MUSIC
-from spatial_brain.processing.directions.srp_phat import SRPPhat
 from spatial_brain.simulation.noise_field import diffuse_noise
-from spatial_brain.suggestions import nearest
 
-METHODS = {
-    "mixture": LocalMixture,
-    "srp-phat": SRPPhat,
-    "norm-music": MUSIC,
-}
 BAND = (300.0, 5500.0)
 WINDOW, HOP = 1.0, 0.25
 # Sources looked for in a window, at least: heights depend on it.
@@ -65,9 +75,10 @@ class DirectionFinder:
     ---------
     array : MicrophoneArray, str or Path
         The array, its name (``spatial-brain arrays``), or its file; ``"foa"``
-        for first-order Ambisonics (channels W, Y, Z, X).
+        for first-order Ambisonics.
     method : str
-        A key of ``METHODS``; of Ambisonics ``"mixture"``.
+        A key of ``METHODS`` or ``LIBRARY_METHODS`` (``methods``); of
+        Ambisonics ``"mixture"``.
     sources : int or str
         How many sources there are, or ``"auto"``.
     band : tuple of float
@@ -76,8 +87,9 @@ class DirectionFinder:
         Length of a window and from one to the next, seconds.
     keep_map : bool
         Whether results have a map.
-    normalization : str, optional
-        Of Ambisonics: ``"sn3d"`` (default) or ``"n3d"``.
+    channel_order : str, optional
+        Of Ambisonics: ``"acn-sn3d"`` (default), ``"acn-n3d"``, ``"fuma"``, or
+        letters, see :func:`spatial_brain.geometry.find_channel_order`.
     speech_only : bool
         Only windows in which someone speaks have directions; needs the
         package webrtcvad.
@@ -105,7 +117,7 @@ class DirectionFinder:
         window=WINDOW,
         hop=HOP,
         keep_map=False,
-        normalization=None,
+        channel_order=None,
         speech_only=False,
     ):
         self.ambisonic = isinstance(array, str) and array == FOA
@@ -114,19 +126,8 @@ class DirectionFinder:
             if self.ambisonic
             else MicrophoneArray.resolve(array)
         )
-        self.normalization = self._check_normalization(normalization)
-        if method not in METHODS:
-            likely = nearest(method, METHODS)
-            raise ValueError(
-                f"there is no method {method!r}"
-                + (f"; did you mean {likely}?" if likely else "")
-                + f"; known: {', '.join(METHODS)}"
-            )
-        if self.ambisonic and method != "mixture":
-            raise ValueError(
-                f"method {method!r} needs delays between microphones, which "
-                "Ambisonics has not; use mixture"
-            )
+        self.channel_order = self._check_channel_order(channel_order)
+        check_method(method, sources, self.ambisonic)
         if sources != "auto" and not (
             isinstance(sources, int) and 1 <= sources <= 10
         ):
@@ -146,28 +147,37 @@ class DirectionFinder:
         self.method, self.sources, self.band = method, sources, tuple(band)
         self.window, self.hop, self.keep_map = window, hop, keep_map
         self.speech_only = speech_only
-        self.grid = (
-            DirectionGrid.sphere()
-            if self.ambisonic
-            else DirectionGrid.for_array(self.array.positions)
-        )
-        self._locators, self._noise_heights = {}, {}
+        self.library = method in LIBRARY_METHODS
+        self.grid = self._grid()
+        self._locators, self._noise_peaks = {}, {}
 
-    def _check_normalization(self, name):
-        """The normalisation of Ambisonics; None of an array."""
+    def _grid(self):
+        """The directions that can be found."""
+        if self.ambisonic:
+            return DirectionGrid.sphere()
+        if self.library:
+            return DirectionGrid.azimuths(self.array.positions)
+        return DirectionGrid.for_array(self.array.positions)
+
+    def _check_channel_order(self, name):
+        """The channel order of Ambisonics; None of an array."""
         if not self.ambisonic:
             if name is not None:
                 raise ValueError(
-                    f"a normalisation is of Ambisonics (array {FOA}), not of "
-                    f"the array {self.array.name}"
+                    f"a channel order is of Ambisonics (array {FOA}), not of "
+                    f"the array {self.array.name}; --channels orders "
+                    "microphones"
                 )
             return None
-        if name not in (None, *NORMALIZATIONS):
-            raise ValueError(
-                f"there is no normalisation {name!r}; known: "
-                f"{', '.join(NORMALIZATIONS)}"
-            )
-        return name or "sn3d"
+        name = name or ACN_SN3D
+        find_channel_order(name)
+        return name.lower()
+
+    def _converted(self, waveform):
+        """A waveform of the file's channel order as the method takes it."""
+        if not self.ambisonic:
+            return waveform
+        return to_acn_sn3d(waveform, self.channel_order)
 
     @property
     def target(self):
@@ -175,7 +185,7 @@ class DirectionFinder:
         line = not self.ambisonic and self.array.dimensions == 1
         return "line_azimuth" if line else "full_azimuth"
 
-    def localize_file(self, path, channels=None):
+    def localize_file(self, path, channels=None, show_progress=False):
         """Directions of the sources of a recording, over time.
 
         The file is read piece by piece: memory hardly grows with it.
@@ -187,6 +197,8 @@ class DirectionFinder:
         channels : sequence of int, optional
             Which channels to use, from 0, in the order of the array's
             microphones. Needed if the file has others beside.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -203,25 +215,48 @@ class DirectionFinder:
         """
         with _channels_of(path, self.array, channels) as (read, info, used):
             findings = self._findings(path, used)
-            return self._localize(
-                read, info.num_samples, info.fs, str(path), findings
-            )
+            total = info.num_samples
+            with reading_progress(read, total, show_progress) as part:
+                return self._localize(
+                    lambda *place: self._converted(part(*place)),
+                    total,
+                    info.fs,
+                    str(path),
+                    findings,
+                )
 
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
         if self.ambisonic:
+            order = self.channel_order
+            letters = CHANNEL_ORDERS.get(order, (order.upper(),))[0]
             assumed = Finding(
                 "assumed",
                 "note",
                 (),
-                "the channels are taken as W, Y, Z, X (ACN) with gains of "
-                f"{self.normalization.upper()}",
+                f"the channels are taken as {', '.join(letters)} ({order})",
             )
-            found = check_ambisonics(path, channels, self.normalization)
+            found = check_ambisonics(path, channels, order)
             return [*found, assumed]
-        return check_recording(
+        found = check_recording(
             path, self.array, channels=channels, band=self.band
         )
+        return [*found, *self._limits()]
+
+    def _limits(self):
+        """What a library's method does not give."""
+        if not self.library:
+            return []
+        return [
+            Finding(
+                "assumed",
+                "note",
+                (),
+                f"{self.method} gives azimuths of sources at the height of the "
+                "array, without a confidence: how often they are right is not "
+                "known",
+            )
+        ]
 
     @torch.no_grad()
     def localize_batch(self, waveform, lengths=None, fs=16000):
@@ -240,7 +275,8 @@ class DirectionFinder:
         -------
         Directions
             ``degrees`` and ``confidence``, both [batch, source]; NaN and 0
-            where there are fewer.
+            where there are fewer. The confidence of a library's method is
+            NaN.
 
         Raises
         ------
@@ -260,7 +296,7 @@ class DirectionFinder:
             sizes = (torch.as_tensor(lengths) * waveform.shape[1]).round()
         found = []
         for row, size in zip(waveform, sizes.long().tolist(), strict=True):
-            part = row[None, :size].cpu()
+            part = self._converted(row[None, :size].cpu())
             result = self._localize(
                 lambda start, stop, part=part: part[:, start:stop], size, fs, ""
             )
@@ -272,9 +308,10 @@ class DirectionFinder:
             count = part.directions.shape[1]
             medians = median_direction(part.directions, self.target)
             degrees[row, :count] = torch.from_numpy(medians).float()
-            confidence[row, :count] = torch.tensor(
-                [talker["confidence"] for talker in part.talkers]
-            )
+            confidence[row, :count] = torch.tensor([
+                math.nan if one["confidence"] is None else one["confidence"]
+                for one in part.talkers
+            ])  # fmt: skip
         return Directions(degrees, confidence)
 
     def _locator(self, fs):
@@ -283,19 +320,18 @@ class DirectionFinder:
             options = {
                 "block": self.window, "hop": self.hop, "band": self.band
             }  # fmt: skip
-            self._locators[fs] = (
-                AmbisonicMixture(
-                    fs, self.grid, normalization=self.normalization, **options
-                )
-                if self.ambisonic
-                else METHODS[self.method](
-                    self.array.positions, fs, self.grid, **options
-                )
-            )
+            if self.ambisonic:
+                locator = AmbisonicMixture(fs, self.grid, **options)
+            else:
+                if self.library:
+                    options["num_sources"] = self.sources
+                make = {**METHODS, **LIBRARY_METHODS}[self.method]
+                locator = make(self.array.positions, fs, self.grid, **options)
+            self._locators[fs] = locator
         return self._locators[fs]
 
-    def noise_height(self, fs):
-        """Height of the highest peaks where there is noise alone.
+    def noise_peaks(self, fs):
+        """Peaks where there is noise alone, of the microphones or diffuse.
 
         Arguments
         ---------
@@ -304,43 +340,39 @@ class DirectionFinder:
 
         Returns
         -------
-        float
-            Mean over the windows of noise from a fixed seed: the higher one
-            of noise of the microphones and of diffuse noise.
+        NoisePeaks
+            Of the noise, from a fixed seed, that looks more like a source.
         """
-        if fs not in self._noise_heights:
+        if fs not in self._noise_peaks:
             samples = round((self.window + _NOISE_HOPS * self.hop) * fs)
-            heights = [
-                self.peaks_of(noise[None], fs, MOST_SOURCES)[3].max(1).mean()
-                for noise in self._noises(samples, fs)
+            found = [
+                summarize_noise(*self._peaks_of(one, fs, MOST_SOURCES)[1:])
+                for one in self._noises(samples, fs)
             ]
-            self._noise_heights[fs] = float(max(heights))
-        return self._noise_heights[fs]
+            # A noise alone has nothing to be compared with but itself.
+            highest = map(max, *found, found[0])
+            self._noise_peaks[fs] = NoisePeaks(*highest)
+        return self._noise_peaks[fs]
 
     def _noises(self, samples, fs):
-        """Noises without direction, each [time, channel]."""
+        """Noises without direction, each [1, time, channel]."""
         generator = torch.Generator().manual_seed(0)
-        own = torch.randn(samples, len(self.array), generator=generator)
+        own = torch.randn(1, samples, len(self.array), generator=generator)
         if self.ambisonic:
-            # Powers of a diffuse field, which four equal ones are as well.
-            return [own / torch.tensor(NORMALIZATIONS[self.normalization])]
+            # Noise that no direction explains better than others.
+            return [own / torch.tensor(N3D_GAINS)]
         diffuse = diffuse_noise(
             self.array.positions, samples, fs=fs, generator=generator
         )
-        return [own, diffuse.T]
+        return [own, diffuse.T[None]]
 
     @torch.no_grad()
     def _localize(self, read, num_samples, fs, path, findings=()):
         """Result of a recording that ``read`` gives."""
         locator = self._locator(fs)
-        auto = self.sources == "auto"
-        maps = _MapPool(self.grid, self.keep_map)
+        maps = _MapPool(self.grid, self.keep_map and self.method != "frida")
         times, azimuth, elevation, height = self._peaks(
-            locator,
-            read,
-            num_samples,
-            MOST_SOURCES if auto else max(MOST_SOURCES, self.sources),
-            maps,
+            locator, read, num_samples, self._number(), maps
         )
         if self.speech_only:
             length = locator.block_length / fs
@@ -350,15 +382,12 @@ class DirectionFinder:
             times,
             azimuth,
             elevation,
-            probability(
-                FOA if self.ambisonic else self.method,
-                azimuth,
-                elevation,
-                height,
-                self.noise_height(fs),
-            ),
-            None if auto else self.sources,
+            self._sure(azimuth, elevation, height, fs),
+            None if self.sources == "auto" else self.sources,
         )
+        confidence = sources.confidence
+        if not has_confidence(self.method):
+            confidence = np.full_like(confidence, math.nan)
         duration = num_samples / fs
         half = locator.block_length / fs / 2
         return Localization(
@@ -368,14 +397,35 @@ class DirectionFinder:
             starts=(times - half).clip(0),
             stops=(times + half).clip(max=duration),
             directions=sources.azimuth,
-            confidence=sources.confidence,
+            confidence=confidence,
             elevation=sources.elevation,
             array=self.array.name,
             method=self.method,
-            findings=tuple(findings),
+            findings=(
+                *findings,
+                *mirror_findings(
+                    sources.azimuth, sources.elevation, self.grid.normal
+                ),
+            ),
             tracks=sources.tracks,
             map=maps.result(),
         )
+
+    def _number(self):
+        """Directions wanted of a window."""
+        if self.library:
+            return self.sources
+        if self.sources == "auto":
+            return MOST_SOURCES
+        return max(MOST_SOURCES, self.sources)
+
+    def _sure(self, azimuth, elevation, height, fs):
+        """Probabilities that directions are right; 1 where none is known."""
+        if not has_confidence(self.method):
+            return np.where(np.isnan(azimuth), 0.0, 1.0)
+        method = FOA if self.ambisonic else self.method
+        found = azimuth, elevation, height
+        return probability(method, *found, self.noise_peaks(fs))
 
     @torch.no_grad()
     def peaks_of(self, waveform, fs, number, separation=SEPARATION):
@@ -399,6 +449,10 @@ class DirectionFinder:
             degrees, and heights in [0, 1], [window, direction]; NaN where
             there is none.
         """
+        return self._peaks_of(self._converted(waveform), fs, number, separation)
+
+    def _peaks_of(self, waveform, fs, number, separation=SEPARATION):
+        """See ``peaks_of``; of Ambisonics W, Y, Z, X in SN3D."""
         return self._peaks(
             self._locator(fs),
             lambda start, stop: waveform[:, start:stop],

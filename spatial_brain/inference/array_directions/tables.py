@@ -6,6 +6,8 @@ import math
 import numpy as np
 
 from spatial_brain.atomic import atomic_path
+from spatial_brain.inference.localization import median_direction
+from spatial_brain.inference.segments import Segment
 
 _COLUMNS = ("start", "stop", "source", "azimuth", "elevation", "confidence")
 # Seconds of a frame of the challenges.
@@ -19,7 +21,8 @@ def write_csv(path, found):
     ---------
     path : str or Path
         The table: ``start, stop`` (seconds), ``source`` (from 1), ``azimuth,
-        elevation`` (degrees; empty where it is not known), ``confidence``.
+        elevation`` (degrees; empty where it is not known), ``confidence``
+        (empty of a method without).
     found : Localization
         The result.
 
@@ -47,7 +50,7 @@ def write_csv(path, found):
                 source + 1,
                 f"{found.directions[window, source]:.2f}",
                 "" if math.isnan(height) else f"{height:.2f}",
-                f"{found.confidence[window, source]:.3f}",
+                _share(found.confidence[window, source]),
             ])  # fmt: skip
 
 
@@ -96,6 +99,71 @@ def write_dcase(path, found):
                     azimuth,
                     0 if math.isnan(height) else round(float(height)),
                 ])  # fmt: skip
+
+
+def source_segments(found):
+    """Stretches of time in which each source is there.
+
+    Of windows that overlap each stands for the time that is nearest to its
+    centre, the first and the last to the ends of the recording.
+
+    Arguments
+    ---------
+    found : Localization
+        The result.
+
+    Returns
+    -------
+    list of Segment
+        Named ``source1`` or, by a trained network, ``talker1`` and so on;
+        medians of the directions, mean confidence.
+
+    Example
+    -------
+    >>> from spatial_brain.inference.localization import Localization
+    >>> degrees = np.array([[40.0], [np.nan], [42.0]])
+    >>> found = Localization("a.wav", "cone", 3.0, np.arange(3.0),
+    ...                      np.arange(3.0) + 1, degrees, np.ones((3, 1)))
+    >>> [(one.start, one.stop, one.azimuth) for one in source_segments(found)]
+    [(0.0, 1.0, 40.0), (2.0, 3.0, 42.0)]
+    """
+    name = "talker" if found.array is None else "source"
+    centres = (found.starts + found.stops) / 2
+    edges = np.concatenate(
+        ([found.starts[0]], (centres[1:] + centres[:-1]) / 2, [found.stops[-1]])
+    )
+    segments = []
+    for source, there in enumerate(~np.isnan(found.directions.T)):
+        changes = np.flatnonzero(np.diff(np.pad(there.astype(int), 1)))
+        for first, last in changes.reshape(-1, 2):
+            mine = slice(first, last), slice(source, source + 1)
+            [azimuth] = median_direction(found.directions[mine], found.target)
+            heights = [
+                _elevation(found, window, source)
+                for window in range(first, last)
+            ]
+            height = float(np.median(heights))
+            segments.append(
+                Segment(
+                    float(edges[first]),
+                    float(edges[last]),
+                    f"{name}{source + 1}",
+                    float(azimuth),
+                    _known(height),
+                    _known(found.confidence[mine].mean()),
+                )
+            )
+    return segments
+
+
+def _known(value):
+    """A number, or None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def _share(confidence):
+    """A confidence as text; empty where it is not known."""
+    return "" if math.isnan(confidence) else f"{confidence:.3f}"
 
 
 def _elevation(found, window, source):

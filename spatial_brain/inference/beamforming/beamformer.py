@@ -14,6 +14,7 @@ from spatial_brain.inference.array_checks import (
 )
 from spatial_brain.inference.array_checks.ambisonics import FOA
 from spatial_brain.inference.beamforming.channel_gains import channel_gains
+from spatial_brain.inference.recordings import reading_progress
 from spatial_brain.inference.sound_files import SoundFiles
 from spatial_brain.processing.beamforming.array_response import (
     AmbisonicResponse,
@@ -284,6 +285,7 @@ class Beamformer:
         *,
         channels=None,
         subtype="PCM_16",
+        show_progress=False,
     ):
         """Write the sound from a direction of a recording.
 
@@ -305,6 +307,8 @@ class Beamformer:
             if the file has others beside.
         subtype : str
             ``"PCM_16"``, where one gain avoids clipping, or ``"FLOAT"``.
+        show_progress : bool
+            Draw a progress bar on standard error.
 
         Returns
         -------
@@ -330,8 +334,11 @@ class Beamformer:
         if self.array.name != FOA:
             found = check_recording(path, self.array, channels=channels)
             findings = [one for one in found if one.kind not in _NOT_HERE]
-        with SoundFiles([output], info.fs, 1, info.num_samples, subtype) as out:
-            for block in aim.blocks(read, info.num_samples):
+        with (
+            SoundFiles([output], info.fs, 1, info.num_samples, subtype) as out,
+            reading_progress(read, info.num_samples, show_progress) as part,
+        ):
+            for block in aim.blocks(part, info.num_samples):
                 out.write([block[0, :, None]])
             out.commit()
         return Beam(

@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spatial_brain.inference.convert.adapters import complete_adapters
+from spatial_brain.inference.convert.cards import (
+    RELEASED,
+    write_released_card,
+)
 from spatial_brain.inference.convert.dcase_baseline import convert_baseline
 from spatial_brain.inference.convert.pseldnets import (
     AUDIOSET,
@@ -20,7 +24,7 @@ from spatial_brain.inference.pretrained import (
     read_weights,
     save_pretrained,
 )
-from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 
 DUAL_MIC_SSL = """\
 # Two talkers, two microphones on the x axis (released dual-mic-ssl weights).
@@ -118,7 +122,10 @@ def convert(format, checkpoint, output, **options):
             f"{output} holds the hyperparams.yaml of something else than a "
             "pretrained model, such as a run; choose another folder (--output)"
         )
-    return FORMATS[format](Path(checkpoint), output, **options)
+    done = FORMATS[format](Path(checkpoint), output, **options)
+    if format in RELEASED:
+        write_released_card(format, done.folder)
+    return done
 
 
 def _dual_mic_ssl(checkpoint, output):

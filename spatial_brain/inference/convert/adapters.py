@@ -23,8 +23,10 @@ from spatial_brain.inference.pretrained import (
     save_hparams,
     save_pretrained,
     unwrap,
+    write_card,
 )
-from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.pretrained.card import CARD_FILE, find_card
+from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 from spatial_brain.models.adaptation import trained_entries
 from spatial_brain.models.transfer import CONSTANTS, Transfer, initialize
 
@@ -242,6 +244,9 @@ def complete_adapters(source, output, base):
     load_weights(model, whole, path)
     keys = [key for key in hparams if key != "modules"]
     folder = save_pretrained(output, text, keys, {"model": model})
+    card = find_card(path.with_name(CARD_FILE))
+    if card is not None:
+        write_card(folder, card)
     return folder, len(tensors), sum(p.numel() for p in model.parameters())
 
 

@@ -14,7 +14,7 @@ from spatial_brain.inference.pretrained import (
     read_weights,
     save_pretrained,
 )
-from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 from spatial_brain.models.transfer import own_names
 
 # What the original's runs were trained for, by the name of their folder.

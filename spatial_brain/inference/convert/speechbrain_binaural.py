@@ -11,7 +11,7 @@ from spatial_brain.inference.pretrained import (
     read_weights,
     save_pretrained,
 )
-from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 from spatial_brain.models.binaural_tasnet import RULES
 
 MODULES = tuple(

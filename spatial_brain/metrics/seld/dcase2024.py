@@ -3,7 +3,8 @@
 Krause, Politis, Mesaros, "Sound event detection and localization with
 distance estimation" (EUSIPCO 2024), as the evaluators of the challenges do
 it. In 2025 the scenes are stereo: only azimuths count, the back folded to
-the front.
+the front. Where the reference distance is 0 a relative error is none: the
+evaluators divide by 2.2e-16, mode "corrected" leaves such pairs out of it.
 """
 
 import numpy as np
@@ -81,10 +82,15 @@ def _pair_counts(pairs, groups, reference, estimate, rules):
     if rules.evaluate_distance:
         truth = reference.distance[pairs.reference]
         distance = np.abs(truth - estimate.distance[pairs.estimate])
+        zero = truth == 0
         relative = distance / (truth + rules.eps)
+        if rules.corrected:
+            relative = np.where(zero, 0.0, relative)
         wrong |= distance > rules.distance_threshold
         wrong |= relative > rules.relative_distance_threshold
-        errors.update(distance_sum=distance, relative_sum=relative)
+        errors.update(
+            distance_sum=distance, relative_sum=relative, zero_distance=zero
+        )
     weights = {
         "TP": ~wrong,
         "FP_spatial": wrong,
@@ -144,8 +150,8 @@ def _scores(counts, error_rate, rules):
         eps + tp + counts["FP_spatial"] + 0.5 * (counts["FP"] + counts["FN"])
     )
 
-    def mean(name):
-        return np.where(pairs > 0, counts[name] / (pairs + eps), np.nan)
+    def mean(name, number=pairs):
+        return np.where(number > 0, counts[name] / (number + eps), np.nan)
 
     scores = {
         "ER": np.broadcast_to(error_rate, f.shape),
@@ -155,7 +161,8 @@ def _scores(counts, error_rate, rules):
     }
     if rules.evaluate_distance:
         scores["DE"] = mean("distance_sum")
-        scores["RDE"] = mean("relative_sum")
+        known = pairs - counts["zero_distance"] if rules.corrected else pairs
+        scores["RDE"] = mean("relative_sum", known)
         parts = [1 - f, scores["LE"] / 180, scores["RDE"]]
     else:
         parts = [scores["ER"], 1 - f, scores["LE"] / 180, 1 - scores["LR"]]

@@ -1,156 +1,27 @@
-"""Scores of a folder of estimates, as the challenges' evaluators give them.
-
-Angles are mostly whole degrees, and pairs of events often cost the same one
-way and the other: rounding decides, and with it the score. So angles stay as
-they are in the file, and Cartesian ones are converted as evaluators do.
-"""
+"""Scores of a folder of estimates, as the challenges' evaluators give them."""
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from spatial_brain.dataio.annotations import (
-    DIALECTS,
-    AnnotationLines,
-    detect_dialect,
-    read_events,
-)
 from spatial_brain.folders import find_files
-from spatial_brain.metrics.seld.rules import Rows
+from spatial_brain.metrics.seld.reading import (
+    LAYOUTS,
+    RowReader,
+    no_rows,
+    read_rows_2019,
+)
 from spatial_brain.metrics.seld.scores import SELDScores
 
-# Direction vectors of networks have about length 1; angles are larger.
-LONGEST = 10
-_NO_NUMBERS = ("file", "class", "mids", "onscreen")
 # Over all events alike, before classes were weighed equally.
 MICRO_METRICS = ("dcase2019", "dcase2020", "dcase2021", "l3das22")
 ROOM = re.compile(r"room(\d+)")
 _COLUMNS = {4: "polar4", 5: "polar5", 6: "polar6", 7: "cartesian7"}
 _OLD_COLUMNS = {**_COLUMNS, 6: "cartesian6"}
 _POSITIONS = {**_COLUMNS, 5: "l3das22_output"}
-
-
-def read_rows(path, columns=None, guess="auto"):
-    """Read a file with a row a frame and event.
-
-    Arguments
-    ---------
-    path : str or Path
-        CSV file, may be empty.
-    columns : dict
-        Number of columns to dialect, where the usual guess does not hold.
-    guess : str
-        ``"auto"``: a reference, ``"estimate"``: a system's output.
-
-    Returns
-    -------
-    Rows or EventTable
-        Events in the order of the file; a table where the file holds whole
-        events with their times.
-
-    Raises
-    ------
-    ValueError
-        Naming file, line, value and what was expected.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "clip.csv"
-    >>> _ = path.write_text("4,2,0,0.0,1.0,0.0,2.5")
-    >>> read_rows(path, guess="estimate").azimuth.tolist()
-    [90.0]
-    """
-    lines = AnnotationLines(path)
-    if not lines:
-        return _empty_rows()
-    first = lines.rows[0]
-    dialect = (columns or {}).get(first.count(",") + 1)
-    if dialect is None or first.lstrip()[:1].isalpha():
-        try:
-            dialect = detect_dialect(first, guess)
-        except ValueError as error:
-            raise lines.error(0, str(error)) from None
-    form = DIALECTS[dialect]
-    if form.events or form.header:
-        exact = "l3das22_exact" if dialect == "l3das22" else dialect
-        return read_events(path, exact)
-    values = lines.numbers(form.columns, text=_NO_NUMBERS)
-    lines.check(form.columns, values)
-    distance = np.full(len(lines), np.nan)
-    if "distance" in values:
-        distance = values["distance"] / form.per_metre
-    if "x" in values:
-        _check_length(lines, values, form)
-        azimuth, elevation, radius = _polar(*(values[n] for n in "xyz"))
-        distance = radius if form.positions else distance
-    else:
-        azimuth, elevation = values["azimuth"], values["elevation"]
-    whole = (values[name].astype(np.int64) for name in ("frame", "label"))
-    return Rows(*whole, azimuth, elevation, distance)
-
-
-def _check_length(lines, values, form):
-    """Refuse angles where directions are expected."""
-    longest = np.max([np.abs(values[name]) for name in "xyz"], axis=0)
-    if not form.positions and (longest > LONGEST).any():
-        row = int((longest > LONGEST).argmax())
-        vector = ",".join(f"{values[name][row]:g}" for name in "xyz")
-        raise lines.error(
-            row,
-            f"x,y,z are {vector}, expected a direction vector (of "
-            f"{len(form.columns)} columns, {','.join(form.columns)})",
-        )
-
-
-def _empty_rows():
-    """No events."""
-    whole = np.empty(0, dtype=np.int64)
-    return Rows(whole, whole, *np.empty((3, 0)))
-
-
-def _polar(x, y, z):
-    """Degrees, and the length of the vectors."""
-    flat = np.sqrt(x**2 + y**2)
-    azimuth = np.arctan2(y, x) * 180 / np.pi
-    elevation = np.arctan2(z, flat) * 180 / np.pi
-    return azimuth, elevation, np.hypot(flat, z)
-
-
-def _read_rows_2019(path, frames_per_second, num_frames):
-    """Rows of a reference of DCASE2019 in the frames of its evaluator."""
-    form, lines = DIALECTS["dcase2019"], AnnotationLines(path)
-    if not lines:
-        return _empty_rows()
-    header = dict(zip(form.header, form.columns, strict=True))
-    columns = [header.get(word, "file") for word in lines.take_header()]
-    for name, column in header.items():
-        if column != "distance" and column not in columns:
-            raise lines.error(
-                -1, f"no column {name!r}, expected {','.join(form.header)}"
-            )
-    values = lines.numbers(columns, text=_NO_NUMBERS)
-    lines.check(columns, values)
-    labels = np.empty(len(lines), dtype=np.int64)
-    for row in range(len(lines)):
-        word = lines.word(row, columns.index("class"))
-        if word not in form.classes:
-            raise lines.error(
-                row,
-                f"class is {word!r}, expected one of {', '.join(form.classes)}",
-            )
-        labels[row] = form.classes.index(word)
-    start = np.floor(values["start"] * frames_per_second)
-    stop = np.minimum(np.ceil(values["end"] * frames_per_second), num_frames)
-    # The evaluator's events end one frame after that in which they end.
-    length = np.maximum(stop + 1 - start, 0).astype(np.int64)
-    row = np.repeat(np.arange(len(lines)), length)
-    first = np.repeat(np.cumsum(length) - length, length)
-    frame = start.astype(np.int64)[row] + np.arange(len(row)) - first
-    nowhere = np.full(len(row), np.nan)
-    angles = (values[name][row] for name in ("azimuth", "elevation"))
-    return Rows(frame, labels[row], *angles, nowhere)
 
 
 @dataclass(frozen=True)
@@ -216,6 +87,7 @@ def score_folders(
     by_room=False,
     num_classes=None,
     num_frames=None,
+    columns=None,
     **rules,
 ):
     """Score a folder of estimates against a folder of references.
@@ -233,7 +105,7 @@ def score_folders(
         Folder with files of the same names, of 4 to 7 columns: frame, class,
         [source,] azimuth, elevation[, distance in m], or Cartesian. Six
         columns are Cartesian up to DCASE2022, as there; five of L3DAS22 are
-        frame, class, x, y, z.
+        frame, class, x, y, z. Files may begin with these names, in any order.
     dataset : str
         Key of ``CHALLENGES``, upper or lower case.
     mode : str
@@ -247,6 +119,9 @@ def score_folders(
         Default: that of the data set; needed for SYNTH.
     num_frames : int or dict, optional
         True length of the clips: of all, or name without ending to length.
+    columns : str, optional
+        ``"polar"`` or ``"cartesian"``: what the columns of the estimates are,
+        other than the challenge has it; it is then taken for granted.
     **rules
         Other arguments of ``SELDScores``, in place of the challenge's own:
         ``metric``, ``average``, ``threshold``, ...
@@ -255,7 +130,8 @@ def score_folders(
     -------
     dict
         As ``SELDScores.compute`` gives, and ``dataset``, ``missing`` (clips
-        without estimate), ``ignored_events`` (of unknown classes).
+        without estimate), ``ignored_events`` (of unknown classes), ``notes``
+        (lines on files that are not as the challenges write them).
 
     Raises
     ------
@@ -264,7 +140,8 @@ def score_folders(
     UnreadableFiles
         If files are malformed; one message each with line and value.
     ValueError
-        If names do not match, or an argument is wrong.
+        If names do not match, an argument is wrong, or the angles of the
+        estimates can be no degrees.
 
     Example
     -------
@@ -294,7 +171,8 @@ def score_folders(
     references, estimates = _files(reference), _files(estimate)
     missing = _check_names(references, estimates, reference, estimate)
     names = sorted(references if scores.rules.corrected else estimates)
-    tables = _read(references, estimates, names, challenge)
+    readers = _readers(challenge, columns)
+    tables = _read(references, estimates, names, challenge, readers)
     ignored = 0
     for name, (truth, guess) in zip(names, tables, strict=True):
         length = _length(name, truth, num_frames, challenge, scores.rules)
@@ -306,7 +184,10 @@ def score_folders(
         "dataset": dataset,
         "missing": missing,
         "ignored_events": ignored,
+        "notes": [line for reader in readers for line in reader.notes()],
     }
+    if not any(len(guess.frame) for _, guess in tables):
+        result["notes"].append("no estimate holds any event")
     rooms = _rooms(names) if by_room else None
     result.update(scores.compute(intervals, rooms))
     return result
@@ -368,40 +249,41 @@ def _check_names(references, estimates, reference, estimate):
     return sorted(set(references) - set(estimates))
 
 
-def _read(references, estimates, names, challenge):
+def _readers(challenge, columns):
+    """What reads the references, and what the estimates."""
+    if columns not in (None, *LAYOUTS):
+        raise ValueError(
+            f"columns must be one of {', '.join(LAYOUTS)}; got {columns!r}"
+        )
+    reference = RowReader(_POSITIONS if challenge.positions else None)
+    return reference, RowReader(challenge.columns, "estimate", columns)
+
+
+def _read(references, estimates, names, challenge, readers):
     """Tables of all clips; complains about all malformed files at once."""
     tables, messages = [], []
+    read = [reader.read for reader in readers]
+    if challenge.metric == "dcase2019":
+        read[0] = partial(
+            read_rows_2019,
+            frames_per_second=challenge.frames_per_second,
+            num_frames=challenge.num_frames,
+        )
     for name in names:
         pair = []
-        for files, read in (
-            (references, _read_reference),
-            (estimates, _read_estimate),
-        ):
+        for files, read_file in zip((references, estimates), read, strict=True):
             if name not in files:
-                pair.append(_empty_rows())
+                pair.append(no_rows())
                 continue
             try:
-                pair.append(read(files[name], challenge))
+                pair.append(read_file(files[name]))
             except ValueError as error:
                 messages.append(str(error))
         tables.append(pair)
     if messages:
         raise UnreadableFiles(messages)
+    readers[1].check_angles(readers[0])
     return tables
-
-
-def _read_estimate(path, challenge):
-    """Events of a system's output."""
-    return read_rows(path, challenge.columns, "estimate")
-
-
-def _read_reference(path, challenge):
-    """Events of a reference."""
-    if challenge.metric == "dcase2019":
-        return _read_rows_2019(
-            path, challenge.frames_per_second, challenge.num_frames
-        )
-    return read_rows(path, _POSITIONS if challenge.positions else None)
 
 
 def _length(name, truth, num_frames, challenge, rules):

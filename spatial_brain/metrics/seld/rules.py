@@ -29,6 +29,28 @@ _PLACES = {
 _ANGLES = ("azimuth", "elevation")
 
 
+def mode_of_protocol(protocol):
+    """How a protocol of the SELD recipes counts, in validation and test.
+
+    Arguments
+    ---------
+    protocol : str
+        Of a recipe.
+
+    Returns
+    -------
+    str
+        ``"pseldnets"`` for ``"original"``: that system chooses its epoch and
+        reports its figures so; ``"official"`` for all others.
+
+    Example
+    -------
+    >>> mode_of_protocol("dev"), mode_of_protocol("original")
+    ('official', 'pseldnets')
+    """
+    return "pseldnets" if protocol == "original" else "official"
+
+
 class Events(NamedTuple):
     """Rows of many clips; each column has shape [N]."""
 

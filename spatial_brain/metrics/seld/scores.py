@@ -11,6 +11,11 @@ import numpy as np
 
 from spatial_brain.dataio.events import EventTable, concatenate
 from spatial_brain.metrics.seld import dcase2019, dcase2020, dcase2024, l3das22
+from spatial_brain.metrics.seld.reliability import (
+    interval_warnings,
+    possible_interval,
+    score_warnings,
+)
 from spatial_brain.metrics.seld.rules import (
     Rules,
     as_columns,
@@ -18,7 +23,7 @@ from spatial_brain.metrics.seld.rules import (
     is_many,
     stack,
 )
-from spatial_brain.metrics.statistics import jackknife, leave_one_out
+from spatial_brain.metrics.statistics import Metric, jackknife, leave_one_out
 
 _FAMILIES = {
     "dcase2019": dcase2019,
@@ -34,7 +39,7 @@ _FAMILIES = {
 _BATCH_ROWS = 2**18
 
 
-class SELDScores:
+class SELDScores(Metric):
     """Collects reference and estimated events of clips and scores them.
 
     Arguments
@@ -56,7 +61,9 @@ class SELDScores:
         pair are left out of the mean even if they were missed entirely.
         ``"corrected"``: as official, but tracks of a segment that never
         sound together are misses and false alarms (evaluators count so many
-        misses as there are estimates); see also the modules of the metrics.
+        misses as there are estimates), pairs with reference distance 0 have
+        no relative error, and without references there are no scores; see
+        also the modules of the metrics.
     metric : str
         ``"dcase2019"``, ``"dcase2020"``, ``"dcase2021"``, ``"dcase2022"``,
         ``"dcase2023"`` (the same), ``"dcase2024"``, ``"dcase2025"`` or
@@ -272,9 +279,12 @@ class SELDScores:
             ``DE`` (metres) and ``RDE`` where distances count; ``precision``
             and ``recall`` of l3das22. ``per_class``: the same as lists of C,
             and the counted ``references``. ``num_clips``, ``metric``,
-            ``mode``, ``average``. ``intervals``: name to [low, high], and
-            ``per_class`` again. ``by``: group to the scores of its clips.
-            NaN where nothing was counted.
+            ``mode``, ``average``. ``warnings``: lines on what the scores are
+            not worth, such as errors divided by no references.
+            ``intervals``: name to [low, high], and ``per_class`` again; NaN
+            where the interval would not hold the score or leave its range.
+            ``by``: group to the scores of its clips. NaN where nothing was
+            counted.
 
         Raises
         ------
@@ -299,9 +309,9 @@ class SELDScores:
 
     def _summary(self, counts, intervals):
         """Scores of some clips."""
-        rules, family = self.rules, _FAMILIES[self.rules.metric]
+        rules = self.rules
         total = {name: value.sum(0) for name, value in counts.items()}
-        overall, per_class = family.score(total, rules)
+        overall, per_class = self._scores(total)
         result = {name: float(value) for name, value in overall.items()}
         result["per_class"] = {
             name: value.tolist() for name, value in per_class.items()
@@ -313,18 +323,42 @@ class SELDScores:
             metric=rules.metric,
             mode=rules.mode,
             average=rules.average,
+            warnings=score_warnings(total, rules),
         )
         if intervals:
-            parts, class_parts = family.score(leave_one_out(counts), rules)
+            parts, class_parts = self._scores(leave_one_out(counts))
+            ends = _intervals(overall, parts)
+            result["warnings"] += interval_warnings(
+                counts["references"], ends, rules
+            )
             result["intervals"] = {
-                name: jackknife(overall[name], value).tolist()
-                for name, value in parts.items()
+                name: value.tolist() for name, value in ends.items()
             }
             result["intervals"]["per_class"] = {
-                name: jackknife(per_class[name], value).tolist()
-                for name, value in class_parts.items()
+                name: value.tolist()
+                for name, value in _intervals(per_class, class_parts).items()
             }
         return result
+
+    def _scores(self, counts):
+        """Scores of sums of counts; corrected: none without references."""
+        rules = self.rules
+        overall, per_class = _FAMILIES[rules.metric].score(counts, rules)
+        if rules.corrected:
+            nothing = counts["references"].sum(-1) == 0
+            overall = {
+                name: np.where(nothing, np.nan, value)
+                for name, value in overall.items()
+            }
+        return overall, per_class
+
+
+def _intervals(scores, partial):
+    """Jackknife intervals of scores, where they can be."""
+    return {
+        name: possible_interval(name, value, jackknife(value, partial[name]))
+        for name, value in scores.items()
+    }
 
 
 def _natural(text):
@@ -390,7 +424,7 @@ def constant_prediction(references, num_classes, make_scores, num_frames=None):
             estimate = repeat_prediction(prediction, length)
             scores.append(table, estimate, num_frames=length)
         value = scores.compute()["SELD"]
-        if value < lowest:
+        if best is None or value < lowest:
             best, lowest = prediction, value
     return best
 

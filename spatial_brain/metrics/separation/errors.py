@@ -11,6 +11,7 @@ import torch
 
 from spatial_brain.geometry import angular_distance, azel_to_unit
 from spatial_brain.metrics.separation.interaural import (
+    EPS,
     compat_interaural_errors,
     compat_snr,
     ild_bands,
@@ -48,15 +49,17 @@ class SeparationErrors(ErrorCollector):
     ``mixture_itd``, ``reference_itd``, and the errors of the mixture,
     ``mixture_itd_error``, ``mixture_ild_error``; numbers of the original
     recipe ``compat_snr``, ``compat_snr_i`` (dB), ``compat_delta_ITD``
-    (microseconds), ``compat_delta_ILD`` (dB); and conditions.
+    (microseconds), ``compat_delta_ILD`` (dB), and ``silent_ears``, in which
+    these rest on the 1e-8 that is added to energies; and conditions.
 
     The summary has ``num_mixtures``, ``num_talkers``; means over sources
     ``snr``, ``snr_i``, ..., ``itd_error``, ``ild_error`` with their ``_low``
-    and ``_high``; ``missing``: metric to the number of sources which it could
-    not be computed for, such as silent ones; ``mixture``: the same metrics of
-    the mixture; ``compat``: ``snr``, ``snr_i``, ``delta_ITD``, ``delta_ILD``
-    of the original recipe; ``ild_error_by_band``: ``frequency`` (Hz),
-    ``estimate``, ``mixture`` (dB).
+    and ``_high`` (left out with a single mixture); ``missing``: metric to the
+    number of sources which it could not be computed for, such as silent ones;
+    ``mixture``: the same metrics of the mixture; ``compat``: ``snr``,
+    ``snr_i``, ``delta_ITD``, ``delta_ILD`` of the original recipe and
+    ``silent``, the number of mixtures with silent ears;
+    ``ild_error_by_band``: ``frequency`` (Hz), ``estimate``, ``mixture`` (dB).
 
     Arguments
     ---------
@@ -209,6 +212,8 @@ class SeparationErrors(ErrorCollector):
         gain = compat - compat_snr(unprocessed, reference)
         cues = compat_interaural_errors(estimate, reference, self.fs)
         row.update(compat_snr=compat, compat_snr_i=gain)
+        ears = [(signal**2).sum(0) <= EPS for signal in (estimate, reference)]
+        row["silent_ears"] = int(np.sum(ears))
         row.update((f"compat_{key}", float(v)) for key, v in cues.items())
         return row, np.stack(bands)
 
@@ -262,10 +267,11 @@ class SeparationErrors(ErrorCollector):
                 if missing:
                     found["missing"][metric] = missing
                 found[metric] = float(_mean(sums.sum(), counts.sum()))
-                if num_bootstrap:
+                if num_bootstrap and number > 1:
                     means = _mean(draws @ sums, draws @ counts)
                     low, high = percentile_interval(means)
                     found[f"{metric}_low"], found[f"{metric}_high"] = low, high
+        result["compat"]["silent"] = sum(row["silent_ears"] > 0 for row in rows)
         return result
 
     def _names(self):

@@ -166,6 +166,15 @@ def _nearest_targets(tracks, slots):
     return padding - replaced + slots[cell, arrangements[best]]
 
 
+def _scaled_slots(target):
+    """Vectors of the slots, [batch, frame, 6, 3, class], of their activity."""
+    activity, vectors = target[:, :, :, :1], target[:, :, :, 1:]
+    length = vectors.square().sum(3, keepdim=True).sqrt()
+    # Of half precision, a unit vector is one to three digits.
+    unit = (length - 1.0).abs() < 5e-3
+    return torch.where(unit & (activity < 1.0), activity * vectors, vectors)
+
+
 @full_precision
 def adpit_loss(output, target, mask=None):
     """Squared error to the nearest of 13 arrangements of duplicated events.
@@ -182,9 +191,10 @@ def adpit_loss(output, target, mask=None):
         [batch, frame, 9 * class]: track, axis, class.
     target : torch.Tensor
         Slots A0, B0, B1, C0, C1, C2: [batch, frame, 6, 4, class] with
-        activity, x, y, z, where (x, y, z) is the direction times the activity
-        (also a fractional one, of mixed clips). Without activity (0) in any
-        slot a class is silent.
+        activity, x, y, z. With a fractional activity, of mixed clips, (x, y,
+        z) is the direction times the activity, or the direction itself, as
+        PSELDNets keeps it: a unit vector counts as long as its activity.
+        Without activity (0) in any slot a class is silent.
     mask : torch.Tensor, optional
         Frames to count (1) or not (0), [batch, frame]; by default all.
 
@@ -215,7 +225,7 @@ def adpit_loss(output, target, mask=None):
     with torch.no_grad():
         # Most classes are silent most of the time, with nothing to choose.
         active = (target[:, :, :, 0] > 0).any(2)
-        slots = target[:, :, :, 1:].permute(0, 1, 4, 2, 3)[active]
+        slots = _scaled_slots(target).permute(0, 1, 4, 2, 3)[active]
         nearest = torch.zeros_like(tracks).permute(0, 1, 4, 2, 3)
         nearest[active] = _nearest_targets(
             tracks.permute(0, 1, 4, 2, 3)[active], slots.to(output.dtype)

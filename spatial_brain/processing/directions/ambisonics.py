@@ -10,19 +10,16 @@ from spatial_brain.processing.beamforming.array_response import (
 from spatial_brain.processing.directions.grid import DirectionGrid
 from spatial_brain.processing.directions.mixture import LocalMixture
 
-# Gains that make N3D channels, of which diffuse sound has alike powers.
-NORMALIZATIONS = {
-    "sn3d": (1.0, math.sqrt(3), math.sqrt(3), math.sqrt(3)),
-    "n3d": (1.0, 1.0, 1.0, 1.0),
-}
+# Gains that make N3D of SN3D, of which diffuse sound has alike powers.
+N3D_GAINS = (1.0, math.sqrt(3), math.sqrt(3), math.sqrt(3))
 
 
 class AmbisonicMixture(LocalMixture):
     """Sources that together explain the tiles of an Ambisonic recording.
 
     As :class:`LocalMixture`, with the real gains (1, sqrt(3) y, sqrt(3) z,
-    sqrt(3) x) as steering vector of all frequencies. Diffuse sound and noise
-    of four equal channels favour no direction.
+    sqrt(3) x) as steering vector of all frequencies. Diffuse sound favours no
+    direction. Channels are W, Y, Z, X (ACN), SN3D.
 
     Arguments
     ---------
@@ -30,15 +27,13 @@ class AmbisonicMixture(LocalMixture):
         Sampling rate, hertz.
     grid : DirectionGrid, optional
         Candidates; default: a sphere of 3 degrees.
-    normalization : str
-        Of the channels W, Y, Z, X (ACN): a key of ``NORMALIZATIONS``.
     **options
         See :class:`BlockMaps`.
 
     Raises
     ------
     ValueError
-        If there is no such normalisation, and as :class:`BlockMaps`.
+        As :class:`BlockMaps`.
 
     Example
     -------
@@ -48,15 +43,10 @@ class AmbisonicMixture(LocalMixture):
     tensor([90.])
     """
 
-    def __init__(self, fs, grid=None, *, normalization="sn3d", **options):
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"there is no normalisation {normalization!r}; known: "
-                f"{', '.join(NORMALIZATIONS)}"
-            )
+    def __init__(self, fs, grid=None, **options):
         grid = grid or DirectionGrid.sphere()
         super().__init__(torch.zeros(4, 3), fs, grid, **options)
-        gains = torch.tensor(NORMALIZATIONS[normalization])
+        gains = torch.tensor(N3D_GAINS)
         self.register_buffer("gains", gains, persistent=False)
 
     def _spectra(self, waveform):
@@ -66,7 +56,7 @@ class AmbisonicMixture(LocalMixture):
         gains = AmbisonicResponse().steering(
             self.grid.directions, torch.zeros(1)
         )
-        gains = gains[:, 0].real * torch.tensor(NORMALIZATIONS["sn3d"])
+        gains = gains[:, 0].real * torch.tensor(N3D_GAINS)
         first, second = torch.triu_indices(4, 4)
         # The length of the vector is 2; pairs stand twice in a^H R a.
         twice = torch.where(first == second, 1.0, 2.0)

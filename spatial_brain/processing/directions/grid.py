@@ -41,6 +41,9 @@ class DirectionGrid:
         Nearest points used to refine: 2 on curves.
     has_elevation : bool
         Whether the elevation is estimated, or only assumed.
+    normal : torch.Tensor, optional
+        Of a plane, [3], on whose other side directions have mirror images
+        that are left out.
 
     Example
     -------
@@ -51,8 +54,15 @@ class DirectionGrid:
     False
     """
 
-    def __init__(self, directions, resolution, num_neighbours, has_elevation):
-        self.directions = directions
+    def __init__(
+        self,
+        directions,
+        resolution,
+        num_neighbours,
+        has_elevation,
+        normal=None,
+    ):
+        self.directions, self.normal = directions, normal
         self.resolution = resolution
         self.has_elevation = has_elevation
         self.azimuth, self.elevation = unit_to_azel(directions)
@@ -127,6 +137,35 @@ class DirectionGrid:
         if abs(axes[2, 2]) > _UPRIGHT:
             return cls.circle(curve)
         return cls.sphere(surface, normal=axes[2])
+
+    @classmethod
+    def azimuths(cls, microphones):
+        """Azimuths that an array can tell apart, at the height of the array.
+
+        Arguments
+        ---------
+        microphones : torch.Tensor
+            Positions, metres, [microphone, 3].
+
+        Returns
+        -------
+        DirectionGrid
+            A circle, or a half circle if the array is a line seen from above.
+
+        Raises
+        ------
+        ValueError
+            If the microphones stand on a vertical line.
+
+        Example
+        -------
+        >>> from spatial_brain.geometry import tetrahedral_array
+        >>> len(DirectionGrid.azimuths(tetrahedral_array()))
+        360
+        """
+        above = torch.as_tensor(microphones, dtype=torch.float32).clone()
+        above[:, 2] = 0.0
+        return cls.for_array(above)
 
     @classmethod
     def circle(cls, resolution=RESOLUTION_CIRCLE):
@@ -206,7 +245,7 @@ class DirectionGrid:
         if normal is not None:
             normal = _to_front(torch.as_tensor(normal, dtype=torch.float64))
             points = points[points @ normal > -1e-9]
-        return cls(points.float(), resolution, _NEIGHBOURS, True)
+        return cls(points.float(), resolution, _NEIGHBOURS, True, normal)
 
     def angles(self, vectors):
         """Azimuth and elevation of unit vectors that this grid gave.

@@ -16,7 +16,9 @@ class MUSIC(BlockMaps):
     For each bin the pseudo-spectrum 1 / |a^H E_n|^2 of the steering vectors a
     and the noise subspace E_n (Schmidt, 1986) is divided by its maximum over
     the directions, so that no bin outvotes the others; a map is the mean over
-    the bins (NormMUSIC; Salvati et al., 2014). Before, covariances and
+    the bins (NormMUSIC; Salvati et al., 2014). Without the normalisation bins
+    in which a plane wave fits best decide; the map is then 1 - 1 / P of the
+    mean P of the pseudo-spectra, which is in [0, 1]. Before, covariances and
     steering vectors can be whitened against diffuse noise.
 
     Arguments
@@ -33,6 +35,8 @@ class MUSIC(BlockMaps):
         Share of spherically diffuse noise in the noise, in [0, 1); the rest
         is the microphones' own, alike and uncorrelated. Worth it only where
         the noise is diffuse indeed: against speech in rooms 0 was best.
+    normalize : bool
+        Whether all bins count alike.
     window : float
         Length of a frame, seconds.
     **options
@@ -60,6 +64,7 @@ class MUSIC(BlockMaps):
         *,
         num_sources=1,
         diffuse=0.0,
+        normalize=True,
         window=0.032,
         **options,
     ):
@@ -73,6 +78,7 @@ class MUSIC(BlockMaps):
         if not 0 <= diffuse < 1:
             raise ValueError(f"diffuse must be in [0, 1), got {diffuse}")
         self.num_sources, self.diffuse = num_sources, diffuse
+        self.normalize = normalize
         distance = torch.cdist(self.microphones, self.microphones)
         argument = 2 * self.frequency[:, None, None] * distance / self.c
         noise = diffuse * torch.sinc(argument)
@@ -110,6 +116,9 @@ class MUSIC(BlockMaps):
             values = self._pseudo_spectra(part, signal[part])
             maps += (values * sounding[part, None]).sum(0)
         maps = maps.T / len(self.frequency)
+        if not self.normalize:
+            # Where all is silent P is 0, and the map flat as well.
+            maps = 1 - 1 / maps.clamp(min=1.0)
         return maps.unflatten(0, (batch, -1))
 
     def _pseudo_spectra(self, bins, signal):
@@ -131,11 +140,10 @@ class MUSIC(BlockMaps):
                 inside = inside + (steering @ part[:, :, source]).square()
         # 1 / (1 - inside), over its maximum.
         rest = (1 - inside).clamp(min=1e-6)
-        return rest.amin(1, keepdim=True) / rest
+        return (rest.amin(1, keepdim=True) if self.normalize else 1.0) / rest
 
-    @staticmethod
-    def _curve(values):
-        return -1 / values.clamp(min=1e-6)
+    def _curve(self, values):
+        return -1 / values.clamp(min=1e-6) if self.normalize else values
 
     def _numbers_a_block(self):
         number = len(self.microphones)

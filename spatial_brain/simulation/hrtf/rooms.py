@@ -21,7 +21,10 @@ import torch
 from spatial_brain.geometry import SPEED_OF_SOUND, rotation_matrix
 from spatial_brain.simulation.hrtf.interpolation import shift_responses
 from spatial_brain.simulation.noise_field import N_FFT, mix_coherent
-from spatial_brain.simulation.rir.fractional_delay import high_pass
+from spatial_brain.simulation.rir.fractional_delay import (
+    high_pass,
+    high_pass_cutoff,
+)
 from spatial_brain.simulation.rir.tail import sphere_directions
 from spatial_brain.simulation.sound_scenes.receivers import seeded
 from spatial_brain.simulation.sound_scenes.render import ArrayRoom
@@ -224,7 +227,9 @@ class HeadRoom(ArrayRoom):
         for index, (offset, gain) in enumerate(images):
             self._add_images(result[index], offset.double(), gain)
         self._add_tails(result, begin, (decay, shape), seed)
-        return high_pass(result, self.fs)[..., :length].contiguous()
+        cutoff = high_pass_cutoff(self.size)
+        result = high_pass(result, self.fs, cutoff)
+        return result[..., :length].contiguous()
 
     def _add_images(self, response, offset, gain):
         """Add plane waves of image sources to a response [2, N]."""

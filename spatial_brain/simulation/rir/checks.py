@@ -1,11 +1,17 @@
 """Checks of what users give, and the plain structures they become."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from spatial_brain.simulation.acoustics import minimal_t60
+from spatial_brain.simulation.materials import (
+    BandValues,
+    band_values,
+    finite_numbers,
+    wall_absorption,
+)
 from spatial_brain.simulation.rir.fractional_delay import SKIRT
 from spatial_brain.simulation.rir.patterns import Patterns, resolve_patterns
 
@@ -25,23 +31,40 @@ class RirScene:
         Metres, float64 [S, 3].
     microphones : torch.Tensor
         Metres, float64 [M, 3].
-    t60 : float or None
-        Requested reverberation time, seconds.
+    t60 : float or tuple or None
+        Requested reverberation time, seconds; with ``bands`` one each.
     absorption : tuple or None
-        Six energy absorption coefficients; None when ``t60`` is given.
+        Six energy absorption coefficients; with ``bands`` one such tuple each.
+        With ``t60`` only their ratios count, or None for walls alike.
     mic_patterns : Patterns
         Of the microphones.
     source_patterns : Patterns
         Of the sources.
+    bands : tuple or None
+        Centres of octaves in hertz, where something depends on frequency.
     """
 
     size: torch.Tensor
     sources: torch.Tensor
     microphones: torch.Tensor
-    t60: float | None
+    t60: float | tuple | None
     absorption: tuple | None
     mic_patterns: Patterns
     source_patterns: Patterns
+    bands: tuple | None = None
+
+    def in_band(self, index):
+        """The room as it is in one octave."""
+        t60, absorption = (
+            None if values is None else values[index]
+            for values in (self.t60, self.absorption)
+        )
+        return replace(self, t60=t60, absorption=absorption, bands=None)
+
+    @property
+    def longest_t60(self):
+        """Requested T60, that of the slowest octave, or None; seconds."""
+        return max(self.t60) if isinstance(self.t60, tuple) else self.t60
 
     @property
     def distances(self):
@@ -147,9 +170,9 @@ def check_scene(room, settings):
     ------
     ValueError
         If a shape is wrong, a value not finite, something lies in a wall or
-        outside, a source and a microphone coincide, not exactly one of T60
-        and absorption is given (direct paths alone need none), or the direct
-        path arrives after the end.
+        outside, a source and a microphone coincide, neither T60 nor
+        absorption is given (direct paths alone need none), both are and do
+        not fit, or the direct path arrives after the end.
 
     Example
     -------
@@ -158,7 +181,7 @@ def check_scene(room, settings):
     >>> check_scene(room, Settings()).distances
     tensor([[1.7321]], dtype=torch.float64)
     """
-    size = _numbers("room_size", room.size)
+    size = finite_numbers("room_size", room.size)
     if size.shape != (3,) or not bool((size > 0).all()):
         raise ValueError(
             "room_size must be three positive lengths in metres, got "
@@ -166,7 +189,7 @@ def check_scene(room, settings):
         )
     sources = _points("sources", room.sources, size)
     microphones = _points("microphones", room.microphones, size)
-    t60, absorption = _decay(room, size, settings)
+    t60, absorption, bands = _decay(room, size, settings)
     scene = RirScene(
         size,
         sources,
@@ -179,27 +202,15 @@ def check_scene(room, settings):
         resolve_patterns(
             room.source_pattern, room.source_orientation, len(sources), "source"
         ),
+        bands,
     )
     _check_distances(scene, settings)
     return scene
 
 
-def _numbers(name, value):
-    """Turn a value into a finite float64 tensor on the CPU."""
-    try:
-        value = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{name} must be numbers in a rectangular array, got {value!r}"
-        ) from error
-    if not bool(torch.isfinite(value).all()):
-        raise ValueError(f"{name} must be finite, got {value.tolist()}")
-    return value
-
-
 def _points(name, value, size):
     """Check positions [n, 3] strictly inside the room."""
-    points = _numbers(name, value)
+    points = finite_numbers(name, value)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise ValueError(
             f"{name} must be positions of shape [n, 3], n at least 1, got "
@@ -216,31 +227,73 @@ def _points(name, value, size):
 
 
 def _decay(room, size, settings):
-    """Check reverberation time or absorption; exactly one is given."""
-    if room.t60 is room.absorption is None and settings.only_direct:
+    """Check reverberation time and absorption; with centres of octaves."""
+    if room.t60 is room.absorption is None:
+        if not settings.only_direct:
+            raise ValueError("give t60 or absorption; got neither")
         # Direct paths are the same in any room that can be.
-        return max(1.0, 2.0 * float(minimal_t60(size))), None
-    if (room.t60 is None) == (room.absorption is None):
-        given = "neither" if room.t60 is None else "both"
-        raise ValueError(f"give either t60 or absorption; got {given}")
+        return max(1.0, 2.0 * float(minimal_t60(size))), None, None
+    t60 = walls = None
     if room.t60 is not None:
-        t60 = float(_numbers("t60", room.t60))
-        _positive("t60", t60)
-        return t60, None
-    absorption = _numbers("absorption", room.absorption)
-    if absorption.ndim == 0:
-        absorption = absorption.expand(6)
-    if absorption.shape != (6,):
+        t60 = _reverberation(room.t60)
+    if room.absorption is not None:
+        walls = wall_absorption(room.absorption)
+    given = [value for value in (t60, walls) if isinstance(value, BandValues)]
+    if len(given) == 0:
+        walls = None if walls is None else tuple(walls.tolist())
+        _check_both(t60, None if walls is None else [walls])
+        return t60, walls, None
+    bands = given[0].centres
+    if len(given) == 2 and given[1].centres != bands:
         raise ValueError(
-            "absorption must be one value or six (x0, x1, y0, y1, z0, z1), "
-            f"got shape {tuple(absorption.shape)}"
+            f"t60 has octaves at {bands} Hz and absorption at "
+            f"{given[1].centres} Hz; give the same for both"
         )
-    if not bool(((absorption >= 0) & (absorption <= 1)).all()):
+    if isinstance(t60, float):
         raise ValueError(
-            "absorption is a share of energy and must lie in [0, 1], got "
-            f"{absorption.tolist()}"
+            "one t60 with absorption by octaves (or materials) would leave "
+            "open which octaves have it; give t60={'bands': [...]}, or one of "
+            "them alone"
         )
-    return None, tuple(absorption.tolist())
+    t60 = None if t60 is None else tuple(t60.values.tolist())
+    if walls is not None:
+        rows = walls.values.T if isinstance(walls, BandValues) else walls
+        walls = tuple(map(tuple, rows.expand(len(bands), 6).tolist()))
+    _check_both(t60, walls)
+    return t60, walls, bands
+
+
+def _reverberation(t60):
+    """Check a T60: a float, or values of octaves."""
+    if isinstance(t60, dict):
+        result = band_values("t60", t60)
+        for value in result.values.tolist():
+            _positive("t60", value)
+        return result
+    value = finite_numbers("t60", t60)
+    if value.numel() != 1:
+        raise ValueError(
+            f"t60 must be one number of seconds, got {value.tolist()}; octaves "
+            "are given as {'bands': [...]}"
+        )
+    _positive("t60", float(value))
+    return float(value)
+
+
+def _check_both(t60, rows):
+    """Check that a T60 and absorption (six walls an octave) fit."""
+    if t60 is None or rows is None:
+        return
+    if all(len(set(walls)) == 1 for walls in rows):
+        raise ValueError(
+            "give either t60 or absorption; got both. With t60 the absorption "
+            "of the walls says how they differ; here they are alike"
+        )
+    if any(max(walls) == 0 for walls in rows):
+        raise ValueError(
+            "with t60 absorption says how the walls differ, and one at least "
+            "must be above 0"
+        )
 
 
 def _check_distances(scene, settings):
@@ -291,9 +344,10 @@ def check_reachable(scene, settings):
     if scene.t60 is None:
         return
     least = float(minimal_t60(scene.size, settings.sound_speed))
-    if scene.t60 < least:
+    t60 = scene.t60 if scene.bands is None else min(scene.t60)
+    if t60 < least:
         raise ValueError(
-            f"t60 {scene.t60:g} s cannot be reached in a room of "
+            f"t60 {t60:g} s cannot be reached in a room of "
             f"{scene.size.tolist()} m: even walls that absorb everything give "
             f"{least:.3f} s by Sabine's formula; ask for at least that, or "
             "give absorption"
@@ -340,7 +394,8 @@ def response_length(scene, settings, natural_t60):
         if settings.only_direct:
             duration = last
         else:
-            t60 = natural_t60() if scene.t60 is None else scene.t60
+            t60 = scene.longest_t60
+            t60 = natural_t60() if t60 is None else t60
             if not math.isfinite(t60):
                 raise ValueError(
                     "walls and air absorb nothing, so the response never "

@@ -3,8 +3,10 @@
 After FRA-RIR and FRAM-RIR (Luo and Yu, arXiv:2208.04101; Luo and Gu,
 arXiv:2304.08052), kept as the reference computes it so that its results can
 be repeated: sound speed 340 m/s, level 1 / 64 of 1 / distance, virtual sources
-in the upper half space only, and a decay that is slower than the requested
-T60. ``fra_corrected`` mends these. Random numbers come from one generator.
+in the upper half space only, a decay that is slower than the requested T60,
+and directional sources whose reflections leave in directions drawn at random
+(only the direct path depends on where a source looks). ``fra_corrected`` mends
+these but the last. Random numbers come from one generator.
 """
 
 import math
@@ -123,9 +125,7 @@ def _arrivals(scene, index, count, length, generator):
     for m in range(len(microphones)):
         towards = _unit(places - microphones[m])
         amplitude[m] *= scene.mic_patterns.gain(m, towards)
-    emitted = scene.source_patterns.gain(
-        index, random_directions(count, generator)
-    )
+    emitted = _emitted_gain(scene.source_patterns, index, count, generator)
     amplitude = torch.cat(
         (_direct_gain(scene, index) / direct[:, None], amplitude * emitted),
         dim=1,
@@ -152,6 +152,31 @@ def _virtual(count, length, farthest, generator):
         dim=-1,
     )
     return ratio, unit
+
+
+def _emitted_gain(patterns, index, count, generator):
+    """Gain of a source towards its virtual ones, [count].
+
+    As in the reference, where a virtual source looks is drawn anew for each:
+    two angles uniform around the circle, the cosine to the microphone being
+    the product of theirs (not uniform on the sphere).
+    """
+    azimuth, elevation = (
+        math.pi * (2 * _rand(count, generator) - 1) for _ in range(2)
+    )
+    local = (
+        azimuth.cos() * elevation.cos(),
+        azimuth.sin() * elevation.cos(),
+        elevation.sin(),
+    )
+    axis = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    if patterns.looking is not None:
+        axis = patterns.looking[index]
+    # Two axes across, from a unit vector that is not along.
+    other = torch.eye(3, dtype=torch.float64)[int(axis.abs().argmin())]
+    second = _unit(torch.linalg.cross(axis, other))
+    frame = torch.stack((axis, second, torch.linalg.cross(axis, second)))
+    return patterns.gain(index, torch.stack(local, dim=-1) @ frame)
 
 
 def _direct_gain(scene, index):

@@ -81,7 +81,8 @@ def _simulate(scene, walls, settings):
     if settings.max_order is None:
         rir += _random(scene, num_samples, settings)
     if settings.high_pass:
-        rir = fractional_delay.high_pass(rir, settings.fs)
+        cutoff = fractional_delay.high_pass_cutoff(scene.size)
+        rir = fractional_delay.high_pass(rir, settings.fs, cutoff)
     return rir
 
 

@@ -20,7 +20,9 @@ SPREAD = 3
 # Samples after the last one of the response whose sinc reaches back into it.
 SKIRT = TAPS // 2 + 1
 _BLOCK = 16
-_HIGH_PASS_HZ = 10.0
+HIGH_PASS_HZ = 10.0
+# Cubic metres of a room below which the high-pass begins higher.
+_SMALL = 20.0
 # Samples that are transformed at a time, which bounds the memory.
 _SAMPLES = 2**22
 
@@ -236,23 +238,50 @@ def impulse_response(delay, amplitude, num_samples):
 
 
 @functools.lru_cache(maxsize=64)
-def _high_pass_response(fs, length, device):
-    """Squared magnitude of the 10 Hz Butterworth filter of order 2."""
+def _high_pass_response(fs, length, device, cutoff):
+    """Squared magnitude of the Butterworth filter of order 2."""
     frequency = np.fft.rfftfreq(length, 1.0 / fs)
     # Bilinear transform: the analogue frequency is the tangent of the half.
     warped = np.tan(np.pi * frequency[1:] / fs)
-    ratio = np.tan(np.pi * _HIGH_PASS_HZ / fs) / warped
+    ratio = np.tan(np.pi * cutoff / fs) / warped
     squared = np.concatenate(([0.0], 1.0 / (1.0 + ratio**4)))
     return torch.from_numpy(squared.astype(np.float32)).to(device)
 
 
-def high_pass(rir, fs):
-    """Remove what builds up below 10 Hz, without shifting anything.
+def high_pass_cutoff(room_size):
+    """Where the high-pass of a room begins.
+
+    At 10 Hz the filter itself takes 0.16 s to decay by 60 dB, which in a room
+    of few cubic metres is longer than the reverberation; and there the mean of
+    the lattice is loudest. The lowest resonance of such a room is far higher,
+    so the filter may begin higher as well.
+
+    Arguments
+    ---------
+    room_size : sequence of float
+        Three lengths in metres.
+
+    Returns
+    -------
+    float
+        Hertz: 10 from 20 cubic metres on, below 10 sqrt(20 / V).
+
+    Example
+    -------
+    >>> high_pass_cutoff([5.0, 4.0, 3.0]), high_pass_cutoff([2.0, 2.5, 1.0])
+    (10.0, 20.0)
+    """
+    volume = math.prod(float(length) for length in room_size)
+    return HIGH_PASS_HZ * max(1.0, math.sqrt(_SMALL / volume))
+
+
+def high_pass(rir, fs, cutoff=HIGH_PASS_HZ):
+    """Remove what builds up at low frequencies, without shifting anything.
 
     In a lattice of positive images the mean of the response grows with the
     density of the images, which no room does. As in pyroomacoustics a
-    Butterworth filter of order 2 at 10 Hz runs forward and backward; here it
-    is its squared magnitude, applied in the frequency domain.
+    Butterworth filter of order 2 runs forward and backward; here it is its
+    squared magnitude, applied in the frequency domain.
 
     Arguments
     ---------
@@ -260,6 +289,8 @@ def high_pass(rir, fs):
         Shape [..., time].
     fs : int
         Sampling rate in Hz.
+    cutoff : float
+        Hertz, see :func:`high_pass_cutoff`.
 
     Returns
     -------
@@ -276,7 +307,7 @@ def high_pass(rir, fs):
     length = rir.shape[-1]
     # 0.2 s of zeros: the filter has decayed by 70 dB when it wraps around.
     padded = next_fast_len(length + math.ceil(0.2 * fs), real=True)
-    response = _high_pass_response(fs, padded, rir.device)
+    response = _high_pass_response(fs, padded, rir.device, cutoff)
     result = torch.empty_like(rir, memory_format=torch.contiguous_format)
     rows, filtered = rir.reshape(-1, length), result.view(-1, length)
     step = max(1, _SAMPLES // padded)

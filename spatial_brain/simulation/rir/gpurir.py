@@ -10,9 +10,13 @@ import math
 import numpy as np
 import torch
 
-from spatial_brain.simulation.rir.absorption import Decay, scene_absorptions
+from spatial_brain.simulation.rir.absorption import Decay
+from spatial_brain.simulation.rir.calibration import scene_walls
 from spatial_brain.simulation.rir.checks import response_length
-from spatial_brain.simulation.rir.fractional_delay import high_pass
+from spatial_brain.simulation.rir.fractional_delay import (
+    high_pass,
+    high_pass_cutoff,
+)
 
 # Samples of the responses of one call, which bounds the memory: 64 MB.
 _SAMPLES = 2**24
@@ -67,7 +71,7 @@ def simulate(scenes, settings):
             "max_order out, or use 'image_source'"
         )
     module = _import()
-    walls = scene_absorptions(scenes, settings)
+    walls = scene_walls(scenes, settings)
     results = [
         _simulate(module, scene, absorption, settings)
         for scene, absorption in zip(scenes, walls, strict=True)
@@ -107,7 +111,7 @@ def _simulate(module, scene, absorption, settings):
         )
         rir = torch.from_numpy(np.asarray(rir, np.float32)) * (4 * math.pi)
         if settings.high_pass:
-            rir = high_pass(rir, fs)
+            rir = high_pass(rir, fs, high_pass_cutoff(size))
         # gpuRIR rounds lengths up to even numbers.
         parts.append(rir[..., :num_samples].contiguous())
     return torch.cat(parts).to(settings.device)

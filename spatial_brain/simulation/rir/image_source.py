@@ -12,15 +12,16 @@ import torch
 
 from spatial_brain.simulation.rir.absorption import (
     Decay,
-    absorption_for_t60,
     air_loss,
-    scene_absorptions,
+    walls_for_t60,
 )
+from spatial_brain.simulation.rir.calibration import scene_walls
 from spatial_brain.simulation.rir.checks import response_length
 from spatial_brain.simulation.rir.fractional_delay import (
     OVERSAMPLING,
     SKIRT,
     high_pass,
+    high_pass_cutoff,
 )
 from spatial_brain.simulation.rir.lattice import (
     PairGains,
@@ -81,7 +82,7 @@ def simulate(scenes, settings):
     plans = [
         _plan(scene, absorption, settings)
         for scene, absorption in zip(
-            scenes, scene_absorptions(scenes, settings), strict=True
+            scenes, scene_walls(scenes, settings), strict=True
         )
     ]
     # Rooms of similar length together, so that little is padded.
@@ -100,7 +101,7 @@ def _plan(scene, absorption, settings):
     size = scene.size.tolist()
     decay = shape = Decay(size, absorption, *medium)
     if scene.t60 is not None and not settings.only_direct:
-        walls = [absorption_for_t60(size, scene.t60, *medium)] * 6
+        walls = walls_for_t60(size, scene.t60, scene.absorption, *medium)
         shape = Decay(size, walls, *medium)
     num_samples = response_length(scene, settings, decay.t60)
     # Images after the last sample still reach into the response.
@@ -245,7 +246,8 @@ def _finish_sources(plan, response, level, noise, length, settings):
         if settings.high_pass or settings.diffuse_from is not None:
             response[..., begin:] += level * mean[begin:]
     if settings.high_pass:
-        response = high_pass(response, fs)
+        cutoff = high_pass_cutoff(plan.scene.size)
+        response = high_pass(response, fs, cutoff)
     return response[..., : plan.num_samples]
 
 

@@ -26,10 +26,13 @@ class Patterns:
         where ``functions`` holds a function.
     functions : tuple
         One entry each: None, or a function from directions [..., 3] to gains.
+    looking : torch.Tensor or None
+        Unit vectors along which they look, float64 [n, 3], where given.
     """
 
     coefficients: torch.Tensor
     functions: tuple
+    looking: torch.Tensor | None = None
 
     @property
     def is_omni(self):
@@ -148,7 +151,7 @@ def resolve_patterns(pattern, orientation, count, what="microphone"):
         coefficients[index, 0] = pressure
         if velocity:
             coefficients[index, 1:] = velocity * looking[index]
-    return Patterns(coefficients, tuple(functions))
+    return Patterns(coefficients, tuple(functions), looking)
 
 
 def _orientations(orientation, count, what):

@@ -10,9 +10,14 @@ from contextlib import contextmanager
 
 import torch
 
-from spatial_brain.simulation.rir.absorption import Decay, scene_absorptions
+from spatial_brain.simulation.rir.absorption import Decay
+from spatial_brain.simulation.rir.calibration import scene_walls
 from spatial_brain.simulation.rir.checks import response_length
-from spatial_brain.simulation.rir.fractional_delay import SKIRT, high_pass
+from spatial_brain.simulation.rir.fractional_delay import (
+    SKIRT,
+    high_pass,
+    high_pass_cutoff,
+)
 
 
 def _import():
@@ -49,13 +54,13 @@ def simulate(scenes, settings):
         Rooms with omnidirectional sources and microphones.
     settings : Settings
         How to simulate; without ``max_order`` all images within the length
-        are there.
+        are there. Octaves are filtered by pyroomacoustics itself.
 
     Returns
     -------
     tuple
         List of float32 tensors [S, M, N], and list of the absorption used,
-        six values a room.
+        six values a room, for each octave if the room has them.
 
     Raises
     ------
@@ -73,7 +78,7 @@ def simulate(scenes, settings):
     torch.Size([1, 1, 800])
     """
     pra = _import()
-    walls = scene_absorptions(scenes, settings)
+    walls = _walls(scenes, settings)
     # The high-pass of this package runs afterwards: the same for all.
     values = {"c": settings.sound_speed, "rir_hpf_enable": False}
     with _constants(pra, **values):
@@ -84,21 +89,58 @@ def simulate(scenes, settings):
     return results, walls
 
 
+def _walls(scenes, settings):
+    """Six absorption coefficients a room, for each octave if it has them."""
+    octaves = [
+        [scene]
+        if scene.bands is None
+        else [scene.in_band(index) for index in range(len(scene.bands))]
+        for scene in scenes
+    ]
+    found = iter(scene_walls(sum(octaves, []), settings))
+    return [
+        next(found)
+        if scene.bands is None
+        else [next(found) for _ in scene.bands]
+        for scene in scenes
+    ]
+
+
+def _materials(pra, scene, absorption):
+    """Materials of pyroomacoustics by its names of walls."""
+    names = ("west", "east", "south", "north", "floor", "ceiling")
+    if scene.bands is not None:
+        absorption = [
+            {"coeffs": list(values), "center_freqs": list(scene.bands)}
+            for values in zip(*absorption, strict=True)
+        ]
+    return {
+        name: pra.Material(value)
+        for name, value in zip(names, absorption, strict=True)
+    }
+
+
+def _longest_t60(scene, absorption, sound_speed):
+    """Reverberation time of given walls, of the slowest octave; seconds."""
+    rows = [absorption] if scene.bands is None else absorption
+    size = scene.size.tolist()
+    return max(Decay(size, walls, sound_speed).t60() for walls in rows)
+
+
 def _simulate(pra, scene, absorption, settings):
     """Responses of one room."""
     fs, size = settings.fs, scene.size.tolist()
-    decay = Decay(size, absorption, settings.sound_speed)
-    num_samples = response_length(scene, settings, decay.t60)
+    num_samples = response_length(
+        scene,
+        settings,
+        lambda: _longest_t60(scene, absorption, settings.sound_speed),
+    )
     order = settings.max_order
     if order is None:
         reach = (num_samples + SKIRT) / fs * settings.sound_speed
         # Crossings are most frequent along the diagonal of the cell.
         order = math.ceil(reach * float(scene.size.pow(-2).sum().sqrt())) + 2
-    names = ("west", "east", "south", "north", "floor", "ceiling")
-    materials = {
-        name: pra.Material(value)
-        for name, value in zip(names, absorption, strict=True)
-    }
+    materials = _materials(pra, scene, absorption)
     rir = torch.zeros(*scene.distances.shape, num_samples)
     # A room keeps the images of all its sources: one of them at a time.
     for response, source in zip(rir, scene.sources.numpy(), strict=True):
@@ -119,5 +161,5 @@ def _aligned(pra, room, num_samples, settings):
     for response, part in zip(rir, parts, strict=True):
         response[: len(part)] = part
     if settings.high_pass:
-        rir = high_pass(rir, settings.fs)
+        rir = high_pass(rir, settings.fs, high_pass_cutoff(room.shoebox_dim))
     return rir[:, :num_samples]

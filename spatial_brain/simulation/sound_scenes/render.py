@@ -36,8 +36,8 @@ from spatial_brain.simulation.motion import filter_moving, positions_at
 from spatial_brain.simulation.rir.absorption import (
     Decay,
     absorption_for_t60,
-    calibrated_absorption,
 )
+from spatial_brain.simulation.rir.calibration import calibrated_walls
 from spatial_brain.simulation.rir.fractional_delay import (
     SKIRT,
     high_pass,
@@ -102,7 +102,7 @@ class ArrayRoom:
     def _decays(self):
         """Absorption, mean decay of the images, and decay of the tail."""
         key = (tuple(map(float, self.size)), float(self.t60))
-        [absorption] = calibrated_absorption([key], fs=self.fs)
+        [[absorption, *_]] = calibrated_walls([(*key, None)], fs=self.fs)
         wanted = absorption_for_t60(key[0], self.t60, SPEED_OF_SOUND, 0.0)
         decay, shape = (
             Decay(key[0], [value] * 6) for value in (absorption, wanted)

@@ -8,9 +8,14 @@ import torch
 
 from spatial_brain.cli.main import main
 from spatial_brain.dataio.audio import write_audio
+from spatial_brain.inference.pretrained import Measure, ModelCard
 from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
 RATE = 1000
+NO_CARD = (
+    "spatial-brain acoustics: model: no card: what it was trained for is "
+    "unknown\n"
+)
 # Window and hop in seconds, and the factor of a share of power.
 TASKS = {
     "T60": (2.0, 1.0, 1.0),
@@ -74,15 +79,18 @@ def test_several_models_make_tables_and_a_picture(
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert lines[0].endswith("room.wav: 5.0 s")
-    assert lines[2].split() == ["median", "quartiles", "windows"]
-    assert lines[3].split() == "T60, s 0.500 0.500 - 0.500 4".split()
-    assert lines[4].split() == "DRR, dB -5.00 -5.00 - -5.00 4".split()
-    assert lines[5].split() == "ABS 0.500 0.500 - 0.500 4".split()
-    assert lines[6].split() == "TDOA, samples 0.20 0.20 - 0.20 9".split()
-    assert lines[7].split() == "delay, µs 200.0 200.0 - 200.0 9".split()
+    assert lines[2].split() == "median quartiles windows test error".split()
+    assert lines[3].split() == "T60, s 0.500 0.500 - 0.500 4 -".split()
+    assert lines[4].split() == "DRR, dB -5.00 -5.00 - -5.00 4 -".split()
+    assert lines[5].split() == "ABS 0.500 0.500 - 0.500 4 -".split()
+    assert lines[6].split() == "TDOA, samples 0.20 0.20 - 0.20 9 -".split()
+    assert lines[7].split() == "delay, µs 200.0 200.0 - 200.0 9 -".split()
     # cos = -0.2e-3 s * 343 m/s / 0.1 m
-    assert lines[8].split() == "angle, ° 133.3 133.3 - 133.3 9".split()
+    assert lines[8].split() == "angle, ° 133.3 133.3 - 133.3 9 -".split()
+    assert lines[10] == "quartiles are the spread over windows, not the error"
+    assert lines[14] == "TDOA: error not known"
     # Models with the same windows share a table, TDOA has its own.
+    lines = lines[6:]
     assert lines[10].split() == "time, s T60, s DRR, dB ABS".split()
     assert lines[11].split() == "0.0 - 2.0 0.500 -5.00 0.500".split()
     assert lines[16].split() == (
@@ -91,9 +99,10 @@ def test_several_models_make_tables_and_a_picture(
     assert lines[25].split() == "4.0 - 5.0 0.20 200.0 133.3".split()
     assert lines[-1] == f"picture: {picture}" and len(lines) == 28
     assert picture.read_bytes()[1:4] == b"PNG"
-    assert captured.err == ""
+    assert captured.err == 4 * NO_CARD
     # Columns stand below their heads.
-    for group in (lines[2:9], lines[10:15], lines[16:26]):
+    medians = captured.out.splitlines()[2:9]
+    for group in (medians, lines[10:15], lines[16:26]):
         assert len({len(line) for line in group}) == 1
 
 
@@ -109,6 +118,39 @@ def test_json_is_one_object(models, room, capsys):
     assert len(second["tracks"]["T60"]["values"]) == 4
 
 
+def test_the_error_of_the_test_stands_beside_the_estimate(
+    models, room, monkeypatch, capsys
+):
+    facts = {"task": "T60", "spacing": [0.1, 0.2], "labels": [0.2, 0.4]}
+    good = Measure("error", 0.06, "s", 0.05, 0.07, 0.1, correlation=0.8)
+    poor = Measure("error", 0.06, "s", 0.05, 0.12, 0.1, correlation=0.1)
+    command = ["acoustics", room, "--model", "T60"]
+    for measure, line in (
+        (good, f"T60: on the model's test set: {good}"),
+        (
+            poor,
+            "T60: this model does not beat a constant (0.1): its estimates "
+            f"say nothing; {poor}",
+        ),
+    ):
+        card = ModelCard(**facts, measures=[measure])
+        monkeypatch.setattr(RoomAcousticsEstimator, "card", card)
+        assert main([*command, "--spacing", "0.15"]) == 0
+        captured = capsys.readouterr()
+        lines = captured.out.splitlines()
+        assert lines[3].split()[-1] == "0.060"
+        assert lines[6] == line
+        first, second = captured.err.splitlines()
+        assert first == f"spatial-brain acoustics: model: {card.summary()}"
+        assert "the T60 estimated is 0.5 s, the model was trained" in second
+        assert main([*command, "--json"]) == 0
+        [found] = json.loads(capsys.readouterr().out)["estimates"]
+        assert found["test_error"]["beats_constant"] is (measure is good)
+        assert found["card"]["labels"] == [0.2, 0.4]
+    assert main([*command, "--spacing", "0.5"]) == 0
+    assert "0.5 m apart, the model was trained for" in capsys.readouterr().err
+
+
 def test_long_tables_are_cut_and_silence_is_shown(models, tmp_path, capsys):
     waveform = torch.randn(25000, 2) * 0.1
     waveform[3000:6000] = 0
@@ -118,9 +160,9 @@ def test_long_tables_are_cut_and_silence_is_shown(models, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "warning: " + path + ": 3 of 25 windows" in captured.err
     lines = captured.out.splitlines()
-    assert lines[3].split()[-1] == "44"
+    assert lines[3].split()[-2] == "44"
     assert sum("silent" in line for line in lines) == 5
-    assert len(lines) == 6 + 31 + 1
+    assert len(lines) == 9 + 31 + 1
     assert lines[-1].startswith("... and 19 more")
 
 
@@ -130,9 +172,10 @@ def test_a_silent_room_is_warned_of_once(models, tmp_path, capsys):
     arguments = ["acoustics", path, "--model", *models]
     assert main([*arguments, "--picture", picture]) == 0
     captured = capsys.readouterr()
-    assert captured.err.count("is silent") == captured.err.count("\n") == 1
+    error = captured.err.replace(NO_CARD, "")
+    assert error.count("is silent") == error.count("\n") == 1
     lines = captured.out.splitlines()
-    assert lines[3].split() == ["T60,", "s", "silent", "0"]
+    assert lines[3].split() == ["T60,", "s", "silent", "0", "-"]
     assert len({len(line) for line in lines[2:8]}) == 1
     assert main([*arguments, "--json"]) == 0
     first = json.loads(capsys.readouterr().out)["estimates"][0]["tracks"]
@@ -149,7 +192,7 @@ def test_channels_and_one_short_window(models, tmp_path, capsys):
     assert "--resample" in capsys.readouterr().err
     assert main([*arguments, "--resample"]) == 0
     # A single window needs no table over time.
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(capsys.readouterr().out.splitlines()) == 8
 
 
 @pytest.mark.parametrize(
@@ -167,9 +210,10 @@ def test_channels_and_one_short_window(models, tmp_path, capsys):
 def test_bad_options_are_one_line(models, room, capsys, options, message):
     assert main(["acoustics", room, "--model", "TDOA", *options]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("spatial-brain acoustics: error: ")
-    assert captured.err.count("\n") == 1
-    assert re.search(message, captured.err)
+    error = captured.err.replace(NO_CARD, "")
+    assert error.startswith("spatial-brain acoustics: error: ")
+    assert error.count("\n") == 1
+    assert re.search(message, error)
 
 
 def test_usage_errors(models, room, capsys):
@@ -181,4 +225,5 @@ def test_usage_errors(models, room, capsys):
 def test_missing_recording_is_one_line(models, tmp_path, capsys):
     missing = str(tmp_path / "missing.wav")
     assert main(["acoustics", missing, "--model", "T60"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    error = capsys.readouterr().err.replace(NO_CARD, "")
+    assert error.count("\n") == 1

@@ -92,7 +92,7 @@ def test_claps_write_the_array_as_it_stands(capsys, tmp_path):
         (["respeker_usb"], "did you mean respeaker_usb"),
         (["--check", "a.wav"], "name the array"),
         (["uma8", "--azimuth", "3"], "give it, too"),
-        (["uma8", "--check", "a.wav", "b.wav"], "need --azimuth"),
+        (["uma8", "--check", "a.wav", "--elevation", "1"], "--azimuth"),
         (
             ["uma8", "--check", "a.wav", "--azimuth", "1", "2"],
             "--azimuth needs a value for each of the 1",

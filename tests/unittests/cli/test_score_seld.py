@@ -81,6 +81,159 @@ def test_angles_are_not_taken_for_vectors(tmp_path):
         score_folders(tmp_path / "r", tmp_path / "e", "DCASE2021")
 
 
+def vectors(frames, azimuths, end=""):
+    """Lines with six columns, the last of which are x, y, z."""
+    angles = np.radians(azimuths)
+    return [
+        f"{frame},0,0,{math.cos(a):.6f},{math.sin(a):.6f},-0.000001{end}"
+        for frame, a in zip(frames, angles, strict=True)
+    ]
+
+
+@pytest.fixture
+def two_clips(tmp_path):
+    """References of two clips at all azimuths; a folder for estimates."""
+    frames, azimuths = range(30), np.arange(-170, 130, 10)
+    for name in "ab":
+        lines = [
+            f"{f},0,0,{a},0,150" for f, a in zip(frames, azimuths, strict=True)
+        ]
+        write(tmp_path / "r" / f"{name}.csv", lines)
+    return tmp_path / "r", tmp_path / "e", frames, azimuths
+
+
+RULES = {"num_frames": 30, "average": "micro", "intervals": False}
+
+
+def test_vectors_are_not_taken_for_angles(two_clips):
+    truth, guess, frames, azimuths = two_clips
+    lines = vectors(frames, azimuths)
+    write(guess / "a.csv", lines)
+    write(guess / "b.csv", [line.replace("-0.000001", "0") for line in lines])
+    with pytest.raises(UnreadableFiles, match=r"a.csv, line 1: .*=.cartesian"):
+        score_folders(truth, guess, "STARSS23", **RULES)
+    # Without a distance that cannot be, all files together show it.
+    write(guess / "a.csv", [line.replace("-0.000001", "0") for line in lines])
+    with pytest.raises(ValueError, match=r"a.csv and .*--columns cartesian"):
+        score_folders(truth, guess, "STARSS23", **RULES)
+    stated = RULES | {"columns": "cartesian"}
+    found = score_folders(truth, guess, "STARSS23", **stated)
+    assert (found["F"], found["LE"]) == pytest.approx((1, 0), abs=1e-4)
+    # What is stated is not doubted.
+    found = score_folders(
+        truth, guess, "STARSS23", **(RULES | {"columns": "polar"})
+    )
+    assert found["F"] < 0.3
+    # Radians are no degrees.
+    write(
+        guess / "a.csv",
+        [
+            f"{f},0,0,{a:.3f},0.1"
+            for f, a in zip(frames, np.radians(azimuths), strict=True)
+        ],
+    )
+    (guess / "b.csv").unlink()
+    with pytest.raises(ValueError, match="x,y,z or radians"):
+        score_folders(truth, guess, "STARSS23", **RULES)
+
+
+def test_directions_near_the_front_are_angles(tmp_path):
+    # Of both sides: nothing says that they could be something else.
+    for part, end in (("r", ",100"), ("e", ",1.1")):
+        write(tmp_path / part / "a.csv", polar(range(30), 0, 0.5, -0.7, end))
+    found = score_folders(tmp_path / "r", tmp_path / "e", "STARSS23", **RULES)
+    assert found["F"] == pytest.approx(1)
+
+
+def test_angles_are_not_taken_for_short_vectors(two_clips):
+    truth, guess, frames, azimuths = two_clips
+    for name in "ab":
+        write(
+            guess / f"{name}.csv",
+            [
+                f"{f},0,0,{a},0,1.5"
+                for f, a in zip(frames, azimuths, strict=True)
+            ],
+        )
+    with pytest.raises(UnreadableFiles, match="give columns='polar'"):
+        score_folders(truth, guess, "DCASE2021", **RULES)
+    write(guess / "a.csv", polar(frames, 0, 3, 0, ",2.0"))
+    write(guess / "b.csv", polar(frames, 0, 3, 0, ",2.0"))
+    with pytest.raises(UnreadableFiles, match="x,y,z are 3,0,2"):
+        score_folders(truth, guess, "DCASE2021", **RULES)
+    found = score_folders(
+        truth, guess, "DCASE2021", **(RULES | {"columns": "polar"})
+    )
+    assert 0 < found["LE"] < 180
+    write(guess / "b.csv", ["0,0,30,0"])
+    with pytest.raises(UnreadableFiles, match="4 columns, expected 5, 6, 7 of"):
+        score_folders(
+            truth, guess, "DCASE2021", **(RULES | {"columns": "cartesian"})
+        )
+
+
+@pytest.mark.parametrize(
+    "dataset", ["DCASE2020", "DCASE2021", "STARSS23", "DCASE2024", "DCASE2025"]
+)
+def test_angles_that_overshoot_are_directions(two_clips, dataset):
+    truth, guess, frames, azimuths = two_clips
+    scores = []
+    for odd, plain in (
+        ((-180.23, 0.0), (179.77, 0.0)),
+        ((10.0, 90.3), (-170.0, 89.7)),
+        ((350.0, 0.0), (-10.0, 0.0)),
+    ):
+        for azimuth, elevation in (odd, plain):
+            lines = polar(frames, 0, azimuth, elevation, ",1.5")
+            if dataset in ("DCASE2020", "DCASE2021"):
+                lines = [line.rsplit(",", 1)[0] for line in lines]
+            for name in "ab":
+                write(guess / f"{name}.csv", lines)
+            found = score_folders(truth, guess, dataset, **RULES)
+            scores.append([found[name] for name in NAMES])
+            beyond = [n for n in found["notes"] if "scored as" in n]
+            assert len(beyond) == ((azimuth, elevation) == odd)
+        if dataset == "DCASE2025" and odd[1]:
+            continue  # elevations do not count there
+        assert scores[-1] == pytest.approx(scores[-2], abs=1e-6)
+
+
+def test_overshooting_angles_are_named(two_clips, capsys):
+    truth, guess, frames, _ = two_clips
+    write(guess / "a.csv", polar(frames))
+    write(guess / "b.csv", polar(frames, 0, -180.23, 90.3))
+    _, captured = run(capsys, (truth, guess), "--dataset", "STARSS23")
+    assert (
+        "angles beyond +-180 or +-90 degrees in 1 of 2 estimates, scored as "
+        "the evaluators do: b.csv (azimuth -180.23, elevation 90.3)"
+    ) in captured.out.splitlines()
+    write(guess / "b.csv", polar(frames, 0, -400))
+    code, captured = run(capsys, (truth, guess), "--dataset", "STARSS23")
+    assert code == 2 and "azimuth is '-400'" in captured.err
+
+
+def test_other_ways_to_write_estimates_are_named(two_clips):
+    truth, guess, frames, azimuths = two_clips
+    rows = list(zip(frames, azimuths, strict=True))
+    write(guess / "a.csv", [f"{f};0;0;{a};0,0" for f, a in rows])
+    write(
+        guess / "b.csv",
+        ["azimuth,elevation,class,frame", *(f'"{a}",0,0,{f}' for f, a in rows)],
+    )
+    found = score_folders(truth, guess, "STARSS23", **RULES)
+    assert (found["F"], found["LE"]) == pytest.approx((1, 0), abs=1e-4)
+    assert found["notes"] == [
+        "1 of 2 estimates has semicolons between the columns: a.csv",
+        "1 of 2 estimates has decimal commas: a.csv",
+        "1 of 2 estimates has quoted numbers: b.csv",
+        "1 of 2 estimates has a line of names: b.csv",
+    ]
+    for name in "ab":
+        write(guess / f"{name}.csv", [])
+    found = score_folders(truth, guess, "STARSS23", **RULES)
+    assert found["notes"] == ["no estimate holds any event"]
+
+
 def test_which_frames_count(tmp_path):
     # The last reference frame is 20: the evaluators of 2022 to 2024 take the
     # clip for 20 frames long, those of 2021 for 60 s.

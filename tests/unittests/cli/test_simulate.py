@@ -45,6 +45,23 @@ def test_a_room_description_is_checked(tmp_path, capsys):
     assert "missing.yaml: No such file" in capsys.readouterr().err
 
 
+def test_walls_of_materials_are_reported_by_octave(tmp_path, capsys):
+    path, out = tmp_path / "room.yaml", tmp_path / "out"
+    walls = "{walls: 0.4, floor: carpet_tufted_9.5mm, ceiling: 0.5}"
+    room = ROOM.replace("t60: 0.3", f"absorption: {walls}")
+    path.write_text(room + "diffuse_from: 15\n")
+    assert main(["simulate", str(path), "--output", str(out)]) == 0
+    assert "T60 by octave, s" in capsys.readouterr().out
+    info = json.loads((out / "info.json").read_text())
+    assert info["bands"][:2] == [125, 250]
+    assert info["absorption"][0] == [0.4] * 7
+    assert len(info["sources"][0]["band_t60"][1]) == 7
+    assert info["sources"][0]["band_t60"][0][6] is None  # above 4 kHz
+    path.write_text(room.replace("carpet_tufted_9.5mm", "carpet_tufted"))
+    assert main(["simulate", str(path), "--output", str(tmp_path / "b")]) == 2
+    assert "did you mean 'carpet_tufted" in capsys.readouterr().err
+
+
 def test_arrays_are_turned_and_moved():
     array = {"type": "linear", "num_microphones": 2, "spacing": 0.2}
     array = {**array, "center": [1, 2, 3], "yaw": 90}

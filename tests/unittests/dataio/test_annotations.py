@@ -9,6 +9,8 @@ import pytest
 from spatial_brain.dataio.annotations import (
     DIALECTS,
     L3DAS22_CLASSES,
+    AnnotationLines,
+    named_dialect,
     read_events,
     write_events,
 )
@@ -153,6 +155,47 @@ def test_harmless_differences(file, content):
     assert rows(table) == [[0, 3, 0, -20, 10], [1, 4, 1, 30, -5]]
 
 
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ("0;3;0;-20;10.5\n1;4;1;30;-5\n", "semicolons between the columns"),
+        ("0;3;0;-20;10,5\n1;4;1;30;-5\n", "decimal commas"),
+        ("0\t3\t0\t-20\t10.5\n1\t4\t1\t30\t-5\n", "tabs between the columns"),
+        ("0 3  0 -20 10.5\n1 4 1 30 -5\n", "spaces between the columns"),
+        ('"0","3","0",-20,"10.5"\n1,4,1,30,-5\n', "quoted numbers"),
+        (
+            "frame,class,source,azimuth,elevation\n0,3,0,-20,10.5\n1,4,1,30,-5",
+            "a line of names",
+        ),
+        (
+            'Azimuth [deg];"Elevation";class index;frame number;track\n'
+            "-20;10,5;3;0;0\n30;-5;4;1;1\n",
+            "a line of names",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dialect", ["auto", "estimate", "dcase2021"])
+def test_other_ways_to_write_a_table(file, content, note, dialect):
+    table = read_events(file(content), dialect)
+    assert rows(table) == [[0, 3, 0, -20, 10.5], [1, 4, 1, 30, -5]]
+    lines = AnnotationLines(file(content))
+    if lines.begins_with_names:
+        named_dialect(lines, DIALECTS["starss23"])
+    assert note in lines.notes
+    assert not AnnotationLines(file("0,3,0,-20,10.5\n")).notes
+
+
+@pytest.mark.parametrize(
+    ("name", "auto", "estimate"),
+    [("distance", 1.5, 150), ("dist_m", 150, 150), ("Distance [cm]", 1.5, 1.5)],
+)
+def test_units_of_named_distances(file, name, auto, estimate):
+    path = file(f"frame,class,azimuth,elevation,{name}\n0,3,-20,10,150\n")
+    for guess, metres in (("auto", auto), ("estimate", estimate)):
+        table = read_events(path, guess)
+        assert rows(table, "azimuth", "distance") == [[-20, metres]]
+
+
 @pytest.mark.parametrize("content", ["", "\n", " \r\n\t\n", "\ufeff"])
 @pytest.mark.parametrize("dialect", ["auto", "estimate", *DIALECTS])
 def test_file_without_events(file, content, dialect):
@@ -182,7 +225,28 @@ def test_header_without_events(file):
         ("auto", "0,3,0,5,1\n1,3,0,1,1,\n", 2, "6 columns in '1,3,0,1,1,'"),
         ("polar4", "0,3,0,5,1\n", 1, "5 columns in '0,3,0,5,1', expected 4"),
         ("auto", "0,3,0\n", 1, "3 columns, expected 4, 5, 6 or 7"),
-        ("auto", "\n0;3;0;5;1\n", 2, "1 columns, expected 4, 5, 6 or 7"),
+        ("auto", "\n0|3|0|5|1\n", 2, "1 columns, expected 4, 5, 6 or 7"),
+        ("auto", "\n0;3;0;5;x\n", 2, "elevation is 'x', expected a number"),
+        (
+            "auto",
+            "frame,class,azi\n0,1,2\n",
+            1,
+            "column 'elevation' is missing",
+        ),
+        ("auto", "frame,class,azi,azi\n", 1, "column 'azimuth' stands twice"),
+        (
+            "auto",
+            "frame,class,azimuth,height\n0,1,2,3\n",
+            1,
+            "no column is called 'height'; expected frame, class, source, azi",
+        ),
+        ("auto", "frame,class,azimuth_rad,ele\n", 1, "called 'azimuth_rad'"),
+        (
+            "dcase2021",
+            "frame,class,azimuth,elevation,distance\n0,1,2,3,4\n",
+            1,
+            "'distance' has no unit, write 'distance \\[cm\\]'",
+        ),
         ("auto", "-1,3,0,5,1\n", 1, "frame is '-1', expected a whole number"),
         ("auto", "1.5,3,0,5,1\n", 1, "frame is '1.5', expected a whole number"),
         ("auto", "0,3,0.5,5,1\n", 1, "source is '0.5', expected a whole numb"),

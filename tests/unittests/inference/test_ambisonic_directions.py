@@ -31,10 +31,10 @@ def wave(azimuth, elevation, seconds=1.75):
 
 @pytest.fixture(scope="module")
 def finders():
-    """Finders by normalisation: they keep tables for a rate."""
+    """Finders by channel order: they keep tables for a rate."""
     return {
-        name: DirectionFinder("foa", normalization=name)
-        for name in ("sn3d", "n3d")
+        name: DirectionFinder("foa", channel_order=name)
+        for name in ("acn-sn3d", "acn-n3d", "fuma")
     }
 
 
@@ -54,13 +54,18 @@ def away(talker, azimuth, elevation):
     return angular_distance(found, azel_to_unit(azimuth, elevation))
 
 
-@pytest.mark.parametrize("normalization", ["sn3d", "n3d"])
-def test_one_source(record, finders, normalization):
+@pytest.mark.parametrize("order", ["acn-sn3d", "acn-n3d", "fuma"])
+def test_one_source(record, finders, order):
     sound = wave(-140.0, 35.0)
-    path = record(sound * N3D if normalization == "n3d" else sound)
-    found = finders[normalization].localize_file(path)
+    if order == "acn-n3d":
+        sound = sound * N3D
+    if order == "fuma":
+        sound = sound[:, [0, 3, 1, 2]] * torch.tensor([0.5**0.5, 1, 1, 1])
+    path = record(sound)
+    found = finders[order].localize_file(path)
     [assumed] = found.findings
-    assert assumed.kind == "assumed" and normalization.upper() in str(assumed)
+    assert assumed.kind == "assumed" and order in str(assumed)
+    assert ("W, X, Y, Z" in str(assumed)) == (order == "fuma")
     assert len(found.talkers) == 1
     assert away(found.talkers[0], -140.0, 35.0) < 1.5
     assert found.talkers[0]["confidence"] > 0.8
@@ -69,7 +74,7 @@ def test_one_source(record, finders, normalization):
 def test_two_sources(record, finders):
     turn = (torch.arange(28000) // 1600 % 2)[:, None]
     path = record(torch.where(turn == 0, wave(20, 10), wave(-95, -40)))
-    found = finders["sn3d"].localize_file(path)
+    found = finders["acn-sn3d"].localize_file(path)
     assert len(found.talkers) == 2
     for wanted in ((20.0, 10.0), (-95.0, -40.0)):
         assert min(away(one, *wanted) for one in found.talkers) < 3.0
@@ -77,15 +82,39 @@ def test_two_sources(record, finders):
 
 def test_noise_gives_no_source(record, finders):
     noise = torch.randn(2 * FS, 4) / N3D
-    found = finders["sn3d"].localize_file(record(0.1 * noise))
+    found = finders["acn-sn3d"].localize_file(record(0.1 * noise))
     assert found.silent.mean() > 0.7
 
 
-def test_wrong_normalization_is_noticed(record, capsys):
+def test_orders_give_the_same(finders):
+    sound = wave(45.0, 35.0)[None]
+    wanted = finders["acn-sn3d"].localize_batch(sound)
+    fuma = sound[..., [0, 3, 1, 2]] * torch.tensor([0.5**0.5, 1, 1, 1])
+    for name, waveform in (("acn-n3d", sound * N3D), ("fuma", fuma)):
+        found = finders[name].localize_batch(waveform)
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("ratio, said, fits", [
+    (3, "acn-sn3d", "acn-n3d"),
+    (2, "acn-sn3d", "fuma"),
+    (2, "acn-n3d", "fuma"),
+    (1, "fuma", "acn-sn3d"),
+    (1, "acn-n3d", "acn-sn3d"),
+])  # fmt: skip
+def test_wrong_gains_are_noticed(record, ratio, said, fits):
+    path = record(wave(45.0, 35.0) * torch.tensor([ratio**-0.5, 1, 1, 1]))
+    [found] = check_ambisonics(path, range(4), said)
+    assert found.value == pytest.approx(ratio, rel=0.05)
+    assert f"--channel-order {fits} fits" in str(found)
+
+
+def test_wrong_gains_are_shown(record, capsys):
     path = record(wave(45.0, 35.0) * N3D)
     assert main(["locate", path, "--array", "foa"]) == 0
     shown = capsys.readouterr()
-    assert "--normalization n3d fits" in shown.err
+    assert "--channel-order acn-n3d fits" in shown.err
     assert "array foa, method mixture" in shown.out
 
 
@@ -96,8 +125,8 @@ def test_microphones_are_noticed(record):
         for seed, angles in enumerate([(30.0, 10.0), (-120.0, 40.0)])
     )
     path = record(0.05 * sound)
-    for normalization in ("sn3d", "n3d"):
-        found = check_ambisonics(path, range(4), normalization)
+    for order in ("acn-sn3d", "acn-n3d"):
+        found = check_ambisonics(path, range(4), order)
         kinds = [one.kind for one in found]
         assert kinds == ["not_ambisonics"]
 
@@ -106,7 +135,8 @@ def test_microphones_are_noticed(record):
     (3, [], "Ambisonics 4 (W, Y, Z, X); of microphones give their --array"),
     (16, [], "choose them with --channels 0,1,2,3"),
     (4, ["--method", "norm-music"], "use mixture"),
-    (4, ["--array", "pair:0.1", "--normalization", "n3d"], "of Ambisonics"),
+    (4, ["--array", "pair:0.1", "--channel-order", "fuma"], "of Ambisonics"),
+    (4, ["--channel-order", "fumo"], "known: acn-sn3d, acn-n3d, fuma"),
 ])  # fmt: skip
 def test_refusals(record, capsys, channels, options, message):
     path = record(0.1 * torch.randn(FS, channels))
@@ -120,7 +150,7 @@ def test_real_recordings(shared_data, finders):
     if not paths:
         pytest.skip("the recordings are not here")
     for path in paths:
-        found = finders["n3d"].localize_file(path)
+        found = finders["acn-n3d"].localize_file(path)
         kinds = {one.kind for one in found.findings}
         assert not kinds & {"normalization", "not_ambisonics"}
         assert found.talkers and not np.isnan(found.elevation).all()

@@ -9,10 +9,16 @@ from plane_waves import plane_wave
 
 from spatial_brain.cli.main import main
 from spatial_brain.dataio.audio import write_audio
-from spatial_brain.geometry import azel_to_unit, circular_array
+from spatial_brain.geometry import (
+    MicrophoneArray,
+    azel_to_unit,
+    circular_array,
+)
 from spatial_brain.inference.array_directions.finder import DirectionFinder
+from spatial_brain.inference.array_directions.methods import METHODS
 from spatial_brain.processing.directions import blocks as blocks_module
 from spatial_brain.processing.directions.mixture import LocalMixture
+from spatial_brain.simulation.noise_field import diffuse_noise
 
 ARRAY = "circular:6x0.05"
 FS = 16000
@@ -42,7 +48,7 @@ def away(found, wanted):
     return np.abs((np.asarray(found) - wanted + 180) % 360 - 180)
 
 
-@pytest.mark.parametrize("method", ["mixture", "srp-phat", "norm-music"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fs", [8000, 44100])
 def test_one_source_at_any_rate(record, method, fs):
     path = record(waves(-140.0, fs=fs), fs)
@@ -77,6 +83,40 @@ def test_noise_and_silence_give_no_source(record):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize("method", ["mixture", "srp-phat", "norm-music"])
+def test_diffuse_noise_gives_no_source(record, method):
+    generator = torch.Generator().manual_seed(3)
+    noise = diffuse_noise(
+        circular_array(6, 0.05), 4 * FS, fs=FS, generator=generator
+    )
+    found = DirectionFinder(ARRAY, method).localize_file(record(0.1 * noise.T))
+    assert found.silent.mean() > 0.7
+
+
+def test_noise_as_loud_as_a_source_hides_no_direction():
+    torch.manual_seed(0)
+    mixture = LocalMixture(circular_array(6, 0.05), FS, block=0.25)
+    found = mixture.peaks(waves(20.0, 2.0, noise=1.5)[None]).azimuth
+    assert np.isfinite(found).all()
+    assert np.median(away(found, 20.0)) < 10.0
+    assert mixture.peaks(torch.zeros(1, FS, 6)).azimuth.isnan().all()
+
+
+@pytest.mark.parametrize("azimuth", [20.0, 160.0])
+def test_the_mirror_image_of_an_upright_plane_is_named(record, azimuth):
+    upright = circular_array(6, 0.05)[:, [2, 0, 1]]
+    wave = plane_wave(upright, azel_to_unit(azimuth, 0.0), 3 * FS)[0]
+    sound = 0.1 * (wave / wave.std() + 0.1 * torch.randn(3 * FS, 6))
+    finder = DirectionFinder(MicrophoneArray(upright, "upright"))
+    found = finder.localize_file(record(sound))
+    assert len(found.talkers) == 1
+    assert away(found.talkers[0]["direction"], 20.0) < 2.0
+    note = next(x for x in found.findings if x.kind == "mirror_images")
+    place = note.message.split(" may be at ")[1].removesuffix(" degrees")
+    image = [float(part) for part in place.split(",")]
+    assert away(image[0], 160.0) < 2.0 and abs(image[1]) < 2.0
+
+
 def test_a_source_ends_and_another_begins(record):
     quiet = 0.03 * torch.randn(3 * FS, 6)
     path = record(torch.cat((waves(20.0), quiet, waves(-95.0))))
@@ -99,6 +139,29 @@ def test_pieces_change_nothing(record, monkeypatch):
     assert np.allclose(
         whole.directions, parts.directions, atol=1e-3, equal_nan=True
     )
+
+
+@pytest.mark.parametrize("method", ["cssm", "tops", "frida"])
+def test_methods_of_the_library(record, tmp_path, capsys, method):
+    path = record(waves(-40.0, 1.5))
+    options = ["--array", ARRAY, "--method", method, "--sources", "1"]
+    options += ["--band", "1500", "2500", "--hop", "0.5"]
+    tables = [str(tmp_path / "a.csv"), str(tmp_path / "b.png")]
+    files = ["--csv", tables[0], "--picture", tables[1]]
+    assert main(["locate", path, *options, *files]) == 0
+    shown = capsys.readouterr()
+    assert f"method {method}" in shown.out and "without a confidence" in (
+        shown.err
+    )
+    [line] = [one for one in shown.out.splitlines() if one.startswith("     1")]
+    assert away(float(line.split()[1].rstrip("°")), -40.0) < 3.0
+    assert line.split()[3] == "-"
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert len(rows) == 3 and all(row.endswith(",") for row in rows[1:])
+    assert main(["locate", path, *options, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["talkers"][0]["confidence"] is None
+    assert content["windows"][0]["confidence"] == [None]
 
 
 def test_command(record, tmp_path, capsys):
@@ -137,6 +200,12 @@ def test_command(record, tmp_path, capsys):
     (["--array", "alimeting"], "did you mean alimeeting"),
     (["--array", ARRAY, "--method", "srp-phta"], "did you mean srp-phat"),
     (["--array", ARRAY, "--sources", "0"], "from 1 to 10"),
+    (["--array", ARRAY, "--method", "tops"], "needs the number of sources"),
+    (["--array", ARRAY, "--method", "cssm", "--sources", "6"], "from 1 to 5"),
+    (["--array", "linear:6x0.05", "--method", "frida", "--sources", "1"],
+     "stand on a line"),
+    (["--array", ARRAY, "--method", "frida", "--sources", "1", "--map"],
+     "has no map"),
     (["--array", ARRAY, "--band", "9000", "9500"], "no frequency bin"),
     (["--array", ARRAY, "--band", "900", "300"], "lower to a higher"),
     (["--array", ARRAY, "--map"], "--picture"),

@@ -8,7 +8,7 @@ import torch
 
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference import SoundLocalizer
-from spatial_brain.inference.localizer import Localization, _follow_talkers
+from spatial_brain.inference.localizer import Localization
 from spatial_brain.inference.pretrained import save_pretrained
 from spatial_brain.inference.recordings import RecordingWarning
 from spatial_brain.models.dual_mic import DualMicLocalizer
@@ -83,7 +83,8 @@ def test_batch_predictions_and_lengths():
     found = localizer.localize_batch(waveform)
     expected = torch.tensor([[60.0, 120.0], [20.0, 160.0]])
     assert torch.allclose(found.degrees, expected, atol=6)
-    assert (found.confidence > 0.95).all()
+    # Without a calibration nothing is known of it.
+    assert found.confidence.isnan().all()
     # What lies behind the length is ignored.
     waveform[0, 600:] = noise(0.4, 170.0)
     cut = localizer(waveform, torch.tensor([0.6, 1.0])).degrees
@@ -97,7 +98,6 @@ def test_a_silent_row_is_nan_and_disturbs_nobody():
     with pytest.warns(RecordingWarning, match="signal 0 of the batch: is sil"):
         found = localizer.localize_batch(waveform)
     assert found.degrees[0].isnan().all()
-    assert (found.confidence[0] == 0).all()
     assert torch.equal(
         found.degrees[1], localizer.localize_batch(waveform[1:]).degrees[0]
     )
@@ -130,41 +130,6 @@ def test_talker_one_stays_talker_one(record):
     assert found.talkers[0]["spread"] == pytest.approx(10, abs=4)
 
 
-def test_tracking_bridges_silence_and_keeps_confidence_with_its_talker():
-    degrees = np.array([[100.0, 50], [0, 0], [55, 98], [97, 60]])
-    confidence = np.array([[0.1, 0.9], [0, 0], [0.9, 0.1], [0.1, 0.9]])
-    silent = np.array([False, True, False, False])
-    tracks, sure = _follow_talkers(degrees, confidence, silent, "cone")
-    assert tracks[[0, 2, 3]].tolist() == [[50, 100], [55, 98], [60, 97]]
-    assert np.isnan(tracks[1]).all()
-    assert sure[[0, 2, 3], 0].tolist() == [0.9, 0.9, 0.9]
-    loud = np.ones(4, dtype=bool)
-    nothing = _follow_talkers(degrees, confidence, loud, "cone")
-    assert np.isnan(nothing[0]).all()
-
-
-def test_tracks_all_around_cross_the_back():
-    degrees = np.array([[178.0, 20.0], [22.0, -179.0], [-176.0, 18.0]])
-    ones, loud = np.ones((3, 2)), np.zeros(3, dtype=bool)
-    tracks, _ = _follow_talkers(degrees, ones, loud, "full_azimuth")
-    assert tracks.T.tolist() == [[178.0, -179.0, -176.0], [20.0, 22.0, 18.0]]
-    found = Localization(
-        "a.wav",
-        "full_azimuth",
-        3.0,
-        np.arange(3.0),
-        np.arange(1, 4.0),
-        tracks,
-        ones,
-    )
-    behind, front = found.talkers
-    assert behind["direction"] == pytest.approx(-179.0)
-    assert behind["spread"] == pytest.approx(3.0)
-    assert front["direction"] == pytest.approx(20.0)
-    assert found.limits == (-180.0, 180.0)
-    assert "counter-clockwise" in found.to_dict()["meaning"]
-
-
 def test_azimuth_all_around(record):
     """The level network's angle a, as the azimuth 2 a - 180."""
     localizer = make_localizer(
@@ -176,7 +141,6 @@ def test_azimuth_all_around(record):
     found = localizer.localize_file(record(noise(3.0, 40.0)))
     directions = [talker["direction"] for talker in found.talkers]
     assert directions == pytest.approx([-100.0, 100.0], abs=12)
-    assert all(talker["confidence"] > 0.5 for talker in found.talkers)
     degrees = localizer.localize_batch(noise(3.0, 40.0)[None]).degrees[0]
     assert degrees.tolist() == pytest.approx(directions, abs=6)
 
@@ -217,7 +181,12 @@ def test_silence_has_no_direction(record):
         found = make_localizer().localize_file(path)
     assert found.silent.all() and np.isnan(found.talkers[0]["direction"])
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    talker = {"direction": None, "spread": None, "confidence": 0.0}
+    talker = {
+        "direction": None,
+        "spread": None,
+        "confidence": 0.0,
+        "windows": 0,
+    }
     assert plain["talkers"] == [talker, talker]
 
 
@@ -303,9 +272,6 @@ def test_a_run_of_the_real_network_is_used_at_once(tmp_path):
     waveform = torch.randn(3, 16000, 2) * 0.1
     with torch.no_grad():
         logits = net.eval()(waveform)
-    degrees, order = decode_classes(logits, "peak").sort(-1)
+    degrees = decode_classes(logits, "peak").sort(-1).values
     found = localizer.localize_batch(waveform)
     assert torch.allclose(found.degrees, degrees, atol=1e-3)
-    share = logits.softmax(-1)[torch.arange(3)[:, None], order]
-    near = (torch.arange(36) * 5 + 2.5 - degrees[..., None]).abs() <= 10
-    assert torch.allclose(found.confidence, (share * near).sum(-1), atol=1e-5)

@@ -377,3 +377,15 @@ def test_a_network_that_gives_no_numbers_is_no_silence(subject):
     subject.model.function = lost
     with pytest.raises(ValueError, match="output holds NaN.*check its weights"):
         subject(subject.noise())
+
+
+def test_quiet_recordings_are_warned_of(subject):
+    waveform = subject.noise()
+    with pytest.warns(RecordingWarning, match=r"very quiet \(-6\d dBFS"):
+        subject(waveform * 10 ** (-47 / 20))
+
+
+def test_a_lower_rate_lacks_what_the_model_was_trained_with(reader):
+    reader.interface.hparams.sample_rate = 2 * RATE
+    with pytest.warns(RecordingWarning, match=r"is 1000 Hz: above 500 Hz"):
+        reader(reader.noise(), resample=True)

@@ -10,6 +10,7 @@ from spatial_brain.metrics.room_acoustics import (
     BINS,
     TASKS,
     AcousticErrors,
+    best_constant,
     find_quantity,
     gcc_phat_tdoa,
     training_mean,
@@ -187,3 +188,18 @@ def test_tdoa_of_silence_is_zero_and_bad_pairs_are_refused():
     for spacing in (0.0, -0.1, math.nan):
         with pytest.raises(ValueError, match="positive"):
             gcc_phat_tdoa(torch.zeros(1, 4000, 2), spacing)
+
+
+@pytest.mark.parametrize("number", [1, 2, 7, 50])
+def test_no_constant_is_better_than_the_best(number):
+    rng = np.random.default_rng(number)
+    reference = rng.exponential(size=number)
+    error = np.abs(reference - best_constant(reference, number)).mean()
+    # Among all that are as good as any: the references themselves.
+    others = [np.abs(reference - one).mean() for one in reference]
+    grid = np.linspace(-1, reference.max() + 1, 997)
+    others += [np.abs(reference - one).mean() for one in grid]
+    assert error <= min(others) + 1e-12
+    for wrong in ([], [0.1, np.nan]):
+        with pytest.raises(ValueError, match=r"no labels|not finite"):
+            best_constant(wrong, 3)

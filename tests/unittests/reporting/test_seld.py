@@ -207,8 +207,10 @@ def test_page_is_complete_and_self_contained(tmp_path):
     page = Page(text)
     network = run["scores"]["network"]
     assert f"{network['SELD']:.3f}" in page.text
-    low, high = network["intervals"]["F"]
-    assert f"{100 * low:.1f} to {100 * high:.1f}" in page.text
+    low, high = network["intervals"]["SELD"]
+    assert f"{low:.3f} to {high:.3f}" in page.text
+    for line in network["warnings"]:
+        assert line in page.text
     for needed in (
         "best constant prediction",
         "room0",
@@ -224,6 +226,20 @@ def test_page_is_complete_and_self_contained(tmp_path):
         assert needed in page.text
     assert "not measured" not in page.text
     assert text.count("<audio") == 1
+
+
+def test_rooms_without_events_have_no_scores(tmp_path):
+    run = make_run(2)
+    empty = SELDScores(len(NAMES))
+    empty.append([], [(0, 0, 0, 0)])
+    empty = empty.compute()
+    assert empty["ER"] > 1e14
+    room, found = next(iter(run["by_room"].items()))
+    run.update(by_room={room: found, "void": empty}, train_log=[], clips=[])
+    run["by_overlap"] = {"0": empty}
+    text = seld_report(tmp_path, **run).read_text(encoding="utf-8")
+    assert "void" in Page(text).text
+    assert "4503599627370496" not in text
 
 
 def test_report_of_little(tmp_path):

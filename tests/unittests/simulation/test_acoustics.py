@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spatial_brain.simulation import acoustics
+from spatial_brain.simulation import acoustics, noise_floor, room_parameters
 from spatial_brain.simulation import acoustics as reverberation
 
 FS = 16000
@@ -153,3 +153,24 @@ def test_at_the_critical_distance_direct_equals_reverberant_energy():
     distance = float(reverberation.critical_distance([5.0, 4.0, 3.0], 0.5))
     late = 4 * math.pi * 343 / 60 * 0.5 / (6 * math.log(10))
     assert 1 / distance**2 == pytest.approx(late, rel=0.03)
+
+
+@pytest.mark.parametrize("shape", [(32000, 2), (3, 512, 64), (4, 800, 2)])
+def test_time_that_is_not_last_is_refused(shape):
+    rir = torch.rand(shape)
+    measures = (
+        *(getattr(acoustics, name) for name in ("t60", "c50", "c80", "d50")),
+        *(getattr(acoustics, name) for name in ("drr", "onset")),
+        lambda rir, fs: acoustics.clarity(rir, fs, 0.05),
+        lambda rir, fs: acoustics.energy_decay_curve(rir),
+        noise_floor.find_noise_floor,
+        noise_floor.decay_energy,
+        noise_floor.without_noise,
+        lambda rir, fs: room_parameters.octave_band(rir, fs, 1000),
+    )
+    for measure in measures:
+        with pytest.raises(ValueError, match="time does not seem to be last"):
+            measure(rir, 16000)
+        measure(rir.movedim(-2, -1), 16000)
+    # Many short responses are no mistake.
+    assert acoustics.onset(torch.rand(20000, 128), 16000).shape == (20000,)

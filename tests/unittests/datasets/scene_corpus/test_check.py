@@ -2,13 +2,12 @@
 
 import pytest
 
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import file_digest, read_json, write_json
 from spatial_brain.datasets.scene_corpus.check import (
     merge_corpus,
     verify_corpus,
 )
 from spatial_brain.datasets.scene_corpus.generate import (
-    file_digest,
     generate_corpus,
 )
 from spatial_brain.datasets.scene_corpus.options import scene_options

@@ -116,6 +116,19 @@ def test_arrays_by_name_and_file(tmp_path):
     assert verify_corpus(tmp_path / "corpus") == []
 
 
+def test_arrays_by_formula(tmp_path):
+    path = tmp_path / "scenes.yaml"
+    values = {**SMALL, "formats": ["array"], "array": "circular:5x0.05"}
+    path.write_text(json.dumps(values))
+    array = find_array(read_scene_options(path))
+    assert array.name == "circular:5x0.05" and len(array) == 5
+    assert torch.allclose(array.positions.norm(dim=1), torch.tensor(0.05))
+    values["array"] = "circular:5x5"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="circular:5x5 does not fit into"):
+        find_array(read_scene_options(path))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

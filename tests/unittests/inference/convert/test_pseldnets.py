@@ -14,7 +14,8 @@ from spatial_brain.inference.convert.pseldnets import (
     _read_checkpoint,
     read_network_weights,
 )
-from spatial_brain.inference.pretrained import PretrainedModel, _save_weights
+from spatial_brain.inference.pretrained import PretrainedModel
+from spatial_brain.inference.pretrained.weights import save_weights
 from spatial_brain.models.seld import SELDNetwork
 from spatial_brain.models.transfer import initialize
 from spatial_brain.processing.stft import mel_filter_bank
@@ -289,7 +290,7 @@ def test_audioset_cnn14_and_a_decoder_that_is_kept(tmp_path):
         )
 
     # From a trained network the decoder comes too, unlike in the original.
-    _save_weights(tmp_path / "model.safetensors", trained)
+    save_weights(tmp_path / "model.safetensors", trained)
     (tmp_path / "hyperparams.yaml").write_text("modules: {}")
     summary = initialize(network, read_network_weights(tmp_path))
     for part in ("scalar", "convs", "decoder"):

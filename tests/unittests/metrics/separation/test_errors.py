@@ -257,6 +257,8 @@ def test_silence_is_counted_and_written_as_missing(tmp_path):
     errors.append(["half"], estimate, reference, mixture)
     summary = errors.summarize(num_bootstrap=10)
     # A silent estimate has an SNR of about 0 dB, but no cues.
+    assert [row["silent_ears"] for row in errors.rows()] == [0, 2]
+    assert summary["compat"]["silent"] == 1
     assert summary["missing"]["itd_error"] == 1
     assert summary["missing"]["si_snr"] == summary["missing"]["sdr"] == 1
     assert "snr" not in summary["missing"]

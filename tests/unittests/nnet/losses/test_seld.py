@@ -87,6 +87,25 @@ def test_adpit_against_thirteen_candidates(make):
         assert torch.allclose(own, gradient, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_unit_vectors_beside_a_fractional_activity(dtype):
+    # As PSELDNets keeps them: its loss multiplies by the activity.
+    torch.manual_seed(0)
+    scaled = mixed_slots(2, 20, 5)
+    unit = scaled.clone()
+    unit[:, :, :, 1:] /= scaled[:, :, :, :1].clamp(min=1e-9)
+    assert (unit[:, :, :, 1:].norm(dim=3).amax() - 1).abs() < 1e-5
+    output = torch.randn(2, 20, 45).tanh()
+    expected = adpit_loss(output, scaled)
+    found = adpit_loss(output, unit.to(dtype))
+    assert torch.allclose(
+        found, expected, atol=1e-3 if dtype.itemsize < 4 else 1e-6
+    )
+    hard = unit.clone()
+    hard[:, :, :, 0] = (hard[:, :, :, 0] > 0).float()
+    assert abs(adpit_loss(output, hard) - expected) > 0.01
+
+
 def test_adpit_is_blind_to_the_order_of_events_and_tracks():
     torch.manual_seed(0)
     target, output = random_slots(2, 30, 4), torch.randn(2, 30, 36)

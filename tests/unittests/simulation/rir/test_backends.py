@@ -11,6 +11,8 @@ from exact_rirs import FS, MICS, SIZE, SOURCES, error_db, exact_rir
 
 from spatial_brain.simulation import acoustics
 from spatial_brain.simulation.rir import simulate_rir
+from spatial_brain.simulation.rir.fra import _emitted_gain
+from spatial_brain.simulation.rir.patterns import resolve_patterns
 
 
 def generator(seed=0):
@@ -132,6 +134,49 @@ def test_random_back_ends_are_seeded_and_take_patterns(backend):
         draw(1, max_order=7)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "square"),
+    [("card", 5 / 16), ("bidir", 1 / 4), ("homni", 1 / 2)],
+)
+def test_fra_draws_where_virtual_sources_look(pattern, square):
+    # Cosines are products of two cosines, of mean square 1 / 4 where uniform
+    # directions have 1 / 3; the way the source looks does not change them.
+    looking = [1.0, 0.0, 0.0], [0.3, -0.2, 0.9]
+    gains = [
+        _emitted_gain(resolve_patterns(pattern, way, 1), 0, 10**5, generator())
+        for way in looking
+    ]
+    for gain in gains:
+        assert float(gain.square().mean()) == pytest.approx(square, rel=0.02)
+    assert ((gains[0] - gains[1]).abs() > 1e-9).float().mean() < 1e-4
+
+
+def test_fra_sources_look_along_their_direct_path_only():
+    def draw(pattern, looking):
+        return simulate_rir(
+            SIZE,
+            SOURCES[:1],
+            MICS[:1],
+            t60=0.3,
+            backend="fra",
+            generator=generator(),
+            source_pattern=pattern,
+            source_orientation=looking,
+            details=True,
+        )
+
+    way = torch.tensor(MICS[0]) - torch.tensor(SOURCES[0])
+    towards, away = (draw("card", part) for part in (way, -way))
+    omni = draw("omni", None)
+    assert torch.allclose(towards.direct, omni.direct, atol=1e-7)
+    assert away.direct.abs().max() < 1e-6
+    late = [part.full - part.direct for part in (towards, away, omni)]
+    assert error_db(late[0], late[1]) < -50
+    # The cardioid sends 5 / 16 of the energy (more where images coincide).
+    ratio = late[0].square().sum() / late[2].square().sum()
+    assert 0.15 < ratio < 0.45
+
+
 def test_fra_accepts_what_walls_cannot_do():
     # Its data sets ask for 0.1 s in rooms where Sabine needs more.
     rir = simulate_rir(
@@ -175,9 +220,12 @@ def _fake_gpurir():
     return module
 
 
-def test_gpurir_is_brought_to_the_contract(monkeypatch):
+@pytest.mark.parametrize(
+    "walls", [0.4, {"bands": [0.6, 0.5, 0.4, 0.4, 0.4, 0.3, 0.2]}]
+)
+def test_gpurir_is_brought_to_the_contract(monkeypatch, walls):
     monkeypatch.setitem(sys.modules, "gpuRIR", _fake_gpurir())
-    options = {"absorption": 0.4, "duration": 0.0351, "high_pass": False}
+    options = {"absorption": walls, "duration": 0.0351, "high_pass": False}
     theirs = simulate_rir(SIZE, SOURCES, MICS, backend="gpurir", **options)
     ours = simulate_rir(SIZE, SOURCES, MICS, max_order=3, **options)
     assert theirs.shape == ours.shape == (2, 2, 562)

@@ -13,11 +13,13 @@ from hyperpyyaml import resolve_references
 
 from spatial_brain.inference.pretrained import (
     PretrainedModel,
-    _save_weights,
     load_weights,
     read_weights,
     save_pretrained,
+    write_card,
 )
+from spatial_brain.inference.pretrained.card import CardWarning
+from spatial_brain.inference.pretrained.weights import save_weights
 
 RUN = """
 seed: !apply:operator.add [1, 2]
@@ -93,7 +95,7 @@ def test_wrapped_modules_and_shared_tensors_are_saved_plainly(tmp_path):
     assert set(read) == set(net.state_dict())
     tied = torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(2)])
     tied[1].weight = tied[0].weight
-    _save_weights(tmp_path / "tied.safetensors", tied)
+    save_weights(tmp_path / "tied.safetensors", tied)
     assert "1.weight" in read_weights(tmp_path / "tied.safetensors")
 
 
@@ -139,7 +141,7 @@ def test_missing_needs_are_named(tmp_path):
 def test_weights_that_do_not_fit_are_named(tmp_path):
     folder = save(tmp_path)
     weights = folder / "net.safetensors"
-    _save_weights(weights, torch.nn.Sequential(torch.nn.Linear(4, 2)))
+    save_weights(weights, torch.nn.Sequential(torch.nn.Linear(4, 2)))
     with pytest.raises(ValueError) as error:
         load(folder)
     for part in (
@@ -219,6 +221,19 @@ def test_savedir_belongs_to_one_model(tmp_path):
     with pytest.raises(ValueError, match="holds another model"):
         load(tmp_path / "first", savedir=tmp_path / "second")
     assert load(tmp_path / "first", savedir=tmp_path / "first")
+
+
+def test_a_model_has_the_card_of_its_folder(tmp_path):
+    folder, kept = tmp_path / "pretrained", tmp_path / "kept"
+    save(folder)
+    assert load(tmp_path).card is None
+    write_card(tmp_path, {"task": "T60", "t60": [0.2, 1.3]})
+    assert load(tmp_path, savedir=kept).card.t60 == [0.2, 1.3]
+    assert load(kept).card.task == "T60"
+    (folder / "card.json").write_text('{"card_version": 1, "task": 60}')
+    message = r"pretrained/card.json: task must be .* found 60; .* ignored"
+    with pytest.warns(CardWarning, match=message):
+        assert load(tmp_path).card is None
 
 
 HUB = """

@@ -11,8 +11,8 @@ from spatial_brain.inference import (
     SELDetector,
     SoundLocalizer,
 )
-from spatial_brain.inference.pretrained import _save_weights
-from spatial_brain.inference.safe_yaml import load_safe_yaml
+from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
+from spatial_brain.inference.pretrained.weights import save_weights
 
 LOCALIZER = """\
 modules:
@@ -146,7 +146,7 @@ def test_mutants(interface, tmp_path):
     text, verb, channels = KINDS[interface]
     torch.manual_seed(0)
     network = load_safe_yaml(text, "good.yaml")["modules"]["model"]
-    _save_weights(tmp_path / "model.safetensors", network)
+    save_weights(tmp_path / "model.safetensors", network)
     count = working = 0
     for mutant in [text, *mutants(text)]:
         (tmp_path / "hyperparams.yaml").write_text(mutant)

@@ -292,10 +292,38 @@ def test_channels_are_chosen_in_order_and_rates_converted(record):
     found = separator.separate_file(path, channels=[2, 1])
     assert torch.equal(found.sources, truth)
     path = record(pair, 2 * RATE, "fast.wav")
-    found = separator.separate_file(path, resample=True)
+    found = separator.separate_file(path, resample=True, model_rate=True)
     expected, _ = read_audio(path, fs=RATE, resample=True)
     assert torch.equal(found.sources[..., 0], expected)
     assert found.sample_rate == RATE
+
+
+@pytest.mark.parametrize("fs", [4410, 2700, 1600])
+@pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16"])
+def test_talkers_have_the_rate_and_length_of_the_recording(
+    record, tmp_path, fs, subtype
+):
+    time = torch.arange(3 * fs + 7) / fs
+    low = 0.9 * torch.sin(2 * torch.pi * 150 * time)
+    high = 0.3 * torch.sin(2 * torch.pi * 700 * time)
+    ears = torch.tensor([1.0, 0.5])
+    path = record((low + high)[:, None] * ears, fs, "fast.wav")
+    separator = make(TakingTurns(1))
+    whole = separator.separate_file(path, resample=True)
+    found = separator.separate_file(
+        path, tmp_path / "out", resample=True, subtype=subtype
+    )
+    info = audio_info(found.files[0])
+    assert (info.fs, info.num_samples) == (fs, 3 * fs + 7)
+    assert info.subtype == subtype
+    assert (found.sample_rate, found.model_sample_rate) == (fs, RATE)
+    step = 2**-14 if subtype == "PCM_16" else 1e-6
+    assert torch.allclose(found.sources, whole.sources, atol=step)
+    # What the model knows is there, in time; what it does not is not.
+    inner = slice(fs // 2, -fs // 2)
+    heard = whole.sources[inner, 0, 0]
+    assert torch.allclose(heard, low[inner], atol=0.02)
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_streams_give_the_same_as_the_whole(record, tmp_path):

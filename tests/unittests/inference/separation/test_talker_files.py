@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from spatial_brain.inference.separation_files import CueMeter
-from spatial_brain.inference.separation_windows import (
+from spatial_brain.inference.separation.talker_files import CueMeter
+from spatial_brain.inference.separation.windows import (
     WindowStitcher,
     _TalkerOrder,
 )

@@ -17,7 +17,10 @@ import spatial_brain.models.mc_conformer
 import spatial_brain.models.seld
 import spatial_brain.processing.pair_spectra
 import spatial_brain.processing.seld_features  # noqa: F401
-from spatial_brain.inference.safe_yaml import check_tags, load_safe_yaml
+from spatial_brain.inference.pretrained.safe_yaml import (
+    check_tags,
+    load_safe_yaml,
+)
 from spatial_brain.loadable import LOADABLE
 
 FEATURES = "!new:spatial_brain.processing.pair_spectra.PairSpectra"
@@ -303,7 +306,7 @@ AUDIT = """
 
     import torch
 
-    from spatial_brain.inference.safe_yaml import load_safe_yaml
+    from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
     import spatial_brain.inference, spatial_brain.models.passt
     import spatial_brain.models.htsat, spatial_brain.models.cnn14_conformer
     import spatial_brain.models.seld_crnn, spatial_brain.models.mc_conformer

@@ -6,20 +6,25 @@ from pathlib import Path
 
 import torch
 
-from spatial_brain.dataio.audio import read_audio, stream_blocks
-from spatial_brain.dataio.parallel import progress
+from spatial_brain.dataio.audio import (
+    audio_info,
+    read_audio,
+    resample_audio,
+    stream_blocks,
+)
 from spatial_brain.inference.pretrained import PretrainedModel
 from spatial_brain.inference.recordings import (
     RecordingCheck,
     check_output,
+    counted,
     window_bounds,
 )
-from spatial_brain.inference.separation_files import (
+from spatial_brain.inference.separation.talker_files import (
     CueMeter,
     Separation,
     TalkerFiles,
 )
-from spatial_brain.inference.separation_windows import WindowStitcher
+from spatial_brain.inference.separation.windows import WindowStitcher
 
 NUM_EARS = 2
 # Convolutions that mirror the ends of a signal need 129 frames of 1 ms.
@@ -117,6 +122,7 @@ class BinauralSeparator(PretrainedModel):
         hop_length=None,
         streaming=False,
         subtype="FLOAT",
+        model_rate=False,
         show_progress=False,
     ):
         """The talkers of a recording of any length.
@@ -137,8 +143,8 @@ class BinauralSeparator(PretrainedModel):
             Channels of the left and the right ear, from 0. Needed if the file
             has more than two.
         resample : bool
-            Convert a file of another sampling rate; the talkers have that of
-            the model.
+            Convert a file of another sampling rate. The talkers have that of
+            the file, but nothing above half the model's.
         window_length : float, optional
             Seconds; default: the model's.
         hop_length : float, optional
@@ -151,12 +157,14 @@ class BinauralSeparator(PretrainedModel):
         subtype : str
             Of the files: ``"FLOAT"``, or ``"PCM_16"``, where one gain for all
             talkers avoids clipping.
+        model_rate : bool
+            Give the talkers of a converted file at the model's rate.
         show_progress : bool
             Draw a progress bar on standard error.
 
         Returns
         -------
-        spatial_brain.inference.separation_files.Separation
+        spatial_brain.inference.separation.talker_files.Separation
             ``sources`` [time, 2, source] (read from the files if they are
             there), ``sample_rate``, ``path``, ``files``, ``gain``, level and
             interaural differences of ``talkers``; ``save(folder)``.
@@ -182,10 +190,12 @@ class BinauralSeparator(PretrainedModel):
         else:
             bounds = window_bounds(total, window, hop)
             parts = self._stitch(path, channels, bounds, show_progress)
+        info = audio_info(path)
+        own = (rate, total) if model_rate else (info.fs, info.num_samples)
         count, written, kept = self.hparams.num_sources, nullcontext(), []
         if output_folder is not None:
             written = TalkerFiles(
-                output_folder, Path(path).stem, count, rate, total, subtype
+                output_folder, Path(path).stem, count, rate, total, subtype, own
             )
         meter = CueMeter(rate)
         with written as files:
@@ -197,8 +207,8 @@ class BinauralSeparator(PretrainedModel):
                     files.write(part)
             if files is not None:
                 files.commit()
-        sources = torch.cat(kept) if kept else None
-        return Separation(path, rate, total, meter.summary(), sources, files)
+        sources = _resampled(torch.cat(kept), rate, *own) if kept else None
+        return Separation(path, *own, meter.summary(), sources, files, rate)
 
     def forward(self, waveform, lengths=None):
         """Same as ``separate_batch``."""
@@ -221,7 +231,7 @@ class BinauralSeparator(PretrainedModel):
         """Talkers of a recording, part by part, from windows."""
         rate = self.hparams.sample_rate
         stitcher = WindowStitcher(rate)
-        for start, stop in _counted(bounds, len(bounds), show):
+        for start, stop in counted(bounds, len(bounds), show):
             window, _ = read_audio(
                 path, start, stop - start, rate, resample=True
             )
@@ -238,7 +248,7 @@ class BinauralSeparator(PretrainedModel):
         blocks = stream_blocks(path, size, fs=rate, resample=True)
 
         def separated():
-            for _, block in _counted(blocks, -(-total // size), show):
+            for _, block in counted(blocks, -(-total // size), show):
                 yield stream.push(block[:, channels])
             yield stream.flush()
 
@@ -303,8 +313,7 @@ class BinauralSeparator(PretrainedModel):
         return round(window_length * rate), max(1, round(hop_length * rate))
 
 
-def _counted(items, total, show):
-    """The same items, with a progress bar if wanted."""
-    if not show:
-        return items
-    return progress(items, total=total, description="separating")
+def _resampled(sources, old_rate, rate, num_samples):
+    """Talkers [time, ear, source] at another rate, of so many samples."""
+    flat = resample_audio(sources.flatten(1), old_rate, rate)[:num_samples]
+    return flat.unflatten(1, sources.shape[1:])

@@ -17,6 +17,28 @@ MIDDLE_ITD = 60e-6
 N_FFT = 1024
 
 
+def talker_names(stem, num_talkers):
+    """Names of the files of the talkers of a recording.
+
+    Arguments
+    ---------
+    stem : str
+        Name of the recording without suffix.
+    num_talkers : int
+        Number of files.
+
+    Returns
+    -------
+    tuple of str
+
+    Example
+    -------
+    >>> talker_names("mix", 2)
+    ('mix_s1.wav', 'mix_s2.wav')
+    """
+    return tuple(f"{stem}_s{number + 1}.wav" for number in range(num_talkers))
+
+
 class TalkerFiles(SoundFiles):
     """Writes one stereo file a talker, all of them or none.
 
@@ -31,7 +53,7 @@ class TalkerFiles(SoundFiles):
         Files are named ``<stem>_s1.wav`` and so on.
     num_talkers : int
         Number of files.
-    fs, num_samples, subtype
+    fs, num_samples, subtype, rate
         Those of :class:`spatial_brain.inference.sound_files.SoundFiles`.
 
     Example
@@ -47,12 +69,12 @@ class TalkerFiles(SoundFiles):
     tensor(0.2500)
     """
 
-    def __init__(self, folder, stem, num_talkers, fs, num_samples, subtype):
-        paths = [
-            Path(folder) / f"{stem}_s{number + 1}.wav"
-            for number in range(num_talkers)
-        ]
-        super().__init__(paths, fs, 2, num_samples, subtype)
+    def __init__(
+        self, folder, stem, num_talkers, fs, num_samples, subtype, rate=None
+    ):
+        names = talker_names(stem, num_talkers)
+        paths = [Path(folder) / name for name in names]
+        super().__init__(paths, fs, 2, num_samples, subtype, rate)
 
     def write(self, block):
         """Append samples.
@@ -84,6 +106,9 @@ class Separation:
         [time, 2, source]; None if they are in files only.
     written : TalkerFiles, optional
         What was written.
+    model_sample_rate : int, optional
+        Of the model, hertz, if it is another: above half of it the talkers
+        hold nothing.
 
     Example
     -------
@@ -102,8 +127,10 @@ class Separation:
         talkers,
         sources=None,
         written=None,
+        model_sample_rate=None,
     ):
         self.path = str(path)
+        self.model_sample_rate = model_sample_rate or sample_rate
         self.sample_rate = sample_rate
         self.num_samples = num_samples
         self.talkers = talkers
@@ -171,14 +198,15 @@ class Separation:
         Returns
         -------
         dict
-            ``path, duration, sample_rate, subtype, gain, talkers``; a talker
-            has ``file, level, ild, itd, side``.
+            ``path, duration, sample_rate, model_sample_rate, subtype, gain,
+            talkers``; a talker has ``file, level, ild, itd, side``.
         """
         files = self.files or [None] * len(self.talkers)
         return {
             "path": self.path,
             "duration": self.duration,
             "sample_rate": self.sample_rate,
+            "model_sample_rate": self.model_sample_rate,
             "subtype": self.subtype,
             "gain": self.gain,
             "talkers": [

@@ -1,0 +1,692 @@
+"""What a trained model is for and what it is worth, ``card.json``.
+
+The file lies beside ``hyperparams.yaml``: in the output folder of a run, and
+in its ``pretrained`` folder. It is one flat JSON object with
+``card_version`` and the fields of :class:`ModelCard`; what is not known is
+left out. Like everything in such a folder it may come from a stranger: it is
+read as plain values of bounded size, and never builds anything.
+"""
+
+import dataclasses
+import logging
+import math
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spatial_brain.dataio.files import file_digest, read_json, write_json
+from spatial_brain.suggestions import nearest
+
+logger = logging.getLogger(__name__)
+
+CARD_FILE = "card.json"
+CARD_VERSION = 1
+# A card of ours has some 2,000 characters.
+_MAX_LENGTH = 200_000
+MAX_TEXT = 1_000
+_MAX_LIST = 1_000
+_MAX_DEPTH = 5
+_MAX_NUMBER = 1e12
+
+
+class CardWarning(UserWarning):
+    """A model's card cannot be read; the model works without it."""
+
+
+def _is_text(value):
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= MAX_TEXT
+        and value.isprintable()
+    )
+
+
+def _is_number(value):
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) <= _MAX_NUMBER
+    )
+
+
+def _is_count(value):
+    return isinstance(value, int) and _is_number(value) and value >= 0
+
+
+def _is_positive(value):
+    return _is_number(value) and value > 0
+
+
+def _is_duration(value):
+    return _is_number(value) and value >= 0
+
+
+def _is_flag(value):
+    return isinstance(value, bool)
+
+
+def _is_range(value):
+    return _are(value, _is_number) and len(value) == 2 and value[0] <= value[1]
+
+
+def _are(value, fits):
+    """Whether a value is a list, not too long, of values of a kind."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) <= _MAX_LIST
+        and all(map(fits, value))
+    )
+
+
+def _is_position(value):
+    return _are(value, _is_number) and len(value) == 3
+
+
+def _is_digest(value):
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+
+
+def _is_plain(value, depth=0):
+    """Whether a value is a number, text, flag, or lists and dicts of such."""
+    if depth > _MAX_DEPTH:
+        return False
+    if isinstance(value, dict):
+        return (
+            len(value) <= _MAX_LIST
+            and all(map(_is_text, value))
+            and all(_is_plain(inner, depth + 1) for inner in value.values())
+        )
+    if isinstance(value, (list, tuple)):
+        return _are(value, lambda inner: _is_plain(inner, depth + 1))
+    return _is_number(value) or _is_flag(value) or _is_text(value)
+
+
+_TEXT = ("a line of text", _is_text)
+_COUNT = ("a whole number", _is_count)
+_NUMBER = ("a finite number", _is_number)
+_RANGE = ("a range [lowest, highest]", _is_range)
+_TEXTS = ("a list of texts", lambda value: _are(value, _is_text))
+_BETTER = ("lower", "higher")
+# Key -> what its value has to be, and how that is checked.
+_KINDS = {
+    **dict.fromkeys(
+        ("task", "channel_order", "angles", "data", "speech"), _TEXT
+    ),
+    **dict.fromkeys(("test", "published", "licence", "commit"), _TEXT),
+    **dict.fromkeys(("channels", "items", "test_items"), _COUNT),
+    **dict.fromkeys(("spacing", "t60", "snr", "sources", "labels"), _RANGE),
+    "classes": _TEXTS,
+    "sample_rate": ("a number above 0", _is_positive),
+    "latency": ("a number of seconds", _is_duration),
+    "causal": ("true or false", _is_flag),
+    "seeds": ("a list of numbers", lambda value: _are(value, _is_count)),
+    "positions": (
+        "positions [[x, y, z], ...]",
+        lambda value: _are(value, _is_position),
+    ),
+    "room_size": (
+        "three ranges [lowest, highest]",
+        lambda value: _are(value, _is_range) and len(value) == 3,
+    ),
+    "calibration": (
+        "an object of plain values",
+        lambda value: isinstance(value, dict) and _is_plain(value),
+    ),
+    "hashes": (
+        "an object of files and their SHA-256",
+        lambda value: (
+            isinstance(value, dict)
+            and len(value) <= _MAX_LIST
+            and all(map(_is_text, value))
+            and all(map(_is_digest, value.values()))
+        ),
+    ),
+    "measures": (
+        "a list of objects",
+        lambda value: _are(value, lambda one: isinstance(one, (dict, Measure))),
+    ),
+}
+_KINDS_OF_MEASURE = {
+    **dict.fromkeys(("name", "constant_name"), _TEXT),
+    **dict.fromkeys(
+        ("value", "low", "high", "constant", "correlation"), _NUMBER
+    ),
+    "unit": ("text", lambda value: value == "" or _is_text(value)),
+    "better": ("lower or higher", lambda value: value in _BETTER),
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure of a model on its test set.
+
+    Arguments
+    ---------
+    name : str
+        Such as ``"mean absolute error"``.
+    value : float
+        In the unit.
+    unit : str
+        Such as ``"s"``; empty without one.
+    low, high : float, optional
+        Interval of 95 %.
+    constant : float, optional
+        The same figure of the best prediction that ignores the input, on the
+        same test set.
+    constant_name : str
+        What that prediction is.
+    correlation : float, optional
+        Of predictions and references.
+    better : str
+        ``"lower"`` or ``"higher"`` values are better.
+
+    Example
+    -------
+    >>> error = Measure("mean absolute error", 0.12, "s", 0.11, 0.13, 0.1)
+    >>> error.beats_constant
+    False
+    >>> str(error)
+    'mean absolute error 0.12 s [0.11, 0.13], best constant 0.1 s'
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    constant: float | None = None
+    constant_name: str = "best constant"
+    correlation: float | None = None
+    better: str = "lower"
+
+    @property
+    def beats_constant(self):
+        """Whether value and interval are better; None if not known."""
+        if self.constant is None:
+            return None
+        if self.better == "lower":
+            worst = self.value if self.high is None else self.high
+            return worst < self.constant
+        worst = self.value if self.low is None else self.low
+        return worst > self.constant
+
+    def to_dict(self):
+        """The figure as it is written.
+
+        Returns
+        -------
+        dict
+            The fields that are known.
+        """
+        return _known(self)
+
+    def __str__(self):
+        unit = f" {self.unit}" if self.unit else ""
+        text = f"{self.name} {self.value:.3g}{unit}"
+        if self.low is not None and self.high is not None:
+            text += f" [{self.low:.3g}, {self.high:.3g}]"
+        if self.correlation is not None:
+            text += f", correlation {self.correlation:.2f}"
+        if self.constant is not None:
+            text += f", {self.constant_name} {self.constant:.3g}{unit}"
+        return text
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is for, what it was trained on, what it is worth.
+
+    All fields but the task are optional. A range is ``[lowest, highest]``.
+
+    Arguments
+    ---------
+    task : str
+        What is predicted, such as ``"T60"``.
+    sample_rate : float
+        Of the input, Hz.
+    channels : int
+        Of the input.
+    channel_order : str
+        What the channels are, such as ``"left ear, right ear"``.
+    positions : list
+        Of the microphones, metres, [microphone, 3].
+    spacing : list of float
+        Range of the distance of two microphones, metres.
+    angles : str
+        Convention of directions.
+    causal : bool
+        Whether an output depends on the input before it alone.
+    latency : float
+        Seconds of input that an output needs.
+    data : str
+        What the model was trained on.
+    speech : str
+        Corpus of the speech in it.
+    room_size : list
+        Ranges of length, width and height of the rooms, metres, [3, 2].
+    t60 : list of float
+        Range of the reverberation times of the rooms, seconds.
+    snr : list of float
+        Range of the signal-to-noise ratio, dB.
+    sources : list of int
+        Range of the number of talkers or events at once.
+    classes : list of str
+        Kinds of sounds.
+    labels : list of float
+        Range of what is predicted, in the unit of the measures.
+    items : int
+        Signals, mixtures or clips of the training.
+    seeds : list of int
+        Of the run.
+    test : str
+        The test set.
+    test_items : int
+        Its signals, mixtures or clips.
+    measures : list of Measure
+        Figures on the test set, the most important first.
+    published : str
+        What a publication reports, where nothing was measured here.
+    calibration : dict
+        What confidences are made with: plain values by name.
+    licence : str
+        Of the model, such as ``"cc-by-4.0"``.
+    commit : str
+        Of this package, with which it was trained.
+    hashes : dict
+        Name of a file beside the card to its SHA-256, checked when a model
+        is loaded.
+
+    Example
+    -------
+    >>> card = ModelCard("T60", spacing=[0.03, 0.2], sample_rate=16000,
+    ...                  channels=2, t60=[0.2, 1.3],
+    ...                  measures=[Measure("mean absolute error", 0.12, "s")])
+    >>> print(card.summary())
+    T60: 16000 Hz, 2 channels, spacing 0.03 to 0.2 m; trained on T60 0.2 to
+    1.3 s; test: mean absolute error 0.12 s
+    """
+
+    task: str
+    sample_rate: float | None = None
+    channels: int | None = None
+    channel_order: str | None = None
+    positions: list | None = None
+    spacing: list | None = None
+    angles: str | None = None
+    causal: bool | None = None
+    latency: float | None = None
+    data: str | None = None
+    speech: str | None = None
+    room_size: list | None = None
+    t60: list | None = None
+    snr: list | None = None
+    sources: list | None = None
+    classes: list | None = None
+    labels: list | None = None
+    items: int | None = None
+    seeds: list | None = None
+    test: str | None = None
+    test_items: int | None = None
+    measures: list = field(default_factory=list)
+    published: str | None = None
+    calibration: dict = field(default_factory=dict)
+    licence: str | None = None
+    commit: str | None = None
+    hashes: dict = field(default_factory=dict)
+
+    def summary(self):
+        """The card in one line.
+
+        Returns
+        -------
+        str
+        """
+        parts = [
+            ("", self._input()),
+            ("trained on ", self._training()),
+            ("test: ", self._worth()),
+        ]
+        known = "; ".join(head + text for head, text in parts if text)
+        return f"{self.task}: {known or 'nothing more is known'}"
+
+    def _input(self):
+        """What recordings have to be."""
+        parts = []
+        if self.sample_rate is not None:
+            parts.append(f"{self.sample_rate:g} Hz")
+        if self.channels is not None:
+            parts.append(f"{self.channels} channels")
+        if self.channel_order is not None:
+            parts[-1:] = [" ".join([*parts[-1:], f"({self.channel_order})"])]
+        if self.spacing is not None:
+            parts.append(f"spacing {_span(self.spacing, 'm')}")
+        elif self.positions is not None:
+            parts.append(f"an array of {len(self.positions)} microphones")
+        if self.causal is not None:
+            parts.append("causal" if self.causal else "not causal")
+        if self.latency is not None:
+            parts.append(f"latency {1000 * self.latency:g} ms")
+        return ", ".join(parts)
+
+    def _training(self):
+        """What was learned from."""
+        parts = [self.data] if self.data is not None else []
+        if self.speech is not None:
+            parts.append(f"speech of {self.speech}")
+        if self.items is not None:
+            parts.append(f"{self.items:,} items")
+        ranges = (
+            ("rooms", self._volume(), "m³"),
+            ("T60", self.t60, "s"),
+            ("SNR", self.snr, "dB"),
+            ("sources", self.sources, ""),
+        )
+        parts += [
+            f"{name} {_span(span, unit)}"
+            for name, span, unit in ranges
+            if span is not None
+        ]
+        if self.labels is not None and self.task != "T60":
+            unit = self.measures[0].unit if self.measures else ""
+            parts.append(f"{self.task} {_span(self.labels, unit)}")
+        if self.classes is not None:
+            parts.append(f"{len(self.classes)} classes")
+        return ", ".join(parts)
+
+    def _volume(self):
+        """Range of the volume of the rooms, m³."""
+        if self.room_size is None:
+            return None
+        return [math.prod(size) for size in zip(*self.room_size, strict=True)]
+
+    def _worth(self):
+        """Figures of the test."""
+        if not self.measures:
+            published = self.published and f"; published: {self.published}"
+            return f"not measured here{published}" if published else ""
+        place = []
+        if self.test is not None:
+            place.append(self.test)
+        if self.test_items is not None:
+            place.append(f"{self.test_items:,} items")
+        on = f" ({', '.join(place)})" if place else ""
+        return str(self.measures[0]) + on
+
+    def contradictions(self, spacing=None, estimate=None):
+        """What of a recording is outside of what the model was trained for.
+
+        Arguments
+        ---------
+        spacing : float, optional
+            Distance of its two microphones, metres.
+        estimate : float, optional
+            What the model predicts for it, in the unit of ``labels``.
+
+        Returns
+        -------
+        list of str
+            A sentence each; what the card does not know contradicts nothing.
+
+        Example
+        -------
+        >>> ModelCard("T60", spacing=[0.03, 0.2]).contradictions(spacing=0.5)
+        ['the microphones are 0.5 m apart, the model was trained for 0.03 to
+        0.2 m']
+        """
+        unit = self.measures[0].unit if self.measures else ""
+        cases = (
+            ("the microphones are {} apart", spacing, self.spacing, "m"),
+            (f"the {self.task} estimated is {{}}", estimate, self.labels, unit),
+        )
+        return [
+            f"{text.format(f'{value:.3g} {unit}'.strip())}, the model was "
+            f"trained for {_span(span, unit)}"
+            for text, value, span, unit in cases
+            if not _holds(span, value)
+        ]
+
+    def to_dict(self):
+        """The card as it is written.
+
+        Returns
+        -------
+        dict
+            ``card_version`` and the fields that are known.
+        """
+        return {"card_version": CARD_VERSION, **_known(self)}
+
+
+def _span(span, unit):
+    """A range in words."""
+    low, high = (f"{value:.3g}" for value in span)
+    text = low if low == high else f"{low} to {high}"
+    return f"{text} {unit}".strip()
+
+
+def _holds(span, value):
+    """Whether a value lies in a range, a hundredth of it aside."""
+    if span is None or value is None or not math.isfinite(value):
+        return True
+    low, high = span
+    slack = 0.01 * max(abs(low), abs(high))
+    return low - slack <= value <= high + slack
+
+
+def _known(thing):
+    """Fields of a dataclass that are set, as plain values."""
+    values = {
+        one.name: getattr(thing, one.name) for one in dataclasses.fields(thing)
+    }
+    return {
+        name: [_known(one) for one in value] if name == "measures" else value
+        for name, value in values.items()
+        if value is not None and value not in ([], {})
+    }
+
+
+def make_card(facts):
+    """Check the values of a card and make it.
+
+    Arguments
+    ---------
+    facts : dict
+        Fields of :class:`ModelCard`; those that are None are left out.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    ValueError
+        If a field is not known, or is not of its kind.
+
+    Example
+    -------
+    >>> make_card({"task": "T60", "t60": [0.2, 1.3]}).t60
+    [0.2, 1.3]
+    >>> make_card({"task": "T60", "t60": [1.3, 0.2]})
+    Traceback (most recent call last):
+    ...
+    ValueError: t60 must be a range [lowest, highest], found [1.3, 0.2]
+    """
+    facts = {key: value for key, value in facts.items() if value is not None}
+    _check(facts, _KINDS, ("task",), "")
+    measures = []
+    for index, one in enumerate(facts.get("measures", ())):
+        if isinstance(one, Measure):
+            one = _known(one)
+        where = f"measures, {index}: "
+        _check(one, _KINDS_OF_MEASURE, ("name", "value"), where)
+        measures.append(Measure(**one))
+    return ModelCard(**{**facts, "measures": measures})
+
+
+def _check(facts, kinds, needed, where):
+    """Refuse values that a card may not have."""
+    for name in needed:
+        if name not in facts:
+            raise ValueError(f"{where}there is no {name}")
+    for name, value in facts.items():
+        if name not in kinds:
+            close = nearest(f"{name:.60}", list(kinds))
+            hint = f"; did you mean {close}?" if close else ""
+            raise ValueError(f"{where}no field {name[:60]!r}{hint}")
+        kind, fits = kinds[name]
+        if not fits(value):
+            raise ValueError(
+                f"{where}{name} must be {kind}, found {value!r:.60}"
+            )
+
+
+def write_card(folder, facts):
+    """Write ``card.json`` into the folder of a run and that of its model.
+
+    That the model does not beat a constant is logged.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Output folder of a run, or a pretrained folder; made if missing.
+    facts : dict or ModelCard
+        As for :func:`make_card`.
+
+    Returns
+    -------
+    ModelCard
+        What was written.
+
+    Raises
+    ------
+    ValueError
+        As :func:`make_card`.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> card = write_card(folder, {"task": "T60"})
+    >>> read_card(folder / "card.json") == card
+    True
+    """
+    if isinstance(facts, ModelCard):
+        facts = _known(facts)
+    card = make_card(facts)
+    for place in (Path(folder, "pretrained"), Path(folder)):
+        if place.is_dir() or place == Path(folder):
+            write_json(place / CARD_FILE, card.to_dict())
+    if card.measures and card.measures[0].beats_constant is False:
+        logger.warning(
+            "%s: the model does not beat a constant: %s",
+            folder,
+            card.measures[0],
+        )
+    return card
+
+
+def read_card(path):
+    """Read ``card.json``, which may be anybody's.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    ValueError
+        If it is no card, or holds what a card may not hold; with file and
+        field.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "card.json"
+    >>> _ = path.write_text('{"card_version": 1, "task": "T60", "t60": 3}')
+    >>> read_card(path)
+    Traceback (most recent call last):
+    ...
+    ValueError: ...card.json: t60 must be a range [lowest, highest], found 3
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > _MAX_LENGTH:
+        raise ValueError(f"{path}: {size:,} bytes are more than a card has")
+    facts = read_json(path, remedy="correct or delete it")
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path}: a card is an object {{...}}")
+    version = facts.pop("card_version", None)
+    if version != CARD_VERSION or isinstance(version, bool):
+        raise ValueError(
+            f"{path}: card_version is {version!s:.20}, this package reads "
+            f"{CARD_VERSION}"
+        )
+    try:
+        return make_card(facts)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def find_card(path):
+    """The card in a file of a pretrained folder, if there is a good one.
+
+    Arguments
+    ---------
+    path : Path or None
+        The file, which may be missing; None where the folder has none.
+
+    Returns
+    -------
+    ModelCard or None
+        A :class:`CardWarning` names what is wrong with a broken one.
+
+    Example
+    -------
+    >>> find_card(None)
+    """
+    if path is None or not path.exists():
+        return None
+    try:
+        return read_card(path)
+    except (OSError, ValueError) as error:
+        warnings.warn(
+            f"{error}; the card is ignored",
+            CardWarning,
+            stacklevel=3,
+        )
+        return None
+
+
+def check_digest(path, hashes):
+    """Refuse a file that is not the one that the card was written for.
+
+    Arguments
+    ---------
+    path : str or Path
+        File of a model.
+    hashes : dict
+        Of its card: name to SHA-256; other files are not checked.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "model.safetensors"
+    >>> _ = path.write_bytes(b"weights")
+    >>> check_digest(path, {"model.safetensors": 64 * "0"})
+    Traceback (most recent call last):
+    ...
+    ValueError: ...model.safetensors is not the file of its card ...
+    """
+    path = Path(path)
+    if path.name in hashes and file_digest(path) != hashes[path.name]:
+        raise ValueError(
+            f"{path} is not the file of its card (another SHA-256): it is "
+            f"damaged or was exchanged; get it again, or delete {CARD_FILE}"
+        )

@@ -1,0 +1,1 @@
+"""The talkers of binaural recordings: separated, followed, written."""
