@@ -14,6 +14,7 @@ least mean error. Results are appended clip by clip; what is there is kept.
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from spatial_brain.inference.array_directions.finder import (
     MOST_SOURCES,
     DirectionFinder,
 )
+from spatial_brain.inference.array_directions.methods import LIBRARY_METHODS
 from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.inference.localization import median_direction
 from spatial_brain.reporting.plots import line_plot, save_figure
@@ -44,6 +46,7 @@ PEERS = {"SRP": "pyroomacoustics SRP", "NormMUSIC": "pyroomacoustics NormMUSIC"}
 BANDS = ((300, 4000), (500, 4000), (500, 7000))
 FRAME = 512
 NOT_FOUND, NEAR = 90.0, 10.0
+LIBRARY_SNR = 20.0
 # Short pieces, seconds; those that far below the loudest are pauses, dB.
 PIECE, PAUSE, PIECE_SNR = 0.25, 15.0, 10.0
 
@@ -54,10 +57,15 @@ def parse_arguments():
     add = parser.add_argument
     add("--data", type=Path, default=Path("../shared/data"))
     add("--clips", type=int, default=20, help="of each cell")
-    add("--results", type=Path, required=True, help="JSON lines, a band each")
+    add("--results", type=Path, help="JSON lines, a band each")
     add("--band", type=float, nargs=2, default=BAND, help="of ours, Hz")
     add("--picture", type=Path, help="reliability of the confidence")
-    return parser.parse_args()
+    add("--library", type=int, metavar="CLIPS", help="instead: all methods, "
+        "those of pyroomacoustics too, on so many clips at 20 dB")  # fmt: skip
+    options = parser.parse_args()
+    if options.results is None and not options.library:
+        parser.error("give --results, or --library")
+    return options
 
 
 class Material:
@@ -333,11 +341,36 @@ def draw_reliability(series, path):
     save_figure(figure, path, dpi=110)
 
 
+def show_library(material, array, clips):
+    """Print errors and times of all methods, also those of the library."""
+    print("| method | speakers | mean | median | <= 5 | <= 10 | s a s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name in (*METHODS, *LIBRARY_METHODS):
+        for number in (1, 2):
+            finder = DirectionFinder(array, name, sources=number, hop=1.0)
+            errors, taken = [], 0.0
+            for index in range(clips):
+                clean, azimuth, _ = material.clip(index, number)
+                generator = torch.Generator().manual_seed(index)
+                noise = torch.randn(clean.shape, generator=generator)
+                noisy = clean + noise * clean.std() * 10 ** (-LIBRARY_SNR / 20)
+                start = time.perf_counter()
+                found = finder.localize_batch(noisy[None], fs=FS).degrees[0]
+                taken += time.perf_counter() - start
+                errors += _errors(found.numpy(), azimuth)
+            taken /= clips * SECONDS[number]
+            cells = f"{number} | {_summary(errors)} | {taken:.2g}"
+            print(f"| {name} | {cells} |", flush=True)
+
+
 def main():
     """Measure what is missing, and print."""
     options = parse_arguments()
     torch.set_num_threads(1)
     array = MicrophoneArray.named("r3vival").select(range(6))
+    if options.library:
+        show_library(Material(options.data), array, options.library)
+        return
     measure(options, array)
     rows = read_results(options.results)
     rows = [row for row in rows if row["clip"] < options.clips]

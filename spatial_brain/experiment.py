@@ -44,6 +44,7 @@ from torch.utils.data import DataLoader
 from spatial_brain.atomic import atomic_path
 from spatial_brain.stopping import one_line_when_stopped
 from spatial_brain.suggestions import nearest
+from spatial_brain.training_time import StepClock, in_words
 
 logger = get_logger(__name__)
 
@@ -80,6 +81,8 @@ _ERROR_OF_WORKER = re.compile(
     r" +raise .*\n[\w.]*\1: (.*)",
     re.DOTALL,
 )
+# A training this long on a CPU is announced, seconds.
+_LONG = 900
 # Options whose values are paths: 2023, 1e5, "a: b" and "x #2" are folders.
 _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
@@ -132,8 +135,14 @@ class SpatialBrain(sb.Brain):
 
     # What was not finite since the last step of the optimiser.
     _nonfinite = None
+    # A configuration that takes minutes, named where another takes hours.
+    quick = None
     # The data set of the training, once run_experiment has it.
     training_set = None
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._clock = StepClock()
 
     def describe_training(self):
         """What the model is for and what it learned from, for its card.
@@ -180,6 +189,8 @@ class SpatialBrain(sb.Brain):
         should_step : bool
             Whether the optimiser steps on this batch; not used.
         """
+        if self.device_type == "cpu":
+            self._estimate_time(self._clock.begin_step())
         rank = get_rank() or 0
         words = (self.hparams.seed, rank, self.optimizer_step, self.step)
         torch.manual_seed(_mix(words))
@@ -189,6 +200,23 @@ class SpatialBrain(sb.Brain):
             for optimizer in self.optimizers_dict.values():
                 for group in optimizer.param_groups:
                     group["lr"] = rate
+
+    def _estimate_time(self, seconds):
+        """Log how long the training will take, where that is long."""
+        limit = getattr(getattr(self.hparams, "epoch_counter", 0), "limit", 0)
+        steps = (limit - self.epoch + 1) * self.num_steps
+        if seconds is None or seconds * steps < _LONG:
+            return
+        logger.info(
+            "without a GPU this takes about %s for %d epochs of %d steps, %.2g "
+            "s each on %d threads, evaluation not counted%s",
+            in_words(seconds * steps),
+            limit - self.epoch + 1,
+            self.num_steps,
+            seconds,
+            torch.get_num_threads(),
+            f"; {self.quick} takes minutes" if self.quick else "",
+        )
 
     def check_loss_isfinite(self, loss):
         """Note a loss that is not finite; its step will be left out.
@@ -336,6 +364,7 @@ class SpatialBrain(sb.Brain):
 
     def _fit_train(self, train_set, epoch, enable):
         self.epoch, self.num_steps = epoch, len(train_set)
+        self._clock.begin_epoch()
         dataset = getattr(train_set, "dataset", None)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(epoch)
@@ -917,6 +946,9 @@ def _run(brain_class, prepare, make_datasets, argv):
             run_opts,
             hparams["checkpointer"],
         )
+        mini = Path(hparams_file).with_name("mini.yaml")
+        if mini.is_file() and not mini.samefile(hparams_file):
+            brain.quick = os.fspath(mini)
         with _dead_workers():
             _fit_and_evaluate(brain, hparams, datasets)
         # A rank that ends while others still work may abort (gloo).

@@ -111,7 +111,8 @@ def locate(path, truth):
     print(f"\nA new recording: {path.relative_to(ROOT)}")
     print("truly at " + " and ".join(f"{angle:.0f}°" for angle in truth))
     command = [sys.executable, "-m", "spatial_brain.cli.main", "locate"]
-    command += [str(path), "--model", str(OUTPUT), "--picture", str(picture)]
+    command += [str(path), "--model", str(OUTPUT), "--force"]
+    command += ["--picture", str(picture)]
     print("$ spatial-brain locate " + " ".join(command[4:]), flush=True)
     subprocess.run(command, check=True)
 

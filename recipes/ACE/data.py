@@ -105,6 +105,7 @@ def prepare(hparams, rank=0, num_ranks=1):
         {"ACE": reader_options(hparams)},
         folder,
         fs=hparams["sample_rate"],
+        label_compat=hparams["label_compat"],
         **share,
     )
     if not RATIOS[hparams["real_sim_ratio"]][1]:

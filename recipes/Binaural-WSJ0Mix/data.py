@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spatial_brain.augment.binaural import BinauralAugmentation
+from spatial_brain.dataio.manifest import read_manifest, replace_entries
 from spatial_brain.datasets.binaural_wsj0mix.dataset import (
     binaural_sets,
     on_disk,
@@ -16,8 +17,13 @@ from spatial_brain.datasets.binaural_wsj0mix.prepare import (
     prepare_drawn_mixtures,
     set_folder,
 )
-from spatial_brain.datasets.binaural_wsj0mix.rendering import read_mixtures
+from spatial_brain.datasets.binaural_wsj0mix.rendering import (
+    BinauralMixture,
+    mixture_entry,
+    read_mixtures,
+)
 from spatial_brain.datasets.binaural_wsj0mix.sampling import SPLITS
+from spatial_brain.datasets.own_folder.separation import prepare_separation
 
 OPTIONS = (
     "Options: --wsj_root (WSJ0) or --speech_folder (other speech); "
@@ -31,6 +37,9 @@ def prepare(hparams):
     variant = published_variant(hparams)
     if hparams["skip_prep"]:
         return
+    if hparams["own_recordings"] is not None:
+        prepare_own(hparams)
+        return
     if is_drawn(hparams):
         prepare_drawn(hparams, variant)
         return
@@ -38,6 +47,40 @@ def prepare(hparams):
         prepare_published(hparams, variant)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}. {OPTIONS}") from error
+
+
+def prepare_own(hparams):
+    """Find the user's mixtures and their sources."""
+    if hparams["dynamic_mixing"]:
+        raise ValueError(
+            "--dynamic_mixing draws from speech and heads; --own_recordings "
+            "are mixtures: give --dynamic_mixing False as well"
+        )
+    paths = prepare_separation(
+        hparams["own_recordings"],
+        hparams["manifest_folder"],
+        fs=hparams["sample_rate"],
+        num_sources=hparams["num_spks"],
+    )
+    for path in paths.values():
+        entries = read_manifest(path, data_root=hparams["own_recordings"])
+        found = {name: own_entry(name, e) for name, e in entries.items()}
+        replace_entries(path, found)
+
+
+def own_entry(name, entry):
+    """Entry of a mixture of which only the signals are known."""
+    sources = tuple(entry["sources_wav"])
+    count = len(sources)
+    mixture = BinauralMixture(
+        name,
+        sources,
+        tuple(f"source {number + 1}" for number in range(count)),
+        (1.0,) * count,
+        (0.0,) * count,
+    )
+    duration = entry["num_samples"] / entry["fs"]
+    return {**entry, **mixture_entry(mixture, duration)}
 
 
 def prepare_published(hparams, variant):
@@ -73,7 +116,7 @@ def published_variant(hparams):
 
 def is_drawn(hparams):
     """Whether mixtures are drawn, not those of the published lists."""
-    if hparams["wsj_root"] is not None:
+    if hparams["wsj_root"] is not None or hparams["own_recordings"] is not None:
         return False
     return hparams["speech_folder"] is not None or bool(hparams["voices"])
 
@@ -126,6 +169,9 @@ def dataio_prepare(hparams):
     )
     hparams["mixture_notes"] = found = notes(hparams)
     number = len(datasets["test"])
+    own = hparams["own_recordings"] is not None
+    who = "of the user" if own else "of speakers that are in no training"
+    hparams["test_notes"] = f"mixtures {who}"
     hparams["data_notes"] = f"{number} test mixtures of {found}"
     return datasets
 
@@ -188,6 +234,11 @@ def augmentation(hparams):
 
 def notes(hparams):
     """What the mixtures are, in a few words."""
+    if hparams["own_recordings"] is not None:
+        return (
+            f"{hparams['num_spks']} sources in "
+            f"{hparams['own_recordings']}, {hparams['sample_rate']} Hz"
+        )
     speech = "Binaural-WSJ0Mix"
     if is_drawn(hparams):
         corpus = hparams["speech_folder"]

@@ -248,7 +248,7 @@ class SeparationBrain(SpatialBrain):
             folder,
             {
                 **self.describe_training(),
-                "test": "mixtures of speakers that are in no training",
+                "test": hparams.test_notes,
                 "test_items": len(rows),
                 "measures": separation_measures(summary),
             },

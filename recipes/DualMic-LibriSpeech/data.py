@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import torch
+from own_recordings import open_recordings, prepare_recordings
 
 from spatial_brain.dataio.dataset import SeededDataset
 from spatial_brain.dataio.manifest import read_manifest
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 def check_parts(hparams):
     """Refuse rooms without speech, and speech without rooms."""
     numbers = {k: n for k, n in hparams["num_rooms"].items() if n is not None}
-    hparams["num_rooms"], rooms = numbers, set(numbers)
+    hparams["num_rooms"], rooms = numbers, set(numbers) - {"calibration"}
     speech = {"train"} | {
         split
         for split in ("valid", "test")
@@ -54,6 +55,9 @@ def check_parts(hparams):
 
 def prepare(hparams):
     """Write manifests of speech, rooms and test mixtures; all resumable."""
+    if hparams["own_recordings"] is not None:
+        prepare_recordings(hparams)
+        return
     check_parts(hparams)
     check_pair(
         hparams["mic_spacing"],
@@ -93,9 +97,11 @@ def prepare(hparams):
         if split != "train":
             if not hparams["allow_shared_rooms"]:
                 assert_disjoint(rooms["train"], rooms[split])
+            if split == "calibration":
+                assert_disjoint(rooms["test"], rooms[split])
             write_mixture_manifest(
                 folder / f"{split}_mixtures.json",
-                speech[split],
+                speech[speech_of(split, speech)],
                 folder / f"{split}_rirs.json",
                 seed=hparams["room_seeds"][split],
                 num_mixtures=hparams["num_mixtures"][split],
@@ -104,11 +110,24 @@ def prepare(hparams):
     report(hparams, rooms)
 
 
+def speech_of(split, known):
+    """Split whose speech a set takes; of the calibration never the test's."""
+    if split != "calibration":
+        return split
+    return "valid" if "valid" in known else "train"
+
+
 def report(hparams, rooms):
     """Log the rooms and mixtures of each set; the speech was logged."""
     sets, folder = {}, Path(hparams["manifest_folder"])
+    if speech_of("calibration", rooms) == "train" and "calibration" in rooms:
+        logger.warning(
+            "without validation speakers confidences are calibrated with the "
+            "speech of the training, in rooms of their own; hold speakers out "
+            "(--valid_speakers) to calibrate with others"
+        )
     for split, these in rooms.items():
-        speech = folder / f"{split}.json"
+        speech = folder / f"{speech_of(split, rooms)}.json"
         number = hparams["num_mixtures"][split] or len(read_manifest(speech))
         hours = number * hparams["mixtures"]["length"] / 3600
         hours /= hparams["sample_rate"]
@@ -135,11 +154,14 @@ def dataio_prepare(hparams):
 
     Training draws mixtures anew in each epoch; the other sets are fixed.
     """
+    if hparams["own_recordings"] is not None:
+        return open_recordings(hparams)
     folder, root = Path(hparams["manifest_folder"]), hparams["data_folder"]
-    datasets = {}
-    for split, rooms in open_rooms(hparams).items():
+    datasets, every = {}, open_rooms(hparams)
+    for split, rooms in every.items():
         read = hparams["reader"](rooms)
-        speech = read_manifest(folder / f"{split}.json", data_root=root)
+        source = speech_of(split, every)
+        speech = read_manifest(folder / f"{source}.json", data_root=root)
         if hparams["speech_in_memory"]:
             read.keep_in_memory(entry["wav"] for entry in speech.values())
         if split == "train":
@@ -157,6 +179,8 @@ def dataio_prepare(hparams):
         dataset.add_dynamic_item(read, "mixture", parts)
         dataset.set_output_keys(["id", *parts])
         datasets[split] = dataset
+    hparams["calibration_set"] = datasets.pop("calibration", None)
+    hparams["test_set"] = datasets["test"]
     # Without a split of its own, training is watched on the test set.
     datasets.setdefault("valid", datasets["test"])
     return datasets

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
+from calibration import calibrate
 from data import dataio_prepare, prepare
 from speechbrain.utils.distributed import if_main_process
 
@@ -36,7 +37,11 @@ from spatial_brain.inference.pretrained import (
     write_card,
 )
 from spatial_brain.inference.pretrained.measures import direction_measures
-from spatial_brain.metrics.localization import LocalizationErrors, class_mae
+from spatial_brain.metrics.localization import (
+    LocalizationErrors,
+    chance_directions,
+    class_mae,
+)
 from spatial_brain.nnet.losses.localization import azimuth_to_class
 from spatial_brain.processing.localization import (
     gcc_phat_directions,
@@ -60,10 +65,16 @@ class LocalizationBrain(SpatialBrain):
                 waveform, _ = faults(waveform, {})
         return self.modules.model(waveform), waveform
 
-    def mix_sources(self, batch):
-        """Waveforms at the microphones, [batch, time, microphone]."""
-        dry = batch.dry.data.transpose(1, 2)
+    def mix_sources(self, batch, talkers=None):
+        """Waveforms at the microphones, [batch, time, microphone].
+
+        Of all talkers, or of the first ones alone.
+        """
+        if self.hparams.own_recordings is not None:
+            return batch.waveform.data
+        dry = batch.dry.data.transpose(1, 2)[:, :talkers]
         rirs, lengths = batch.rirs
+        rirs = rirs[:, :, :talkers]
         num_samples = dry.shape[-1]
         if self.hparams.keep_reverberation:
             # To the end of the shortest reverberation in the batch.
@@ -71,8 +82,8 @@ class LocalizationBrain(SpatialBrain):
         images = convolve(dry, rirs.permute(0, 2, 3, 1), num_samples)
         level = None
         if self.hparams.sir_range is not None:
-            sir = batch.sir.data
-            level = torch.cat((torch.zeros_like(sir[:, :1]), -sir), dim=1)
+            sir = batch.sir.data[:, : dry.shape[1] - 1]
+            level = torch.cat((sir.new_zeros(len(sir), 1), -sir), dim=1)
         waveform, _ = mix(images, level, fs=self.hparams.sample_rate)
         if self.hparams.snr_range is not None:
             noise, snr = batch.noise.data, batch.snr.data[:, 0]
@@ -111,18 +122,32 @@ class LocalizationBrain(SpatialBrain):
             "srp_phat": srp_phat_directions(waveform, **pair),
             "chance": self.hparams.chance.expand(len(angles), -1),
         }
-        if self.hparams.target == "azimuth":
+        own = self.hparams.own_recordings is not None
+        if self.hparams.target == "azimuth" and not own:
             # The best that a pair can do: it observes the cone angle.
             predictions["oracle"] = batch.cone_angle.data
         for name, prediction in predictions.items():
             self.append(name, batch, prediction, angles)
 
+    def append_best_constant(self):
+        """Collect the errors of the best constant directions of the test."""
+        rows = self.errors["network"].rows()
+        reference = torch.tensor([row["reference"] for row in rows])
+        constant = torch.as_tensor(chance_directions(reference))
+        self.errors["best_constant"].append(
+            [row["id"] for row in rows],
+            constant.expand(len(rows), -1),
+            reference,
+        )
+
     def append(self, name, batch, prediction, angles):
         """Collect the errors of one method with the conditions."""
-        conditions = {"t60": batch.t60.data[:, 0]}
-        conditions["distance"] = batch.distance.data
-        if self.hparams.snr_range is not None:
-            conditions["snr"] = batch.snr.data[:, 0]
+        conditions = {}
+        if self.hparams.own_recordings is None:
+            conditions["t60"] = batch.t60.data[:, 0]
+            conditions["distance"] = batch.distance.data
+            if self.hparams.snr_range is not None:
+                conditions["snr"] = batch.snr.data[:, 0]
         self.errors[name].append(batch.id, prediction, angles, **conditions)
 
     def on_stage_start(self, stage, epoch=None):
@@ -162,10 +187,10 @@ class LocalizationBrain(SpatialBrain):
         hparams = self.hparams
         spacing, rooms = hparams.mic_spacing, hparams.rooms
         synthetic = hparams.synthetic_data is not None
-        folded = "degrees between the source and the first microphone's side"
+        folded = "degrees from the +x axis, on which the second microphone is"
         if hparams.target == "azimuth":
             folded = "azimuth in degrees, folded into 0 to 180: 90 is abreast"
-        return {
+        facts = {
             **super().describe_training(),
             "task": "directions of talkers",
             "channels": 2,
@@ -174,6 +199,13 @@ class LocalizationBrain(SpatialBrain):
             "spacing": [spacing, spacing],
             "angles": folded,
             "causal": False,
+            "sources": [2, 2],
+        }
+        if hparams.own_recordings is not None:
+            place = Path(hparams.own_recordings).resolve().name
+            return {**facts, "data": f"recordings of {place}"}
+        return {
+            **facts,
             "data": f"{hparams.num_rooms['train']} simulated rooms",
             "speech": speech_name(None if synthetic else hparams.data_folder),
             "room_size": [
@@ -184,18 +216,19 @@ class LocalizationBrain(SpatialBrain):
             ],
             "t60": rooms["t60_range"],
             "snr": hparams.snr_range,
-            "sources": [2, 2],
         }
 
     def write_results(self):
         """Write metrics, predictions, the model to use and the report."""
         hparams, folder = self.hparams, Path(self.hparams.output_folder)
+        self.append_best_constant()
         rows = self.errors["network"].rows()
         for name, errors in self.errors.items():
             if name != "network":
                 for row, other in zip(rows, errors.rows(), strict=True):
                     row[name] = other["estimate"]
         methods = {name: e.summarize() for name, e in self.errors.items()}
+        calibration, calibrated = calibrate(self)
         class_mae_heads = (self.class_errors / len(rows)).tolist()
         parameters = sum(p.numel() for p in self.modules.model.parameters())
         write_json(folder / "predictions.json", rows)
@@ -208,6 +241,7 @@ class LocalizationBrain(SpatialBrain):
                 "seed": hparams.seed,
                 "methods": methods,
                 "class_mae": class_mae_heads,
+                "calibration": calibrated,
             },
         )
         save_pretrained(
@@ -220,11 +254,14 @@ class LocalizationBrain(SpatialBrain):
             folder,
             {
                 **self.describe_training(),
-                "test": "simulated rooms and speakers that are in no training",
+                "test": "recordings for the test"
+                if hparams.own_recordings is not None
+                else "simulated rooms and speakers that are in no training",
                 "test_items": len(rows),
                 "measures": direction_measures(
-                    methods["network"], methods["chance"]
+                    methods["network"], methods["best_constant"]
                 ),
+                "calibration": calibration,
             },
         )
         localization_report(
@@ -233,9 +270,14 @@ class LocalizationBrain(SpatialBrain):
             read_train_log(hparams.train_log),
             rows,
             subtitle=f"{parameters:,} parameters, {len(rows)} test mixtures "
-            "in rooms and with talkers unseen in training",
+            + (
+                "in rooms and with talkers unseen in training"
+                if hparams.own_recordings is None
+                else f"of {hparams.own_recordings}"
+            ),
             notes="The measure of dual-mic-SSL (class steps, head by head): "
             + " and ".join(f"{error:.2f}°" for error in class_mae_heads),
+            calibration=calibrated,
         )
 
 

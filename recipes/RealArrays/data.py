@@ -185,7 +185,12 @@ def prepare(hparams, rank=0, num_ranks=1, wait=lambda: None):
     kinds = [kind for kind in KINDS if kind in hparams["data_type"]]
     if kinds and responses:
         write_response_caches(
-            responses, folder / "responses", kinds=kinds, fs=fs, **share
+            responses,
+            folder / "responses",
+            kinds=kinds,
+            fs=fs,
+            label_compat=hparams["label_compat"],
+            **share,
         )
     if "signals" in hparams["data_type"] and responses:
         prepare_signals(hparams, list(responses), share, wait)

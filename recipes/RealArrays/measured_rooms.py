@@ -74,7 +74,11 @@ def prepare(hparams, rank=0, num_ranks=1):
     share = {"num_workers": hparams["preparation_workers"]}
     share |= {"rank": rank, "num_ranks": num_ranks}
     write_response_caches(
-        {hparams["corpus"]: options}, folder, fs=hparams["sample_rate"], **share
+        {hparams["corpus"]: options},
+        folder,
+        fs=hparams["sample_rate"],
+        label_compat=hparams["label_compat"],
+        **share,
     )
     prepare_speech(hparams["speech_folder"], folder, **hparams["speech"])
     if hparams["storage"] == "on_the_fly":

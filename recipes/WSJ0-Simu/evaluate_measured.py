@@ -41,7 +41,7 @@ from spatial_brain.metrics.room_acoustics import (
     gcc_phat_tdoa,
 )
 from spatial_brain.simulation.mixing import add_noise, convolve
-from spatial_brain.simulation.noise_floor import without_noise
+from spatial_brain.simulation.noise_floor import find_noise_floor
 from spatial_brain.simulation.room_labels import (
     decay_t60,
     direct_to_reverberant,
@@ -114,12 +114,12 @@ def label_of(task, rir, places, source, fs):
     if task == "TDOA":
         away = (places - source).norm(dim=-1)
         return float(away[1] - away[0]) / SPEED_OF_SOUND * fs
-    # The measures take noise for reverberation.
-    rir = without_noise(rir, fs)
+    # The measures would take noise for reverberation.
     if task == "T60":
-        return float(decay_t60(rir, fs)[0].mean())
+        return float(decay_t60(rir, fs, find_noise_floor(rir, fs))[0].mean())
     measure = direct_to_reverberant if task == "DRR" else early_to_late
-    return float(measure(rir[0], fs, rir[0].abs().argmax()))
+    first, floor = rir[0], find_noise_floor(rir[0], fs)
+    return float(measure(first, fs, first.abs().argmax(), floor))
 
 
 def make_signals(options, task, fs, length):

@@ -45,11 +45,10 @@ class SimulatedReconstruction(SimulatedSignals, ReconstructionBrain):
 
     def describe_training(self):
         """What the model is for and what it learned from, for its card."""
-        number = self.hparams.stages["pretrain"]["num_rooms"]
         return {
             **super().describe_training(),
             **SceneDistribution(**self.hparams.distribution).ranges(),
-            "data": f"{number} simulated rooms",
+            "data": "simulated rooms, another one for each signal",
             "speech": speech_name(self.hparams.data_folder),
         }
 

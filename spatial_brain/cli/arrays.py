@@ -9,17 +9,15 @@ directions, which show exchanged channels, turned and mirrored arrays.
 import json
 
 from spatial_brain.cli.options import add_option
-from spatial_brain.cli.outputs import check_replaced
 from spatial_brain.cli.recordings import (
     Result,
     add_force,
     may_be_several,
     process_recordings,
 )
+from spatial_brain.cli.recordings.outputs import check_replaced
 
 HELP = "microphone arrays, and recordings against them"
-# Seconds: smaller differences of arrival times are not measured in a room.
-_FLAT = 5e-6
 
 
 def add_arguments(parser):
@@ -225,10 +223,7 @@ def _facts(array):
         "aperture_m": round(array.aperture, 4),
         "spans": ("point", "line", "plane", "space")[array.dimensions],
         "ambiguity": array.ambiguity,
-        # From where on a front is off a plane by less, aperture² / (8 r).
-        "far_field_m": round(
-            array.aperture**2 / (8 * SPEED_OF_SOUND * _FLAT), 3
-        ),
+        "far_field_m": round(array.far_field, 3),
         "aliasing_hz": round(SPEED_OF_SOUND / 2 / float(apart.min())),
         "front": array.front,
     }

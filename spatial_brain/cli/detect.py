@@ -18,7 +18,6 @@ from spatial_brain.cli.options import (
     card_content,
     load_model,
 )
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
@@ -26,6 +25,7 @@ from spatial_brain.cli.recordings import (
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 HELP = "sound events in a recording, with their directions"
 _DCASE = "dcase2021"

@@ -11,13 +11,13 @@ import math
 from functools import cache
 
 from spatial_brain.cli.options import add_option
-from spatial_brain.cli.outputs import Output
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output
 
 # Levels of channels that differ by more are worth a line.
 UNEVEN_DB = 1.0

@@ -23,9 +23,9 @@ from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
     add_option,
+    card_content,
     load_model,
 )
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
@@ -33,11 +33,13 @@ from spatial_brain.cli.recordings import (
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 HELP = "directions of the sources in a recording"
 # Options that need the other of --array and --model.
 _ONLY_ARRAY = (
-    "method", "sources", "band", "map", "channel_order", "speech_only"
+    "method", "sources", "band", "map", "channel_order", "speech_only",
+    "distance"
 )  # fmt: skip
 # Of --output.
 _FORMATS = {
@@ -66,7 +68,8 @@ def add_arguments(parser):
     add(
         "--method",
         help="of an array: mixture (default), srp-phat, norm-music, "
-        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida",
+        "music; of pyroomacoustics, with --sources: cssm, waves, tops, frida; "
+        "or a trained model, as --model has it",
     )
     add("--channel-order", metavar="NAME", help="of foa: acn-sn3d (default), "
         "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
@@ -75,6 +78,8 @@ def add_arguments(parser):
         help="Hz, of an array (default: 300 5500)")  # fmt: skip
     add("--speech-only", action="store_true", help="leave out windows without "
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
+    add("--distance", action="store_true", help="how far each source is, "
+        "where the array can tell")  # fmt: skip
     add_model_options(parser, required=False)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
@@ -105,16 +110,21 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
+    _take_model(args)
     _check(args)
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
-    localize = _by_model(args) if args.array is None else _by_array(args)
+    card = {}
+    if args.array is None:
+        localize, card["card"] = _by_model(args)
+    else:
+        localize = _by_array(args)
 
     def locate(path, files):
         found = localize(path)
         written = _write(args, found, files, form)
         notes = [f"{one.severity}: {one.message}" for one in found.findings]
         text = "\n".join([_format_directions(found), *written])
-        return Result(found.to_dict(), text, notes)
+        return Result({**found.to_dict(), **card}, text, notes)
 
     endings = {
         "output": _FORMATS[form],
@@ -128,6 +138,21 @@ def run(args):
         for name, ending in endings.items()
     }
     process_recordings(args, locate, outputs)
+
+
+def _take_model(args):
+    """A model as --method of an array: --model, and the array stated."""
+    from spatial_brain.inference.array_directions.methods import names_model
+
+    if args.method is None or not names_model(args.method):
+        return
+    if args.array is None or args.model is not None:
+        raise ValueError(
+            f"--method {args.method} is a trained model: give --array, which "
+            "has to be the model's, or --model in its place"
+        )
+    args.model, args.positions = args.method, args.array
+    args.method = args.array = None
 
 
 def _check(args):
@@ -150,12 +175,12 @@ def _check(args):
 
 
 def _by_model(args):
-    """What locates in a recording: a trained network."""
+    """What locates in a recording: a trained network, and its card."""
     from spatial_brain.inference.localizer import SoundLocalizer
 
     array = _stated_array(args)
     localizer = load_model(SoundLocalizer, args)
-    return partial(
+    localize = partial(
         localizer.localize_file,
         channels=args.channels,
         resample=args.resample,
@@ -165,6 +190,7 @@ def _by_model(args):
         num_talkers=args.num_talkers or "auto",
         array=array,
     )
+    return localize, card_content(localizer)
 
 
 def _by_array(args):
@@ -179,6 +205,7 @@ def _by_array(args):
         "hop": args.hop,
         "channel_order": args.channel_order,
         "speech_only": args.speech_only,
+        "distance": args.distance,
     }
     if args.window is not None and args.hop is None:
         options["hop"] = args.window / 2
@@ -292,6 +319,7 @@ def _talker_lines(found, name):
         f"{name}  direction  spread  confidence"
         + "  elevation" * high
         + "    from      to  active, s" * whole
+        + "  distance" * (found.distances is not None)
         + "  windows" * ("windows" in found.talkers[0])
     ]
     for index, talker in enumerate(found.talkers):
@@ -308,8 +336,17 @@ def _talker_lines(found, name):
                 f"{talker['start']:8.1f}{talker['stop']:8.1f}"
                 f"{talker['active']:11.1f}"
             )
+        if "distance" in talker:
+            line += f"  {_distance(**talker['distance'])}"
         lines.append(line)
     return lines
+
+
+def _distance(metres, low, high):
+    """A distance with its bounds, or the one that it exceeds."""
+    if high is None:
+        return f"> {low:.2g} m"
+    return f"{metres:.2f} m ({low:.2f} to {high:.2f})"
 
 
 def _degrees(value):

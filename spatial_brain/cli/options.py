@@ -138,14 +138,14 @@ def load_model(interface, args, source=None):
     savedir = args.savedir
     if savedir and source is not None:
         savedir = Path(savedir) / re.sub(r"\W+", "_", source).strip("_")
-    model = interface.from_hparams(
-        args.model if source is None else source,
-        savedir=savedir,
-        run_opts={"device": _check_device(args.device)}
-        if args.device
-        else None,
-        allowed=args.allow,
-    )
+    device = {"device": _check_device(args.device)} if args.device else None
+    with one_line_warnings(args.prog):
+        model = interface.from_hparams(
+            args.model if source is None else source,
+            savedir=savedir,
+            run_opts=device,
+            allowed=args.allow,
+        )
     line = "no card: what it was trained for is unknown"
     if model.card is not None:
         line = model.card.summary()

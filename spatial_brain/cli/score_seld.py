@@ -251,5 +251,9 @@ def _room_lines(rooms, names):
         if not any(scores["per_class"]["references"])
     ]
     if empty:
-        lines.append(f"no reference events in room {', '.join(empty)}: see ER")
+        plural = "s" if len(empty) > 1 else ""
+        lines.append(
+            f"no reference events in room{plural} {', '.join(empty)}: "
+            "scores there say nothing"
+        )
     return lines

@@ -10,13 +10,13 @@ from spatial_brain.cli.options import (
     card_content,
     load_model,
 )
-from spatial_brain.cli.outputs import Output
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output
 
 HELP = "talkers of a binaural recording, a stereo file each"
 DEFAULT_FOLDER = "separated"

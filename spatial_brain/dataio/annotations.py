@@ -583,7 +583,14 @@ def _split_unit(word):
     return found[1] or found[3], found[2] or found[4]
 
 
-def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
+def read_events(
+    path,
+    dialect="auto",
+    *,
+    num_classes=None,
+    num_frames=None,
+    class_names=None,
+):
     """Read an annotation file.
 
     Arguments
@@ -600,6 +607,10 @@ def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
     num_frames : int, optional
         Length of the clip, frames. Events given by their times end there;
         by default those of L3DAS22 end at 30 s.
+    class_names : sequence of str, optional
+        Names in the order of their indices, where the file holds names;
+        default: those of the dialect's data set, whose length is the default
+        as well.
 
     Returns
     -------
@@ -625,7 +636,7 @@ def read_events(path, dialect="auto", *, num_classes=None, num_frames=None):
         _known(dialect)
     lines = AnnotationLines(path)
     dialect = _resolved(lines, dialect)
-    form = DIALECTS[dialect]
+    form = _named(DIALECTS[dialect], class_names)
     num_frames = form.num_frames if num_frames is None else num_frames
     if not lines:
         return EventTable([], [], [], [], num_frames=num_frames)
@@ -650,6 +661,13 @@ def _known(dialect):
             f"dialect {dialect!r} is not known, expected 'auto', 'estimate' "
             f"or one of {', '.join(DIALECTS)}"
         )
+
+
+def _named(form, class_names):
+    """The dialect of a data set with other class names."""
+    if class_names is None or not form.classes:
+        return form
+    return replace(form, classes=tuple(class_names), num_frames=None)
 
 
 def _resolved(lines, dialect):
@@ -752,7 +770,7 @@ def _frames_of_events(lines, values, dialect, num_frames):
     return {**result, "frame": frame[order], "source": row[order]}
 
 
-def write_events(path, table, dialect, *, decimals=None):
+def write_events(path, table, dialect, *, decimals=None, class_names=None):
     """Write an annotation file, complete or not at all.
 
     Arguments
@@ -768,6 +786,8 @@ def write_events(path, table, dialect, *, decimals=None):
         Digits after the point of angles, metres, centimetres and coordinates.
         Default: none for angles and centimetres, as in the challenges' files,
         two for the distances and six for the coordinates.
+    class_names : sequence of str, optional
+        As for ``read_events``.
 
     Raises
     ------
@@ -787,7 +807,7 @@ def write_events(path, table, dialect, *, decimals=None):
     ['4,0,30.4,-0.4', '5,0,179.6,2.0']
     """
     _known(dialect)
-    form = DIALECTS[dialect]
+    form = _named(DIALECTS[dialect], class_names)
     if "mids" in form.columns:
         raise ValueError("class ids are not known, write 'synthetic' instead")
     places = form.positions or "distance" in form.columns

@@ -32,7 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from spatial_brain.atomic import atomic_path
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import (
+    check_free_space,
+    read_json,
+    write_json,
+)
 from spatial_brain.dataio.parallel import progress
 from spatial_brain.dataio.split_zip import (
     ArchiveError,
@@ -43,8 +47,6 @@ from spatial_brain.dataio.split_zip import (
 logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
-# Left free on the disk, bytes.
-_SPARE_SPACE = 64 << 20
 # An archive may hold this many bytes for each of its own (the most that
 # deflate reaches is 1,032), or this many in all; a member counts as 512 more.
 _MAX_RATIO, _MAX_SMALL, _MEMBER_COST = 1200, 256 << 20, 512
@@ -96,39 +98,6 @@ class _Member:
     size: int = 0
     link: str = ""
     open: Any = None
-
-
-def check_free_space(folder, needed, what):
-    """Raise OSError when a disk has no space for ``needed`` bytes.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Where the bytes go; need not exist yet.
-    needed : int
-        Bytes.
-    what : str
-        Named in the message.
-
-    Raises
-    ------
-    OSError
-        With errno ENOSPC, both numbers and the folder.
-
-    Example
-    -------
-    >>> check_free_space(".", 1, "a small file")
-    """
-    folder = Path(folder).absolute()
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed + _SPARE_SPACE:
-        raise OSError(
-            errno.ENOSPC,
-            f"{what} needs {needed / 1e9:.2f} GB, but {free / 1e9:.2f} GB are "
-            "free; delete files or choose a folder on another disk",
-            str(folder),
-        )
 
 
 def unpack(archive, folder, checksum=None):

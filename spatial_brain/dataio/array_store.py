@@ -24,8 +24,11 @@ from filelock import FileLock
 from numpy.lib import format as npy_format
 
 from spatial_brain.atomic import atomic_path, full_disk
-from spatial_brain.dataio.archives import check_free_space
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import (
+    check_free_space,
+    read_json,
+    write_json,
+)
 from spatial_brain.dataio.manifest import (
     is_prepared,
     options_path,
@@ -361,16 +364,22 @@ def _make_shards(parts, make_item, shards, dtype, num_workers, description):
     ]
     done = sum(map(len, shards)) - sum(len(shards[number]) for number in todo)
     make = partial(_make_shard, parts, make_item, dtype)
+    known = False
     with progress(
         total=sum(map(len, shards)), initial=done, description=description
     ) as bar:
         jobs = [(number, shards[number]) for number in todo]
-        for index, _ in run_jobs(make, jobs, num_workers):
+        for index, size in run_jobs(make, jobs, num_workers):
+            if not known:
+                # The other shards, and all of them once more when joined.
+                needed = size * (len(todo) - 1 + len(shards))
+                check_free_space(parts.parent, needed, parts.stem)
+                known = True
             bar.update(len(shards[todo[index]]))
 
 
 def _make_shard(parts, make_item, dtype, job):
-    """Make the arrays of one shard, (number, indices), and write them."""
+    """Write the arrays of one shard, (number, indices); give its bytes."""
     number, indices = job
     arrays, entries, offset = [], [], 0
     for index in indices:
@@ -397,6 +406,7 @@ def _make_shard(parts, make_item, dtype, job):
     with atomic_path(data) as temporary, open(temporary, "wb") as file:
         np.save(file, np.concatenate(arrays))
     write_json(description, entries)
+    return data.stat().st_size
 
 
 def _merge(path, parts, num_shards, dtype):

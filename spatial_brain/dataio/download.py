@@ -19,8 +19,12 @@ from pooch.hashes import hash_matches
 
 import spatial_brain
 from spatial_brain.atomic import full_disk
-from spatial_brain.dataio.archives import check_free_space, is_unpacked, unpack
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.archives import is_unpacked, unpack
+from spatial_brain.dataio.files import (
+    check_free_space,
+    read_json,
+    write_json,
+)
 from spatial_brain.dataio.parallel import progress
 
 logger = logging.getLogger(__name__)

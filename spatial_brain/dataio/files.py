@@ -1,13 +1,64 @@
 """JSON, CSV and text files that are complete or not there at all."""
 
 import csv
+import errno
 import hashlib
 import json
+import logging
 import math
 import os
+import shutil
 from pathlib import Path
 
 from spatial_brain.atomic import atomic_path
+
+logger = logging.getLogger(__name__)
+
+# Left free beside what is written, bytes.
+_SPARE_SPACE = 64 << 20
+# What needs less is not worth a line, bytes.
+_WORTH_A_LINE = 1e8
+
+
+def check_free_space(folder, needed, what):
+    """Log how much is going to be written; refuse what the disk cannot hold.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where the bytes go; need not exist yet.
+    needed : float
+        Bytes. Less than 0.1 GB is not logged.
+    what : str
+        Named in the message.
+
+    Raises
+    ------
+    OSError
+        With errno ENOSPC, both numbers and the folder.
+
+    Example
+    -------
+    >>> check_free_space(".", 1, "a small file")
+    """
+    folder = Path(folder).absolute()
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed + _SPARE_SPACE:
+        raise OSError(
+            errno.ENOSPC,
+            f"{what} needs {needed / 1e9:.2f} GB, but {free / 1e9:.2f} GB are "
+            "free; delete files or choose a folder on another disk",
+            str(folder),
+        )
+    if needed >= _WORTH_A_LINE:
+        logger.info(
+            "%s needs %.2f GB in %s, where %.0f GB are free",
+            what,
+            needed / 1e9,
+            folder,
+            free / 1e9,
+        )
 
 
 def write_json(path, content):

@@ -17,6 +17,8 @@ from spatial_brain.geometry.directions import as_vectors
 _LARGEST = 20.0
 # Metres: distances this close to a bound count as the bound.
 _TOLERANCE = 1e-6
+# Seconds: smaller differences of arrival times are not measured in a room.
+_FLAT_TIME = 5e-6
 # Off the line or the plane by less than this part of the aperture: on it.
 _FLAT = 0.02
 _AMBIGUITY = (
@@ -119,6 +121,17 @@ class MicrophoneArray:
     def aperture(self):
         """Largest distance of two microphones, metres."""
         return self.distances.max().item()
+
+    @property
+    def far_field(self):
+        """From where on no distance can be told, metres.
+
+        There wave fronts are off a plane by less than 5 microseconds:
+        aperture^2 / (8 c 5 us).
+        """
+        from spatial_brain.geometry import SPEED_OF_SOUND
+
+        return self.aperture**2 / (8 * SPEED_OF_SOUND * _FLAT_TIME)
 
     @property
     def dimensions(self):

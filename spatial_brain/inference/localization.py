@@ -60,6 +60,8 @@ class Localization:
         The talkers over time as tracks, at the centres of the windows.
     map : DirectionMap, optional
         How strong each direction was, over time.
+    distances : sequence of Distance, optional
+        How far the talkers are, if it was asked for.
     num_talkers : int or str, optional
         Of a trained network: how many at once were asked for, or ``"auto"``.
     chances : numpy.ndarray, optional
@@ -91,6 +93,7 @@ class Localization:
     findings: tuple = ()
     tracks: DirectionTracks | None = None
     map: "DirectionMap | None" = None
+    distances: tuple | None = None
     num_talkers: int | str | None = None
     chances: np.ndarray | None = None
     notes: tuple = ()
@@ -118,8 +121,10 @@ class Localization:
             0 if all is silent). With an array also
             ``elevation`` (median or None), ``start`` and ``stop`` (seconds,
             where it was first and last found) and ``active`` (seconds in
-            which it was found); of a trained network ``windows``, in how
-            many it was found.
+            which it was found), and if it was asked for ``distance``:
+            ``metres`` (None if only ``low`` is known), ``low`` and ``high``
+            (None if it cannot be told); of a trained network ``windows``, in
+            how many it was found.
         """
         there = ~np.isnan(self.directions)
         summary = []
@@ -136,6 +141,8 @@ class Localization:
             }
             if self.array is not None:
                 row.update(self._presence(talker, mine))
+            if self.distances is not None:
+                row["distance"] = self._distance(talker)
             elif self.num_talkers is not None:
                 row["windows"] = int(mine.sum())
             summary.append(row)
@@ -155,6 +162,11 @@ class Localization:
             if hop
             else self.duration * len(shown),
         }
+
+    def _distance(self, talker):
+        """How far a talker is, as plain values."""
+        values = self.distances[talker]._asdict().items()
+        return {name: x if np.isfinite(x) else None for name, x in values}
 
     def to_dict(self):
         """Everything as plain values for JSON; what is silent is null.

@@ -98,21 +98,30 @@ class SoundLocalizer(PretrainedModel):
 
     @staticmethod
     def from_array(array, method=None, **options):
-        """A localiser of an array that needs no training.
+        """A localiser of an array, which needs no training.
 
         Arguments
         ---------
         array : MicrophoneArray, str or Path
             The array, its name, or its file.
         method : str, optional
-            Such as ``"srp-phat"``; default: the best.
+            Such as ``"srp-phat"``; default: the best. Or the folder or hub id
+            of a trained model, whose array this has to be.
         **options
-            Those of ``array_directions.finder.DirectionFinder``.
+            Those of ``array_directions.finder.DirectionFinder``; of a model
+            those of ``from_hparams``.
 
         Returns
         -------
         spatial_brain.inference.array_directions.finder.DirectionFinder
-            Has ``localize_file`` and ``localize_batch`` as well.
+            Has ``localize_file`` and ``localize_batch`` as well; of a model a
+            SoundLocalizer.
+
+        Raises
+        ------
+        ValueError
+            If array, method or an option is none, or the array is not the
+            model's.
 
         Example
         -------
@@ -122,7 +131,12 @@ class SoundLocalizer(PretrainedModel):
         from spatial_brain.inference.array_directions.finder import (
             DirectionFinder,
         )
+        from spatial_brain.inference.array_directions.methods import names_model
 
+        if method is not None and names_model(method):
+            localizer = SoundLocalizer.from_hparams(method, **options)
+            localizer.check_array(array)
+            return localizer
         options = options if method is None else {"method": method, **options}
         return DirectionFinder(array, **options)
 

@@ -248,11 +248,10 @@ def estimate_talkers(logits, number, decoder, target, calibration=None):
     Arguments
     ---------
     logits : torch.Tensor
-        Outputs for successive windows with sound, [window, K, class].
+        Outputs for windows with sound, [window, K, class].
     number : int or str
-        Talkers; or ``"auto"``: as many as are likeliest, by each window and
-        those before and after, and of those the directions that are rather
-        right than wrong.
+        Talkers; or ``"auto"``: as many as are likeliest in each window, and
+        of those the directions that are rather right than wrong.
     decoder, target
         As ``TalkerCalibration.fit`` takes them.
     calibration : TalkerCalibration, optional
@@ -274,9 +273,7 @@ def estimate_talkers(logits, number, decoder, target, calibration=None):
     most = logits.shape[1]
     chances = None
     if calibration is not None:
-        chances = _smooth(
-            calibration.number_probabilities(logits, decoder, target)
-        )
+        chances = calibration.number_probabilities(logits, decoder, target)
     if number == "auto" and chances is not None:
         numbers = chances.argmax(1)
     else:
@@ -295,13 +292,6 @@ def estimate_talkers(logits, number, decoder, target, calibration=None):
         unsure = confidence < ABSTENTION
         degrees[unsure], confidence[unsure] = np.nan, np.nan
     return Estimates(degrees, confidence, chances)
-
-
-def _smooth(chances):
-    """Geometric means with the windows before and after, [window, number]."""
-    scores = np.log(chances.clip(1e-6))
-    around = np.pad(scores, ((1, 1), (0, 0)), "edge")
-    return _softmax((around[:-2] + around[1:-1] + around[2:]) / 3)
 
 
 def directions_of(logits, number, decoder, target):

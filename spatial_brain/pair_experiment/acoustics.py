@@ -448,8 +448,17 @@ class AcousticsBrain(PairBrain):
             "averaged_epochs": self.averaged,
             "valid": {"loss": valid["loss"], "mae": valid["mae"]},
             "methods": methods,
+            **_labels_of(hparams),
             **({"leakage": leaks} if leaks else {}),
         }
+
+
+def _labels_of(hparams):
+    """How the labels of measured responses were taken, if there are any."""
+    if not hasattr(hparams, "label_compat"):
+        return {}
+    noise = "with" if hparams.label_compat else "without"
+    return {"labels": f"DRR, C50, unpublished T60 {noise} responses' noise"}
 
 
 def check_task(hparams, modes=MODES):

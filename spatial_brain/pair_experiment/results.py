@@ -31,6 +31,8 @@ ERRORS = (
     "test_mae",
     "best_epoch_mae",
     "training_mean",
+    "best_constant",
+    "correlation",
     "gcc_phat",
     "folder",
 )
@@ -212,6 +214,10 @@ def _flat(run, design):
         "test_mae": methods["network"]["mae"],
         "best_epoch_mae": methods["best"]["mae"],
         "training_mean": methods["training_mean"]["mae"],
+        # Runs of before have no best constant; one that is constant itself
+        # has no correlation.
+        "best_constant": methods.get("best_constant", {}).get("mae"),
+        "correlation": methods["network"].get("correlation"),
         "gcc_phat": methods.get("gcc_phat", {}).get("mae"),
     }
     return {name: facts[name] for name in _columns(design)}

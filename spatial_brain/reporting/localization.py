@@ -33,6 +33,7 @@ METHODS = {
     "gcc_phat": "GCC-PHAT",
     "srp_phat": "SRP-PHAT",
     "chance": "chance",
+    "best_constant": "best constant of the test set",
     "oracle": "cone-angle oracle",
 }
 # Where a mixture's row keeps the directions of each method.
@@ -269,6 +270,7 @@ def localization_report(
     title="Two talkers, two microphones",
     subtitle=None,
     notes=None,
+    calibration=None,
 ):
     """Write ``report.html`` of a two-talker run.
 
@@ -296,6 +298,13 @@ def localization_report(
         A sentence: data, model, device.
     notes : str, optional
         Text below the results.
+    calibration : dict, optional
+        What the estimated numbers of talkers and the confidences are worth:
+        ``recordings``, ``numbers`` (recordings by true number, in rows, and
+        estimate), ``number_right`` and ``right`` (shares),
+        ``two_right`` (by separation), ``abstention``,
+        ``expected_calibration_error`` and ``reliability``, as
+        ``metrics.calibration.reliability_curve`` gives it.
 
     Returns
     -------
@@ -324,6 +333,8 @@ def localization_report(
     if notes:
         report.add_text(notes)
     _add_accuracy(report, rows)
+    if calibration is not None:
+        _add_calibration(report, calibration)
     report.add_training(records)
     _add_examples(report, rows)
     report.add_run(folder)
@@ -438,6 +449,84 @@ def _add_accuracy(report, rows):
     if figures:
         report.add_section("Where it is hard")
         report.add_figures(figures)
+
+
+def _add_calibration(report, measured):
+    """Add estimated numbers of talkers, and what confidences are worth."""
+    report.add_section("How many talkers, and how sure")
+    numbers = measured["numbers"]
+    report.add_table(
+        ["true number", *(f"estimate {k}" for k in range(len(numbers)))],
+        [[str(true), *row] for true, row in enumerate(numbers)],
+        f"{measured['recordings']} recordings of the test set with no, one "
+        "and more talkers, numbers estimated from the outputs: right in "
+        f"{100 * measured['number_right']:.0f} %. Nothing was learned from "
+        "them.",
+    )
+    if measured["two_right"]:
+        shares = [100 * share for share in measured["two_right"].values()]
+        report.add_table(
+            ["between the talkers, °", *measured["two_right"]],
+            [["both counted, %", *shares]],
+            digits=0,
+        )
+    if measured["reliability"]:
+        report.add_figure(
+            reliability_diagram(measured["reliability"]),
+            "Directions that are given, of a confidence of "
+            f"{measured['abstention']:g} or more: share that is within 10 "
+            "degrees of a talker of its own, against the confidence. Expected "
+            "calibration error "
+            f"{measured['expected_calibration_error']:.3f}, "
+            f"{100 * measured['right']:.0f} % right.",
+        )
+
+
+def reliability_diagram(curve):
+    """Share of correct predictions against their confidence.
+
+    Arguments
+    ---------
+    curve : list of dict
+        As ``metrics.calibration.reliability_curve`` gives it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        What lies on the diagonal is calibrated; areas show how many
+        predictions a point stands for.
+
+    Example
+    -------
+    >>> figure = reliability_diagram(
+    ...     [{"confidence": 0.85, "correct": 0.9, "number": 40}])
+    >>> figure.axes[0].get_xlabel()
+    'confidence'
+    """
+    confidence, correct, number = (
+        np.array([one[name] for one in curve])
+        for name in ("confidence", "correct", "number")
+    )
+    with style():
+        figure = new_figure(3.6, 3.4)
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=PALETTE[2], lw=1.0)
+        axes.plot(confidence, correct, color=PALETTE[0], lw=1.2)
+        axes.scatter(
+            confidence,
+            correct,
+            s=15 + 120 * number / number.max(),
+            color=PALETTE[0],
+            zorder=3,
+        )
+        axes.set(
+            xlabel="confidence",
+            ylabel="share that is right",
+            xlim=(0, 1.02),
+            ylim=(0, 1.02),
+        )
+        axes.set_title("Reliability of the confidence")
+    return figure
 
 
 def _add_examples(report, rows):

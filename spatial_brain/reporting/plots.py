@@ -9,12 +9,14 @@ state, so that a training run may plot in any environment.
 
 import io
 import re
+import textwrap
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from spatial_brain.atomic import atomic_path
@@ -39,6 +41,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 MANY_POINTS = 1500
 # Levels below the loudest one that a spectrogram shows, dB.
 DYNAMIC_RANGE = 60.0
+# Letters of a line of a title, at least.
+_SHORTEST = 12
 # Length of its windows, seconds.
 _WINDOW = 0.032
 
@@ -152,6 +156,7 @@ def figure_to_svg(figure):
     """
     stream = io.StringIO()
     with style():
+        _wrap_titles(figure)
         figure.savefig(stream, format="svg", transparent=True)
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :].strip()
@@ -165,6 +170,25 @@ def figure_to_svg(figure):
         svg = svg.replace(colour, f"var(--{name})")
     svg = svg.replace(PAPER, "var(--card)")
     return re.sub(r"font: ([^;\"]*?)'[^;\"]*", r"font: \1sans-serif", svg)
+
+
+def _wrap_titles(figure):
+    """Break the titles that would be cut off at the edge of the figure."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        title = axes.get_title("left")
+        texts = [
+            text
+            for text in axes.get_children()
+            if isinstance(text, Text) and title and text.get_text() == title
+        ]
+        for text in texts:
+            box = text.get_window_extent()
+            # A browser's font may be a little wider.
+            room = 0.95 * (figure.bbox.width - box.x0)
+            if box.width > room:
+                width = max(int(len(title) * room / box.width), _SHORTEST)
+                text.set_text(textwrap.fill(title, width))
 
 
 def save_figure(figure, path, dpi=160):
@@ -202,6 +226,7 @@ def save_figure(figure, path, dpi=160):
             + ", ".join(f".{name}" for name in sorted(known))
         )
     with atomic_path(path) as temporary, style():
+        _wrap_titles(figure)
         figure.savefig(temporary, format=kind, dpi=dpi)
 
 

@@ -261,42 +261,6 @@ def decay_energy(rir, fs, floor=None):
     return torch.where(floor.found[..., None], cut, energy)
 
 
-def without_noise(rir, fs):
-    """Responses that end where their noise begins.
-
-    For measures that are defined on a response and not on its energy.
-
-    Arguments
-    ---------
-    rir : torch.Tensor
-        Floating, [..., time].
-    fs : int
-        Sampling rate, hertz.
-
-    Returns
-    -------
-    torch.Tensor
-        As ``rir``, and the same where there is no floor. Else zeros up to
-        5 ms before the onset and behind the knee, at which one sample holds
-        the energy that the decay would go on with.
-
-    Raises
-    ------
-    ValueError
-        If time is not last, see :func:`check_response`.
-
-    Example
-    -------
-    >>> without_noise(torch.tensor([2.0, 1.0]), 16000)
-    tensor([2., 1.])
-    """
-    floor = find_noise_floor(rir, fs)
-    inside, knee, rest = _decay_span(rir, fs, floor)
-    cut = torch.where(inside, rir, 0.0)
-    cut = torch.where(knee, rest.sqrt().to(rir), cut)
-    return torch.where(floor.found[..., None], cut, rir)
-
-
 def _decay_span(rir, fs, floor):
     """Samples of the decay, that of the knee, and the energy from there on."""
     sample = torch.arange(rir.shape[-1], device=rir.device)

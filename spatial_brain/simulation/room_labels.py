@@ -11,6 +11,7 @@ import torch
 
 from spatial_brain.geometry import SPEED_OF_SOUND
 from spatial_brain.simulation.acoustics import volume_and_surface
+from spatial_brain.simulation.noise_floor import check_response, decay_energy
 
 # Levels at which pieces of the decay curve begin, and how far they fall, dB.
 _STARTS = tuple(range(-5, -20, -2))
@@ -24,15 +25,17 @@ _DIRECT_WINDOW, _EARLY = 2.5e-3, 0.05
 def _response(rir):
     """Check a response; return it in double precision."""
     rir = torch.as_tensor(rir)
-    if not rir.is_floating_point() or rir.ndim == 0 or rir.shape[-1] < 2:
-        raise ValueError(
-            "an impulse response must be a floating tensor [..., time] of at "
-            f"least 2 samples, got {rir.dtype} {tuple(rir.shape)}"
-        )
+    check_response(rir)
     return rir.double()
 
 
-def decay_t60(rir, fs):
+def _energy(rir, fs, floor):
+    """Energy sample by sample, without noise where a floor is given."""
+    rir = _response(rir)
+    return rir.square() if floor is None else decay_energy(rir, fs, floor)
+
+
+def decay_t60(rir, fs, floor=None):
     """Reverberation time from the straightest piece of the decay curve.
 
     EDC(n) = 10 log10(sum over k >= n of h^2 / sum over k >= argmax h of h^2).
@@ -45,6 +48,9 @@ def decay_t60(rir, fs):
         Shape [..., time].
     fs : int
         Sampling rate in Hz.
+    floor : NoiseFloor, optional
+        Of measured responses, whose noise is then no reverberation; default:
+        none, as in the original.
 
     Returns
     -------
@@ -59,10 +65,14 @@ def decay_t60(rir, fs):
     >>> seconds.round(decimals=3), correlation.round(decimals=3)
     (tensor(0.5000, dtype=torch.float64), tensor(-1., dtype=torch.float64))
     """
+    energy = _energy(rir, fs, floor)
     rir = _response(rir)
     shape, size = rir.shape[:-1], rir.shape[-1]
     rir = rir.reshape(-1, size)
-    left = rir.square().flip(-1).cumsum(-1).flip(-1)
+    left = energy.reshape(-1, size).flip(-1).cumsum(-1).flip(-1)
+    if floor is not None:
+        # Energy without noise rises a little where it is all but gone.
+        left = left.cummin(-1).values.clamp_min(0)
     whole = left.gather(-1, rir.argmax(-1, keepdim=True))
     level = 10 * torch.log10(left / (whole + _EPS) + _EPS)
     starts = torch.tensor(_STARTS, dtype=torch.float64, device=rir.device)
@@ -154,15 +164,15 @@ def first_arrival(rir, ratio=0.5):
     return peak.byte().argmax(-1)
 
 
-def _energy_until(rir, index):
+def _energy_until(energy, index):
     """Energy of the samples up to and with ``index``, and of all."""
-    summed = rir.square().cumsum(-1)
-    last = index.clamp(0, rir.shape[-1] - 1)
+    summed = energy.cumsum(-1)
+    last = index.clamp(0, energy.shape[-1] - 1)
     part = summed.gather(-1, last[..., None])[..., 0]
     return torch.where(index < 0, 0.0, part), summed[..., -1]
 
 
-def direct_to_reverberant(rir, fs, direct):
+def direct_to_reverberant(rir, fs, direct, floor=None):
     """Energy within 2.5 ms of the direct path to all other energy.
 
     Arguments
@@ -173,6 +183,9 @@ def direct_to_reverberant(rir, fs, direct):
         Sampling rate in Hz.
     direct : torch.Tensor
         Sample of the direct path, integers [...].
+    floor : NoiseFloor, optional
+        Of measured responses, whose noise is then no reverberation; default:
+        none, as in the original.
 
     Returns
     -------
@@ -186,16 +199,16 @@ def direct_to_reverberant(rir, fs, direct):
     >>> direct_to_reverberant(rir, 1000, torch.tensor(10)).round()
     tensor(20., dtype=torch.float64)
     """
-    rir = _response(rir)
+    energy = _energy(rir, fs, floor)
     half = int(_DIRECT_WINDOW * fs)
-    upper, whole = _energy_until(rir, direct + half)
-    lower, _ = _energy_until(rir, direct - half - 1)
+    upper, whole = _energy_until(energy, direct + half)
+    lower, _ = _energy_until(energy, direct - half - 1)
     inside = upper - lower
     rest = (whole - inside).clamp_min(0)
     return 10 * torch.log10(inside / (rest + _RATIO_EPS) + _RATIO_EPS)
 
 
-def early_to_late(rir, fs, direct):
+def early_to_late(rir, fs, direct, floor=None):
     """Energy up to 50 ms after the direct path to what comes later (C50).
 
     Arguments
@@ -206,6 +219,9 @@ def early_to_late(rir, fs, direct):
         Sampling rate in Hz.
     direct : torch.Tensor
         Sample of the direct path, integers [...].
+    floor : NoiseFloor, optional
+        Of measured responses, whose noise is then no reverberation; default:
+        none, as in the original.
 
     Returns
     -------
@@ -219,8 +235,8 @@ def early_to_late(rir, fs, direct):
     >>> early_to_late(rir, 1000, torch.tensor(10)).round()
     tensor(20., dtype=torch.float64)
     """
-    rir = _response(rir)
-    early, whole = _energy_until(rir, direct + int(_EARLY * fs))
+    energy = _energy(rir, fs, floor)
+    early, whole = _energy_until(energy, direct + int(_EARLY * fs))
     late = (whole - early).clamp_min(0)
     return 10 * torch.log10(early / (late + _RATIO_EPS) + _RATIO_EPS)
 

@@ -14,6 +14,7 @@ LAYERS = {
     "loadable": 0,
     "stopping": 0,
     "suggestions": 0,
+    "training_time": 0,
     "simulation": 1,
     "dataio": 1,
     "processing": 2,

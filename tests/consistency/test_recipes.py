@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import fnmatch
 import re
 from pathlib import Path
 
@@ -122,6 +123,62 @@ def test_options_of_the_readme_exist(readme):
     commands += re.findall(r"`(--[^`]*)`", text)
     named = re.findall(r"(?<!\S)--([\w-]+)", "\n".join(commands))
     assert named and {*named} <= options_of(readme.parent)
+
+
+def written_folders(recipe):
+    """Patterns of the folders that the runs of a recipe write."""
+    patterns = []
+    for path in recipe.glob("hparams/*.yaml"):
+        text = path.read_text("utf-8")
+        [folder] = re.findall(r"^output_folder: !ref (\S+)", text, re.M)
+        patterns.append(re.sub(r"<\w+>", "*", folder))
+    shared = ROOT / "spatial_brain/pair_experiment/grid.py"
+    scripts = [shared, *recipe.glob("*.py")]
+    texts = [path.read_text("utf-8") for path in scripts]
+    texts.append((recipe / "README.md").read_text("utf-8"))
+    for text in texts:
+        # Defaults of scripts, and what a command of the page names itself.
+        patterns += re.findall(r'"(results/[^"{}]+)"', text)
+        patterns += re.findall(r"--output(?:_folder)? (results/[^\s`]+)", text)
+    return [pattern.split("/") for pattern in patterns]
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.parts[-2])
+def test_folders_of_the_readme_are_written(readme):
+    text = readme.read_text("utf-8")
+    named = re.findall(r"(?<![\w/])results/[\w./:+-]*[\w+]", text)
+    patterns = written_folders(readme.parent)
+    unknown = [
+        path
+        for path in named
+        if not any(
+            all(map(fnmatch.fnmatch, path.split("/"), pattern))
+            for pattern in patterns
+        )
+    ]
+    assert not unknown
+
+
+def original_commands():
+    table = Path(__file__).with_name("seed_commands.csv")
+    with open(table, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            yield pytest.param(row, id=row["command"])
+
+
+@pytest.mark.parametrize("row", original_commands())
+def test_commands_of_the_originals_have_a_line_to_type(row):
+    readme = ROOT / "recipes" / row["readme"] / "README.md"
+    lines = readme.read_text("utf-8").splitlines()
+    assert any(row["line"] in line for line in lines)
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.parts[-2])
+def test_extra_requirements_are_found_from_the_recipe(readme):
+    link = readme.parent / "../extra_requirements.txt"
+    [line] = [x for x in link.read_text().splitlines() if x[0] != "#"]
+    target = link.parent / line.removeprefix("-r ")
+    assert target.resolve() == ROOT / "extra_requirements.txt"
 
 
 def markdown_links():

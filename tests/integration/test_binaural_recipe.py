@@ -295,3 +295,19 @@ def test_test_only_repeats_the_test_and_mistakes_are_named(runs, tmp_path):
     after = network_of(runs / "three")
     for key in ("snr", "si_snr", "itd_error", "ild_error"):
         assert after[key] == pytest.approx(before[key], rel=1e-3, abs=1e-3)
+
+
+def test_own_mixtures_are_trained_on_and_tested(tmp_path):
+    for split in ("train", "valid", "test"):
+        sources = torch.randn(2, 6000, 2).clamp(-9, 9) / 20
+        parts = {"s1": sources[0], "s2": sources[1], "mix": sources.sum(0)}
+        for name, signal in parts.items():
+            path = tmp_path / "mine" / split / name / "Gespräch 1.wav"
+            write_audio(path, signal, 8000)
+    own = {"own_recordings": tmp_path / "mine", "number_of_epochs": "1"}
+    drawn = arguments(tmp_path / "drawn", **own, dynamic_mixing="True")
+    line = arguments(tmp_path / "out", **own, dynamic_mixing="False")
+    run_all(drawn, line, refused=1)
+    metrics = metrics_of(tmp_path / "out")
+    assert metrics["data"].startswith("1 test mixtures of 2 sources in ")
+    assert metrics["methods"]["network"]["num_mixtures"] == 1

@@ -269,6 +269,7 @@ def test_results_are_complete(unbroken):
     metrics = metrics_of(unbroken)
     methods = metrics["methods"]
     assert {"network", "gcc_phat", "srp_phat", "chance"} <= set(methods)
+    assert methods["best_constant"]["mae"] <= methods["chance"]["mae"]
     rows = json.loads((unbroken / "predictions.json").read_text())
     assert len(rows) == methods["network"]["num_mixtures"] == 6
     for row in rows:
@@ -276,3 +277,23 @@ def test_results_are_complete(unbroken):
     report = (unbroken / "report.html").read_text(encoding="utf-8")
     assert "http://" not in report.replace("http://www.w3.org", "")
     assert "GCC-PHAT" in report and "SRP-PHAT" in report
+
+
+def test_own_recordings_are_trained_on_and_tested(tmp_path):
+    lines = ["file,angle1,angle2,split"]
+    for k, split in enumerate(("train", "train", "valid", "test")):
+        waveform = torch.randn(33000, 2).clamp(-9, 9) / 10
+        write_audio(tmp_path / f"mine/Sitzung {k}.wav", waveform, 16000)
+        lines.append(f"Sitzung {k}.wav,{20 + k},{100 - k},{split}")
+    (tmp_path / "mine/directions.csv").write_text("\n".join(lines))
+    own = {"own_recordings": str(tmp_path / "mine"), "synthetic_data": "null"}
+    line = command(tmp_path / "out", **own, number_of_epochs="1")
+    check(run(line))
+    [row] = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert row["id"] == "Sitzung 3.wav" and sorted(row["reference"]) == [23, 97]
+    assert {"srp_phat", "chance"} <= row.keys() and "t60" not in row
+    table = tmp_path / "mine/directions.csv"
+    table.write_text(table.read_text().replace(",100,", ",200,"))
+    done = run(line)
+    assert done.returncode == 2
+    assert "angle2 is '200', expected degrees from 0 to 180" in done.stderr

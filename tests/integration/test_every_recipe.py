@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import running
+from own_scenes import write_own_scenes
 
 from spatial_brain.datasets.binaural_wsj0mix.synthetic import (
     write_synthetic_noise,
@@ -47,6 +48,8 @@ def test_recipe_runs(row, tmp_path):
             clips={k: int(n) for k, n in (part.split(":") for part in clips)},
             duration=float(duration),
         )
+    if row.get("test_own_scenes"):
+        write_own_scenes(tmp_path / "own", int(row["test_own_scenes"]))
     for name, options in json.loads(row.get("test_corpora") or "{}").items():
         package = "spatial_brain.datasets.real_arrays.synthetic"
         module = importlib.import_module(f"{package}.{name.lower()}")

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import running
 import torch
@@ -12,6 +13,7 @@ from running import check, metrics_of, same, weights_of
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.datasets.wsj0_simu.prepare import open_pairs
 from spatial_brain.geometry import azel_to_unit, linear_array
+from spatial_brain.inference.pretrained import read_card
 from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 from spatial_brain.nnet.averaging import averaged_state
 from spatial_brain.simulation import simulate_rir
@@ -173,6 +175,27 @@ def test_best_epochs_are_averaged_and_baselines_stand_beside(runs):
     for name in ("network of the best epoch", "training mean", "GCC-PHAT"):
         assert name in printed
     assert "gcc_phat" not in metrics_of(runs / "live")["methods"]
+
+
+def test_the_card_holds_facts_and_figures_of_the_run(runs):
+    folder = runs / "finetune"
+    card, metrics = read_card(folder / "card.json"), metrics_of(folder)
+    assert card == read_card(folder / "pretrained" / "card.json")
+    [error], network = card.measures, metrics["methods"]["network"]
+    assert (error.value, error.low, error.high, error.correlation) == tuple(
+        network.get(key)
+        for key in ("mae", "mae_low", "mae_high", "correlation")
+    )
+    rows = json.loads((folder / "predictions.json").read_text())
+    reference = [row["reference"] for row in rows]
+    # No constant has a smaller error than the median.
+    assert error.constant == pytest.approx(
+        np.abs(reference - np.median(reference)).mean()
+    )
+    assert card.test_items == len(rows) and card.task == metrics["task"]
+    assert card.speech == "synthetic voices" and card.seeds == [1]
+    assert card.labels[0] <= rows[0]["training_mean"] <= card.labels[1]
+    assert card.spacing == [0.03, 0.2] and card.items > 0
 
 
 def test_loss_is_exchanged_on_the_command_line(runs, tmp_path):

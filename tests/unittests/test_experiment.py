@@ -1,5 +1,6 @@
 """Guards of the common training loop."""
 
+import itertools
 import json
 import logging
 import math
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ruamel.yaml
@@ -22,6 +24,7 @@ from spatial_brain.experiment import (
     parse_arguments,
 )
 from spatial_brain.nnet.schedules import StepDecay, WarmupCosine
+from spatial_brain.training_time import StepClock
 
 
 class Toy(SpatialBrain):
@@ -566,3 +569,25 @@ def test_what_ends_a_worker_is_one_line(toy, fate, message):
     done = toy("--fate", fate, "--num_workers=1", "--output_folder=new")
     assert done.returncode == 2
     assert re.fullmatch(f"{message}[^\n]*\n", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(1000, True), (3, False)])
+def test_long_training_without_gpu_is_announced(epochs, said, caplog):
+    caplog.set_level(logging.INFO)
+    limit = SimpleNamespace(limit=epochs)
+    brain = make()
+    brain.hparams.epoch_counter = limit
+    brain.quick = "hparams/mini.yaml"
+    ticks = itertools.count()
+    # 2 s a step, the first 100.
+    brain._clock = StepClock(lambda: 2 * next(ticks) + 100)
+    # The evaluation between the epochs does not count.
+    fit(brain, epochs=2, batches=4)
+    left = epochs - 1
+    line = (
+        f"about 2 h for {left} epochs of 4 steps, 2 s each on "
+        f"{torch.get_num_threads()} threads, evaluation not counted; "
+        "hparams/mini.yaml takes minutes"
+    )
+    assert [line in m for m in caplog.messages].count(True) == said
+    assert ("without a GPU" in caplog.text) == said

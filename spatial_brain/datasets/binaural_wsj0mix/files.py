@@ -24,8 +24,11 @@ from filelock import FileLock
 from scipy.io import wavfile
 
 from spatial_brain.atomic import atomic_path
-from spatial_brain.dataio.archives import check_free_space
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import (
+    check_free_space,
+    read_json,
+    write_json,
+)
 from spatial_brain.dataio.manifest import read_manifest, write_manifest
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.binaural_wsj0mix.brirs import room_t60

@@ -171,6 +171,7 @@ def _azimuth(where, column, text, bounds):
     if not bounds[0] <= value <= bounds[1]:
         raise ValueError(
             f"{where}: {column} is {text!r}, expected degrees from "
-            f"{bounds[0]:g} to {bounds[1]:g}, counter-clockwise from the front"
+            f"{bounds[0]:g} to {bounds[1]:g}"
+            + (", counter-clockwise from the front" if bounds[0] < 0 else "")
         )
     return value

@@ -12,7 +12,11 @@ from pathlib import Path
 import torch
 
 from spatial_brain.dataio.audio import resample_audio, write_audio
-from spatial_brain.dataio.files import read_json, write_json
+from spatial_brain.dataio.files import (
+    check_free_space,
+    read_json,
+    write_json,
+)
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.real_arrays.corpus import (
     ChannelFiles,
@@ -185,6 +189,16 @@ def fill_cache(
         )
     others = [one for one in corpus.recordings(split) if one.fs != fs]
     mine = others[rank::num_ranks]
+    # 24 bits a sample, which FLAC makes less.
+    size = 3 * fs
+    needed = sum(
+        one.duration * size * len(corpus.arrays[one.array])
+        for one in mine
+        if find_cached(folder, corpus, one, fs) is None
+    )
+    if needed:
+        what = f"{corpus.name} at {fs} Hz, before compression,"
+        check_free_space(folder, needed, what)
     jobs = progress(
         run_jobs(partial(_copy, corpus, folder, fs), mine, num_workers),
         total=len(mine),

@@ -5,7 +5,8 @@ A cache of a corpus is a JSON file ``<corpus>.json`` that names volumes
 microphones of its array, and every noise. With a response stands what is
 published about it, and what is measured in it: where the direct path of each
 channel is, DRR and C50 (dB) and T60 (s), as SAR-SSL measures them
-(``spatial_brain.simulation.room_labels``).
+(``spatial_brain.simulation.room_labels``), but without the noise in which
+measured responses end (``spatial_brain.simulation.noise_floor``).
 """
 
 import hashlib
@@ -32,6 +33,7 @@ from spatial_brain.datasets.real_arrays.corpus import (
 )
 from spatial_brain.datasets.real_arrays.registry import open_corpus
 from spatial_brain.datasets.summary import describe
+from spatial_brain.simulation.noise_floor import find_noise_floor
 from spatial_brain.simulation.room_labels import (
     decay_t60,
     direct_to_reverberant,
@@ -41,6 +43,8 @@ from spatial_brain.simulation.room_labels import (
 logger = logging.getLogger(__name__)
 
 KINDS = ("rir", "noise")
+# What DRR, C50 and T60 are taken from, unless the original's are wanted.
+WITHOUT_NOISE = "without noise"
 # Responses, and noises, that a kill costs each worker at most.
 _SHARD = {"rir": 8, "noise": 1}
 
@@ -51,6 +55,7 @@ def write_response_caches(
     *,
     kinds=KINDS,
     fs=16000,
+    label_compat=False,
     responses_per_file=256,
     noises_per_file=64,
     num_workers=1,
@@ -75,6 +80,9 @@ def write_response_caches(
         stays.
     fs : int
         Sampling rate to keep, Hz.
+    label_compat : bool
+        Take DRR, C50 and T60 with the noise of the responses, which counts
+        as reverberation then, as the original does.
     responses_per_file, noises_per_file : int
         Of a volume.
     num_workers : int
@@ -138,7 +146,10 @@ def write_response_caches(
         paths[name] = Path(save_folder, f"{name}.json")
         if rank == 0:
             sets[name] = _look_at(spec)
-        _write_cache(paths[name], spec, kinds, fs, per_file, share)
+        options = {"spec": json.loads(spec), "fs": fs}
+        if not label_compat:
+            options["labels"] = WITHOUT_NOISE
+        _write_cache(paths[name], spec, kinds, options, per_file, share)
     if rank == 0:
         logger.info("%s", describe(f"{save_folder}, responses", sets))
     return paths
@@ -186,10 +197,9 @@ def _opened(spec):
     return opened
 
 
-def _write_cache(path, spec, kinds, fs, per_file, share):
+def _write_cache(path, spec, kinds, options, per_file, share):
     """Write volumes of one corpus, and the file that names them."""
     opened = _opened(spec)
-    options = {"spec": json.loads(spec), "fs": fs}
     try:
         before = read_json(path)
         volumes = before["volumes"] if before["options"] == options else {}
@@ -206,7 +216,7 @@ def _write_cache(path, spec, kinds, fs, per_file, share):
         path,
         {
             "corpus": corpus.name,
-            "fs": fs,
+            "fs": options["fs"],
             "rooms": [vars(room) for room in rooms],
             "arrays": {
                 name: {
@@ -234,7 +244,7 @@ def _write_volumes(path, spec, kind, items, options, per_file, share):
         make = _stored_response if kind == "rir" else _stored_noise
         build_store(
             path.parent / name,
-            partial(make, spec, options["fs"], first),
+            partial(make, spec, options, first),
             len(part),
             options={**options, "files": _fingerprint(part)},
             shard_size=_SHARD[kind],
@@ -253,9 +263,9 @@ def _fingerprint(items):
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
-def _stored_response(spec, fs, first, index):
+def _stored_response(spec, options, first, index):
     """Id, samples [M, time] and facts of a response, for ``build_store``."""
-    opened = _opened(spec)
+    opened, fs = _opened(spec), options["fs"]
     response = opened.responses[first + index]
     rir, old_fs = opened.corpus.read_response(response)
     if not bool(rir.any(-1).all()):
@@ -268,11 +278,12 @@ def _stored_response(spec, fs, first, index):
     direct = opened.corpus.direct_path(rir, fs)
     # Guards of the ratios are absolute: labels must not depend on the level.
     loud = rir / rir.abs().max()
+    floor = find_noise_floor(loud, fs) if "labels" in options else None
     measured = {
         "direct": direct,
-        "drr": direct_to_reverberant(loud, fs, direct),
-        "c50": early_to_late(loud, fs, direct),
-        "t60": decay_t60(loud, fs)[0],
+        "drr": direct_to_reverberant(loud, fs, direct, floor),
+        "c50": early_to_late(loud, fs, direct, floor),
+        "t60": decay_t60(loud, fs, floor)[0],
     }
     facts = {
         **{
@@ -287,9 +298,9 @@ def _stored_response(spec, fs, first, index):
     return response.id, rir, without_nan(facts)
 
 
-def _stored_noise(spec, fs, first, index):
+def _stored_noise(spec, options, first, index):
     """Id, samples [M, time] and facts of a noise, for ``build_store``."""
-    opened = _opened(spec)
+    opened, fs = _opened(spec), options["fs"]
     noise = opened.noises[first + index]
     samples = opened.corpus.read_noise(noise, *opened.corpus.usable(noise))
     samples = resample_audio(samples, noise.fs, fs)

@@ -23,7 +23,12 @@ import numpy as np
 from spatial_brain.dataio.annotations import write_events
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.events import EventTable
-from spatial_brain.dataio.files import file_digest, read_json, write_json
+from spatial_brain.dataio.files import (
+    check_free_space,
+    file_digest,
+    read_json,
+    write_json,
+)
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.scene_corpus.ambience import (
     draw_ambience,
@@ -315,9 +320,22 @@ def generate_corpus(
         description=f"writing scenes (rank {rank} of {num_ranks})",
         unit="scene",
     ) as bar:
-        for _ in run_jobs(write, todo, num_workers):
+        for number, (done, _) in enumerate(run_jobs(write, todo, num_workers)):
+            if number == 0:
+                size = _scene_bytes(output, options, todo[done])
+                check_free_space(
+                    output,
+                    size * (len(todo) - 1),
+                    f"{len(todo) - 1} more scenes",
+                )
             bar.update()
     return Written(len(todo), len(own))
+
+
+def _scene_bytes(output, options, index):
+    """Bytes of the recordings of a scene that is written."""
+    files = f"*/{options.name(index)}.{options.audio}"
+    return sum(path.stat().st_size for path in output.glob(files))
 
 
 def is_complete(output, name):

@@ -8,7 +8,8 @@ An entry of a manifest describes one clip::
 
 Where the channels of the file are not W, Y, Z, X, ``channels`` lists the
 indices to read, in that order, and ``channel_signs`` is -1 where a channel is
-inverted.
+inverted. Files of another number of channels have it as ``file_channels``, of
+another rate than ``fs`` have ``"resample": true``.
 """
 
 import logging

@@ -91,7 +91,8 @@ class ClipReader:
         """All samples of a clip, [time, channel]."""
         entry = self.entries[clip]
         samples = _read(entry).numpy()
-        if audio_info(entry["wav"]).subtype != "PCM_16":
+        info = audio_info(entry["wav"])
+        if info.subtype != "PCM_16" or info.fs != entry["fs"]:
             return samples
         scaled = np.rint(samples * 32768)
         return np.clip(scaled, -32768, 32767).astype(np.int16)
@@ -137,7 +138,8 @@ def _read(entry, start=0, num_samples=None):
         start,
         entry.get("num_samples") if num_samples is None else num_samples,
         fs=entry["fs"],
-        num_channels=4,
+        resample=entry.get("resample", False),
+        num_channels=entry.get("file_channels", 4),
     )
     if "channels" in entry:
         waveform = waveform[:, entry["channels"]]

@@ -19,6 +19,7 @@ from spatial_brain.dataio.audio import (
     write_audio,
 )
 from spatial_brain.dataio.events import FRAME_LENGTH, EventTable
+from spatial_brain.dataio.files import check_free_space
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.splits import are_splits, first_names, take_split
 from spatial_brain.folders import find_files, find_folders
@@ -627,6 +628,7 @@ def write_scenes(
         for index, clip in enumerate(clips)
         if not all(path.is_file() for path in _files(clip, formats))
     ]
+    _check_space(todo, fs, formats, subtype)
     write = partial(
         _write_clip,
         bank=bank,
@@ -645,6 +647,19 @@ def write_scenes(
         for _ in run_jobs(write, todo, num_workers):
             bar.update()
     return len(todo)
+
+
+def _check_space(todo, fs, formats, subtype):
+    """Log what the clips take on the disk, and refuse what it cannot hold."""
+    channels = sum(1 if name == "sum" else 4 for name in formats)
+    size = 2 if subtype == "PCM_16" else 4
+    seconds = sum(clip["duration"] for _, clip in todo)
+    if todo:
+        check_free_space(
+            _files(todo[0][1], formats)[0].parent,
+            seconds * fs * channels * size,
+            f"the sound of {len(todo)} scenes, before compression,",
+        )
 
 
 def _files(clip, formats):

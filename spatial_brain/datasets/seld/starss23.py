@@ -343,7 +343,7 @@ def write_synthetic_starss23(
         ``spatial_brain.simulation.sound_scenes.plan``; up to three events
         overlap by default.
     **options
-        ``formats``, ``seed``, ``num_workers`` and ``bank`` of
+        ``formats``, ``audio``, ``seed``, ``num_workers`` and ``bank`` of
         ``spatial_brain.datasets.seld.synthetic.write_synthetic_seld``; the
         default bank has an embedded kind for each of the 13 classes.
 
@@ -364,11 +364,14 @@ def write_synthetic_starss23(
     ValueError: clips must give numbers of train, valid, test...
     """
     numbers = clip_numbers(clips, {"train": 20, "valid": 4, "test": 6})
+    made_with = {"name": "STARSS23", "clips": numbers, "duration": duration}
+    if "audio" in options:
+        made_with["audio"] = options["audio"]
     write_synthetic_seld(
         data_folder,
         numbers,
         _place,
-        made_with={"name": "STARSS23", "clips": numbers, "duration": duration},
+        made_with=made_with,
         kinds=KINDS,
         fs=SAMPLE_RATE,
         dialect="starss23",

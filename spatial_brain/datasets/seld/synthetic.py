@@ -71,6 +71,7 @@ def write_synthetic_seld(
     seed=0,
     num_workers=1,
     scene=None,
+    write_annotation=None,
 ):
     """Write the clips of a synthetic data set that are not there yet.
 
@@ -115,6 +116,8 @@ def write_synthetic_seld(
     scene : dict, optional
         Options of all scenes, see ``draw_scene`` of
         ``spatial_brain.simulation.sound_scenes.plan``.
+    write_annotation : callable, optional
+        Takes path and events; default: writes the dialect.
 
     Returns
     -------
@@ -146,8 +149,9 @@ def write_synthetic_seld(
     """
     root = Path(data_folder)
     bank = EventBank(kinds, interferers) if bank is None else bank
+    write = write_annotation or partial(write_events, dialect=dialect)
     clips = [
-        _clip(root, *place(split, index), formats, audio, duration, dialect)
+        _clip(root, *place(split, index), formats, audio, duration, write)
         for split, number in numbers.items()
         for index in range(number)
     ]
@@ -176,7 +180,7 @@ def write_synthetic_seld(
 
 
 def _clip(
-    root, folder, name, annotation, scene, formats, audio, duration, dialect
+    root, folder, name, annotation, scene, formats, audio, duration, write
 ):
     """A clip as ``write_scenes`` takes it."""
     return {
@@ -186,7 +190,7 @@ def _clip(
             for form in formats
         },
         "annotation": None if annotation is None else root / annotation,
-        "write_annotation": partial(write_events, dialect=dialect),
+        "write_annotation": write,
         "duration": duration,
         "scene": scene,
     }

@@ -26,6 +26,9 @@ from spatial_brain.inference.array_directions.confidence import (
     probability,
     summarize_noise,
 )
+from spatial_brain.inference.array_directions.distances import (
+    source_distances,
+)
 from spatial_brain.inference.array_directions.methods import (
     LIBRARY_METHODS,
     METHODS,
@@ -93,6 +96,8 @@ class DirectionFinder:
     speech_only : bool
         Only windows in which someone speaks have directions; needs the
         package webrtcvad.
+    distance : bool
+        Whether ``localize_file`` estimates how far sources are.
 
     Raises
     ------
@@ -119,6 +124,7 @@ class DirectionFinder:
         keep_map=False,
         channel_order=None,
         speech_only=False,
+        distance=False,
     ):
         self.ambisonic = isinstance(array, str) and array == FOA
         self.array = (
@@ -146,7 +152,12 @@ class DirectionFinder:
             )
         self.method, self.sources, self.band = method, sources, tuple(band)
         self.window, self.hop, self.keep_map = window, hop, keep_map
-        self.speech_only = speech_only
+        self.speech_only, self.distance = speech_only, distance
+        if distance and self.ambisonic:
+            raise ValueError(
+                "distances need delays between microphones, which Ambisonics "
+                "has not"
+            )
         self.library = method in LIBRARY_METHODS
         self.grid = self._grid()
         self._locators, self._noise_peaks = {}, {}
@@ -203,7 +214,8 @@ class DirectionFinder:
         Returns
         -------
         Localization
-            With findings, tracks and elevation.
+            With findings, tracks and elevation, and distances if they are
+            wanted.
 
         Raises
         ------
@@ -217,13 +229,29 @@ class DirectionFinder:
             findings = self._findings(path, used)
             total = info.num_samples
             with reading_progress(read, total, show_progress) as part:
-                return self._localize(
+                found = self._localize(
                     lambda *place: self._converted(part(*place)),
                     total,
                     info.fs,
                     str(path),
                     findings,
                 )
+            if self.distance:
+                found.distances = self._distances(read, info.fs, found)
+            return found
+
+    def _distances(self, read, fs, found):
+        """How far the sources are."""
+        windows = np.stack((found.starts, found.stops), 1) * fs
+        return source_distances(
+            read,
+            fs,
+            self.array,
+            self.band,
+            windows.round().astype(int),
+            found.directions,
+            found.elevation,
+        )
 
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
@@ -359,7 +387,7 @@ class DirectionFinder:
         generator = torch.Generator().manual_seed(0)
         own = torch.randn(1, samples, len(self.array), generator=generator)
         if self.ambisonic:
-            # Noise that no direction explains better than others.
+            # Powers of a diffuse field, which four equal ones are as well.
             return [own / torch.tensor(N3D_GAINS)]
         diffuse = diffuse_noise(
             self.array.positions, samples, fs=fs, generator=generator

@@ -1,6 +1,7 @@
 """Methods by which the sources of an array are found, by name."""
 
 from functools import partial
+from pathlib import Path
 
 from spatial_brain.inference.array_directions.confidence import COEFFICIENTS
 from spatial_brain.processing.directions.mixture import LocalMixture
@@ -26,6 +27,26 @@ LIBRARY_METHODS = {
     "tops": partial(PyroomMaps, algorithm="TOPS"),
     "frida": PyroomFrida,
 }
+
+
+def names_model(method):
+    """Whether a method is a trained model, not a name.
+
+    Arguments
+    ---------
+    method : str
+        A method, a folder, or the id of a model of a hub.
+
+    Returns
+    -------
+    bool
+
+    Example
+    -------
+    >>> names_model("srp-phat"), names_model("results/demo")
+    (False, True)
+    """
+    return "/" in method or Path(method).is_dir()
 
 
 def check_method(method, sources, ambisonic):

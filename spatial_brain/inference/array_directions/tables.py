@@ -9,6 +9,7 @@ from spatial_brain.atomic import atomic_path
 from spatial_brain.inference.localization import median_direction
 from spatial_brain.inference.segments import Segment
 
+_DISTANCE = ("distance", "nearest", "farthest")
 _COLUMNS = ("start", "stop", "source", "azimuth", "elevation", "confidence")
 # Seconds of a frame of the challenges.
 _FRAME = 0.1
@@ -22,7 +23,8 @@ def write_csv(path, found):
     path : str or Path
         The table: ``start, stop`` (seconds), ``source`` (from 1), ``azimuth,
         elevation`` (degrees; empty where it is not known), ``confidence``
-        (empty of a method without).
+        (empty of a method without); with distances also ``distance,
+        nearest, farthest`` of the source (metres; empty if not known).
     found : Localization
         The result.
 
@@ -41,7 +43,8 @@ def write_csv(path, found):
         open(part, "w", newline="", encoding="utf-8") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(_COLUMNS)
+        far = found.distances is not None
+        table.writerow(_COLUMNS + _DISTANCE * far)
         for window, source in np.argwhere(~np.isnan(found.directions)):
             height = _elevation(found, window, source)
             table.writerow([
@@ -51,7 +54,13 @@ def write_csv(path, found):
                 f"{found.directions[window, source]:.2f}",
                 "" if math.isnan(height) else f"{height:.2f}",
                 _share(found.confidence[window, source]),
+                *(_metres(found.distances[source]) if far else ()),
             ])  # fmt: skip
+
+
+def _metres(distance):
+    """Distance of a source and its bounds; empty where it is not known."""
+    return [f"{x:.2f}" if math.isfinite(x) else "" for x in distance]
 
 
 def write_dcase(path, found):

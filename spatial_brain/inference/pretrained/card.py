@@ -348,7 +348,7 @@ class ModelCard:
             ("test: ", self._worth()),
         ]
         known = "; ".join(head + text for head, text in parts if text)
-        return f"{self.task}: {known or 'nothing more is known'}"
+        return f"{self.task}: {known}"
 
     def _input(self):
         """What recordings have to be."""
@@ -404,7 +404,7 @@ class ModelCard:
         """Figures of the test."""
         if not self.measures:
             published = self.published and f"; published: {self.published}"
-            return f"not measured here{published}" if published else ""
+            return f"not measured here{published or ''}"
         place = []
         if self.test is not None:
             place.append(self.test)

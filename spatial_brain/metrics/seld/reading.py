@@ -10,6 +10,8 @@ way and the other, rounding decides, and with it the score. Angles beyond 180
 or 90 degrees are directions all the same, as the evaluators take them.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from spatial_brain.dataio.annotations import (
@@ -65,6 +67,7 @@ evaluators do: clip.csv (azimuth -180.5)'
 
     def __init__(self, columns=None, guess="auto", layout=None):
         self.columns = LAYOUTS[layout] if layout else columns or {}
+        self._positions = "l3das22_output" in (columns or {}).values()
         self.guess, self.layout = guess, layout
         self.number = 0
         self._odd, self._beyond, self._angles = {}, {}, []
@@ -131,10 +134,8 @@ evaluators do: clip.csv (azimuth -180.5)'
             return form, "l3das22_exact" if dialect == "l3das22" else dialect
         if lines.begins_with_names:
             form = named_dialect(lines, DIALECTS[NAMED[self.guess]])
-            like = DIALECTS.get(self.columns.get(count))
-            if like and set(like.columns) == set(form.columns):
-                form = _with_positions(form, like.positions)
-            return form, None
+            alone = "distance" not in form.columns
+            return replace(form, positions=self._positions and alone), None
         if self.layout and count not in self.columns:
             known = ", ".join(map(str, self.columns))
             raise lines.error(
@@ -142,7 +143,9 @@ evaluators do: clip.csv (azimuth -180.5)'
                 f"{count} columns, expected {known} of columns="
                 f"{self.layout!r} (--columns {self.layout})",
             )
-        return DIALECTS[self.columns.get(count, dialect)], None
+        form = DIALECTS[self.columns.get(count, dialect)]
+        positions = form.positions and self._positions
+        return replace(form, positions=positions), None
 
     def _check(self, lines, form, values):
         """Refuse numbers that cannot be what their columns are."""
@@ -157,6 +160,13 @@ evaluators do: clip.csv (azimuth -180.5)'
                 row,
                 f"azimuth,elevation,distance are {numbers}: a distance is not "
                 f"negative; {self._remedy('cartesian', 'x,y,z')}",
+            )
+        elif "source" in values and (values["source"] % 1).any():
+            row = int((values["source"] % 1 != 0).argmax())
+            raise lines.error(
+                row,
+                f"source is {values['source'][row]:g}, expected a whole "
+                f"number; {self._remedy('cartesian', 'x,y,z')}",
             )
         lines.check(form.columns, values, overshoot=True)
 
@@ -285,11 +295,6 @@ def _some(names):
 def _numbers(values, row, names):
     """Some numbers of a row as text."""
     return ",".join(f"{values[name][row]:g}" for name in names)
-
-
-def _with_positions(form, positions):
-    """The same dialect, whose x, y, z are metres or not."""
-    return type(form)(form.columns, form.per_metre, positions=positions)
 
 
 def _polar(x, y, z):

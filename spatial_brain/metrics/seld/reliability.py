@@ -22,7 +22,9 @@ RANGES = {
 }
 # Jackknife intervals of fewer clips deserve a line.
 FEW_CLIPS = 10
-_ROUNDING = 1e-9
+# Less than is shown; more than what is added to quotients makes of intervals
+# of no width.
+_ROUNDING = 1e-5
 
 
 def possible_interval(name, value, interval):

@@ -74,6 +74,9 @@ class SeparationErrors(ErrorCollector):
     bins : dict, optional
         Condition to the inner edges of its ranges, besides or instead of
         those of ``BINS``.
+    itd : str
+        How delays between the ears are found: "correlation", or "phat", which
+        late echoes do not pull (``interaural_time_difference``).
 
     Raises
     ------
@@ -97,8 +100,10 @@ class SeparationErrors(ErrorCollector):
 
     _NO_MEANS = ("permutation",)
 
-    def __init__(self, fs, *, sdr=True, perceptual=(), bins=None):
-        self.fs, self.with_sdr = fs, sdr
+    def __init__(
+        self, fs, *, sdr=True, perceptual=(), bins=None, itd="correlation"
+    ):
+        self.fs, self.with_sdr, self.itd = fs, sdr, itd
         self.perceptual = tuple(perceptual)
         for metric in self.perceptual:
             load_library(metric)
@@ -201,7 +206,11 @@ class SeparationErrors(ErrorCollector):
         bands = []
         for prefix, signal in (("", estimate), ("mixture_", unprocessed)):
             cues = interaural_errors(
-                signal, reference, self.fs, permutation=np.arange(len(order))
+                signal,
+                reference,
+                self.fs,
+                permutation=np.arange(len(order)),
+                itd=self.itd,
             )
             for name in CUES:
                 row[prefix + name] = cues[name].tolist()

@@ -77,7 +77,7 @@ class SRPPhat(BlockMaps):
         low = place.floor()
         first = low.long() + torch.arange(len(pairs)) * len(lags)
         places = torch.cat([first + tap for tap in (-1, 0, 1, 2)], dim=1)
-        shares = torch.cat(_cubic(place - low), dim=1) / len(pairs)
+        shares = torch.cat(cubic_weights(place - low), dim=1) / len(pairs)
         self.register_buffer("pairs", pairs, persistent=False)
         self.register_buffer("lag_table", table, persistent=False)
         self.register_buffer("places", places, persistent=False)
@@ -117,8 +117,24 @@ class SRPPhat(BlockMaps):
         return max(super()._numbers_a_block(), mine)
 
 
-def _cubic(x):
-    """Weights of the points -1, 0, 1, 2 for a place from 0 to 1 (Lagrange)."""
+def cubic_weights(x):
+    """Weights of the points -1, 0, 1, 2 for a place between 0 and 1.
+
+    Arguments
+    ---------
+    x : torch.Tensor
+        Places, in [0, 1].
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Four, of the shape of ``x`` (Lagrange).
+
+    Example
+    -------
+    >>> [round(float(w), 4) for w in cubic_weights(torch.tensor(0.5))]
+    [-0.0625, 0.5625, 0.5625, -0.0625]
+    """
     return (
         -x * (x - 1) * (x - 2) / 6,
         (x + 1) * (x - 1) * (x - 2) / 2,

@@ -337,7 +337,8 @@ def simulate_rir_batch(
     """Simulate many rooms at once.
 
     Time grows linearly with the number of rooms; on a GPU many rooms share
-    each operation, in pieces of bounded memory.
+    each operation, in pieces of bounded memory. Rooms with octaves are
+    simulated one by one.
 
     Arguments
     ---------
@@ -351,7 +352,7 @@ def simulate_rir_batch(
     duration : float, optional
         Seconds, for all rooms; default: as long as each room needs.
     high_pass : bool
-        Whether to remove what builds up below 10 Hz.
+        Whether to remove what builds up at low frequencies.
     device : str or torch.device, optional
         Where to compute; default: the CPU.
     generator : torch.Generator, optional

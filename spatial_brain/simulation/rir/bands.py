@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from spatial_brain.simulation.rir.absorption import Decay
+from spatial_brain.simulation.rir.calibration import scene_walls
 from spatial_brain.simulation.rir.checks import response_length
 
 # Seconds of zeros around a response: the filters have decayed by then.
@@ -143,10 +144,11 @@ def simulate_bands(simulate, scene, settings):
 
 
 def _natural_t60(octave, settings):
-    """Reverberation time of given walls, seconds."""
+    """Reverberation time of the walls, seconds."""
+    [walls] = scene_walls([octave], settings)
     return Decay(
         octave.size.tolist(),
-        octave.absorption,
+        walls,
         settings.sound_speed,
         settings.air_absorption,
     ).t60()

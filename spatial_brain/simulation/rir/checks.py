@@ -17,6 +17,8 @@ from spatial_brain.simulation.rir.patterns import Patterns, resolve_patterns
 
 # Closer than this, 1 / distance is no sound pressure any more.
 _CLOSEST = 1e-3
+# Longer than the requested T60 by this, walls decide on the length.
+_MUCH = 1.15
 
 
 @dataclass(frozen=True)
@@ -367,7 +369,7 @@ def response_length(scene, settings, natural_t60):
     settings : Settings
         How it is simulated.
     natural_t60 : callable
-        Gives the T60 in seconds where absorption was given.
+        Gives the T60 of the walls in seconds where absorption was given.
 
     Returns
     -------
@@ -395,7 +397,11 @@ def response_length(scene, settings, natural_t60):
             duration = last
         else:
             t60 = scene.longest_t60
-            t60 = natural_t60() if t60 is None else t60
+            if t60 is None or scene.absorption is not None:
+                # Ratios of walls may give much more than was asked for.
+                natural = natural_t60()
+                is_met = t60 is not None and natural < _MUCH * t60
+                t60 = t60 if is_met else natural
             if not math.isfinite(t60):
                 raise ValueError(
                     "walls and air absorb nothing, so the response never "

@@ -1,5 +1,6 @@
 """A network of the user's own package, through each command that loads one."""
 
+import json
 import sys
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from spatial_brain.cli.main import main
 from spatial_brain.dataio.audio import write_audio
-from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.pretrained import save_pretrained, write_card
 
 RATE = 1000
 NETWORKS = '''
@@ -129,6 +130,28 @@ def test_a_package_of_the_user_runs_when_allowed(arguments, capsys, caplog):
     [record] = caplog.records
     message = "hyperparams.yaml: runs code of my_package.networks."
     assert message in record.getMessage()
+
+
+def test_every_command_prints_the_card(arguments, folder, capsys):
+    command = [*arguments, "--allow", "my_package.", "--json", "--force"]
+    assert main(command) == 0
+    content = json.loads(capsys.readouterr().out)
+    found = content.get("estimates", [content])[0]
+    assert found["card"] is None
+    card = write_card(folder / "run", {"task": "T60", "t60": [0.2, 1.3]})
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    line = f"spatial-brain {arguments[0]}: model: {card.summary()}\n"
+    assert captured.err.count(line) == 1
+    content = json.loads(captured.out)
+    found = content.get("estimates", [content])[0]
+    assert found["card"] == card.to_dict()
+    # A broken one costs the card alone.
+    (folder / "run" / "card.json").write_text("{}")
+    assert main(command) == 0
+    error = capsys.readouterr().err
+    assert "warning: run/card.json: card_version is None" in error
+    assert "no card" in error
 
 
 def test_several_packages_are_allowed_each_by_its_name(folder, caplog, capsys):

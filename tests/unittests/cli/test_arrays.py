@@ -106,3 +106,25 @@ def test_bad_input_is_one_line(capsys, argv, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_folder_of_recordings(recording, tmp_path, capsys):
+    (tmp_path / "broken.wav").write_text("no sound")
+    line = ["arrays", "uma8", "--check", str(tmp_path)]
+    assert main(line) == 2
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{recording}:\nerror: ")
+    assert "1 of 2 recordings failed" in captured.err
+    assert main([*line, "--json"]) == 2
+    found = [json.loads(row) for row in capsys.readouterr().out.splitlines()]
+    assert found[0]["findings"][0]["kind"] == "channel_count"
+    assert "broken.wav" in found[1]["error"]
+
+
+def test_arrays_are_not_replaced_unasked(tmp_path, capsys):
+    path = str(tmp_path / "a.json")
+    assert main(["arrays", "uma8", "--output", path]) == 0
+    assert main(["arrays", "kinect_v1", "--output", path]) == 2
+    assert "is there already; --force" in capsys.readouterr().err
+    assert main(["arrays", "kinect_v1", "--output", path, "--force"]) == 0
+    assert MicrophoneArray.resolve(path).name != "uma8"

@@ -139,6 +139,51 @@ def test_silence_warns_in_one_line(model, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_folder_to_rttm(model, scene, tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "broken.wav").write_text("no sound")
+    arguments = ["detect", str(tmp_path), "--model", model, "--json"]
+    files = ["--output", str(out), "--format", "rttm"]
+    assert main([*arguments, *files]) == 2
+    captured = capsys.readouterr()
+    assert "1 of 2 recordings failed" in captured.err
+    found = [json.loads(line) for line in captured.out.splitlines()]
+    assert "error" in found[0] and len(found[1]["events"]) == 2
+    fields = [line.split() for line in (out / "scene.rttm").open()]
+    assert [(one[0], one[1], one[2], one[7]) for one in fields] == [
+        ("SPEAKER", "scene", "1", "hiss")
+    ] * 2
+    spans = [(float(one[3]), float(one[4])) for one in fields]
+    assert spans == [(0.0, 2.0), (4.0, 2.0)]
+    assert {len(one) for one in fields} == {10}
+
+
+def test_events_do_not_end_behind_the_recording(model, tmp_path, capsys):
+    path = str(tmp_path / "odd.wav")
+    waveform = encode_foa(torch.randn(2037) * 0.1, 30.0, 10.0)
+    write_audio(path, waveform, RATE, subtype="FLOAT")
+    output = tmp_path / "odd.csv"
+    files = ["--output", str(output), "--format", "csv"]
+    assert main(["detect", path, "--model", model, "--json", *files]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["duration"] == found["events"][0]["stop"] == 2.037
+    row = output.read_text().splitlines()[1].split(",")
+    assert row[:5] == ["0.000", "2.037", "hiss", "30.00", "10.00"]
+
+
+def test_microphones_and_other_gains_are_noticed(model, tmp_path, capsys):
+    sound = torch.randn(3000) * 0.1
+    loud = encode_foa(sound, 30.0, 10.0) * torch.tensor([1, 3, 3, 3]).sqrt()
+    path = str(tmp_path / "n3d.wav")
+    write_audio(path, loud, RATE, subtype="FLOAT")
+    line = ["detect", path, "--model", model]
+    assert main(line) == 0
+    error = capsys.readouterr().err
+    assert "--channel-order acn-n3d fits" in error
+    assert main([*line, "--channel-order", "acn-n3d"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

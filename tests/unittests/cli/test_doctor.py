@@ -37,7 +37,7 @@ def test_a_machine_in_order(capsys):
     [
         ({"soundfile": None}, "soundfile is missing: pip install 'soundfile"),
         ({"scipy": "1.0"}, "scipy is 1.0: pip install 'scipy>="),
-        ({"torchaudio": "2.9.1"}, "of two releases: pip install torchaudio=="),
+        ({"torchaudio": "2.10.0"}, "of two releases: pip install torchaudio=="),
     ],
 )
 def test_packages_that_do_not_fit(changes, line, versions, capsys):

@@ -41,3 +41,19 @@ def test_bad_arguments_end_in_one_line(recording, capsys):
         assert main([*line, *more]) == 2
         error = capsys.readouterr().err
         assert expected in error and error.count("\n") == 1
+
+
+def test_several_recordings_go_to_a_folder(recording, tmp_path, capsys):
+    sound = encode_foa(torch.randn(44100), 30.0, 0.0)
+    write_audio("fast.wav", 0.1 * sound, 44100)
+    line = ["listen", recording, "fast.wav", "--array", "foa"]
+    line += ["--azimuth", "30", "--no-gain"]
+    assert main([*line, "--output", "beams"]) == 0
+    assert capsys.readouterr().out.count("written to beams/") == 2
+    info = audio_info("beams/fast_30.wav")
+    assert (info.fs, info.num_samples) == (44100, 44100)
+    assert main([*line, "--output", "beams"]) == 2
+    assert "beams/foa_30.wav (and 1 more)" in capsys.readouterr().err
+    # Recordings behind the options belong to the others.
+    assert main(["listen", *line[3:], recording, "fast.wav"]) == 0
+    assert (tmp_path / "fast_30.wav").exists()

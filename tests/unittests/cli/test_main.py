@@ -73,6 +73,22 @@ def test_locate_prints_a_table_and_draws(model, scene, tmp_path, capsys):
     assert picture.read_bytes()[1:4] == b"PNG"
 
 
+def test_locate_writes_segments_and_directions(model, scene, tmp_path):
+    line = ["locate", scene, "--model", model, "--output"]
+    assert main([*line, str(tmp_path / "a.rttm")]) == 0
+    assert main([*line, str(tmp_path / "a.json")]) == 0
+    fields = [one.split() for one in (tmp_path / "a.rttm").open()]
+    assert [(one[1], one[7]) for one in fields] == [
+        ("scene", "talker1"),
+        ("scene", "talker2"),
+    ]
+    assert {(float(one[3]), float(one[4])) for one in fields} == {(0, 2)}
+    found = json.loads((tmp_path / "a.json").read_text())
+    # Not calibrated: nobody knows how sure it is.
+    assert {one[8] for one in fields} == {"<NA>"}
+    assert [talker["confidence"] for talker in found["talkers"]] == [None] * 2
+
+
 def test_locate_json_is_one_object(model, scene, capsys):
     assert main(["locate", scene, "--model", model, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -31,19 +31,23 @@ def test_commands_that_load_a_model_take_the_same_options(command):
 
 
 class Interface:
-    @staticmethod
-    def from_hparams(source, **options):
-        return source, options
+    card = None
+
+    @classmethod
+    def from_hparams(cls, source, **options):
+        model = cls()
+        model.given = source, options
+        return model
 
 
 def test_a_model_is_loaded_with_the_options():
     args = parse("locate", "--savedir", "kept")
-    assert load_model(Interface, args) == (
+    assert load_model(Interface, args).given == (
         "m",
         {"savedir": "kept", "run_opts": None, "allowed": []},
     )
     args = parse("acoustics", "--savedir", "kept", "--device", "cpu")
-    source, options = load_model(Interface, args, "./results/T60")
+    source, options = load_model(Interface, args, "./results/T60").given
     assert source == "./results/T60"
     assert str(options["savedir"]) == "kept/results_T60"
     assert options["run_opts"] == {"device": "cpu"}

@@ -10,8 +10,8 @@ import pytest
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.cli import recordings
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import Result, process_recordings
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 FORMATS = {"csv": ".csv", "rttm": ".rttm", "dcase": ".csv"}
 
@@ -124,7 +124,7 @@ def test_two_results_never_share_a_name(folder):
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("output", ["all.csv", "there"])
+@pytest.mark.parametrize("output", ["all.csv", "all.PNG", "there"])
 def test_several_recordings_need_a_folder(folder, output):
     Path("there").write_text("old")
     with pytest.raises(ValueError, match="name a folder for several record"):

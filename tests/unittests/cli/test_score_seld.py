@@ -137,6 +137,21 @@ def test_vectors_are_not_taken_for_angles(two_clips):
         score_folders(truth, guess, "STARSS23", **RULES)
 
 
+def test_five_columns_may_hold_vectors(two_clips):
+    truth, guess, frames, azimuths = two_clips
+    for name in "ab":
+        lines = vectors(frames, azimuths)
+        write(guess / f"{name}.csv", [x.replace(",0,0,", ",0,") for x in lines])
+    with pytest.raises(UnreadableFiles, match="source is .*--columns cart"):
+        score_folders(truth, guess, "STARSS23", **RULES)
+    stated = RULES | {"columns": "cartesian"}
+    found = score_folders(truth, guess, "STARSS23", **stated)
+    assert (found["F"], found["LE"]) == pytest.approx((1, 0), abs=1e-4)
+    # Directions are no positions: there is no distance.
+    with pytest.raises(ValueError, match="no distance for some events"):
+        score_folders(truth, guess, "DCASE2024", **stated)
+
+
 def test_directions_near_the_front_are_angles(tmp_path):
     # Of both sides: nothing says that they could be something else.
     for part, end in (("r", ",100"), ("e", ",1.1")):

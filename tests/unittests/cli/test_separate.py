@@ -154,3 +154,31 @@ def test_usage_errors(model, scene, capsys):
     with pytest.raises(SystemExit):
         main(["separate", scene, "--model", model, "--channels", "a,b"])
     assert "no list of channels" in capsys.readouterr().err
+
+
+def test_a_second_run_replaces_nothing_unasked(model, scene, tmp_path, capsys):
+    out = tmp_path / "out"
+    line = ["separate", str(tmp_path), "--model", model, "--output", str(out)]
+    assert main(line) == 0
+    before = (out / "scene_s2.wav").stat().st_mtime_ns
+    (out / "scene_s1.wav").unlink()
+    # What it wrote stands in the folder of the recordings.
+    assert main([*line[:1], scene, *line[2:]]) == 2
+    assert "scene_s2.wav: is there already" in capsys.readouterr().err
+    assert (out / "scene_s2.wav").stat().st_mtime_ns == before
+    assert main([*line[:1], scene, *line[2:], "--force"]) == 0
+    assert (out / "scene_s1.wav").exists()
+
+
+def test_files_have_the_rate_of_the_recording(model, tmp_path, capsys):
+    path, out = str(tmp_path / "fast.wav"), tmp_path / "out"
+    write_audio(path, torch.randn(44107, 2) * 0.1, 44100, subtype="FLOAT")
+    line = ["separate", path, "--model", model, "--resample"]
+    assert main([*line, "--output", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "44100 Hz; the model works at 8000 Hz, so they hold nothing" in text
+    info = audio_info(out / "fast_s1.wav")
+    assert (info.fs, info.num_samples) == (44100, 44107)
+    assert main([*line, "--output", str(out), "--force", "--model-rate"]) == 0
+    assert audio_info(out / "fast_s1.wav").fs == FS
+    assert "nothing above" not in capsys.readouterr().out

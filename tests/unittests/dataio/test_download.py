@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spatial_brain.dataio import archives, download
+from spatial_brain.dataio import download, files
 
 CHUNK = download._CHUNK
 BODY = np.random.default_rng(0).bytes(1_500_000)
@@ -297,9 +297,9 @@ def test_free_space_is_checked_before_the_transfer(
     server, tmp_path, monkeypatch
 ):
     usage = namedtuple("usage", "total used free")
-    free = archives._SPARE_SPACE + len(BODY) - 1
+    free = files._SPARE_SPACE + len(BODY) - 1
     monkeypatch.setattr(
-        archives.shutil, "disk_usage", lambda path: usage(0, 0, free)
+        files.shutil, "disk_usage", lambda path: usage(0, 0, free)
     )
     with pytest.raises(OSError, match=r"GB are free.*another disk"):
         download.download(server.url, tmp_path / "f.bin")

@@ -18,6 +18,8 @@ from spatial_brain.inference.array_directions.finder import DirectionFinder
 from spatial_brain.inference.array_directions.methods import METHODS
 from spatial_brain.processing.directions import blocks as blocks_module
 from spatial_brain.processing.directions.mixture import LocalMixture
+from spatial_brain.simulation import simulate_rir
+from spatial_brain.simulation.mixing import convolve
 from spatial_brain.simulation.noise_field import diffuse_noise
 
 ARRAY = "circular:6x0.05"
@@ -193,6 +195,54 @@ def test_command(record, tmp_path, capsys):
     assert away(content["talkers"][0]["direction"], 30.0) < 1
 
 
+def test_distance(record, tmp_path, capsys):
+    # A wave from afar, at an array that can tell up to 0.7 m.
+    path, table = record(waves(30.0, 1.5)), tmp_path / "a.csv"
+    command = ["locate", path, "--array", ARRAY, "--distance"]
+    assert main([*command, "--csv", str(table)]) == 0
+    shown = capsys.readouterr().out
+    assert "active, s  distance" in shown and "  > 0." in shown
+    rows = table.read_text().splitlines()
+    assert rows[0].endswith("confidence,distance,nearest,farthest")
+    *_, metres, low, high = rows[1].split(",")
+    assert metres == high == "" and 0.1 <= float(low) <= 0.73
+    assert main([*command, "--json"]) == 0
+    [talker] = json.loads(capsys.readouterr().out)["talkers"]
+    assert talker["distance"]["metres"] is None
+    assert talker["distance"]["high"] is None
+    assert talker["distance"]["low"] == pytest.approx(float(low), abs=0.01)
+    with pytest.raises(ValueError, match="which Ambisonics has not"):
+        DirectionFinder("foa", distance=True)
+
+
+def test_distance_is_that_of_the_room(record):
+    array = MicrophoneArray.named("circular:6x0.2")
+    rng = np.random.default_rng(0)
+    places = [2.5, 2.0, 1.4] + azel_to_unit(
+        torch.tensor([60.0, -100.0]), 0.0
+    ).numpy() * [[0.8], [1.4]]
+    responses = simulate_rir(
+        (5.0, 4.0, 3.0), places, array.positions.numpy() + [2.5, 2.0, 1.4],
+        t60=0.3, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    sounds = []
+    for response in responses:
+        dry = torch.from_numpy(rng.standard_normal(3 * FS)).float()
+        sounds.append(0.05 * convolve(dry[None], response[None], 3 * FS)[0].T)
+    path = record(torch.cat(sounds))
+    finder = DirectionFinder(array, sources=2, distance=True)
+    found = finder.localize_file(path)
+    for azimuth, distance in ((60.0, 0.8), (-100.0, 1.4)):
+        [talker] = [
+            one
+            for one in found.talkers
+            if away(one["direction"], azimuth) < 3.0
+        ]
+        bounds = talker["distance"]
+        assert bounds["low"] < distance < bounds["high"] < 2 * distance
+        assert bounds["metres"] == pytest.approx(distance, rel=0.15)
+
+
 @pytest.mark.parametrize("options, message", [
     ([], "give --array"),
     (["--array", ARRAY, "--model", "x"], "give --array"),
@@ -211,6 +261,7 @@ def test_command(record, tmp_path, capsys):
     (["--array", ARRAY, "--map"], "--picture"),
     (["--array", ARRAY, "--resample"], "--resample needs --model"),
     (["--model", "x", "--sources", "2"], "--sources needs --array"),
+    (["--model", "x", "--distance"], "--distance needs --array"),
 ])  # fmt: skip
 def test_refusals(record, capsys, options, message):
     path = record(torch.randn(FS, 6) * 0.1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from spatial_brain.cli.main import main
 from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.inference import SoundLocalizer
 from spatial_brain.inference.localizer import Localization
@@ -257,7 +258,7 @@ decoder: !name:spatial_brain.models.dual_mic.decode_classes
 """
 
 
-def test_a_run_of_the_real_network_is_used_at_once(tmp_path):
+def test_a_run_of_the_real_network_is_used_at_once(tmp_path, capsys):
     net = DualMicLocalizer(
         dim=32, depth=1, heads=2, dim_head=16, patch_channels=(8, 16)
     )
@@ -275,3 +276,30 @@ def test_a_run_of_the_real_network_is_used_at_once(tmp_path):
     degrees = decode_classes(logits, "peak").sort(-1).values
     found = localizer.localize_batch(waveform)
     assert torch.allclose(found.degrees, degrees, atol=1e-3)
+    named = SoundLocalizer.from_array("pair:0.1", str(tmp_path))
+    again = named.localize_batch(waveform)
+    assert torch.equal(again.degrees, found.degrees)
+    _check_model_as_method(tmp_path, waveform[0], capsys)
+
+
+def _check_model_as_method(folder, waveform, capsys):
+    """--array with a model as --method is --model with that array."""
+    path = folder / "a.wav"
+    write_audio(path, waveform.repeat(3, 1), 16000)
+    command = ["locate", str(path), "--json"]
+    shown = []
+    for options in (
+        ["--array", "pair:0.1", "--method", str(folder)],
+        ["--model", str(folder), "--positions", "pair:0.1"],
+    ):
+        assert main([*command, *options]) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0] == shown[1]
+    for options, message in (
+        (["--array", "pair:0.06"], "array pair:0.06 (2 microphones 6.0 cm"),
+        (["--array", "foa"], "foa"),
+        (["--array", "circular:4x0.05"], "4 microphones"),
+        ([], "give --array, which has to be the model's"),
+    ):
+        assert main([*command, *options, "--method", str(folder)]) == 2
+        assert message in capsys.readouterr().err

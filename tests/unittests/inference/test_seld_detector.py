@@ -1,17 +1,23 @@
 """The event detector: chunks, refusals, channel orders, with networks."""
 
 import math
+import warnings
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from spatial_brain.dataio.audio import audio_info, write_audio
+from spatial_brain.dataio.audio import audio_info, read_audio, write_audio
 from spatial_brain.dataio.events import EventTable
 from spatial_brain.inference import seld_detector
 from spatial_brain.inference.pretrained import save_pretrained
-from spatial_brain.inference.seld_detector import SELDetector
+from spatial_brain.inference.recordings import RecordingWarning
+from spatial_brain.inference.seld_detector import (
+    SELDetector,
+    _warn_of_microphones,
+)
 from spatial_brain.models.seld import SELDNetwork
 from spatial_brain.processing.seld_features import LogMelIntensity
 from spatial_brain.simulation.ambisonics import encode_foa
@@ -168,6 +174,7 @@ def test_channel_orders(record):
         ("WXYZ", (w, x, y, z)),
         ("wzyx", (w, z, y, x)),
         ("FuMa", (w / math.sqrt(2), x, y, z)),
+        ("acn-n3d", (w, *(math.sqrt(3) * one for one in (y, z, x)))),
     ):
         path = record(torch.stack(channels, -1), name=f"{name}.wav")
         table = detector.detect_file(path, channel_order=name)
@@ -292,6 +299,29 @@ def test_real_recordings(shared_data):
     detector = make_detector(method="accdoa", threshold=0.02, **values)
     detector.mods["model"] = SELDNetwork("crnn", "accdoa", 2).eval()
     for path in paths:
-        table = detector.detect_file(path, resample=True)
+        table = detector.detect_file(
+            path, resample=True, channel_order="acn-n3d"
+        )
         assert table.num_frames == math.ceil(audio_info(path).duration * 10)
         assert len(table) > 0
+
+
+def test_recorded_ambisonics_and_recorded_microphones(shared_data, tmp_path):
+    check = partial(_warn_of_microphones, channels=range(4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in shared_data.glob("recordings/**/*_foa.flac"):
+            check(path, channel_order="acn-n3d")
+    path = tmp_path / "microphones.wav"
+    rooms = sorted(shared_data.glob("rir/r3vival/**/*.flac"))[::50]
+    assert len(rooms) == 3
+    for room in rooms:
+        rir, fs = read_audio(room)
+        sound = torch.randn(2 * fs) * (torch.arange(2 * fs) % fs < fs // 2)
+        size = len(sound) + len(rir)
+        spectrum = torch.fft.rfft(rir.T, size) * torch.fft.rfft(sound, size)
+        heard = torch.fft.irfft(spectrum, size).T
+        heard = 0.1 * heard / heard.std() + 1e-3 * torch.randn(heard.shape)
+        write_audio(path, heard[:, [0, 2, 4, 5]], fs, subtype="FLOAT")
+        with pytest.warns(RecordingWarning, match="to be four microphones"):
+            check(path, channel_order="acn-sn3d")

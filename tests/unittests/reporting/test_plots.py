@@ -12,7 +12,9 @@ from spatial_brain.reporting.localization import (
 )
 from spatial_brain.reporting.plots import (
     cumulative_error,
+    figure_to_svg,
     grouped_bars,
+    line_plot,
     save_figure,
     training_curves,
 )
@@ -95,3 +97,24 @@ def test_global_settings_of_matplotlib_stay():
     before = dict(matplotlib.rcParams)
     cumulative_error({"a": [1.0]})
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("save", [figure_to_svg, None])
+def test_long_titles_are_broken_and_short_ones_stay(save, tmp_path):
+    long = "Error by the reverberation time of rooms that were not trained in"
+    for title in (long, "Short"):
+        figure = line_plot({"a": ([0, 1], [0, 1])}, "x", "y", title)
+        if save:
+            save(figure)
+        else:
+            save_figure(figure, tmp_path / "a.png")
+        lines = figure.axes[0].get_title("left").split("\n")
+        assert " ".join(lines) == title
+        assert len(lines) == (2 if title == long else 1)
+        figure.draw_without_rendering()
+        [text] = [
+            text
+            for text in figure.findobj(matplotlib.text.Text)
+            if text.get_text().startswith(lines[0])
+        ]
+        assert text.get_window_extent().x1 <= figure.bbox.width

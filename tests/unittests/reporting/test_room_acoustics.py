@@ -365,3 +365,20 @@ def test_tsne_keeps_clusters_apart_and_is_optional(monkeypatch):
     first, second = points[:20], points[20:]
     gap = np.linalg.norm(first.mean(0) - second.mean(0))
     assert gap > 2 * max(first.std(), second.std())
+
+
+@pytest.mark.parametrize("high", [0.1, 0.3])
+def test_a_network_that_does_not_beat_a_constant_is_named(high, tmp_path):
+    network = {"mae": 0.09, "mae_high": high, "correlation": 0.25}
+    row = {"id": "a", "reference": 0.4, "estimate": 0.5}
+    path = downstream_report(
+        tmp_path,
+        task="T60",
+        metrics={"network": network, "best_constant": {"mae": 0.2}},
+        records=[],
+        rows=[row],
+    )
+    text = read(path)
+    assert "0.25" in text and "correlation of estimate and truth" in text
+    assert "best constant of the test set" in text
+    assert ("does not beat the best constant" in text) is (high > 0.2)

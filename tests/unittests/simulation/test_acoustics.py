@@ -5,7 +5,12 @@ import math
 import pytest
 import torch
 
-from spatial_brain.simulation import acoustics, noise_floor, room_parameters
+from spatial_brain.simulation import (
+    acoustics,
+    noise_floor,
+    room_labels,
+    room_parameters,
+)
 from spatial_brain.simulation import acoustics as reverberation
 
 FS = 16000
@@ -165,7 +170,7 @@ def test_time_that_is_not_last_is_refused(shape):
         lambda rir, fs: acoustics.energy_decay_curve(rir),
         noise_floor.find_noise_floor,
         noise_floor.decay_energy,
-        noise_floor.without_noise,
+        room_labels.decay_t60,
         lambda rir, fs: room_parameters.octave_band(rir, fs, 1000),
     )
     for measure in measures:

@@ -10,7 +10,6 @@ from spatial_brain.simulation.noise_floor import (
     NoiseFloor,
     decay_energy,
     find_noise_floor,
-    without_noise,
 )
 from spatial_brain.simulation.room_labels import decay_t60
 
@@ -106,9 +105,10 @@ def test_noise_before_the_response_is_not_part_of_it():
 
 def test_labels_of_a_response_without_its_noise():
     clean, noisy = decays(0.4, -40.0)
-    found = decay_t60(without_noise(noisy, FS), FS)[0].mean()
+    found = decay_t60(noisy, FS, find_noise_floor(noisy, FS))[0].mean()
     assert found == pytest.approx(0.4, rel=0.05)
-    assert torch.equal(without_noise(clean, FS), clean)
+    floor = find_noise_floor(clean, FS)
+    assert torch.equal(decay_t60(clean, FS, floor)[0], decay_t60(clean, FS)[0])
 
 
 def test_a_floor_that_is_known_to_be_absent_is_not_looked_for():

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from spatial_brain.dataio.audio import read_audio
 from spatial_brain.simulation.room_parameters import (
     deconvolve,
     octave_band,
@@ -90,6 +91,27 @@ def test_a_sweep_gives_back_the_response():
 def test_a_clap_begins_at_its_onset():
     clap = torch.nn.functional.pad(decay(0.4), (FS, 0))
     assert trim_impulse(clap, FS).shape[-1] < 1.6 * FS
+
+
+@pytest.mark.parametrize(
+    ("condition", "published"),
+    [
+        ("000", (0.716, 0.741, 0.690, 0.654, 0.588, 0.462)),
+        ("100", (0.550, 0.511, 0.451, 0.365, 0.269, 0.199)),
+    ],
+)
+def test_a_measured_room_has_its_published_t30(
+    shared_data, condition, published
+):
+    """Means over positions, 250 Hz to 8 kHz, of the figure of R3VIVAL."""
+    folder = shared_data / "rir" / "r3vival" / f"cond_{condition}"
+    rows = []
+    for path in sorted(folder.glob("*.flac"))[::3]:
+        signal, fs = read_audio(path)
+        octaves = room_parameters(signal.T[6:], fs)[2:]  # the centre
+        rows.append([one.values["t30"][0] for one in octaves])
+    found = torch.tensor(rows).nanmean(0)
+    assert (found - torch.tensor(published)).abs().max() < 0.03
 
 
 def test_bad_responses_are_refused():

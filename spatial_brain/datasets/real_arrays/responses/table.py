@@ -1,10 +1,12 @@
 """Impulse responses of one's own array, listed in a table."""
 
+import math
 from functools import cached_property
 from pathlib import Path
 
 from spatial_brain.dataio.audio import audio_info, read_audio
 from spatial_brain.datasets.measured_rirs import read_measured_responses
+from spatial_brain.datasets.own_folder.files import read_table
 from spatial_brain.datasets.real_arrays.corpus import (
     Preflight,
     Response,
@@ -14,6 +16,9 @@ from spatial_brain.datasets.real_arrays.corpus import (
     expect_array,
 )
 from spatial_brain.geometry import MicrophoneArray
+
+_ROOMS = "rooms.csv"
+_SIDES = ("length", "width", "height")
 
 
 class TableResponses(ResponseCorpus):
@@ -33,6 +38,11 @@ class TableResponses(ResponseCorpus):
         JSON, CSV or SOFA file of the array in the folder, or a known name.
     root : str or Path, optional
         Folder of the table's paths; default: ``folder``.
+    room_table : str, optional
+        CSV file in the folder with what was measured of the rooms: ``room``,
+        ``t60`` (seconds) and ``length``, ``width``, ``height`` (metres), each
+        empty where it is not known; default ``rooms.csv``, if it is there.
+        Without a T60 that of the responses counts.
     columns : dict, optional
         Names of the columns: ``azimuth``, ``elevation``, ``distance``,
         ``condition``.
@@ -74,6 +84,7 @@ class TableResponses(ResponseCorpus):
         table="responses.csv",
         array="array.csv",
         root=None,
+        room_table=None,
         columns=None,
         val_rooms=(),
         test_rooms=(),
@@ -88,6 +99,11 @@ class TableResponses(ResponseCorpus):
         self.measured = read_measured_responses(
             self.folder / table, root or self.folder, **(columns or {})
         )
+        names = sorted({one.condition for one in self.measured})
+        facts = self.folder / (room_table or _ROOMS)
+        self._rooms = {name: Room(name) for name in names}
+        if room_table is not None or facts.is_file():
+            self._rooms |= _read_rooms(facts, names)
         self.held_out = {"val": set(val_rooms), "test": set(test_rooms)}
         wanted = self.held_out["val"] | self.held_out["test"]
         missing = sorted(wanted - set(self.rooms))
@@ -101,9 +117,8 @@ class TableResponses(ResponseCorpus):
 
     @property
     def rooms(self):
-        """Conditions of the table; no size, no T60."""
-        names = sorted({one.condition for one in self.measured})
-        return {name: Room(name) for name in names}
+        """Conditions of the table, with size and T60 where they are known."""
+        return self._rooms
 
     @property
     def arrays(self):
@@ -166,3 +181,36 @@ class TableResponses(ResponseCorpus):
             "responses": len(self._responses),
         }
         return Preflight(self.name, self.folder, found, {}, problems)
+
+
+def _read_rooms(path, names):
+    """Name to room, of a table of what was measured of them."""
+    rooms = {}
+    for where, row in read_table(path, ("room",), "write room,t60"):
+        name = row["room"]
+        if name not in names:
+            raise ValueError(
+                f"{where}: no response has the condition {name!r}; there are "
+                + ", ".join(names)
+            )
+        t60, *size = (_positive(where, row, c) for c in ("t60", *_SIDES))
+        if None in size and size != [None] * 3:
+            raise ValueError(
+                f"{where}: needs all of {', '.join(_SIDES)}, or none"
+            )
+        rooms[name] = Room(name, None if None in size else tuple(size), t60)
+    return rooms
+
+
+def _positive(where, row, column):
+    """A number above 0 of a line, None where it is empty."""
+    text = (row.get(column) or "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(f"{where}: {column} is {text!r}, expected above 0")
+    return value

@@ -232,3 +232,39 @@ def test_what_cannot_be_read_is_named(tree, tmp_path, caplog):
     warning, line = [record.message for record in caplog.records][-2:]
     assert "rooms Building_Lobby, " in warning and "are missing" in warning
     assert "ACE: 2 rooms, 2 arrays, 4 pairs, 8 responses, 24 noises" in line
+
+
+def test_noise_of_a_measurement_is_no_reverberation(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    time = torch.arange(16000)[:, None] / 16000
+    noise = torch.randn(2, 16000, 2, generator=generator)
+    rir = 0.1 * noise[0] * 10 ** (-3 * time / 0.4)
+    rir[0] = 1.0
+    clean, noisy = rir, rir + 10 ** (-45 / 20) * noise[1]
+    for name, samples in (("clean", clean), ("noisy", noisy)):
+        write_audio(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
+    (tmp_path / "array.csv").write_text("x,y,z\n0,0,0\n0,.05,0\n")
+    (tmp_path / "responses.csv").write_text(
+        "path,azimuth,elevation,distance,condition\n"
+        "clean.wav,30,0,2,hall\nnoisy.wav,30,0,2,hall\n"
+    )
+    found = {}
+    for compat in (False, True):
+        out = tmp_path / f"cache_{compat}"
+        [path] = write_response_caches(
+            {"TABLE": tmp_path}, out, label_compat=compat
+        ).values()
+        cache = ResponseCache(path)
+        assert ("labels" in cache.options) != compat
+        found[compat] = [one.measured for one in cache.responses]
+    for name, tolerance in (("t60", 0.03), ("drr", 0.3), ("c50", 0.3)):
+        ours, truth = found[False][1][name], found[False][0][name]
+        assert (ours - truth).abs().max() < tolerance, name
+        # As the original takes them: what is clean is the same.
+        torch.testing.assert_close(found[True][0][name], truth)
+    assert (found[True][1]["c50"] - found[True][0]["c50"]).max() < -1.0
+    assert (found[True][1]["drr"] - found[True][0]["drr"]).max() < -0.3
+    # Other labels are another cache: it is written anew.
+    again = write_response_caches({"TABLE": tmp_path}, tmp_path / "cache_True")
+    one = ResponseCache(again["TABLE"]).responses[1]
+    torch.testing.assert_close(one.measured["c50"], found[False][1]["c50"])

@@ -63,7 +63,7 @@ def test_the_summary_is_one_line():
         "s [0.11, 0.13], correlation 0.70, mean 0.2 s (simulated rooms that "
         "are in no training, 800 items)"
     )
-    assert ModelCard("T60").summary() == "T60: nothing more is known"
+    assert ModelCard("T60").summary() == "T60: test: not measured here"
     assert ModelCard("T60", published="MAE 0.1 s").summary() == (
         "T60: test: not measured here; published: MAE 0.1 s"
     )

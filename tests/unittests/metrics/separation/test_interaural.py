@@ -148,6 +148,60 @@ def test_leakage_moves_the_delay_in_proportion():
     assert 0 < shift[0] < shift[1] < shift[2] < 30
 
 
+@pytest.mark.parametrize(
+    ("direct", "echo", "delay", "gain"),
+    [(300, -300, 0.05, 0.9), (0, 500, 0.04, 0.8), (150, -100, 0.03, 0.9)],
+)
+def test_late_strong_echoes_pull_the_correlation_but_not_phat(
+    direct, echo, delay, gain
+):
+    signal = syllables(3.0, seed=3)
+    pair = source(signal, direct, 0.0)
+    alone = pair.copy()
+    start = round(delay * FS)
+    pair[start:] += gain * source(signal, echo, 0.0)[:-start]
+    pulled, robust = (
+        abs(interaural_time_difference(pair, FS, method=method) - direct)
+        for method in ("correlation", "phat")
+    )
+    assert pulled > 30
+    assert robust < 10
+    # Both find a delay alone, and PHAT is what errors of cues can take.
+    for method in ("correlation", "phat"):
+        found = interaural_time_difference(alone, FS, method=method)
+        assert found == pytest.approx(direct, abs=1.0)
+    errors = interaural_errors(
+        np.stack((pair, pair[::-1]), -1),
+        np.stack((alone, alone[::-1]), -1),
+        FS,
+        permutation=[0, 1],
+        itd="phat",
+    )
+    assert errors["itd_error"][0] < 10
+
+
+def test_a_rest_of_another_source_makes_phat_jump():
+    """What the correlation is for: the other source has the treble alone."""
+    signal, other = syllables(3.0, seed=3), syllables(3.0, seed=4)
+    spectrum = np.fft.rfft(other)
+    spectrum[np.fft.rfftfreq(len(other), 1 / FS) < 1600] = 0
+    rest = source(10 * np.fft.irfft(spectrum, len(other)), -400, 0.0)
+    low = np.fft.rfft(signal)
+    low[np.fft.rfftfreq(len(signal), 1 / FS) > 1400] *= 1e-3
+    pair = source(np.fft.irfft(low, len(signal)), 300, 0.0) + 0.1 * rest
+    errors = [
+        abs(interaural_time_difference(pair, FS, method=method) - 300)
+        for method in ("correlation", "phat")
+    ]
+    assert errors[0] < 20
+    assert errors[1] > 500
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'gcc' of the ITD; use correlation"):
+        interaural_time_difference(np.ones((800, 2)), FS, method="gcc")
+
+
 def test_level_differences_are_found_in_each_band():
     signal = syllables(1.0, 7)
     reference = source(signal, 0, 0)

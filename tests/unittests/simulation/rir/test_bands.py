@@ -120,6 +120,16 @@ def test_walls_that_differ_meet_a_t60_and_keep_their_ratios():
         assert abs(float(info.t60.mean()) / 0.4 - 1) < 0.15
 
 
+def test_ratios_that_cannot_reach_a_t60_are_logged(caplog):
+    # One wall that absorbs all leaves the others too little to absorb.
+    ratios = [1.0, 0.05, 0.05, 0.05, 0.05, 0.05]
+    info = simulate_rir(*PLACE, t60=0.15, absorption=ratios, details=True).info
+    assert info.absorption == pytest.approx(ratios)
+    assert "t60 0.15 s in a room of [5.0, 4.0, 3.0] m: its" in caplog.text
+    assert float(info.t60.mean()) > 0.5
+    assert "t60 0.15 s was asked for; the responses" in caplog.text
+
+
 def test_walls_that_differ_meet_a_t60_in_each_octave():
     wanted = [0.5, 0.5, 0.5, 0.45, 0.4, 0.4, 0.4]
     info = simulate_rir(
@@ -164,7 +174,7 @@ def test_six_numbers_are_six_walls():
         ({"absorption": {"bands": [0.1] * 6}}, "shape .*give centres"),
         ({"absorption": {"bands": [0.1], "centre": [1]}}, "bands and centres"),
         ({"absorption": "brickwrok"}, "did you mean 'brickwork'"),
-        ({"absorption": {"flor": 0.1}}, "unknown wall 'flor'"),
+        ({"absorption": {"roof": 0.1}}, "unknown wall 'roof'"),
         ({"absorption": {"floor": 0.1}}, "nothing given for x0"),
         ({"absorption": {"bands": [1.1] * 7}}, "share of energy"),
         ({"t60": [0.3] * 7}, r"given as \{'bands'"),

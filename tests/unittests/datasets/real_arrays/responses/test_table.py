@@ -138,3 +138,34 @@ def test_signals_from_measured_responses(real_table, tmp_path):
         estimate = gcc_phat_tdoa(batch["direct"], batch["spacing"])
         assert (estimate - tdoa).abs().max() < 0.7
         assert tdoa.max() > 2 and tdoa.min() < -2
+
+
+def test_measured_labels_of_rooms_are_learned(measured, tmp_path):
+    table = measured / "rooms.csv"
+    table.write_text(
+        "room,t60,length,width,height\nhall,0.75,9,6,4\nlab,0.3,,,\n"
+    )
+    corpus = open_corpus("TABLE", measured)
+    assert corpus.rooms["hall"].size == (9, 6, 4)
+    paths = write_response_caches({"TABLE": measured}, tmp_path / "c", fs=8000)
+    cache = ResponseCache(paths["TABLE"])
+    assert {name: room.t60 for name, room in cache.rooms.items()} == {
+        "hall": 0.75,
+        "lab": 0.3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("attic,0.5,,,", "no response has the condition 'attic'; there are"),
+        ("hall,-1,,,", "t60 is '-1', expected above 0"),
+        ("hall,long,,,", "t60 is 'long'"),
+        ("hall,0.5,3,,2", "needs all of length, width, height, or none"),
+    ],
+)
+def test_measured_labels_that_are_wrong(measured, line, message):
+    table = measured / "rooms.csv"
+    table.write_text(f"room,t60,length,width,height\n{line}\n")
+    with pytest.raises(ValueError, match=message):
+        open_corpus("TABLE", measured)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spatial_brain.cli.options import one_line, one_line_warnings, write_line
-from spatial_brain.cli.outputs import plan_outputs
+from spatial_brain.cli.recordings.outputs import plan_outputs
 from spatial_brain.folders import find_files
 
 # Files of a folder that are no audio and are named.
@@ -131,24 +131,16 @@ def process_recordings(args, process, outputs, paths=None):
             try:
                 result = process(recording.path, files)
             except (ValueError, OSError) as error:
-                named = recording.path in str(one_line(error))
+                named = recording.path in one_line(error)
                 if not several or _ends_all(error) or not (named or done):
                     raise
                 failed += 1
                 _show_failure(args, recording.path, error, named)
                 continue
-            for note in result.notes:
-                place = f"{recording.path}: " if several else ""
-                write_line(f"{args.prog}: {place}{note}", sys.stderr)
             if done and not args.json:
                 write_line("", sys.stdout)
+            _show(args, result, f"{recording.path}: " if several else "")
             done += 1
-            write_line(
-                json.dumps(result.content, allow_nan=False)
-                if args.json
-                else result.text,
-                sys.stdout,
-            )
     if failed:
         others = "; the others are done" if done else ""
         raise ValueError(
@@ -228,6 +220,16 @@ def _counted(items, total):
     from spatial_brain.dataio.parallel import progress
 
     return progress(items, total=total, unit="recording", delay=2.0)
+
+
+def _show(args, result, place):
+    """Print what is shown of one recording; its notes begin with a place."""
+    for note in result.notes:
+        write_line(f"{args.prog}: {place}{note}", sys.stderr)
+    text = result.text
+    if args.json:
+        text = json.dumps(result.content, allow_nan=False)
+    write_line(text, sys.stdout)
 
 
 def _ends_all(error):

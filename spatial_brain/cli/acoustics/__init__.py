@@ -9,15 +9,13 @@ json.
 
 import math
 
-from spatial_brain.cli import impulse_response
+from spatial_brain.cli.acoustics import impulse_response
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
     add_option,
     load_model,
-    one_line_warnings,
 )
-from spatial_brain.cli.outputs import Output, choose_format
 from spatial_brain.cli.recordings import (
     Result,
     add_recordings,
@@ -25,6 +23,7 @@ from spatial_brain.cli.recordings import (
     process_recordings,
     shows_progress,
 )
+from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 HELP = "acoustics of a room, from a recording or an impulse response"
 _FORMATS = {"csv": ".csv", "json": ".json"}
@@ -106,11 +105,9 @@ def _by_models(args, form):
         )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
-    with one_line_warnings(args.prog):
-        estimators = [
-            load_model(RoomAcousticsEstimator, args, model)
-            for model in args.model
-        ]
+    estimators = [
+        load_model(RoomAcousticsEstimator, args, model) for model in args.model
+    ]
 
     def estimate(path, files):
         found = [

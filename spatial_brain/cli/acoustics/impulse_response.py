@@ -90,21 +90,23 @@ def measurement(args, form):
         notes = {_name(one.band): one.notes for one in found if one.notes}
         content = {"path": path, "fs": fs, "parameters": rows, "notes": notes}
         content = without_nan(content)
-        _write(found, fs, files, form, content)
+        written = _write(found, fs, files, form, content)
         length = rir.shape[-1] / fs
         head = f"{path}: {length:.2f} s, {len(rir)} channels, {fs} Hz\n"
         lines = [
             f"{_name(one.band)}: {line}" for one in found for line in one.notes
         ]
-        return Result(content, "\n".join([head, *_table(rows), *lines]))
+        lines = [head, *_table(rows), *lines, *written]
+        return Result(content, "\n".join(lines))
 
     return measure
 
 
 def _write(found, fs, files, form, content):
-    """Write the files that are asked for."""
+    """Write the files that are asked for; a line for each."""
     from spatial_brain.dataio.files import write_json, write_table
 
+    lines = []
     for name, kind in (("output", form), ("csv", "csv")):
         if not files[name]:
             continue
@@ -112,12 +114,15 @@ def _write(found, fs, files, form, content):
             write_json(files[name], content)
         else:
             write_table(files[name], content["parameters"])
+        lines.append(f"values: {files[name]}")
     if files["picture"]:
         from spatial_brain.reporting.plots import save_figure
         from spatial_brain.reporting.room_parameters import decays_and_bands
 
         name = Path(content["path"]).name
         save_figure(decays_and_bands(found, fs, name), files["picture"])
+        lines.append(f"picture: {files['picture']}")
+    return ["", *lines] if lines else []
 
 
 def _response(args, path):

@@ -227,3 +227,21 @@ def test_missing_recording_is_one_line(models, tmp_path, capsys):
     assert main(["acoustics", missing, "--model", "T60"]) == 2
     error = capsys.readouterr().err.replace(NO_CARD, "")
     assert error.count("\n") == 1
+
+
+def test_a_table_for_each_of_several_recordings(models, tmp_path, capsys):
+    for name in ("a", "b"):
+        sound = torch.randn(3 * RATE, 2) * 0.1
+        write_audio(tmp_path / "in" / f"{name}.wav", sound, RATE)
+    line = ["acoustics", str(tmp_path / "in"), "--output"]
+    line += [str(tmp_path / "out"), "--model", "T60", "ABS"]
+    assert main([*line, "--json"]) == 0
+    found = [json.loads(row) for row in capsys.readouterr().out.splitlines()]
+    assert [len(one["estimates"]) for one in found] == [2, 2]
+    rows = (tmp_path / "out" / "b.csv").read_text().splitlines()
+    assert rows[0] == "start,stop,quantity,unit,value,model"
+    assert [row.split(",")[2] for row in rows[1:]] == ["T60"] * 2 + ["ABS"] * 2
+    values = found[1]["estimates"][0]["tracks"]["T60"]["values"]
+    assert float(rows[1].split(",")[4]) == values[0]
+    assert main(line) == 2
+    assert "is there already" in capsys.readouterr().err

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+# Suffixes that no folder has.
+_OF_FILES = frozenset(
+    (".csv", ".html", ".json", ".pdf", ".png", ".rttm", ".svg", ".wav")
+)
+
 
 @dataclass(frozen=True)
 class Output:
@@ -74,8 +79,7 @@ class Output:
         if self.value is None or not (several or self.folder):
             return
         place = Path(self.value)
-        looks = {Path(f"a{ending}").suffix for ending in self.endings}
-        if place.is_file() or place.suffix.lower() in looks:
+        if place.is_file() or place.suffix.lower() in _OF_FILES:
             why = "" if self.folder else " for several recordings"
             raise ValueError(
                 f"{self.option} {self.value}: name a folder{why}, not a file"
