@@ -113,7 +113,7 @@ def draw_scene(finder, speech, seed):
 def judge(finder, waveform, azimuth):
     """Features [direction, feature], and whether each is right."""
     found = finder.peaks_of(waveform[None], FS, MOST_SOURCES, SEPARATION)
-    values = features(*found[1:], finder.noise_height(FS))
+    values = features(*found[1:], finder.noise_peaks(FS))
     fold = finder.target == "line_azimuth"
     judged = are_right(found[1], azimuth, fold)
     return (

@@ -160,7 +160,7 @@ class Trial:
         result = {"estimates": {}, "counts": {}, "windows": {}}
         for name, finder in self.finders.items():
             times, *found = finder.peaks_of(waveform[None], FS, MOST_SOURCES)
-            sure = probability(name, *found, finder.noise_height(FS))
+            sure = probability(name, *found, finder.noise_peaks(FS))
             auto = follow_sources(times, *found[:2], sure)
             result["counts"][name] = auto.azimuth.shape[1]
             if azimuth:

@@ -118,7 +118,9 @@ def main():
         )
         pair = {"spacing": options.spacing, "fs": fs}
         predictions = {
-            "network": localizer.localize_batch(mixture[None]).degrees,
+            "network": localizer.localize_batch(
+                mixture[None], num_talkers=len(angles)
+            ).degrees,
             "srp_phat": srp_phat_directions(mixture[None], **pair),
             "gcc_phat": gcc_phat_directions(mixture[None], **pair),
         }

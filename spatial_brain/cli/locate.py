@@ -75,7 +75,7 @@ def add_arguments(parser):
         "acn-n3d, fuma, or letters such as WXYZ")  # fmt: skip
     add("--sources", type=_number, metavar="N", help="how many (default: auto)")
     add("--band", type=float, nargs=2, metavar=("LOW", "HIGH"),
-        help="Hz, of an array (default: 300 4000)")  # fmt: skip
+        help="Hz, of an array (default: 300 5500)")  # fmt: skip
     add("--speech-only", action="store_true", help="leave out windows without "
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
     add("--distance", action="store_true", help="how far each source is, "

@@ -247,9 +247,10 @@ class Directions(NamedTuple):
     ---------
     degrees : torch.Tensor
         Directions of the talkers, ascending, [batch, talker]; NaN for a
-        silent signal.
+        silent signal, and behind the talkers that there are.
     confidence : torch.Tensor
-        Probability within 10 degrees of each direction, [batch, talker].
+        Probability that a talker is within 10 degrees of each direction, 0
+        without one, [batch, talker]; NaN of a network without calibration.
     """
 
     degrees: torch.Tensor

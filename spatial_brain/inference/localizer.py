@@ -49,7 +49,10 @@ class SoundLocalizer(PretrainedModel):
     of the degrees: ``"cone"`` (angle from the +x axis of the array) or
     ``"azimuth"`` (the same in the horizontal plane, left and right folded),
     both in [0, 180], or ``"full_azimuth"`` in [-180, 180). Classes are equal
-    bins from one end of that range to the other.
+    bins from one end of that range to the other. ``calibration`` of the
+    model's card (:class:`spatial_brain.inference.talkers.TalkerCalibration`)
+    gives the number of talkers and confidences; without one there are
+    neither.
 
     Arguments
     ---------

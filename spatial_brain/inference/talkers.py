@@ -33,6 +33,8 @@ ABSTENTION = 0.5
 _PENALTY = 1.0
 # Directions behind a point of the curve, and points at most.
 _PER_POINT, _MOST_POINTS = 20, 15
+# Bhattacharyya coefficient from which on outputs mean the same talker.
+_AGREE = 0.3
 # Shares closer to 0 and 1 count as this.
 _MARGIN = 1e-3
 
@@ -367,17 +369,25 @@ def near_talkers(degrees, reference, target):
 
 
 def _merge(logits, number):
-    """Logits of so many talkers: outputs that agree best are multiplied."""
+    """Logits of so many talkers: the outputs that agree best become one.
+
+    They are multiplied, or, if they do not agree at all, the sharper stays:
+    a product would be between them.
+    """
     scores = logits.double().log_softmax(-1)
     rows = torch.arange(len(scores), device=scores.device)
     while scores.shape[1] > number:
         count = scores.shape[1]
         pairs = torch.tensor([*combinations(range(count), 2)]).to(rows)
-        best = _agreement(scores, pairs).argmax(1)
+        agreement, best = _agreement(scores, pairs).max(1)
         first, second = pairs[best].unbind(-1)
-        product = scores[rows, first] + scores[rows, second]
+        one, two = scores[rows, first], scores[rows, second]
+        sharper = torch.where(_entropy(one) <= _entropy(two), 0, 1)
+        sharper = torch.stack((one, two), 1)[rows, sharper]
+        agree = (agreement >= _AGREE)[:, None]
+        merged = torch.where(agree, (one + two).log_softmax(-1), sharper)
         scores = scores.clone()
-        scores[rows, first] = product.log_softmax(-1)
+        scores[rows, first] = merged
         kept = torch.ones_like(scores[..., 0], dtype=torch.bool)
         kept[rows, second] = False
         scores = scores[kept].unflatten(0, (len(rows), count - 1))
@@ -405,7 +415,10 @@ def _features(logits, decoder, target):
     count, classes = logits.shape[1:]
     degrees, mass = directions_of(logits, count, decoder, target)
     scores = logits.double().log_softmax(-1)
-    columns = [_odds(np.sort(mass, 1)), np.sort(_entropy(scores), 1)]
+    columns = [
+        _odds(np.sort(mass, 1)),
+        np.sort(_entropy(scores).cpu().numpy(), 1),
+    ]
     if count > 1:
         pairs = torch.tensor([*combinations(range(count), 2)])
         agreement = _agreement(scores, pairs.to(scores.device)).cpu().numpy()
@@ -418,7 +431,7 @@ def _features(logits, decoder, target):
             _odds(agreement.max(1, keepdims=True)),
             np.log(apart.min(1, keepdims=True) + 1.0),
             _odds(joint),
-            _entropy(_merge(logits, 1)),
+            _entropy(_merge(logits, 1)).cpu().numpy(),
         ]
     return np.concatenate(columns, 1)
 
@@ -432,7 +445,7 @@ def _odds(share):
 def _entropy(scores):
     """Of distributions given by logarithms; 1 is flat, [recording, talker]."""
     entropy = -(scores.exp() * scores.clamp_min(-700.0)).sum(-1)
-    return (entropy / np.log(scores.shape[-1])).cpu().numpy()
+    return entropy / np.log(scores.shape[-1])
 
 
 def _evidence(mass, chances):

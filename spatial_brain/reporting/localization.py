@@ -517,13 +517,14 @@ def reliability_diagram(curve):
             correct,
             s=15 + 120 * number / number.max(),
             color=PALETTE[0],
+            clip_on=False,
             zorder=3,
         )
         axes.set(
             xlabel="confidence",
             ylabel="share that is right",
-            xlim=(0, 1.02),
-            ylim=(0, 1.02),
+            xlim=(0, 1),
+            ylim=(0, 1),
         )
         axes.set_title("Reliability of the confidence")
     return figure

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import running
 import torch
@@ -13,6 +14,7 @@ from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.geometry import azel_to_unit, linear_array
 from spatial_brain.inference import SoundLocalizer
+from spatial_brain.inference.pretrained.card import read_card
 from spatial_brain.simulation import simulate_rir
 from spatial_brain.simulation.synthesis.speech import (
     SyntheticTalker,
@@ -23,8 +25,8 @@ RECIPE = Path(__file__).resolve().parents[2] / "recipes/DualMic-LibriSpeech"
 SMALL = {
     "synthetic_data": "{num_speakers: {dev-clean: 8, test-clean: 2}, "
     "utterances_per_speaker: 3}",
-    "num_rooms": "{train: 12, valid: 4, test: 4}",
-    "num_mixtures": "{train: 24, valid: 4, test: 6}",
+    "num_rooms": "{train: 12, valid: 4, test: 4, calibration: 4}",
+    "num_mixtures": "{train: 24, valid: 4, test: 6, calibration: 6}",
     "number_of_epochs": "2",
     "batch_size": "4",
     "num_workers": "0",
@@ -60,6 +62,10 @@ def errors_of(output):
     return {name: value["mae"] for name, value in metrics["methods"].items()}
 
 
+def calibration_of(output):
+    return read_card(output / "pretrained/card.json").calibration
+
+
 def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
     line = command(
         tmp_path, "--ckpt_interval_steps", "2", data=unbroken / "data"
@@ -75,14 +81,43 @@ def test_killed_run_resumes_to_the_same_result(unbroken, tmp_path):
         # Other batches or another learning rate move weights by 1e-3.
         assert (resumed[key] - value).abs().float().mean() < 1e-4, key
     assert errors_of(tmp_path) == pytest.approx(errors_of(unbroken), rel=1e-3)
+    # Weights that differ by rounding give nearly the same calibration.
+    one, other = calibration_of(tmp_path), calibration_of(unbroken)
+    for name, values in one.items():
+        assert np.allclose(values, other[name], rtol=0.1, atol=0.1), name
 
 
 def test_test_only_repeats_the_test(unbroken):
-    before = errors_of(unbroken)
+    before, calibration = errors_of(unbroken), calibration_of(unbroken)
     (unbroken / "metrics.json").unlink()
     done = run(command(unbroken, "--test_only"))
     check(done)
     assert errors_of(unbroken) == pytest.approx(before, rel=1e-3)
+    assert calibration_of(unbroken) == calibration
+
+
+def test_calibration_has_rooms_of_its_own_and_no_test_speaker(unbroken):
+    mixtures = read_manifest(unbroken / "data/calibration_mixtures.json")
+    used = {one for entry in mixtures.values() for one in entry["speakers"]}
+    speakers = {
+        split: {
+            entry["speaker"]
+            for entry in read_manifest(unbroken / f"data/{split}.json").values()
+        }
+        for split in ("train", "valid", "test")
+    }
+    assert used <= speakers["valid"]
+    assert not used & (speakers["train"] | speakers["test"])
+    rooms = {
+        name: {
+            room["geometry_hash"]
+            for room in read_manifest(
+                unbroken / f"data/{name}_rirs.json"
+            ).values()
+        }
+        for name in ("train", "valid", "test", "calibration")
+    }
+    assert sum(map(len, rooms.values())) == len(set.union(*rooms.values()))
 
 
 def test_test_only_needs_a_trained_model(unbroken, tmp_path):
@@ -211,7 +246,7 @@ def test_positions_follow_from_the_spacing(unbroken, tmp_path):
     del options["data"]
     options |= {
         "mic_spacing": "0.2",
-        "num_rooms": "{train: 1, valid: null, test: 1}",
+        "num_rooms": "{train: 1, valid: null, test: 1, calibration: null}",
     }
     options |= {"valid_speakers": "null"}
     options |= {"num_mixtures": "{train: 4, test: 2}"}
@@ -221,14 +256,20 @@ def test_positions_follow_from_the_spacing(unbroken, tmp_path):
     assert (second - first).norm() == pytest.approx(0.2, abs=1e-6)
     localizer = SoundLocalizer.from_hparams(source=str(tmp_path / "wide"))
     assert localizer.hparams.microphone_positions[1] == [0.1, 0.0, 0.0]
+    # Rooms for the calibration are left out, and so is what needs it.
+    assert not localizer.is_calibrated
+    assert metrics_of(tmp_path / "wide")["calibration"] is None
 
 
 def test_trained_run_locates_a_recording(unbroken, tmp_path):
     path = tmp_path / "recording.wav"
     write_audio(path, 0.1 * torch.randn(48000, 2), 16000)
     localizer = SoundLocalizer.from_hparams(source=str(unbroken))
-    found = localizer.localize_file(path)
+    assert localizer.is_calibrated
+    found = localizer.localize_file(path, num_talkers=2)
     assert found.directions.shape[1] == 2
+    assert np.isfinite(found.confidence).all()
+    assert np.allclose(found.chances.sum(1), 1)
     done = run(
         [sys.executable, "-m", "spatial_brain.cli.main", "locate"]
         + [str(path), "--model", str(unbroken), "--json"]
@@ -269,6 +310,9 @@ def test_results_are_complete(unbroken):
     metrics = metrics_of(unbroken)
     methods = metrics["methods"]
     assert {"network", "gcc_phat", "srp_phat", "chance"} <= set(methods)
+    calibration = metrics["calibration"]
+    assert np.sum(calibration["numbers"], 1).tolist() == [6, 6, 6]
+    assert calibration["recordings"] == calibration["fitted_on"] == 18
     assert methods["best_constant"]["mae"] <= methods["chance"]["mae"]
     rows = json.loads((unbroken / "predictions.json").read_text())
     assert len(rows) == methods["network"]["num_mixtures"] == 6
@@ -277,6 +321,7 @@ def test_results_are_complete(unbroken):
     report = (unbroken / "report.html").read_text(encoding="utf-8")
     assert "http://" not in report.replace("http://www.w3.org", "")
     assert "GCC-PHAT" in report and "SRP-PHAT" in report
+    assert "How many talkers, and how sure" in report
 
 
 def test_own_recordings_are_trained_on_and_tested(tmp_path):

@@ -26,7 +26,7 @@ _LOW, _HIGH = 3.0, 20.0
 # Seconds; shorter ones cannot be told from the decay of speech.
 _SHORT, _LONG_T60 = 0.4, 0.7
 # Band that localization uses unless told otherwise.
-_USUAL_BAND = (300.0, 4000.0)
+_USUAL_BAND = (300.0, 5500.0)
 
 
 def room_findings(pieces, fs, kept, distances, band):

@@ -4,6 +4,8 @@ Coefficients come from simulated rooms: ``benchmarks/direction_confidence.py``
 makes them again and shows how reliable they are.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -12,22 +14,76 @@ from spatial_brain.geometry import azel_to_unit
 # Weights of the features of each method, see ``features``; constant last.
 # Of Ambisonics ("foa") the method is the mixture.
 COEFFICIENTS = {
-    "mixture": (2.083, 13.916, 0.416, 1.549, -1.819),
-    "srp-phat": (0.349, 1.255, 1.319, 1.642, -1.928),
-    "foa": (1.436, 9.384, 1.093, 2.590, -1.551),
-    "norm-music": (1.349, 3.081, -0.042, 1.606, -2.252),
-    "music": (1.423, 0.055, 0.695, 2.000, -2.336),
+    "foa": (1.599, 0.701, 1.033, 1.161, 1.939, 2.666, -0.659),
+    "mixture": (0.977, 5.213, 2.477, 0.658, 1.082, -0.539, -0.840),
+    "srp-phat": (-0.461, 2.481, -1.033, 2.011, 0.637, 0.542, -1.370),
+    "norm-music": (0.077, 2.881, 2.952, 0.780, -0.305, 0.364, -1.355),
+    "music": (0.492, 1.157, -0.822, 1.198, 1.429, 0.332, -1.380),
 }
 # Degrees within which windows agree.
 _NEAR = 10.0
-# Windows before and after that are compared, and what stands for no height.
+# Windows before and after that are compared.
 _REACH = 4
-_FLOOR = 1e-4
+# What stands for no height: a share of that of noise, and at least.
+_SHARE, _FLOOR = 0.2, 1e-4
 # The fit knows nothing about rarer errors.
 _SUREST = 0.99
 
 
-def features(azimuth, elevation, height, noise_height):
+class NoisePeaks(NamedTuple):
+    """What the highest peak of a window is like where noise is alone.
+
+    An array may favour some directions: then noise agrees over time, too.
+
+    Arguments
+    ---------
+    height : float
+        Mean height.
+    agreement : float
+        Mean share of the windows nearby with a direction within 10 degrees.
+    lead : float
+        Mean logarithm of its height over the next one's.
+    """
+
+    height: float
+    agreement: float
+    lead: float
+
+
+def summarize_noise(azimuth, elevation, height):
+    """The highest peaks of windows of noise, as a reference.
+
+    Arguments
+    ---------
+    azimuth, elevation : numpy.ndarray
+        Degrees, [window, direction]; NaN where there is none.
+    height : numpy.ndarray
+        Of their peaks, in [0, 1], same shape.
+
+    Returns
+    -------
+    NoisePeaks
+
+    Example
+    -------
+    >>> angle = np.array([[0.0, 90.0], [90.0, 180.0]])
+    >>> height = np.array([[0.2, 0.1], [0.2, 0.1]])
+    >>> summarize_noise(angle, angle * 0, height)
+    NoisePeaks(height=0.2, agreement=0.5, lead=0.69...)
+    """
+    height = np.nan_to_num(height)
+    mean = max(float(height.max(1).mean()), _FLOOR)
+    height = np.maximum(height, _SHARE * mean)
+    rows, best = np.arange(len(height)), height.argmax(1)
+    agreement = _agreement(azimuth, elevation)
+    return NoisePeaks(
+        mean,
+        float(agreement[rows, best].mean()),
+        float(_leads(height)[rows, best].mean()),
+    )
+
+
+def features(azimuth, elevation, height, noise):
     """What the confidence of the directions of windows depends on.
 
     Arguments
@@ -36,54 +92,73 @@ def features(azimuth, elevation, height, noise_height):
         Degrees, [window, direction]; NaN where there is none.
     height : numpy.ndarray
         Of their peaks, in [0, 1], same shape.
-    noise_height : float
-        Of the highest peak where there is noise of the microphones alone.
+    noise : NoisePeaks
+        What the highest peak is like where there is noise alone.
 
     Returns
     -------
     numpy.ndarray
-        [window, direction, 4]: logarithm of the height over that of noise, at
-        most 3; the part of it above 1; the logarithm of the height over the
-        highest of the window; share of the four windows before and after with
-        a direction within 10 degrees.
+        [window, direction, 6]: logarithm of the height over that of noise, at
+        most 3; the parts of it above 0 and above 1; the logarithm of the
+        height over the highest of the window; share of the four windows before
+        and after with a direction within 10 degrees; logarithm of the height
+        over the second highest, 0 to 3. The last two are less by what noise
+        has.
 
     Example
     -------
     >>> angle = np.array([[30.0], [31.0], [90.0]])
-    >>> found = features(angle, angle * 0, np.full((3, 1), 0.5), 0.1)
-    >>> found[:, 0, 3].tolist()
-    [0.5, 0.5, 0.0]
+    >>> noise = NoisePeaks(0.1, 0.25, 0.0)
+    >>> found = features(angle, angle * 0, np.full((3, 1), 0.5), noise)
+    >>> found[:, 0, 4].tolist()
+    [0.25, 0.25, -0.25]
     """
-    found = np.zeros((*azimuth.shape, 4))
-    height = np.maximum(np.nan_to_num(height), _FLOOR)
-    found[..., 0] = np.log(height / max(noise_height, _FLOOR)).clip(max=3.0)
-    found[..., 1] = (found[..., 0] - 1.0).clip(min=0.0)
-    found[..., 2] = np.log(height / height.max(1, keepdims=True))
+    found = np.zeros((*azimuth.shape, 6))
+    height = np.maximum(np.nan_to_num(height), _SHARE * noise.height)
+    over = np.log(height / noise.height)
+    found[..., 0] = over.clip(max=3.0)
+    for place, knot in enumerate((0.0, 1.0), start=1):
+        found[..., place] = (found[..., 0] - knot).clip(min=0.0)
+    found[..., 3] = np.log(height / height.max(1, keepdims=True))
+    found[..., 4] = _agreement(azimuth, elevation) - noise.agreement
+    found[..., 5] = _leads(height) - noise.lead
+    return found
+
+
+def _leads(height):
+    """Logarithm of heights over the second highest of their window, 0 to 3."""
+    if height.shape[1] == 1:
+        return np.zeros_like(height)
+    second = np.sort(height, axis=1)[:, -2:-1]
+    return np.log(height / second).clip(0.0, 3.0)
+
+
+def _agreement(azimuth, elevation):
+    """Share of the windows nearby with a direction within 10 degrees."""
     angles = [np.nan_to_num(values) for values in (azimuth, elevation)]
     units = azel_to_unit(*map(torch.from_numpy, angles)).numpy()
     units[np.isnan(azimuth)] = 0.0
     limit = np.cos(np.radians(_NEAR))
-    total = np.zeros(len(azimuth))
+    share, total = np.zeros(azimuth.shape), np.zeros(len(azimuth))
     for step in range(1, _REACH + 1):
         if step >= len(azimuth):
             break
         near = np.einsum("wik,wjk->wij", units[:-step], units[step:]) > limit
-        found[:-step, :, 3] += near.any(2)
-        found[step:, :, 3] += near.any(1)
+        share[:-step] += near.any(2)
+        share[step:] += near.any(1)
         total[:-step] += 1
         total[step:] += 1
-    found[..., 3] /= np.maximum(total, 1)[:, None]
-    return found
+    return share / np.maximum(total, 1)[:, None]
 
 
-def probability(method, azimuth, elevation, height, noise_height):
+def probability(method, azimuth, elevation, height, noise):
     """Probability that each direction is within 10 degrees of a source.
 
     Arguments
     ---------
     method : str
         A key of ``COEFFICIENTS``.
-    azimuth, elevation, height, noise_height
+    azimuth, elevation, height, noise
         As :func:`features` takes them.
 
     Returns
@@ -94,12 +169,13 @@ def probability(method, azimuth, elevation, height, noise_height):
     Example
     -------
     >>> angle = np.full((5, 1), 30.0)
-    >>> sure = probability("mixture", angle, angle * 0, angle / 100, 0.1)
+    >>> noise = NoisePeaks(0.1, 0.2, 0.0)
+    >>> sure = probability("mixture", angle, angle * 0, angle / 100, noise)
     >>> bool(0 < sure[0, 0] < 1)
     True
     """
     weights = COEFFICIENTS[method]
-    values = features(azimuth, elevation, height, noise_height)
+    values = features(azimuth, elevation, height, noise)
     score = values @ weights[:-1] + weights[-1]
     found = np.minimum(1 / (1 + np.exp(-score)), _SUREST)
     return np.where(np.isnan(azimuth), 0.0, found)

@@ -21,7 +21,11 @@ from spatial_brain.inference.array_checks import (
 )
 from spatial_brain.inference.array_checks.ambisonics import FOA
 from spatial_brain.inference.array_checks.finding import Finding
-from spatial_brain.inference.array_directions.confidence import probability
+from spatial_brain.inference.array_directions.confidence import (
+    NoisePeaks,
+    probability,
+    summarize_noise,
+)
 from spatial_brain.inference.array_directions.distances import (
     source_distances,
 )
@@ -31,6 +35,7 @@ from spatial_brain.inference.array_directions.methods import (
     check_method,
     has_confidence,
 )
+from spatial_brain.inference.array_directions.mirror import mirror_findings
 from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.inference.array_directions.speech import speech_shares
 from spatial_brain.inference.localization import (
@@ -155,7 +160,7 @@ class DirectionFinder:
             )
         self.library = method in LIBRARY_METHODS
         self.grid = self._grid()
-        self._locators, self._noise_heights = {}, {}
+        self._locators, self._noise_peaks = {}, {}
 
     def _grid(self):
         """The directions that can be found."""
@@ -353,8 +358,8 @@ class DirectionFinder:
             self._locators[fs] = locator
         return self._locators[fs]
 
-    def noise_height(self, fs):
-        """Height of the highest peaks where there is noise alone.
+    def noise_peaks(self, fs):
+        """Peaks where there is noise alone, of the microphones or diffuse.
 
         Arguments
         ---------
@@ -363,30 +368,31 @@ class DirectionFinder:
 
         Returns
         -------
-        float
-            Mean over the windows of noise from a fixed seed: the higher one
-            of noise of the microphones and of diffuse noise.
+        NoisePeaks
+            Of the noise, from a fixed seed, that looks more like a source.
         """
-        if fs not in self._noise_heights:
+        if fs not in self._noise_peaks:
             samples = round((self.window + _NOISE_HOPS * self.hop) * fs)
-            heights = [
-                self._peaks_of(noise[None], fs, MOST_SOURCES)[3].max(1).mean()
-                for noise in self._noises(samples, fs)
+            found = [
+                summarize_noise(*self._peaks_of(one, fs, MOST_SOURCES)[1:])
+                for one in self._noises(samples, fs)
             ]
-            self._noise_heights[fs] = float(max(heights))
-        return self._noise_heights[fs]
+            # A noise alone has nothing to be compared with but itself.
+            highest = map(max, *found, found[0])
+            self._noise_peaks[fs] = NoisePeaks(*highest)
+        return self._noise_peaks[fs]
 
     def _noises(self, samples, fs):
-        """Noises without direction, each [time, channel]."""
+        """Noises without direction, each [1, time, channel]."""
         generator = torch.Generator().manual_seed(0)
-        own = torch.randn(samples, len(self.array), generator=generator)
+        own = torch.randn(1, samples, len(self.array), generator=generator)
         if self.ambisonic:
             # Powers of a diffuse field, which four equal ones are as well.
             return [own / torch.tensor(N3D_GAINS)]
         diffuse = diffuse_noise(
             self.array.positions, samples, fs=fs, generator=generator
         )
-        return [own, diffuse.T]
+        return [own, diffuse.T[None]]
 
     @torch.no_grad()
     def _localize(self, read, num_samples, fs, path, findings=()):
@@ -423,7 +429,12 @@ class DirectionFinder:
             elevation=sources.elevation,
             array=self.array.name,
             method=self.method,
-            findings=tuple(findings),
+            findings=(
+                *findings,
+                *mirror_findings(
+                    sources.azimuth, sources.elevation, self.grid.normal
+                ),
+            ),
             tracks=sources.tracks,
             map=maps.result(),
         )
@@ -442,7 +453,7 @@ class DirectionFinder:
             return np.where(np.isnan(azimuth), 0.0, 1.0)
         method = FOA if self.ambisonic else self.method
         found = azimuth, elevation, height
-        return probability(method, *found, self.noise_height(fs))
+        return probability(method, *found, self.noise_peaks(fs))
 
     @torch.no_grad()
     def peaks_of(self, waveform, fs, number, separation=SEPARATION):

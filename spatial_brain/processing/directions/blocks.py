@@ -234,9 +234,19 @@ class BlockMaps(nn.Module):
 
         [batch, bin, mic, frame] -> [batch, bin, block, mic, mic].
         """
-        blocks = spectra.unfold(-1, self.block_frames, self.step_frames)
-        blocks = blocks.transpose(2, 3)
-        return blocks @ blocks.mH / self.block_frames
+        step, total = self.step_frames, spectra.shape[-1]
+        number = (total - self.block_frames) // step + 1
+        # Blocks overlap: the products of a step are made once.
+        whole, rest = divmod(self.block_frames, step)
+        covariances = 0.0
+        if whole:
+            steps = _products(spectra, step, step)
+            for first in range(whole):
+                covariances += steps[:, :, first : first + number]
+        if rest:
+            ends = _products(spectra[..., whole * step :], rest, step)
+            covariances += ends[:, :, :number]
+        return covariances / self.block_frames
 
     def _numbers_a_block(self):
         """Upper end of the numbers held at once for a block of a chunk."""
@@ -303,3 +313,9 @@ class BlockMaps(nn.Module):
     def _curve(values):
         """What of the values is a paraboloid around a peak."""
         return values
+
+
+def _products(spectra, frames, step):
+    """Sums of outer products over some frames of each step."""
+    parts = spectra.unfold(-1, frames, step).transpose(2, 3)
+    return parts @ parts.mH

@@ -41,6 +41,9 @@ class DirectionGrid:
         Nearest points used to refine: 2 on curves.
     has_elevation : bool
         Whether the elevation is estimated, or only assumed.
+    normal : torch.Tensor, optional
+        Of a plane, [3], on whose other side directions have mirror images
+        that are left out.
 
     Example
     -------
@@ -51,8 +54,15 @@ class DirectionGrid:
     False
     """
 
-    def __init__(self, directions, resolution, num_neighbours, has_elevation):
-        self.directions = directions
+    def __init__(
+        self,
+        directions,
+        resolution,
+        num_neighbours,
+        has_elevation,
+        normal=None,
+    ):
+        self.directions, self.normal = directions, normal
         self.resolution = resolution
         self.has_elevation = has_elevation
         self.azimuth, self.elevation = unit_to_azel(directions)
@@ -235,7 +245,7 @@ class DirectionGrid:
         if normal is not None:
             normal = _to_front(torch.as_tensor(normal, dtype=torch.float64))
             points = points[points @ normal > -1e-9]
-        return cls(points.float(), resolution, _NEIGHBOURS, True)
+        return cls(points.float(), resolution, _NEIGHBOURS, True, normal)
 
     def angles(self, vectors):
         """Azimuth and elevation of unit vectors that this grid gave.

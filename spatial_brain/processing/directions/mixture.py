@@ -19,6 +19,8 @@ _FLOOR = 0.02
 _SQUARINGS = 2
 # Share of the tiles that no source explains.
 _OUTLIERS = 0.2
+# Microphones used of larger arrays: work and tables grow with their pairs.
+MOST_MICROPHONES = 16
 # Gain up to which a source explains nothing at all.
 _NOTHING = 1e-6
 # Sources are looked for among points so many degrees apart, then moved so
@@ -39,6 +41,9 @@ class LocalMixture(BlockMaps):
     tiles are a mixture of K sources and of outliers (Mandel et al., 2010, have
     it for two ears), so that the second source must explain tiles that the
     first does not: sources are added one by one, then moved in turn.
+
+    Of more than ``MOST_MICROPHONES`` microphones those are used that are
+    farthest from each other.
 
     Arguments
     ---------
@@ -73,6 +78,8 @@ class LocalMixture(BlockMaps):
         )
         tiles = max(0, round((self.block_frames - _TILE_FRAMES) / _TILE_STEP))
         self.block_frames = _TILE_FRAMES + _TILE_STEP * tiles
+        used = _farthest(self.microphones, MOST_MICROPHONES)
+        self.register_buffer("used", used, persistent=False)
         self.register_buffer("steering", self._steering(), persistent=False)
         points = self.grid.directions
         coarse = _spread(points, _COARSE)
@@ -102,7 +109,8 @@ class LocalMixture(BlockMaps):
         torch.Tensor
             [batch, step, tile, direction]; a step is half a tile.
         """
-        frames = spectra.unfold(-1, _TILE_FRAMES, _TILE_STEP).transpose(2, 3)
+        frames = spectra[:, :, self.used]
+        frames = frames.unfold(-1, _TILE_FRAMES, _TILE_STEP).transpose(2, 3)
         covariance = frames @ frames.mH
         power = covariance.diagonal(dim1=-2, dim2=-1).real.sum(-1)
         observed = self._observed(
@@ -122,10 +130,10 @@ class LocalMixture(BlockMaps):
 
     def _steering(self):
         """What the observed terms explain, [bin, term, direction]."""
-        number = len(self.microphones)
+        number = len(self.used)
         pairs = microphone_pairs(number)
         delays = pair_delays(
-            self.microphones, self.grid.directions, pairs, self.c
+            self.microphones[self.used], self.grid.directions, pairs, self.c
         )
         self.register_buffer("pairs", torch.tensor(pairs), persistent=False)
         angle = 2 * math.pi * self.frequency[:, None, None] * delays
@@ -234,13 +242,25 @@ class LocalMixture(BlockMaps):
         )
 
     def _numbers_a_block(self):
-        bins, number = len(self.frequency), len(self.microphones)
+        bins, number = len(self.frequency), len(self.used)
         steps = self.step_frames // _TILE_STEP
         return max(
             super()._numbers_a_block(),
             2 * bins * steps * number * max(number, _TILE_FRAMES),
             4 * len(self.tiles) * steps * len(self.grid),
         )
+
+
+def _farthest(microphones, most):
+    """Indices of at most so many microphones far from each other, in order."""
+    if len(microphones) <= most:
+        return torch.arange(len(microphones))
+    distances = torch.cdist(microphones, microphones)
+    # Begins with the one farthest from the others.
+    chosen = [int(distances.sum(1).argmax())]
+    while len(chosen) < most:
+        chosen.append(int(distances[chosen].amin(0).argmax()))
+    return torch.tensor(sorted(chosen))
 
 
 def _spread(points, degrees):

@@ -100,6 +100,33 @@ def test_locate_json_is_one_object(model, scene, capsys):
     assert len(json.loads(capsys.readouterr().out)["windows"]) == 1
 
 
+def test_locate_refuses_the_model_of_another_array(model, scene, capsys):
+    arguments = ["locate", scene, "--model", model]
+    assert main([*arguments, "--spacing", "0.06"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "2 microphones 6.0 cm apart" in error and "10.0 cm" in error
+    for stated in (["--spacing", "0.1"], ["--positions", "pair:0.1"]):
+        assert main([*arguments, *stated]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1].endswith("is that of the model to 0.0 degrees")
+    both = ["--spacing", "0.1", "--positions", "pair:0.1"]
+    for wrong, part in ((both, "one of them"), (["--spacing", "0"], "metres")):
+        assert main([*arguments, *wrong]) == 2
+        assert part in capsys.readouterr().err
+    assert main(["locate", scene, "--array", "pair:0.1", "--spacing", "1"]) == 2
+    assert "--spacing needs --model" in capsys.readouterr().err
+
+
+def test_locate_gives_the_number_of_talkers_asked_for(model, scene, capsys):
+    arguments = ["locate", scene, "--model", model, "--json", "--num-talkers"]
+    assert main([*arguments, "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["talkers"]) == 1 and found["num_talkers"] == 1
+    assert found["talkers"][0]["confidence"] is None
+    assert main([*arguments, "3"]) == 2
+    assert "auto or 1 to 2" in capsys.readouterr().err
+
+
 def test_silence_has_no_direction(model, tmp_path, capsys):
     path = str(tmp_path / "silent.wav")
     picture = str(tmp_path / "silent.png")

@@ -20,6 +20,7 @@ from spatial_brain.processing.directions import blocks as blocks_module
 from spatial_brain.processing.directions.mixture import LocalMixture
 from spatial_brain.simulation import simulate_rir
 from spatial_brain.simulation.mixing import convolve
+from spatial_brain.simulation.noise_field import diffuse_noise
 
 ARRAY = "circular:6x0.05"
 FS = 16000
@@ -82,6 +83,40 @@ def test_noise_and_silence_give_no_source(record):
     assert found.silent.all() and not found.talkers
     assert {one.kind for one in found.findings} >= {"silent"}
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("method", ["mixture", "srp-phat", "norm-music"])
+def test_diffuse_noise_gives_no_source(record, method):
+    generator = torch.Generator().manual_seed(3)
+    noise = diffuse_noise(
+        circular_array(6, 0.05), 4 * FS, fs=FS, generator=generator
+    )
+    found = DirectionFinder(ARRAY, method).localize_file(record(0.1 * noise.T))
+    assert found.silent.mean() > 0.7
+
+
+def test_noise_as_loud_as_a_source_hides_no_direction():
+    torch.manual_seed(0)
+    mixture = LocalMixture(circular_array(6, 0.05), FS, block=0.25)
+    found = mixture.peaks(waves(20.0, 2.0, noise=1.5)[None]).azimuth
+    assert np.isfinite(found).all()
+    assert np.median(away(found, 20.0)) < 10.0
+    assert mixture.peaks(torch.zeros(1, FS, 6)).azimuth.isnan().all()
+
+
+@pytest.mark.parametrize("azimuth", [20.0, 160.0])
+def test_the_mirror_image_of_an_upright_plane_is_named(record, azimuth):
+    upright = circular_array(6, 0.05)[:, [2, 0, 1]]
+    wave = plane_wave(upright, azel_to_unit(azimuth, 0.0), 3 * FS)[0]
+    sound = 0.1 * (wave / wave.std() + 0.1 * torch.randn(3 * FS, 6))
+    finder = DirectionFinder(MicrophoneArray(upright, "upright"))
+    found = finder.localize_file(record(sound))
+    assert len(found.talkers) == 1
+    assert away(found.talkers[0]["direction"], 20.0) < 2.0
+    note = next(x for x in found.findings if x.kind == "mirror_images")
+    place = note.message.split(" may be at ")[1].removesuffix(" degrees")
+    image = [float(part) for part in place.split(",")]
+    assert away(image[0], 160.0) < 2.0 and abs(image[1]) < 2.0
 
 
 def test_a_source_ends_and_another_begins(record):

@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from posteriors import outputs, recordings
 
 from spatial_brain.cli.main import main
 from spatial_brain.dataio.audio import read_audio, write_audio
+from spatial_brain.geometry import MicrophoneArray
 from spatial_brain.inference import SoundLocalizer
 from spatial_brain.inference.localizer import Localization
 from spatial_brain.inference.pretrained import save_pretrained
+from spatial_brain.inference.pretrained.card import ModelCard
 from spatial_brain.inference.recordings import RecordingWarning
+from spatial_brain.inference.talkers import TalkerCalibration
 from spatial_brain.models.dual_mic import DualMicLocalizer
 from spatial_brain.processing.decoding import decode_classes
 
@@ -235,6 +239,127 @@ def test_summary_is_a_median_with_its_deviation():
     assert first["direction"] == 12.0  # an outlier does not pull it
     assert first["spread"] == 2.0
     assert first["confidence"] == pytest.approx(0.6)
+
+
+class Posteriors(torch.nn.Module):
+    """Gives chosen outputs, one after another."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits, self.next = logits, 0
+
+    def forward(self, waveform):
+        first, self.next = self.next, self.next + len(waveform)
+        return self.logits[first : self.next]
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return TalkerCalibration.fit(
+        *recordings(120, seed=1), decode_classes, "cone"
+    ).to_dict()
+
+
+@pytest.fixture
+def play(calibration, record):
+    """Result for a recording, a window of 1 s an output."""
+
+    def localize(logits, **options):
+        localizer = SoundLocalizer(
+            {"model": Posteriors(logits)},
+            {
+                "sample_rate": RATE,
+                "microphone_positions": [[-0.05, 0, 0], [0.05, 0, 0]],
+                "window_length": 1.0,
+                "hop_length": 1.0,
+                "target": "cone",
+                "decoder": decode_classes,
+            },
+            run_opts={"device": "cpu"},
+        )
+        localizer.card = ModelCard("directions", calibration=calibration)
+        return localizer.localize_file(record(noise(len(logits))), **options)
+
+    return localize
+
+
+def test_one_talker_is_one(play):
+    logits = outputs([[57.0, 63.0]] * 6)
+    found = play(logits)
+    [talker] = found.talkers
+    assert talker["direction"] == pytest.approx(60, abs=2)
+    assert talker["confidence"] > 0.8 and talker["windows"] == 6
+    assert found.chances.argmax(1).tolist() == [1] * 6
+    # A phantom in one window is none of the recording's talkers.
+    logits[3] = outputs([[57.0, 140.0]])[0]
+    assert len(play(logits).talkers) == 1
+    # Asked for two, the second one has no confidence to speak of.
+    first, second = play(outputs([[57.0, 63.0]] * 6), num_talkers=2).talkers
+    assert min(first["confidence"], second["confidence"]) < 0.5
+
+
+def test_two_talkers_are_two_and_noise_is_none(play):
+    first, second = play(outputs([[40.0, 130.0]] * 4)).talkers
+    assert first["direction"] == pytest.approx(40, abs=2)
+    assert second["direction"] == pytest.approx(130, abs=2)
+    [only] = play(outputs([[57.0, 63.0]] * 4), num_talkers=1).talkers
+    assert only["direction"] == pytest.approx(60, abs=2)
+    nobody = play(outputs([[50.0, 120.0]] * 4, width=60.0))
+    assert not nobody.talkers and nobody.directions.shape == (4, 0)
+    plain = json.loads(json.dumps(nobody.to_dict(), allow_nan=False))
+    assert plain["talkers"] == []
+    assert plain["windows"][0]["directions"] is None
+    assert plain["windows"][0]["chances"][0] > 0.5
+    assert plain["num_talkers"] == "auto"
+    assert plain["notes"][0].startswith("assumes the array of the model")
+
+
+def test_talkers_who_take_turns_are_both_found(play):
+    logits = outputs([[38.0, 42.0]] * 4 + [[118.0, 122.0]] * 4)
+    found = play(logits)
+    directions = [talker["direction"] for talker in found.talkers]
+    assert directions == pytest.approx([40, 120], abs=2)
+    assert [talker["windows"] for talker in found.talkers] == [4, 4]
+
+
+@pytest.mark.parametrize("number", [0, 3, "two", 1.5])
+def test_numbers_of_talkers_that_cannot_be_are_refused(play, number):
+    with pytest.raises(ValueError, match="finds auto or 1 to 2"):
+        play(outputs([[57.0, 63.0]]), num_talkers=number)
+
+
+def test_a_calibration_of_another_network_is_refused(play):
+    logits = outputs([[57.0, 63.0, 100.0]])
+    with pytest.raises(ValueError, match="2 outputs, this one has 3"):
+        play(logits)
+
+
+@pytest.mark.parametrize(
+    ("array", "parts"),
+    [
+        ("pair:0.06", ["2 microphones 6.0 cm", "2 microphones 10.0 cm", "23"]),
+        ("pair:0.0982", ["9.8 cm", "1 degrees off"]),
+        ("circular:4x0.05", ["4 microphones within 10.0 cm", "10.0 cm apart"]),
+    ],
+)
+def test_another_array_is_refused(array, parts):
+    with pytest.raises(ValueError, match="is not that of the model") as error:
+        make_localizer().check_array(array)
+    for part in [array, *parts]:
+        assert part in str(error.value)
+
+
+def test_the_same_array_however_it_lies_is_accepted():
+    localizer = make_localizer()
+    for array in ("pair:0.1", "pair:0.099", "pair:0.101"):
+        assert "is that of the model" in localizer.check_array(array)
+    moved = MicrophoneArray([[1.0, 2.0, 0.5], [1.1, 2.0, 0.5]], "moved")
+    assert "moved is that of the model" in localizer.check_array(moved)
+    turned = MicrophoneArray([[0.05, 0, 0], [-0.05, 0, 0]], "turned")
+    with pytest.raises(ValueError, match="reverse order.*--channels 1,0"):
+        localizer.check_array(turned)
+    unknown = make_localizer(microphone_positions=None, num_microphones=2)
+    assert "is not checked" in unknown.check_array("pair:0.3")
 
 
 RUN = """

@@ -17,6 +17,10 @@ from spatial_brain.geometry import (
 )
 from spatial_brain.processing.directions import blocks as blocks_module
 from spatial_brain.processing.directions.grid import DirectionGrid
+from spatial_brain.processing.directions.mixture import (
+    MOST_MICROPHONES,
+    LocalMixture,
+)
 from spatial_brain.processing.directions.music import MUSIC
 from spatial_brain.processing.directions.srp_phat import SRPPhat
 from spatial_brain.processing.spatial import srp_phat
@@ -254,3 +258,27 @@ def test_bad_input_is_named():
         MUSIC(array, FS, diffuse=1.0)
     with pytest.raises(ValueError, match="two microphones"):
         SRPPhat(array[:1], FS)
+
+
+@pytest.mark.parametrize("block, hop", [(0.5, 0.1), (0.25, 0.25), (0.2, 0.4)])
+def test_covariances_of_blocks_are_the_means_of_their_frames(block, hop):
+    locate = SRPPhat(circular_array(4, 0.05), FS, block=block, hop=hop)
+    spectra = locate._spectra(torch.randn(2, 2 * FS, 4))
+    found = locate._covariances(spectra)
+    step, length = locate.step_frames, locate.block_frames
+    assert found.shape[2] == (spectra.shape[-1] - length) // step + 1
+    for number in range(found.shape[2]):
+        frames = spectra[..., number * step : number * step + length]
+        wanted = frames @ frames.mH / length
+        assert torch.allclose(found[:, :, number], wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("number", [16, 32])
+def test_mixture_of_large_arrays_has_bounded_tables(number):
+    array = circular_array(number, 0.1)
+    mixture = LocalMixture(array, FS, DirectionGrid.circle(2.0), block=0.5)
+    terms = MOST_MICROPHONES * (MOST_MICROPHONES - 1) + 1
+    assert mixture.steering.shape[1] == terms
+    waves = plane_wave(array, azel_to_unit(70.0, 0.0))
+    away = (mixture.peaks(waves).azimuth - 70.0).abs()
+    assert away.max() < 0.5
