@@ -109,7 +109,7 @@ BROKEN = {
     "no version": {"card_version": None},
     "flag for a version": {"card_version": True},
     "no task": {"task": None},
-    "unknown": {"taks": "T60"},
+    "unknown": {"tassk": "T60"},
     "number for text": {"data": 3},
     "text for a number": {"items": "many"},
     "negative": {"items": -1},
