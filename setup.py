@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 # Folders of experiments to copy from, and what belongs to them.
 EXPERIMENTS = ("recipes", "templates")
-SUFFIXES = (".py", ".yaml", ".md")
+SUFFIXES = (".py", ".yaml", ".md", ".txt")
 
 
 def requirements(name):

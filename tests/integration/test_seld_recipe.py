@@ -173,7 +173,7 @@ def test_adapters_on_two_processes_and_resumed(unbroken, tmp_path):
             assert torch.equal(tuned[name], tensor), name
     name = "network.encoder.along_time.3.bias"
     assert not torch.equal(tuned[name], weights_of(unbroken)[name])
-    wav = next((unbroken / "synthetic_data" / "foa_dev").rglob("fold4*.wav"))
+    wav = next((unbroken / "synthetic_data" / "foa_dev").rglob("fold4*.flac"))
     detector = SELDetector.from_hparams(source=str(whole.folder))
     # Decoded the same way as the test of the run, from its own weights.
     table = detector.detect_file(wav)
@@ -241,7 +241,7 @@ def test_four_microphones(tmp_path):
     line[2] = str(yaml)
     check(run(line))
     wav = next(
-        (tmp_path / "out" / "synthetic_data" / "mic_dev").rglob("fold4*.wav")
+        (tmp_path / "out" / "synthetic_data" / "mic_dev").rglob("fold4*.flac")
     )
     detector = SELDetector.from_hparams(source=str(tmp_path / "out"))
     assert detector.detect_file(wav).num_frames == 60
@@ -300,7 +300,7 @@ def test_command_line_scores_the_predictions(unbroken):
 
 
 def test_trained_run_detects_events(unbroken, tmp_path):
-    wav = next((unbroken / "synthetic_data" / "foa_dev").rglob("fold4*.wav"))
+    wav = next((unbroken / "synthetic_data" / "foa_dev").rglob("fold4*.flac"))
     table = SELDetector.from_hparams(source=str(unbroken)).detect_file(wav)
     assert table.num_frames == 120
     done = run(
