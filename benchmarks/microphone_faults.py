@@ -7,7 +7,8 @@ One source of speech (synthetic) 1.5 m from the array in rooms of T60 0.3 s,
 diffuse noise 20 dB below, 3 s at 16 kHz; the same rooms, signals and random
 numbers for every fault and method. Methods are told the array as it is said
 to be. The error is the mean over windows of 1 s, in degrees of azimuth.
-"norm-music" and "srp-phat" are ours; "music" is that of pyroomacoustics.
+"mixture", "norm-music" and "srp-phat" are ours; "music" is that of
+pyroomacoustics.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from spatial_brain.geometry import (
     rotation_matrix,
     wrap_azimuth,
 )
+from spatial_brain.processing.directions.mixture import LocalMixture
 from spatial_brain.processing.directions.music import MUSIC
 from spatial_brain.processing.directions.srp_phat import SRPPhat
 from spatial_brain.reporting.plots import new_figure, save_figure, style
@@ -101,6 +103,7 @@ def peer(waveform, array):
 
 
 METHODS = {
+    "mixture": partial(peaks, LocalMixture),
     "srp-phat": partial(peaks, SRPPhat),
     "norm-music": partial(peaks, MUSIC),
     "music": peer,

@@ -272,19 +272,21 @@ class DirectionFinder:
         return [*found, *self._limits()]
 
     def _limits(self):
-        """What a library's method does not give."""
-        if not self.library:
-            return []
-        return [
-            Finding(
-                "assumed",
-                "note",
-                (),
+        """What a method does not give."""
+        if self.library:
+            limit = (
                 f"{self.method} gives azimuths of sources at the height of the "
                 "array, without a confidence: how often they are right is not "
-                "known",
+                "known"
             )
-        ]
+        elif self.method == "music" and self.sources == "auto":
+            limit = (
+                "music often gives sources that are none in rooms, and is too "
+                "sure of them; give their number (--sources N), or take mixture"
+            )
+        else:
+            return []
+        return [Finding("assumed", "note", (), limit)]
 
     @torch.no_grad()
     def localize_batch(self, waveform, lengths=None, fs=16000):

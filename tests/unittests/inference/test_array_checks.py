@@ -169,6 +169,17 @@ def test_reversed_polarity(tmp_path, name):
     assert ("polarity", (2,)) in named(check(tmp_path, fault, array))
 
 
+@pytest.mark.parametrize("name", ["circular:16x0.1", "eigenmike_em32"])
+def test_many_microphones(tmp_path, name):
+    array = MicrophoneArray.resolve(name)
+    fault = noisy_plane_waves(array)
+    assert not named(check(tmp_path, fault, array))
+    fault[:, 5] *= -1
+    fault[:, 9] *= 0.003
+    found = named(check(tmp_path, fault, array))
+    assert {("polarity", (5,)), ("dead_channel", (9,))} <= found
+
+
 def test_reversed_polarity_of_a_pair(tmp_path):
     array = MicrophoneArray.resolve("pair:0.1")
     fault = noisy_plane_waves(array, snr=0)
