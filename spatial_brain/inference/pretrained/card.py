@@ -113,7 +113,7 @@ _KINDS = {
     **dict.fromkeys(
         ("task", "channel_order", "angles", "data", "speech"), _TEXT
     ),
-    **dict.fromkeys(("test", "published", "licence", "commit"), _TEXT),
+    **dict.fromkeys(("test", "published", "licence"), _TEXT),
     **dict.fromkeys(("channels", "items", "test_items"), _COUNT),
     **dict.fromkeys(("spacing", "t60", "snr", "sources", "labels"), _RANGE),
     "classes": _TEXTS,
@@ -291,8 +291,6 @@ class ModelCard:
         What confidences are made with: plain values by name.
     licence : str
         Of the model, such as ``"cc-by-4.0"``.
-    commit : str
-        Of this package, with which it was trained.
     hashes : dict
         Name of a file beside the card to its SHA-256, checked when a model
         is loaded.
@@ -332,7 +330,6 @@ class ModelCard:
     published: str | None = None
     calibration: dict = field(default_factory=dict)
     licence: str | None = None
-    commit: str | None = None
     hashes: dict = field(default_factory=dict)
 
     def summary(self):
