@@ -83,6 +83,12 @@ def add_arguments(parser):
         "--channels",
         help="channels to use, from 0, in the order of the array's",
     )
+    parser.add_argument(
+        "--channel-order",
+        metavar="NAME",
+        help="of foa: acn-sn3d (default), acn-n3d, fuma, or letters such as "
+        "WXYZ",
+    )
     add_option(
         parser,
         "--output",
@@ -139,6 +145,7 @@ def run(args):
             args.elevation,
             nulls,
             channels=args.channels,
+            channel_order=args.channel_order,
             subtype=args.subtype,
             show_progress=shows_progress(),
         )
@@ -173,8 +180,6 @@ def _beam_lines(beam):
     ]
     lines += [f"{one.severity}: {one.message}" for one in beam.findings]
     lines += _level_lines(beam.channel_gains)
-    if beam.array == "foa":
-        lines.append("assumed: channels W, Y, Z, X (ACN), SN3D")
     if beam.nulls and beam.nulls_from is None:
         lines.append("the nulls hold at no frequency: too close for the array")
     elif beam.nulls_from:

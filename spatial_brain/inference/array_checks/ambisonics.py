@@ -29,6 +29,30 @@ _COHERENT, _LEFT = 0.5, 0.6
 _TOLERANCE = math.sqrt(3)
 
 
+def assumed_order(channel_order):
+    """Note on what the channels of a recording are taken for.
+
+    Arguments
+    ---------
+    channel_order : str
+        See :func:`spatial_brain.geometry.find_channel_order`.
+
+    Returns
+    -------
+    Finding
+
+    Example
+    -------
+    >>> assumed_order("fuma").message
+    'the channels are taken as W, X, Y, Z (fuma)'
+    """
+    letters = CHANNEL_ORDERS.get(channel_order, (channel_order.upper(),))[0]
+    message = (
+        f"the channels are taken as {', '.join(letters)} ({channel_order})"
+    )
+    return Finding("assumed", "note", (), message)
+
+
 def ambisonic_findings(pieces, fs, channel_order):
     """Findings on the powers and coherences of the channels.
 

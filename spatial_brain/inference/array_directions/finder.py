@@ -8,7 +8,6 @@ import torch
 
 from spatial_brain.dataio.audio import describe, open_audio
 from spatial_brain.geometry import (
-    CHANNEL_ORDERS,
     MicrophoneArray,
     find_channel_order,
     to_acn_sn3d,
@@ -19,7 +18,7 @@ from spatial_brain.inference.array_checks import (
     check_recording,
     choose_channels,
 )
-from spatial_brain.inference.array_checks.ambisonics import FOA
+from spatial_brain.inference.array_checks.ambisonics import FOA, assumed_order
 from spatial_brain.inference.array_checks.finding import Finding
 from spatial_brain.inference.array_directions.confidence import (
     NoisePeaks,
@@ -257,15 +256,8 @@ class DirectionFinder:
         """What is suspicious in a recording."""
         if self.ambisonic:
             order = self.channel_order
-            letters = CHANNEL_ORDERS.get(order, (order.upper(),))[0]
-            assumed = Finding(
-                "assumed",
-                "note",
-                (),
-                f"the channels are taken as {', '.join(letters)} ({order})",
-            )
             found = check_ambisonics(path, channels, order)
-            return [*found, assumed]
+            return [*found, assumed_order(order)]
         found = check_recording(
             path, self.array, channels=channels, band=self.band
         )

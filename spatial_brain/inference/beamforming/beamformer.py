@@ -8,11 +8,13 @@ import torch
 
 from spatial_brain.dataio.audio import audio_info, read_audio
 from spatial_brain.geometry import MicrophoneArray, azel_to_unit
+from spatial_brain.geometry.ambisonics import ACN_SN3D, to_acn_sn3d
 from spatial_brain.inference.array_checks import (
+    check_ambisonics,
     check_recording,
     choose_channels,
 )
-from spatial_brain.inference.array_checks.ambisonics import FOA
+from spatial_brain.inference.array_checks.ambisonics import FOA, assumed_order
 from spatial_brain.inference.beamforming.channel_gains import channel_gains
 from spatial_brain.inference.recordings import reading_progress
 from spatial_brain.inference.sound_files import SoundFiles
@@ -284,6 +286,7 @@ class Beamformer:
         nulls=(),
         *,
         channels=None,
+        channel_order=None,
         subtype="PCM_16",
         show_progress=False,
     ):
@@ -305,6 +308,10 @@ class Beamformer:
         channels : sequence of int, optional
             Which channels to use, from 0, in the order of the array's. Needed
             if the file has others beside.
+        channel_order : str, optional
+            Order and gains of Ambisonics, as
+            :func:`spatial_brain.geometry.find_channel_order` takes them;
+            default: W, Y, Z, X, SN3D.
         subtype : str
             ``"PCM_16"``, where one gain avoids clipping, or ``"FLOAT"``.
         show_progress : bool
@@ -327,11 +334,14 @@ class Beamformer:
             raise ValueError(
                 f"{path}: is the recording itself; name another --output"
             )
-        read = _file_part(path, channels, info.num_samples)
+        order = self._order(channel_order)
+        read = _file_part(path, channels, info.num_samples, order)
         gains = self._gains(read, info.num_samples, info.fs)
         aim = _Aim(self, info.fs, azimuth, elevation, nulls, gains)
-        findings = []
-        if self.array.name != FOA:
+        if order:
+            findings = check_ambisonics(path, channels, order)
+            findings.append(assumed_order(order))
+        else:
             found = check_recording(path, self.array, channels=channels)
             findings = [one for one in found if one.kind not in _NOT_HERE]
         with (
@@ -358,6 +368,17 @@ class Beamformer:
             channel_gains=gains.tolist(),
             findings=findings,
         )
+
+    def _order(self, channel_order):
+        """Channel order of Ambisonics, None of an array."""
+        if self.array.name == FOA:
+            return (channel_order or ACN_SN3D).lower()
+        if channel_order is not None:
+            raise ValueError(
+                f"a channel order is of Ambisonics (array {FOA}), not of the "
+                f"array {self.array.name}; --channels orders microphones"
+            )
+        return None
 
     def _gains(self, read, total, fs):
         """Gain of each channel of a recording."""
@@ -537,13 +558,16 @@ def _part_of(waveform):
     return read
 
 
-def _file_part(path, channels, total):
-    """Reader of channels of a file."""
+def _file_part(path, channels, total, order=None):
+    """Reader of channels of a file, of Ambisonics with their order."""
 
     def read(start, stop):
         first, last = max(0, start), min(total, stop)
         waveform, _ = read_audio(path, first, last - first)
-        inside = waveform[:, channels].T[None]
+        waveform = waveform[:, channels]
+        if order:
+            waveform = to_acn_sn3d(waveform, order)
+        inside = waveform.T[None]
         return _padded(inside, start, stop, total)
 
     return read
