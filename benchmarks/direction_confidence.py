@@ -29,6 +29,10 @@ from spatial_brain.inference.array_directions.finder import (
     SEPARATION,
     DirectionFinder,
 )
+from spatial_brain.metrics.calibration import (
+    expected_calibration_error,
+    reliability_curve,
+)
 from spatial_brain.simulation import diffuse_noise, simulate_rir
 from spatial_brain.simulation.ambisonics import foa_rir
 from spatial_brain.simulation.mixing import convolve
@@ -176,16 +180,10 @@ def fit(rows, right):
 def show(rows, right, weights):
     """Print how often directions of each probability were right."""
     sure = 1 / (1 + np.exp(-(rows @ weights[:-1] + weights[-1])))
-    place = (sure * 10).astype(int).clip(0, 9)
     print("  confidence   right  directions")
-    error = 0.0
-    for number in np.unique(place):
-        mine = place == number
-        error += mine.mean() * abs(sure[mine].mean() - right[mine].mean())
-        print(
-            f"{sure[mine].mean():12.2f}{right[mine].mean():8.2f}"
-            f"{mine.sum():12d}"
-        )
+    for one in reliability_curve(sure, right):
+        print("{confidence:12.2f}{correct:8.2f}{number:12d}".format(**one))
+    error = expected_calibration_error(sure, right)
     print(f"  expected calibration error {error:.3f}", flush=True)
 
 

@@ -36,6 +36,10 @@ from spatial_brain.inference.array_directions.finder import (
 from spatial_brain.inference.array_directions.methods import LIBRARY_METHODS
 from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.inference.localization import median_direction
+from spatial_brain.metrics.calibration import (
+    expected_calibration_error,
+    reliability_curve,
+)
 from spatial_brain.reporting.plots import line_plot, save_figure
 from spatial_brain.simulation.mixing import convolve
 
@@ -303,26 +307,23 @@ def show_counts(rows):
             print(f"| {number} | {snr} | {len(mine)} | {' | '.join(cells)} |")
 
 
-def reliability(pairs):
-    """Mean confidence, share that is right, and number of each bin."""
-    sure, right = np.array(pairs, dtype=float).T
-    place = (sure * 10).astype(int).clip(0, 9)
-    bins = [place == number for number in np.unique(place)]
-    values = [(sure[x].mean(), right[x].mean(), x.sum()) for x in bins]
-    return np.array(values).T
-
-
 def show_confidence(rows, picture):
     """Print confidence against what was right, and draw it."""
     series = {}
     for name in METHODS:
         pairs = [x for row in rows for x in row["windows"].get(name, [])]
-        sure, right, number = reliability(pairs)
-        error = (number * abs(sure - right)).sum() / number.sum()
+        sure, right = np.array(pairs, dtype=float).T
+        error = expected_calibration_error(sure, right)
         print(f"{name}: expected calibration error {error:.3f}")
-        for row in zip(sure, right, number, strict=True):
-            print("| {:.2f} | {:.2f} | {:.0f} |".format(*row))
-        series[name] = sure, right
+        curve = reliability_curve(sure, right)
+        for one in curve:
+            print(
+                "| {confidence:.2f} | {correct:.2f} | {number} |".format(**one)
+            )
+        series[name] = (
+            np.array([one["confidence"] for one in curve]),
+            np.array([one["correct"] for one in curve]),
+        )
     if picture:
         draw_reliability(series, picture)
 

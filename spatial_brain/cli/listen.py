@@ -45,6 +45,40 @@ def add_arguments(parser):
     parser.add_argument(
         "--elevation", type=float, default=0.0, help="degrees (default: 0)"
     )
+    _add_method(parser)
+    add_option(
+        parser,
+        "--channels",
+        help="channels to use, from 0, in the order of the array's",
+    )
+    parser.add_argument(
+        "--channel-order",
+        metavar="NAME",
+        help="of foa: acn-sn3d (default), acn-n3d, fuma, or letters such as "
+        "WXYZ",
+    )
+    add_option(
+        parser,
+        "--output",
+        default=".",
+        help="wav file, or a folder, in which it has the recording's name and "
+        "the azimuth (default: this one)",
+    )
+    parser.add_argument(
+        "--subtype",
+        default="PCM_16",
+        help="PCM_16 (default), where one gain avoids clipping, or FLOAT",
+    )
+    parser.add_argument(
+        "--no-gain",
+        action="store_true",
+        help="do not try the gain on simulated recordings",
+    )
+    add_option(parser, "--json")
+
+
+def _add_method(parser):
+    """Add the options of the beamformer."""
     parser.add_argument(
         "--method",
         help="see above (default: mvdr, or lcmv with --null)",
@@ -78,35 +112,6 @@ def add_arguments(parser):
         help="leave the levels of the channels as they are, and use those "
         "without sound",
     )
-    add_option(
-        parser,
-        "--channels",
-        help="channels to use, from 0, in the order of the array's",
-    )
-    parser.add_argument(
-        "--channel-order",
-        metavar="NAME",
-        help="of foa: acn-sn3d (default), acn-n3d, fuma, or letters such as "
-        "WXYZ",
-    )
-    add_option(
-        parser,
-        "--output",
-        default=".",
-        help="wav file, or a folder, in which it has the recording's name and "
-        "the azimuth (default: this one)",
-    )
-    parser.add_argument(
-        "--subtype",
-        default="PCM_16",
-        help="PCM_16 (default), where one gain avoids clipping, or FLOAT",
-    )
-    parser.add_argument(
-        "--no-gain",
-        action="store_true",
-        help="do not try the gain on simulated recordings",
-    )
-    add_option(parser, "--json")
 
 
 def run(args):
