@@ -22,9 +22,7 @@ def prepare(hparams):
         return
     folder = Path(hparams["manifest_folder"])
     fs = hparams["sample_rate"]
-    prepare_speech(
-        hparams["data_folder"], folder, fs=fs, **hparams["speech"]
-    )
+    prepare_speech(hparams["data_folder"], folder, fs=fs, **hparams["speech"])
     for seed, split in enumerate(PARTS, hparams["room_seed"]):
         prepare_responses(
             folder,

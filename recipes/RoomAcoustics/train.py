@@ -180,30 +180,24 @@ class RoomAcousticsBrain(SpatialBrain):
         labels = torch.cat(kept["labels"])
         found = scale_intervals(torch.cat(kept["estimates"]), factors)
         coverage = interval_coverage(found, labels).tolist()
-        truth = from_scale(labels, names)
-        found = from_scale(found.mT, names).mT
+        truth, found = from_scale(labels, names), from_scale(found.mT, names).mT
+        facts = {**self.facts}
+        ids = facts.pop("id")
         figures, rows = {}, {}
         for index, name in enumerate(names):
+            low, middle, high = found[:, index].unbind(-1)
             errors = AcousticErrors(name)
-            facts = {**self.facts}
-            ids, estimate = facts.pop("id"), found[:, index, 1]
-            errors.append(ids, estimate, truth[:, index], **facts)
+            errors.append(ids, middle, truth[:, index], **facts)
             constant = best_constant(truth[:, index], len(truth))
+            constant = np.abs(constant - truth[:, index].numpy()).mean()
             figures[name] = {
                 **errors.summarize(),
+                "constant": float(constant),
                 "coverage": coverage[index],
-                "constant": float(np.abs(constant - truth[:, index].numpy()).mean()),
-                "width": float((found[:, index, 2] - found[:, index, 0]).median()),
+                "width": float((high - low).median()),
             }
-            rows[name] = [
-                {**row, "low": low, "high": high}
-                for row, low, high in zip(
-                    errors.rows(),
-                    found[:, index, 0].tolist(),
-                    found[:, index, 2].tolist(),
-                    strict=True,
-                )
-            ]
+            ends = zip(errors.rows(), low.tolist(), high.tolist(), strict=True)
+            rows[name] = [{**row, "low": x, "high": y} for row, x, y in ends]
         return figures, rows
 
     def write_results(self):
@@ -237,7 +231,8 @@ class RoomAcousticsBrain(SpatialBrain):
         for name, found in figures.items():
             quantity = TASKS[name]
             mae, constant = (
-                f"{found[key]:.{quantity.digits}f}" for key in ("mae", "constant")
+                f"{found[key]:.{quantity.digits}f}"
+                for key in ("mae", "constant")
             )
             print(
                 f"{quantity.label}: mean absolute error {mae}, best constant "
