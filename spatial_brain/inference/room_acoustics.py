@@ -4,7 +4,6 @@ import math
 import warnings
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,65 +22,13 @@ from spatial_brain.inference.recordings import (
     median,
     window_bounds,
 )
-from spatial_brain.inference.room_parameters import IntervalCalibration, plain
+from spatial_brain.inference.room_parameters import (
+    IntervalCalibration,
+    Track,
+)
 from spatial_brain.metrics.room_acoustics import find_quantity
 
 NUM_MICROPHONES = 2
-
-
-class Track(NamedTuple):
-    """One quantity over the windows of a recording.
-
-    Arguments
-    ---------
-    name : str
-        Short, such as "T60".
-    unit : str
-        Empty without one.
-    digits : int
-        Decimal places worth printing.
-    values : numpy.ndarray
-        [window]; NaN where a window is silent.
-
-    Example
-    -------
-    >>> track = Track("T60", "s", 3, np.array([0.4, np.nan, 0.6]))
-    >>> track.median, track.quartiles
-    (0.5, (0.45, 0.55))
-    """
-
-    name: str
-    unit: str
-    digits: int
-    values: np.ndarray
-
-    @property
-    def median(self):
-        """Median over the windows with sound, NaN without one."""
-        return float(median(self.values))
-
-    @property
-    def quartiles(self):
-        """Lower and upper quartile over the windows with sound, or NaN."""
-        if np.isnan(self.values).all():
-            return math.nan, math.nan
-        low, high = np.nanpercentile(self.values, (25, 75))
-        return float(low), float(high)
-
-    def to_dict(self):
-        """Everything but the name as plain values; silence is None.
-
-        Returns
-        -------
-        dict
-            ``unit, median, quartiles, values``.
-        """
-        return {
-            "unit": self.unit,
-            "median": plain([self.median])[0],
-            "quartiles": plain(self.quartiles),
-            "values": plain(self.values.tolist()),
-        }
 
 
 @dataclass

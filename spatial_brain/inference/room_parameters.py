@@ -1,12 +1,15 @@
 """Several parameters of a room from one model, with intervals that hold."""
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from spatial_brain.inference.pretrained import ModelCard
-from spatial_brain.inference.pretrained.figures import Measure
+from spatial_brain.inference.pretrained.figures import Figure, Measure
+from spatial_brain.inference.recordings import median
 from spatial_brain.metrics.intervals import combine_estimates, scale_intervals
 from spatial_brain.metrics.room_acoustics import find_quantity
 from spatial_brain.models.room_acoustics import check_quantities, from_scale
@@ -152,6 +155,123 @@ def _are_numbers(values):
     )
 
 
+class Track(NamedTuple):
+    """One quantity over the windows of a recording.
+
+    Arguments
+    ---------
+    name : str
+        Short, such as "T60".
+    unit : str
+        Empty without one.
+    digits : int
+        Decimal places worth printing.
+    values : numpy.ndarray
+        [window]; NaN where a window is silent.
+    whole : tuple of float, optional
+        Lower end, estimate and upper end for the whole recording.
+
+    Example
+    -------
+    >>> track = Track("T60", "s", 3, np.array([0.4, np.nan, 0.6]))
+    >>> track.median, track.quartiles
+    (0.5, (0.45, 0.55))
+    """
+
+    name: str
+    unit: str
+    digits: int
+    values: np.ndarray
+    whole: tuple | None = None
+
+    @property
+    def median(self):
+        """Median over the windows with sound, NaN without one."""
+        return float(median(self.values))
+
+    @property
+    def quartiles(self):
+        """Lower and upper quartile over the windows with sound, or NaN."""
+        if np.isnan(self.values).all():
+            return math.nan, math.nan
+        low, high = np.nanpercentile(self.values, (25, 75))
+        return float(low), float(high)
+
+    def to_dict(self):
+        """Everything but the name as plain values; silence is None.
+
+        Returns
+        -------
+        dict
+            ``unit, median, quartiles, values``.
+        """
+        return {
+            "unit": self.unit,
+            "median": plain([self.median])[0],
+            "quartiles": plain(self.quartiles),
+            "values": plain(self.values.tolist()),
+        }
+
+
+class Worth(NamedTuple):
+    """Mean absolute error of a model in some rooms.
+
+    Arguments
+    ---------
+    figure : Measure or Figure
+        The error.
+    place : str
+        Which rooms, in words.
+    constant : float or None
+        Error of the best constant there, if it is known.
+
+    Example
+    -------
+    >>> worth = Worth(Measure("T60 mean absolute error", 0.1, "s"), "A", 0.2)
+    >>> worth.beats_constant, str(worth)
+    (True, '0.1 s, best constant 0.2 s, in A')
+    """
+
+    figure: Measure | Figure
+    place: str
+    constant: float | None
+
+    @property
+    def beats_constant(self):
+        """Whether the whole interval of the error is below; None: unknown."""
+        if self.constant is None:
+            return None
+        error = self.figure
+        worst = error.value if error.high is None else error.high
+        return worst < self.constant
+
+    def to_dict(self):
+        """Everything as plain values.
+
+        Returns
+        -------
+        dict
+        """
+        return {
+            "rooms": self.place,
+            **{
+                name: getattr(self.figure, name)
+                for name in ("value", "low", "high", "unit")
+            },
+            "best_constant": self.constant,
+            "beats_constant": self.beats_constant,
+        }
+
+    def __str__(self):
+        error, unit = self.figure, f" {self.figure.unit}".rstrip()
+        text = f"{error.value:.3g}{unit}"
+        if error.low is not None and error.high is not None:
+            text += f" [{error.low:.3g}, {error.high:.3g}]"
+        if self.constant is not None:
+            text += f", best constant {self.constant:.3g}{unit}"
+        return f"{text}, in {self.place}"
+
+
 @dataclass
 class RoomParameters:
     """What a model of several quantities estimated from a recording.
@@ -203,7 +323,7 @@ class RoomParameters:
         return np.isnan(self.values).any(-1)
 
     def worth(self, name):
-        """What an estimate is worth: figures of the model's card.
+        """What an estimate is worth, by the model's card.
 
         Arguments
         ---------
@@ -212,40 +332,58 @@ class RoomParameters:
 
         Returns
         -------
-        list of Measure and Figure
-            Mean absolute errors, those on measured rooms first.
+        list of Worth
+            On measured rooms first, on the test set of the run last.
         """
         if self.card is None:
             return []
         wanted = error_name(name)
-        own = [
-            figure
-            for figure in self.card.figures
-            if figure.name == wanted and figure.kind == "model"
+        figures = [one for one in self.card.figures if one.name == wanted]
+        found = [
+            Worth(
+                one,
+                f"{one.rooms} rooms ({one.test_set})",
+                next(
+                    (
+                        other.value
+                        for other in figures
+                        if other.kind == "trivial" and one.same_row(other)
+                    ),
+                    None,
+                ),
+            )
+            for one in figures
+            if one.kind == "model"
         ]
-        own.sort(key=lambda figure: figure.rooms)  # measured, simulated
-        measures = [one for one in self.card.measures if one.name == wanted]
-        return [*own, *measures]
+        found.sort(key=lambda worth: worth.figure.rooms)  # measured, simulated
+        return found + [
+            Worth(one, "simulated rooms (test of its training)", one.constant)
+            for one in self.card.measures
+            if one.name == wanted
+        ]
 
-    def constant(self, figure):
-        """Error of the best constant beside an error of the model.
+    def tracks(self, spacing=None):
+        """The quantities over time.
 
         Arguments
         ---------
-        figure : Measure or Figure
-            One of ``worth``.
+        spacing : float, optional
+            Distance of the microphones, metres; no quantity depends on it.
 
         Returns
         -------
-        float or None
-            In its unit; None if it is not known.
+        list of Track
         """
-        if isinstance(figure, Measure):
-            return figure.constant
-        for other in self.card.figures:
-            if other.kind == "trivial" and figure.same_row(other):
-                return other.value
-        return None
+        return [
+            Track(
+                name,
+                find_quantity(name).unit,
+                find_quantity(name).digits,
+                self.values[:, index],
+                tuple(self.intervals[index].tolist()),
+            )
+            for index, name in enumerate(self.quantities)
+        ]
 
     def to_dict(self, spacing=None):
         """Everything as plain values for JSON; silence is None.
@@ -253,7 +391,7 @@ class RoomParameters:
         Arguments
         ---------
         spacing : float, optional
-            Not used: no quantity depends on it.
+            As for ``tracks``.
 
         Returns
         -------
@@ -275,10 +413,7 @@ class RoomParameters:
                     "estimate": plain(self.intervals[index])[1],
                     "interval": plain(self.intervals[index])[::2],
                     "values": plain(self.values[:, index]),
-                    "errors": [
-                        {**one.to_dict(), "best_constant": self.constant(one)}
-                        for one in self.worth(name)
-                    ],
+                    "errors": [one.to_dict() for one in self.worth(name)],
                 }
                 for index, name in enumerate(self.quantities)
             },
