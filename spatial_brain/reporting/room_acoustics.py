@@ -183,10 +183,9 @@ def tracks_over_time(found, spacing=None):
             axes.set_ylabel(_with_unit(track.name, track.unit))
         axes.set(xlabel="time, s", xlim=(0, found[0].duration))
         bands = {track.whole is None for _, track in drawn}
-        kinds = [
-            ("estimate and interval", "median and quartiles")[x] for x in bands
-        ]
-        panels[0, 0].set_title(f"Acoustics over time: {'; '.join(kinds)}")
+        kinds = ("estimate and interval", "median and quartiles")
+        title = "; ".join(kinds[band] for band in sorted(bands))
+        panels[0, 0].set_title(f"Acoustics over time: {title}")
         figure.align_ylabels(panels)
     return figure
 
