@@ -371,7 +371,10 @@ class RoomAcousticsEstimator(PretrainedModel):
             "card": self.card,
         }
         if self.calibration is not None:
-            found = self.calibration.parameters(torch.stack(values), **facts)
+            share = min(1.0, hop / (rate * self.hparams.hop_length))
+            found = self.calibration.parameters(
+                torch.stack(values), share, **facts
+            )
             self._warn(found.path, spacing, None, "estimates")
             return found
         found = RoomAcoustics(

@@ -101,7 +101,7 @@ class IntervalCalibration:
             [float(table[name][max(index, 0)]) for name in self.quantities]
         )
 
-    def combine(self, outputs):
+    def combine(self, outputs, share=1.0):
         """Estimates and intervals from all windows and channels.
 
         Arguments
@@ -109,6 +109,9 @@ class IntervalCalibration:
         outputs : torch.Tensor
             Of the network, [window, channel, quantity, 3]; NaN in silent
             windows.
+        share : float
+            Of a window that counts, below 1 where windows overlap more than
+            those of the calibration.
 
         Returns
         -------
@@ -119,17 +122,18 @@ class IntervalCalibration:
         sounding = outputs[~outputs.isnan().flatten(1).any(1)]
         if not len(sounding):
             return torch.full(outputs.shape[2:], torch.nan)
-        number, channels = sounding.shape[:2]
+        number = 1 + round(share * (len(sounding) - 1))
+        channels = sounding.shape[1]
         whole = combine_estimates(sounding.float().flatten(0, 1))
         whole = scale_intervals(whole, self.factors(channels, number))
         return from_scale(whole.mT, self.quantities).mT
 
-    def parameters(self, outputs, **facts):
+    def parameters(self, outputs, share=1.0, **facts):
         """What a recording's outputs say of its room.
 
         Arguments
         ---------
-        outputs : torch.Tensor
+        outputs, share
             As ``combine`` takes them.
         **facts
             The other fields of RoomParameters.
@@ -142,7 +146,7 @@ class IntervalCalibration:
         return RoomParameters(
             quantities=self.quantities,
             values=from_scale(middle, self.quantities).numpy(),
-            intervals=self.combine(outputs).numpy(),
+            intervals=self.combine(outputs, share).numpy(),
             coverage=self.coverage,
             **facts,
         )

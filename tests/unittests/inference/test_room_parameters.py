@@ -79,6 +79,10 @@ def test_files_of_one_and_two_channels(tmp_path):
     assert found.values.shape == (3, 2)
     alone = estimator.estimate_file(tmp_path / "two.wav", channels=[1])
     assert alone.intervals[1, 1] == pytest.approx(-10.0, abs=1e-3)
+    # Windows that overlap more say no more.
+    again = estimator.estimate_file(tmp_path / "two.wav", hop_length=0.1)
+    assert len(again.starts) == 11
+    assert np.allclose(again.intervals, found.intervals, atol=1e-3)
     wide = torch.cat((pair, pair), 1)
     write_audio(tmp_path / "four.wav", wide, RATE, subtype="FLOAT")
     with pytest.raises(ValueError, match="--channels 0,1"):
