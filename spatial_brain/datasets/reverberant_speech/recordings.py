@@ -48,6 +48,8 @@ class ReverberantSpeech(EpochDataset):
         How often the noise is other speakers in another room.
     disturbances : dict, optional
         Options of :class:`Disturbances`.
+    kept_files : int
+        Files of speech that every process keeps in memory.
 
     Raises
     ------
@@ -70,12 +72,15 @@ class ReverberantSpeech(EpochDataset):
         t60_range=(0.1, 1.5),
         babble_share=0.2,
         disturbances=None,
+        kept_files=400,
     ):
         super().__init__()
         self.store = ArrayStore(responses)
         self.lead = round(_LEAD * fs)
         self.num_samples = round(duration * fs)
-        self.pool = SpeechPool(speech, self.lead + self.num_samples, fs)
+        self.pool = SpeechPool(
+            speech, self.lead + self.num_samples, fs, kept_files
+        )
         self.num_items, self.fs, self.seed = num_items, fs, seed
         self.snr_range, self.babble_share = snr_range, babble_share
         self.disturbances = Disturbances(**(disturbances or {}))
