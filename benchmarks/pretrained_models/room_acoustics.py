@@ -6,13 +6,13 @@ FOLDER holds ``speech`` with its manifest, of which the test speakers are taken,
 and measured responses in ``rir``: R3VIVAL (five states of a room, CC BY 4.0),
 University of Surrey room A, Netzwerkakademie (CC0). Their labels are read from
 the responses, at 16 kHz, without their noise; each room counts alike. Simulated
-rooms are drawn as in the recipe's YAML, with a seed of their own.
+rooms are those of the recipe's test (a few minutes, once, with ``--work``).
 
 "decay rates" is J. Y. C. Wen, E. A. P. Habets and P. A. Naylor, "Blind
 estimation of reverberation time based on the distribution of signal decay
 rates", ICASSP 2008: the variance of the falling slopes of speech in sub-bands,
-whose relation to T60, a parabola, is fitted to half of the simulated rooms; the
-other half is the test set.
+whose relation to T60, a parabola, is fitted to half of the simulated
+recordings; the other half is the test set.
 """
 
 import csv
@@ -113,15 +113,20 @@ def measured_recordings(data, speech, number):
             )
 
 
-def simulated_recordings(speech, folder, number):
-    """Speech in simulated rooms of the recipe's kind, a recording of each."""
+def simulated_recordings(speech, folder):
+    """Speech in the test rooms of the recipe, a recording for each."""
     with open(ROOT / YAML, encoding="utf-8") as file:
         hparams = load_hyperpyyaml(file, {"data_folder": "unused"})
-    quantities = hparams["quantities"]
+    quantities, number = hparams["quantities"], hparams["num_rooms"]["test"]
     responses = prepare_responses(
-        folder, number, SEED, name="responses", num_workers=2, fs=FS,
+        folder,
+        number,
+        hparams["room_seed"] + 2,
+        name="responses_test",
+        num_workers=2,
+        fs=FS,
         **hparams["rooms"],
-    )  # fmt: skip
+    )
     data = ReverberantSpeech(
         responses,
         speech,
@@ -258,7 +263,6 @@ def main():
     parser = measuring_parser(__doc__, "room-acoustics")
     add = parser.add_argument
     add("--measured", type=int, default=30, help="recordings of a room")
-    add("--simulated", type=int, default=400, help="rooms, half for a fit")
     add("--work", help="folder that keeps the simulated rooms")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -266,7 +270,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = args.work or folder
         speech = prepare_speech(args.data / "speech", folder)["et"]
-        simulated = list(simulated_recordings(speech, folder, args.simulated))
+        simulated = list(simulated_recordings(speech, folder))
         measured = list(measured_recordings(args.data, speech, args.measured))
     half = len(simulated) // 2
     parabola = fit_decay_rates(simulated[:half])
@@ -275,7 +279,7 @@ def main():
         parabola,
     )  # fmt: skip
     figures += measure(
-        model, simulated[half:], "simulated", "rooms of the recipe's kind",
+        model, simulated[half:], "simulated", "rooms of the recipe's test",
         parabola,
     )  # fmt: skip
     sound = measured[0].waveform[None, :, :1]
