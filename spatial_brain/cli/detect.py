@@ -11,6 +11,7 @@ has no field for directions.
 
 from pathlib import Path
 
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -90,6 +91,8 @@ def run(args):
     from spatial_brain.inference.seld_detector import SELDetector
 
     form, ending = _output_format(args)
+    if args.model is None:
+        args.model = choose_shipped(args, "detect")
     detector = load_model(SELDetector, args)
     names = detector.hparams.class_names
 

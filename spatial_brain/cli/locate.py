@@ -1,7 +1,8 @@
 """Directions of the sources of a recording, window by window.
 
 With --array the positions of the microphones are enough: nothing is trained,
-any sampling rate and length will do. With --model a trained network is used.
+any sampling rate and length will do. With --model a trained network is used,
+with --spacing alone the shipped one for two microphones.
 
     spatial-brain locate meeting.wav --array respeaker_4mic
     spatial-brain locate meeting.wav --array my_array.csv --sources 2 --json
@@ -19,6 +20,7 @@ import math
 from functools import partial
 from pathlib import Path
 
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -80,11 +82,11 @@ def add_arguments(parser):
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
     add("--distance", action="store_true", help="how far each source is, "
         "where the array can tell")  # fmt: skip
-    add_model_options(parser, required=False)
+    add_model_options(parser)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
     add("--spacing", type=float, metavar="METRES", help="of the two "
-        "microphones; refused if it is not the model's")  # fmt: skip
+        "microphones; refused if the model is of another")  # fmt: skip
     add("--positions", metavar="ARRAY", help="the same of any array, given as "
         "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
@@ -111,6 +113,8 @@ def run(args):
         What ``add_arguments`` adds.
     """
     _take_model(args)
+    if args.array is None and args.model is None and args.spacing is not None:
+        args.model = choose_shipped(args, "locate", args.spacing)
     _check(args)
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     card = {}
@@ -159,8 +163,8 @@ def _check(args):
     """Refuse options that do not go together."""
     if (args.array is None) == (args.model is None):
         raise ValueError(
-            "give --array, the microphones' positions, or --model, a trained "
-            "network; one of them"
+            "give --array, the microphones' positions; --spacing, the distance "
+            "of two; or --model, a trained network; one of them"
         )
     wrong = _ONLY_ARRAY if args.array is None else _ONLY_MODEL
     for name in wrong:
