@@ -15,6 +15,9 @@ METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
 CLASSES = 5
 SMALL = {
     "crnn": lambda method, **more: SELDCRNN(method, CLASSES, width=8, **more),
+    "causal crnn": lambda method, **more: SELDCRNN(
+        method, CLASSES, width=8, attention_layers=0, causal=True, **more
+    ),
     "cnn12": lambda method, **more: CNN14Conformer(
         method, CLASSES, widths=(4, 4, 8, 8, 8, 16), **more
     ),
@@ -96,6 +99,38 @@ def test_every_parameter_learns(name, method):
         assert parameter.grad.any(), key
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_causal_outputs_do_not_depend_on_the_future(method):
+    torch.manual_seed(0)
+    network = SMALL["causal crnn"](method).eval()
+    features = torch.randn(1, 7, 200, 64)
+    with torch.no_grad():
+        outputs = network(features)
+        for label in (0, 7, 18):
+            changed = features.clone()
+            changed[:, :, 10 * label + 10 :] += 1.0
+            for key, value in network(changed).items():
+                known = slice(0, label + 1)
+                assert torch.equal(value[:, known], outputs[key][:, known])
+                assert not torch.equal(value, outputs[key])
+            # The last frame of a label counts.
+            changed = features.clone()
+            changed[:, :, 10 * label + 9] += 1.0
+            for key, value in network(changed).items():
+                assert not torch.equal(value[:, label], outputs[key][:, label])
+
+
+def test_causal_outputs_remember_what_was_long_ago():
+    torch.manual_seed(0)
+    network = SMALL["causal crnn"]("accdoa").eval()
+    features = torch.randn(1, 7, 300, 64)
+    changed = features.clone()
+    changed[:, :, :10] += 5.0
+    with torch.no_grad():
+        one, other = (network(x)["accdoa"][:, 5] for x in (features, changed))
+    assert not torch.equal(one, other)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_mixed_precision(name):
     torch.manual_seed(0)
@@ -138,6 +173,8 @@ def test_bad_options():
         CNN14Conformer("accdoa", 5, num_bins=48)
     with pytest.raises(ValueError, match="at least 32"):
         SELDCRNN("accdoa", 5, num_bins=16)
+    with pytest.raises(ValueError, match="no attention, got attention_lay"):
+        SELDCRNN("accdoa", 5, causal=True)
 
 
 @pytest.mark.parametrize("decoder", ["transformer", "identity"])
