@@ -187,7 +187,8 @@ class PretrainedModel(Pretrained):
         ---------
         source : str or Path
             Folder with a model, output folder of a run, name of a shipped
-            model, or hub id; the first of these that is there.
+            model, or hub id (with a branch or commit:
+            ``"org/name@revision"``); the first of these that is there.
         hparams_file : str
             Name of the YAML file.
         savedir : str or Path, optional
