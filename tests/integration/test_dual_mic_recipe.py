@@ -96,20 +96,6 @@ def test_test_only_repeats_the_test(unbroken):
     assert calibration_of(unbroken) == calibration
 
 
-def test_a_training_begins_with_a_model(unbroken, tmp_path):
-    line = command(
-        tmp_path,
-        data=unbroken / "data",
-        initial_weights=str(unbroken),
-        number_of_epochs="1",
-        lr="1e-9",
-    )
-    check(run(line))
-    found = weights_of(tmp_path)
-    for key, value in weights_of(unbroken).items():
-        assert torch.allclose(found[key], value, atol=1e-6), key
-
-
 def test_calibration_has_rooms_of_its_own_and_no_test_speaker(unbroken):
     mixtures = read_manifest(unbroken / "data/calibration_mixtures.json")
     used = {one for entry in mixtures.values() for one in entry["speakers"]}
