@@ -9,10 +9,11 @@ with --spacing alone the shipped one for two microphones.
     spatial-brain locate scene.wav --array foa
     spatial-brain locate pair.wav --model results/demo
     spatial-brain locate meetings/ --array uma8 --output who/ --format rttm
+    spatial-brain locate --live "USB Audio" --array respeaker_4mic
 
 Formats of --output: csv (a line a window and source), dcase (frames of 100
 ms), json, and rttm (a line a stretch of a source; it has no field for
-directions).
+directions); of live sound csv and jsonl (a JSON object a window).
 """
 
 import argparse
@@ -20,6 +21,7 @@ import math
 from functools import partial
 from pathlib import Path
 
+from spatial_brain.cli.live import add_live, run_live, wants_live
 from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
@@ -47,6 +49,10 @@ _ONLY_ARRAY = (
 _FORMATS = {
     "csv": ".csv", "json": ".json", "rttm": ".rttm", "dcase": ".csv"
 }  # fmt: skip
+# What live sound has not: it needs the whole.
+_ONLY_RECORDED = (
+    "distance", "speech_only", "picture", "map", "report", "csv", "dcase"
+)  # fmt: skip
 _ONLY_MODEL = (
     "resample", "savedir", "device", "num_talkers", "spacing", "positions"
 )  # fmt: skip
@@ -61,7 +67,8 @@ def add_arguments(parser):
         Receives them.
     """
     add = parser.add_argument
-    add_recordings(parser, "audio files, a channel a microphone")
+    add_recordings(parser, "audio files, a channel a microphone", needed=False)
+    add_live(parser)
     add(
         "--array",
         help="name (see spatial-brain arrays), formula such as "
@@ -112,10 +119,15 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
+    live = wants_live(args, _ONLY_RECORDED)
     _take_model(args)
-    if args.array is None and args.model is None and args.spacing is not None:
+    unnamed = args.array is None and args.model is None
+    if unnamed and args.spacing is not None and not live:
         args.model = choose_shipped(args, "locate", args.spacing)
     _check(args)
+    if live:
+        _locate_live(args)
+        return
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     card = {}
     if args.array is None:
@@ -197,8 +209,31 @@ def _by_model(args):
     return localize, card_content(localizer)
 
 
+def _locate_live(args):
+    """Locate in live sound."""
+    from spatial_brain.cli.live.directions import FORMATS, DirectionView
+
+    form = choose_format(args, FORMATS, several=False)
+    if args.array is None:
+        raise ValueError(
+            "--live needs --array: this model looks at windows of recordings"
+        )
+    finder = _finder(args)
+    view = DirectionView(form, finder.target, finder.level_findings)
+    run_live(args, finder, {}, view)
+
+
 def _by_array(args):
     """What locates in a recording: the positions of the microphones."""
+    return partial(
+        _finder(args).localize_file,
+        channels=args.channels,
+        show_progress=shows_progress(),
+    )
+
+
+def _finder(args):
+    """What finds directions by the positions of the microphones."""
     from spatial_brain.inference.array_directions.finder import DirectionFinder
 
     options = {
@@ -213,15 +248,10 @@ def _by_array(args):
     }
     if args.window is not None and args.hop is None:
         options["hop"] = args.window / 2
-    finder = DirectionFinder(
+    return DirectionFinder(
         args.array,
         keep_map=args.map or args.report is not None,
         **{name: value for name, value in options.items() if value is not None},
-    )
-    return partial(
-        finder.localize_file,
-        channels=args.channels,
-        show_progress=shows_progress(),
     )
 
 

@@ -14,6 +14,7 @@ from spatial_brain.geometry import (
 )
 from spatial_brain.geometry.ambisonics import ACN_SN3D
 from spatial_brain.inference.array_checks import (
+    LEVELS_OF_ANY,
     check_ambisonics,
     check_recording,
     choose_channels,
@@ -346,6 +347,32 @@ class DirectionFinder:
                 for one in part.talkers
             ])  # fmt: skip
         return Directions(degrees, confidence)
+
+    def choose_channels(self, info, channels=None):
+        """Channels of a recording or a live input that are the array's.
+
+        Arguments
+        ---------
+        info : AudioInfo
+            Its header.
+        channels : sequence of int, optional
+            Chosen ones, from 0.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            If the numbers do not fit, with the remedy.
+        """
+        return choose_channels(info, self.array, channels)
+
+    @property
+    def level_findings(self):
+        """Findings on levels that mean something here; None: all."""
+        return LEVELS_OF_ANY if self.ambisonic else None
 
     def stream(self, fs):
         """Directions of live sound, chunk by chunk.
