@@ -107,6 +107,8 @@ class SELDBrain(SpatialBrain):
     - ``adapters_only`` (may be missing): whether to save only what differs
       from ``initial_weights``;
     - ``loss``, ``mask_padding``, ``augmentation`` (a chain or null);
+    - ``train_chunk_length`` (may be missing), where training takes other
+      chunks than validation, test and use do;
     - ``sample_rate``, ``chunk_length``, ``train_hop_length``,
       ``valid_hop_length``, ``detection_hop``, ``audio_in_memory``,
       ``feature_cache``, ``num_workers``;
@@ -384,13 +386,15 @@ class SELDBrain(SpatialBrain):
     def describe_training(self):
         """What the model is for; a recipe adds its data. See SpatialBrain."""
         classes = list(self.hparams.class_names)
+        model = getattr(self.modules.model, "module", self.modules.model)
+        causal = getattr(getattr(model, "network", model), "causal", False)
         return {
             **super().describe_training(),
             "task": "sound event localization and detection",
             "channels": 4,
             "channel_order": CHANNEL_ORDERS[self.hparams.array_format],
             "angles": ANGLES,
-            "causal": False,
+            "causal": causal,
             "data": self.data_name(self.challenge),
             "classes": classes,
         }
@@ -536,6 +540,8 @@ def seld_datasets(hparams, splits=("train", "valid", "test")):
         "valid": hparams["valid_hop_length"],
         "test": hparams["detection_hop"],
     }
+    length = hparams["chunk_length"]
+    lengths = {"train": hparams.get("train_chunk_length", length)}
     datasets, folder = {}, Path(hparams["manifest_folder"])
     for split in splits:
         chunks = make_chunks(
@@ -543,7 +549,7 @@ def seld_datasets(hparams, splits=("train", "valid", "test")):
             method=hparams["method"],
             num_classes=hparams["num_classes"],
             fs=hparams["sample_rate"],
-            chunk_length=hparams["chunk_length"],
+            chunk_length=lengths.get(split, length),
             hop_length=hops[split],
             tail="half" if split == "train" else "pad",
             seed=hparams["seed"],

@@ -153,6 +153,10 @@ def simulate(hparams):
             f"--class_names gives {len(names)} classes ({', '.join(names)}), "
             f"--num_classes is {number}; give both"
         )
+    speech = None
+    if hparams.get("speech_folder") is not None:
+        speech = {"folder": hparams["speech_folder"]}
+        speech["fs"] = hparams["speech_rate"]
     prepare_simulated_scenes(
         hparams["data_folder"],
         hparams["manifest_folder"],
@@ -168,6 +172,8 @@ def simulate(hparams):
         scene=hparams["scene"],
         variation=hparams["variation"],
         embedded_classes=hparams["embedded_classes"],
+        speech=speech,
+        pauses=hparams.get("pauses"),
     )
 
 
