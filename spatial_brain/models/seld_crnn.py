@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.models.crnn_stream import CRNNStream
 from spatial_brain.models.seld import (
     NUM_BINS,
     NUM_SPECTRA,
@@ -78,8 +79,13 @@ class _CausalGRU(nn.Module):
 
     def forward(self, x):
         """Map [batch, frame, inputs] to [batch, frame, outputs]."""
-        value, gate = self.gru(x)[0].chunk(2, dim=-1)
-        return value * gate
+        return self.run(x)[0]
+
+    def run(self, x, hidden=None):
+        """The same from a hidden state on, with the one that is left."""
+        x, hidden = self.gru(x, hidden)
+        value, gate = x.chunk(2, dim=-1)
+        return value * gate, hidden
 
 
 class _AttentionLayer(nn.Module):
@@ -136,9 +142,14 @@ class _Branch(nn.Module):
             nn.Linear(dim, dim),
         )
 
+    @staticmethod
+    def sequence(x):
+        """Map [batch, channel, frame, bin] to [batch, frame, value]."""
+        return x.transpose(1, 2).flatten(2)
+
     def look_along_time(self, x):
         """Map [batch, channel, frame, bin] to [batch, frame, dim]."""
-        return self.along_time(x.transpose(1, 2).flatten(2))
+        return self.along_time(self.sequence(x))
 
 
 class SELDCRNN(nn.Module):
@@ -265,14 +276,35 @@ class SELDCRNN(nn.Module):
             If channels or bins are others, or frames fewer than ten.
         """
         check_features(features, self.num_channels, self.num_bins)
+        return self.run(
+            features, lambda stage, x: stage(x), _Branch.look_along_time
+        )
+
+    def run(self, features, convolve, recur):
+        """Outputs, with stages and what looks along time as callables.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            As for ``forward``.
+        convolve : callable
+            Called with a stage and its input.
+        recur : callable
+            Called with a branch and what its stages give.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            As ``forward``.
+        """
         # Channels last in memory: faster convolutions and pooling.
         x = self.scalar(features).contiguous(memory_format=torch.channels_last)
         if self.method == "einv2":
-            sed, doa = self._run_branches(x)
+            sed, doa = self._run_branches(x, convolve, recur)
         else:
             for stage in self.encoder.stages:
-                x = stage(x)
-            sed = doa = self.encoder.look_along_time(x)
+                x = convolve(stage, x)
+            sed = doa = recur(self.encoder, x)
         return finish_outputs(
             {
                 name: head(sed if name == "sed" else doa)
@@ -280,15 +312,45 @@ class SELDCRNN(nn.Module):
             }
         )
 
-    def _run_branches(self, x):
+    def stream(self):
+        """What takes the features of live sound.
+
+        Returns
+        -------
+        spatial_brain.models.crnn_stream.CRNNStream
+            ``push(features)`` gives the label frames that are final.
+
+        Raises
+        ------
+        ValueError
+            If the network is not causal, or in training.
+        """
+        return CRNNStream(self)
+
+    def no_frames(self):
+        """Outputs of no label frames, without a batch.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            [0, ...], each as ``forward`` names and shapes it.
+        """
+        outputs = finish_outputs(
+            {
+                name: torch.zeros(1, 0, head.out_features)
+                for name, head in self.heads.items()
+            }
+        )
+        return {name: part[0] for name, part in outputs.items()}
+
+    def _run_branches(self, x, convolve, recur):
         """Frames of the classes' and the directions' branch."""
         sed, doa = x[:, : self.sed_channels], x
         *early, last = self.stitch
         for sed_stage, doa_stage, stitch in zip(
             self.sed_encoder.stages, self.encoder.stages, early, strict=True
         ):
-            sed, doa = stitch(sed_stage(sed), doa_stage(doa))
-        return last(
-            self.sed_encoder.look_along_time(sed),
-            self.encoder.look_along_time(doa),
-        )
+            sed, doa = stitch(
+                convolve(sed_stage, sed), convolve(doa_stage, doa)
+            )
+        return last(recur(self.sed_encoder, sed), recur(self.encoder, doa))

@@ -8,6 +8,7 @@ from spatial_brain.models.cnn14_conformer import (
     _ConvEncoder,
     _steps_to_labels,
 )
+from spatial_brain.models.seld import SELDNetwork
 from spatial_brain.models.seld_crnn import SELDCRNN
 from spatial_brain.nnet.losses.seld import SELDLoss
 
@@ -257,3 +258,33 @@ def test_crnn_learns_what_sounds_and_where():
     assert (found == active).float().mean() > 0.95
     cosine = torch.cosine_similarity(tracks, wanted, dim=2)
     assert cosine[active & found].mean() > 0.95
+
+
+@pytest.mark.parametrize("method", ["multi_accdoa", "einv2"])
+def test_live_frames_are_those_of_the_whole_recording(method):
+    network = SELDCRNN(
+        method, 3, width=8, attention_layers=0, causal=True
+    ).eval()
+    torch.manual_seed(0)
+    features = torch.randn(7, 74, 64)
+    with torch.no_grad():
+        wanted = network(features[None])
+    stream = network.stream()
+    for size in (1, 7, 33, 74):
+        parts = [stream.push(part) for part in features.split(size, dim=1)]
+        assert not any(map(len, stream.flush().values()))
+        for name, value in wanted.items():
+            found = torch.cat([part[name] for part in parts])
+            torch.testing.assert_close(found, value[0], rtol=1e-4, atol=1e-5)
+
+
+def test_only_a_causal_network_streams():
+    with pytest.raises(ValueError, match="causal: True"):
+        SELDCRNN("accdoa", 3, width=8).eval().stream()
+    causal = SELDCRNN("accdoa", 3, width=8, attention_layers=0, causal=True)
+    with pytest.raises(ValueError, match="in training"):
+        causal.train().stream()
+    with pytest.raises(ValueError, match="needs later frames"):
+        SELDNetwork(
+            "cnn14_conformer", "accdoa", 3, widths=(4, 4, 8, 8, 8, 16)
+        ).stream()
