@@ -158,7 +158,15 @@ def prepare_simulated_scenes(
     for number, split in enumerate(SPLITS):
         bank = None
         if event_folder is not None:
-            bank = _open_bank(event_folder, split, options, spoken)
+            bank = open_sounds(
+                event_folder,
+                split,
+                class_names=class_names,
+                embedded_classes=embedded_classes,
+                variation=variation,
+                pauses=pauses,
+                spoken=spoken,
+            )
         written = write_synthetic_seld(
             Path(data_folder) / split,
             {split: clips[split]},
@@ -180,16 +188,57 @@ def prepare_simulated_scenes(
     return manifests.write(splits, data_folder)
 
 
-def _open_bank(folder, split, options, spoken=None):
-    """Sounds of a split: recordings, speech, and embedded ones if asked for."""
-    names, embedded = options["class_names"], options["embedded_classes"]
-    varied = split == "train" and options["variation"]
-    variation = SoundVariation(**options["variation"]) if varied else None
+def open_sounds(
+    folder,
+    split,
+    *,
+    class_names,
+    embedded_classes=(),
+    variation=None,
+    pauses=None,
+    spoken=None,
+):
+    """Sounds of a split: recordings, perhaps speech and embedded kinds.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Dry recordings, see ``EventBank.from_folder``.
+    split : str
+        "train", "valid" or "test".
+    class_names : sequence of str
+        Classes in the order of their labels.
+    embedded_classes : sequence of str
+        Those that are embedded kinds of sound.
+    variation : dict, optional
+        Arguments of ``SoundVariation``, of the training alone.
+    pauses : dict, optional
+        As for :func:`prepare_simulated_scenes`.
+    spoken : dict, optional
+        Manifests of ``prepare_speech``, for the class ``SPEECH``.
+
+    Returns
+    -------
+    EventBank
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If recordings are missing or unusable, or an option names a class that
+        is none.
+
+    Example
+    -------
+    >>> open_sounds("nowhere", "test", class_names=["bark"])
+    Traceback (most recent call last):
+    FileNotFoundError: nowhere: no such folder of sound events
+    """
+    names, embedded = class_names, embedded_classes
     extra = {name: name for name in embedded}
     if spoken is not None:
         entries = read_manifest(spoken[_SPEAKERS[split]], keys=("wav",))
         extra[SPEECH] = [Recording(Path(e["wav"])) for e in entries.values()]
-    pauses = options.get("pauses", {})
+    pauses = pauses or {}
     for option, wanted in (
         ("embedded_classes", embedded),
         ("speech", extra.keys() - set(embedded)),
@@ -210,7 +259,10 @@ def _open_bank(folder, split, options, spoken=None):
                 for recording in sounds[name]
                 for part in recording.between_pauses(longest)
             ]
-    return EventBank(sounds, variation=variation)
+    varied = variation and split == "train"
+    return EventBank(
+        sounds, variation=SoundVariation(**variation) if varied else None
+    )
 
 
 def _entry(clip, format, fs):
