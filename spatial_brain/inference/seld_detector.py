@@ -1,5 +1,6 @@
 """Sound events in recordings: what, when, and from where."""
 
+import copy
 import math
 import warnings
 from dataclasses import replace
@@ -27,6 +28,11 @@ from spatial_brain.inference.recordings import (
     RecordingWarning,
     check_output,
     counted,
+)
+from spatial_brain.inference.streaming.events import (
+    CausalOutputs,
+    ChunkOutputs,
+    EventStream,
 )
 from spatial_brain.processing.decoding import ChunkStitcher
 
@@ -209,6 +215,71 @@ class SELDetector(PretrainedModel):
             for _, block in counted(blocks, number, show_progress)
         )
         return self._assemble(outputs, total, hop, threshold)
+
+    def stream(self, threshold=None, hop=None, delay=None):
+        """Events of live sound, chunk by chunk.
+
+        A causal network goes on from chunk to chunk with its state. Any other
+        gets chunks of its length every hop, as for ``detect_file``.
+
+        Arguments
+        ---------
+        threshold : float or sequence of float, optional
+            As for ``detect_file``.
+        hop : float, optional
+            As for ``detect_file``; a causal network has none.
+        delay : float, optional
+            Seconds of later sound that a frame waits for, of a network that
+            is not causal; default: all chunks that cover it.
+
+        Returns
+        -------
+        spatial_brain.inference.streaming.events.EventStream
+            ``push(chunk)`` takes sound [time, 4] at the model's rate, FOA in
+            the order W, Y, Z, X; ``latency`` is in seconds.
+
+        Raises
+        ------
+        ValueError
+            If an option does not do.
+        """
+        threshold = self._threshold(threshold)
+        rate, method = self.hparams.sample_rate, self.hparams.method
+        if self.is_causal:
+            if hop is not None or delay is not None:
+                raise ValueError(
+                    "the model is causal: it has neither hop nor delay"
+                )
+            # Small steps are quicker without a trip to another device.
+            features, network = (
+                copy.deepcopy(part).cpu()
+                for part in (self.hparams.features, self.mods.model)
+            )
+            outputs = CausalOutputs(features, network, rate)
+        else:
+            chunk, hop = self._sizes(hop)
+            outputs = ChunkOutputs(
+                lambda part: next(self._predict_all([part])),
+                method,
+                chunk,
+                hop,
+                rate,
+                delay,
+            )
+        merge_angle = getattr(self.hparams, "merge_angle", MERGE_ANGLE)
+        return EventStream(
+            outputs,
+            lambda part: decode_outputs(
+                part, method, threshold=threshold, merge_angle=merge_angle
+            ),
+        )
+
+    @property
+    def is_causal(self):
+        """Whether the network needs no later sound, and has a live form."""
+        network = self.mods.model
+        network = getattr(network, "network", network)
+        return getattr(network, "causal", False) and hasattr(network, "stream")
 
     def forward(self, waveform, lengths=None):
         """Same as ``detect_batch``."""

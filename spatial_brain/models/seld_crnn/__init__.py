@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from spatial_brain.models.crnn_stream import CRNNStream
 from spatial_brain.models.seld import (
     NUM_BINS,
     NUM_SPECTRA,
@@ -18,6 +17,7 @@ from spatial_brain.models.seld import (
     finish_outputs,
     output_sizes,
 )
+from spatial_brain.models.seld_crnn.stream import CRNNStream
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 
 # Frames and bins that become one behind each convolution: ten frames of
@@ -317,7 +317,7 @@ class SELDCRNN(nn.Module):
 
         Returns
         -------
-        spatial_brain.models.crnn_stream.CRNNStream
+        spatial_brain.models.seld_crnn.stream.CRNNStream
             ``push(features)`` gives the label frames that are final.
 
         Raises

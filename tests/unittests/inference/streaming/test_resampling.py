@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spatial_brain.dataio.audio import resample_audio
-from spatial_brain.dataio.resample_stream import ResampleStream
+from spatial_brain.inference.streaming.resampling import ResampleStream
 
 
 @pytest.mark.parametrize("old, new", [
