@@ -19,6 +19,7 @@ from speechbrain.utils.logger import get_logger
 
 from spatial_brain.augment.rotation import rotate_foa_features
 from spatial_brain.dataio.annotations import write_events
+from spatial_brain.dataio.events import FRAME_LENGTH
 from spatial_brain.dataio.files import without_nan, write_json
 from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.seld.chunks import (
@@ -388,6 +389,11 @@ class SELDBrain(SpatialBrain):
         classes = list(self.hparams.class_names)
         model = getattr(self.modules.model, "module", self.modules.model)
         causal = getattr(getattr(model, "network", model), "causal", False)
+        facts = {}
+        if causal:
+            # A label frame, and half a window of its last feature frame.
+            half = self.hparams.features.n_fft / 2 / self.hparams.sample_rate
+            facts["latency"] = FRAME_LENGTH + half
         return {
             **super().describe_training(),
             "task": "sound event localization and detection",
@@ -397,6 +403,7 @@ class SELDBrain(SpatialBrain):
             "causal": causal,
             "data": self.data_name(self.challenge),
             "classes": classes,
+            **facts,
         }
 
     def overlap_groups(self, entries):
