@@ -1,4 +1,4 @@
-"""Which horizontal directions an array takes a direction for."""
+"""What an array of microphones cannot tell apart."""
 
 import torch
 
@@ -9,6 +9,9 @@ from spatial_brain.geometry.directions import (
     wrap_azimuth,
 )
 
+# Tilt of a plane or line, as the sine of its angle, that still lies flat or
+# stands.
+_UPRIGHT = 0.9
 # Off the line or the plane by less than this part of the aperture: on it.
 _FLAT = 0.02
 
@@ -78,3 +81,72 @@ def _cone_azimuths(units, axis):
     first = torch.where(left, front + turn, front - turn)
     second = torch.where(left, front - turn, front + turn)
     return wrap_azimuth(torch.stack((first, second), dim=-1))
+
+
+def mirror_normal(positions):
+    """Normal of the plane at which an array mirrors azimuths.
+
+    Arguments
+    ---------
+    positions : torch.Tensor
+        Microphones, metres, [M, 3].
+
+    Returns
+    -------
+    torch.Tensor or None
+        Unit vector, float64 [3], to the front (left, top): of a line the
+        horizontal one across it, of an upright plane its normal; None if
+        azimuths have no mirror image.
+
+    Raises
+    ------
+    ValueError
+        If the microphones stand on a vertical line, which gives no azimuth.
+
+    Example
+    -------
+    >>> mirror_normal(torch.tensor([[0.0, 0.1, 0.0], [0.0, -0.1, 0.0]])).abs()
+    tensor([1., 0., 0.], dtype=torch.float64)
+    >>> mirror_normal(torch.eye(3) - torch.tensor([0.0, 0.0, 1.0])) is None
+    False
+    """
+    centred = as_vectors(positions).double()
+    centred = centred - centred.mean(0)
+    _, spread, axes = torch.linalg.svd(centred, full_matrices=True)
+    spread = torch.cat((spread, spread.new_zeros(3)))[:3]
+    flat = spread <= _FLAT * spread[0]
+    if flat[1]:
+        if abs(axes[0, 2]) > _UPRIGHT:
+            raise ValueError(
+                "a vertical line of microphones gives no azimuth: put one of "
+                "them beside the line"
+            )
+        across = torch.stack((-axes[0, 1], axes[0, 0], 0 * axes[0, 0]))
+        return to_front(across / across.norm())
+    if flat[2] and abs(axes[2, 2]) <= _UPRIGHT:
+        return to_front(axes[2])
+    return None
+
+
+def to_front(vector):
+    """The vector or its opposite: the one to the front, left or top.
+
+    Arguments
+    ---------
+    vector : torch.Tensor
+        [3].
+
+    Returns
+    -------
+    torch.Tensor
+        [3].
+
+    Example
+    -------
+    >>> to_front(torch.tensor([0.0, -1.0, 0.5]))
+    tensor([-0.0000,  1.0000, -0.5000])
+    """
+    for axis in range(3):
+        if abs(vector[axis]) > 1e-6:
+            return vector if vector[axis] > 0 else -vector
+    return vector

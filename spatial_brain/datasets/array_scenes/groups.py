@@ -32,11 +32,11 @@ class SceneGroups(SeededDataset):
 
     Example
     -------
+    >>> from spatial_brain.datasets.array_scenes.scenes import ArrayScene
     >>> class Drawer:
     ...     def draw_microphones(self, rng):
     ...         return 2
     ...     def draw(self, rng, number):
-    ...         from spatial_brain.datasets.array_scenes.scenes import ArrayScene
     ...         return ArrayScene(*[torch.rand(number)] * 5, {"t60": 1.0})
     >>> group = SceneGroups(Drawer(), num_groups=2, group_size=3, seed=1)[1]
     >>> group["waveform"].shape, group["conditions"][2], group["names"][2]

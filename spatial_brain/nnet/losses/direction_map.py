@@ -66,10 +66,10 @@ class DirectionMapLoss:
     ---------
     width : float
         Standard deviation of the bumps of the target, degrees.
-    hold : float
-        Seconds for which a source counts after it fell silent.
-    frame_length : float
-        Of the network, seconds.
+    hold : int
+        Frames for which a source counts after it fell silent.
+    labels_per_frame : int
+        Labels in a frame of the network.
 
     Raises
     ------
@@ -78,20 +78,21 @@ class DirectionMapLoss:
 
     Example
     -------
-    >>> loss = DirectionMapLoss(width=5.0, hold=0.4, frame_length=0.064)
-    >>> labels = torch.zeros(1, 1, 250), torch.zeros(1, 1, 250)
-    >>> active = torch.ones(1, 1, 250).bool()
-    >>> loss(torch.zeros(1, 62, 72), *labels, active, torch.eye(3)[None]).round()
+    >>> loss = DirectionMapLoss(width=5.0, hold=6, labels_per_frame=4)
+    >>> azimuth, active = torch.zeros(1, 1, 250), torch.ones(1, 1, 250).bool()
+    >>> logits, positions = torch.zeros(1, 62, 72), torch.eye(3)[None]
+    >>> loss(logits, azimuth, azimuth, active, positions).round()
     tensor(1.)
     """
 
-    def __init__(self, width=5.0, hold=0.4, frame_length=0.064):
-        if not width > 0 or not frame_length > 0 or hold < 0:
+    def __init__(self, width=5.0, hold=6, labels_per_frame=4):
+        if not width > 0 or hold < 0 or labels_per_frame < 1:
             raise ValueError(
-                "width and frame_length must be positive and hold not "
-                f"negative, got {width}, {frame_length} and {hold}"
+                "width must be positive, hold not negative and "
+                f"labels_per_frame at least 1, got {width}, {hold} and "
+                f"{labels_per_frame}"
             )
-        self.width, self.hold = width, round(hold / frame_length)
+        self.width, self.hold, self.step = width, hold, labels_per_frame
 
     def targets(self, shape, azimuth, elevation, active, positions):
         """Targets of logits, see :func:`direction_targets`.
@@ -101,8 +102,7 @@ class DirectionMapLoss:
         shape : tuple of int
             Of the logits, (batch, frame, direction).
         azimuth, elevation, active : torch.Tensor
-            Labels, [batch, source, label]; a frame of the network has a whole
-            number of labels.
+            Labels, [batch, source, label].
         positions : torch.Tensor
             Metres, [batch, M, 3].
 
@@ -114,21 +114,20 @@ class DirectionMapLoss:
         Raises
         ------
         ValueError
-            If there are fewer labels than frames.
+            If there are too few labels.
         """
-        frames = shape[1]
-        step = azimuth.shape[-1] // frames
-        if step < 1:
+        frames, step = shape[1], self.step
+        if azimuth.shape[-1] < frames * step:
             raise ValueError(
-                f"{frames} frames have {azimuth.shape[-1]} labels; at least "
-                "one each is needed"
+                f"{frames} frames of {step} labels need {frames * step} "
+                f"labels, got {azimuth.shape[-1]}"
             )
-        used = slice(0, frames * step)
         middle = slice(step // 2, frames * step, step)
+        used = active[..., : frames * step]
         return direction_targets(
             azimuth[..., middle],
             elevation[..., middle],
-            active[..., used].unflatten(-1, (frames, step)).any(-1),
+            used.unflatten(-1, (frames, step)).any(-1),
             positions,
             num_directions=shape[2],
             width=self.width,
