@@ -172,12 +172,12 @@ class AnyArrayLocalizer(PretrainedModel):
         return [f"{text}; do not trust the directions" for text in found]
 
 
-def is_any_array(source):
+def is_any_array(source, savedir=None):
     """Whether a model is one for any array.
 
     Arguments
     ---------
-    source : str or Path
+    source, savedir : str or Path
         As for ``PretrainedModel.from_hparams``.
 
     Returns
@@ -196,9 +196,10 @@ def is_any_array(source):
     >>> is_any_array(folder)
     True
     """
-    path = ModelSource(source, "hyperparams.yaml").get("hyperparams.yaml")
+    name = "hyperparams.yaml"
+    path = ModelSource(source, name, savedir).get(name)
     if path is None:
-        raise FileNotFoundError(f"{source}: there is no hyperparams.yaml")
+        raise FileNotFoundError(f"'{source}' has no {name}: it is no model")
     try:
         root = ruamel.yaml.YAML().compose(read_text(path))
     except ruamel.yaml.YAMLError as error:
