@@ -52,7 +52,7 @@ class Result:
     notes: tuple = ()
 
 
-def add_recordings(parser, what):
+def add_recordings(parser, what, needed=True):
     """Add the recordings and ``--force``.
 
     Arguments
@@ -61,10 +61,12 @@ def add_recordings(parser, what):
         Receives them.
     what : str
         What recordings are, such as ``"audio files of two ears"``.
+    needed : bool
+        Whether there must be one.
     """
     parser.add_argument(
         "recordings",
-        nargs="+",
+        nargs="+" if needed else "*",
         metavar="RECORDING",
         help=f"{what}, or folders of such",
     )
