@@ -1,10 +1,11 @@
 """Estimate the acoustics of the room in which one or two microphones recorded.
 
-A model estimates several quantities with intervals, or one of two microphones
-(T60, DRR, C50, absorption, TDOA, ...); give several to have all estimates
-beside each other. With --impulse-response the recording is a measured response
-instead, whose parameters need no model. Formats of --output: csv (a line a
-window, or an octave of a response) and json.
+Without --model the shipped one is used, which estimates several quantities with
+intervals. A model of your own does the same, or estimates one quantity of two
+microphones (T60, DRR, C50, absorption, TDOA, ...); give several to have all
+estimates beside each other. With --impulse-response the recording is a measured
+response instead, whose parameters need no model. Formats of --output: csv (a
+line a window, or an octave of a response) and json.
 """
 
 from spatial_brain.cli.acoustics import impulse_response
@@ -12,6 +13,7 @@ from spatial_brain.cli.acoustics.estimates import (
     format_estimates,
     table_rows,
 )
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     add_model_options,
     add_option,
@@ -41,11 +43,11 @@ def add_arguments(parser):
     add_recordings(parser, "audio files")
     add_model_options(
         parser,
-        required=False,
         nargs="+",
         action="extend",
         metavar="RUN",
-        help="pretrained folders, output folders of runs, or hub ids",
+        help="names of shipped models, pretrained folders, output folders of "
+        "runs, or hub ids (default: the shipped model that fits)",
     )
     for name in ("--channels", "--resample", "--hop", "--json"):
         add_option(parser, name)
@@ -94,11 +96,6 @@ def run(args):
 
 def _by_models(args, form):
     """What estimates the acoustics of a recording: trained networks."""
-    if not args.model:
-        raise ValueError(
-            "give --model for a recording of talkers, or --impulse-response "
-            "for a measured response (--sweep, --clap for what makes one)"
-        )
     if args.csv:
         raise ValueError(
             "--csv is for a measured response; --output FILE.csv writes what "
@@ -106,6 +103,8 @@ def _by_models(args, form):
         )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
+    if not args.model:
+        args.model = [_shipped(args)]
     estimators = [
         load_model(RoomAcousticsEstimator, args, model) for model in args.model
     ]
@@ -132,6 +131,17 @@ def _by_models(args, form):
         return Result(content, text)
 
     return estimate
+
+
+def _shipped(args):
+    """Name of the shipped model that fits."""
+    try:
+        return choose_shipped(args, "acoustics", args.spacing)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}, or --impulse-response for a measured response (--sweep, "
+            "--clap for what makes one)"
+        ) from error
 
 
 def _write(args, found, files, form, content):
