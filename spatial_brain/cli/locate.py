@@ -94,8 +94,8 @@ def add_arguments(parser):
     add_model_options(parser)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
-    add("--spacing", type=float, metavar="METRES", help="of the two "
-        "microphones; refused if the model is of another")  # fmt: skip
+    add("--spacing", type=float, metavar="METRES", help="of two "
+        "microphones; of a model, refused if it is of another")  # fmt: skip
     add("--positions", metavar="ARRAY", help="the same of any array, given as "
         "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
@@ -122,10 +122,9 @@ def run(args):
         What ``add_arguments`` adds.
     """
     live = wants_live(args, _ONLY_RECORDED)
-    any_array = _take_model(args)
-    unnamed = args.array is None and args.model is None
-    if unnamed and args.spacing is not None and not live:
+    if _knows_spacing_alone(args) and not live:
         args.model = choose_shipped(args, "locate", args.spacing)
+    any_array = _take_model(args)
     if any_array:
         _check_any_array(args)
     else:
@@ -161,6 +160,12 @@ def run(args):
         for name, ending in endings.items()
     }
     process_recordings(args, locate, outputs)
+
+
+def _knows_spacing_alone(args):
+    """Whether nothing but the distance of two microphones is given."""
+    others = (args.array, args.positions, args.model, args.method)
+    return args.spacing is not None and all(one is None for one in others)
 
 
 def _take_model(args):

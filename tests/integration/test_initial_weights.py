@@ -25,6 +25,7 @@ def experiment(request, monkeypatch):
 @pytest.mark.parametrize(
     "experiment",
     [
+        ("AnyArray", "AnyArrayBrain"),
         ("DualMic-LibriSpeech", "LocalizationBrain"),
         ("Binaural-WSJ0Mix", "SeparationBrain"),
     ],
