@@ -48,18 +48,17 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    from spatial_brain.inference import publishing
+    from spatial_brain.inference.publishing.contents import write_published
+    from spatial_brain.inference.publishing.hub import publish_model
 
     if args.repo is None:
         raise ValueError("give --repo ORG/NAME")
     with one_line_warnings(args.prog):
         if args.output is not None:
-            publishing.write_published(
-                args.folder, args.output, args.repo, args.licence
-            )
+            write_published(args.folder, args.output, args.repo, args.licence)
             print(f"{args.output}: what would be uploaded to {args.repo}")
             return
-        commit = publishing.publish_model(
+        commit = publish_model(
             args.folder,
             args.repo,
             licence=args.licence,

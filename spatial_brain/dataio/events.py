@@ -265,32 +265,76 @@ def link_events(table, max_angle=30.0):
     >>> link_events(table).tolist()
     [0, 1, 1, 0, 2]
     """
-    directions = table.directions
-    tracks = np.full(len(table), -1)
-    number, open_rows, now = 0, {}, None
-    # Frame by frame, and class by class within a frame.
-    order = np.lexsort((table.label, table.frame))
-    keys = np.stack((table.frame[order], table.label[order]), axis=1)
-    change = np.flatnonzero(np.diff(keys, axis=0).any(axis=1)) + 1
-    previous = {}
-    for rows in np.split(order, change) if len(order) else []:
-        frame, label = table.frame[rows[0]], table.label[rows[0]]
-        if frame != now:
-            previous = open_rows if now == frame - 1 else {}
-            open_rows, now = {}, frame
-        before = previous.get(label, rows[:0])
-        cosine = directions[rows] @ directions[before].T
-        angle = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    return EventLinker(max_angle).push(table)
+
+
+class EventLinker:
+    """Numbers the events of a recording that comes table by table.
+
+    Arguments
+    ---------
+    max_angle : float
+        As for ``link_events``.
+
+    Example
+    -------
+    >>> linker = EventLinker()
+    >>> [linker.push(EventTable([k], [5], [10 * k], [0])).item()
+    ...  for k in (0, 1, 3)]
+    [0, 0, 1]
+    """
+
+    def __init__(self, max_angle=30.0):
+        self.max_angle = max_angle
+        self._number, self._now = 0, None
+        # Directions and numbers of the rows of each class, in the last frame
+        # that has rows and in the one before.
+        self._open, self._previous = {}, {}
+
+    def push(self, table):
+        """Numbers of the events that more rows belong to.
+
+        Arguments
+        ---------
+        table : EventTable
+            Of frames after those before.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64, shape [N], as of ``link_events``.
+        """
+        directions = table.directions
+        tracks = np.full(len(table), -1)
+        # Frame by frame, and class by class within a frame.
+        order = np.lexsort((table.label, table.frame))
+        keys = np.stack((table.frame[order], table.label[order]), axis=1)
+        change = np.flatnonzero(np.diff(keys, axis=0).any(axis=1)) + 1
+        for rows in np.split(order, change) if len(order) else []:
+            frame, label = table.frame[rows[0]], table.label[rows[0]]
+            if frame != self._now:
+                follows = self._now == frame - 1
+                self._previous = self._open if follows else {}
+                self._open, self._now = {}, frame
+            tracks[rows] = self._link(label, directions[rows])
+            self._open[label] = directions[rows], tracks[rows]
+        return tracks
+
+    def _link(self, label, directions):
+        """Numbers of the rows of one class in one frame."""
+        none = np.zeros((0, 3)), np.zeros(0, dtype=int)
+        before, numbers = self._previous.get(label, none)
+        tracks = np.full(len(directions), -1)
+        angle = np.degrees(np.arccos(np.clip(directions @ before.T, -1, 1)))
         # Too far is dearer than any chain of links that are allowed.
-        cost = np.where(angle <= max_angle, angle, 1e6)
+        cost = np.where(angle <= self.max_angle, angle, 1e6)
         for i, j in zip(*linear_sum_assignment(cost), strict=True):
-            if angle[i, j] <= max_angle:
-                tracks[rows[i]] = tracks[before[j]]
-        for row in rows[tracks[rows] < 0]:
-            tracks[row] = number
-            number += 1
-        open_rows[label] = rows
-    return tracks
+            if angle[i, j] <= self.max_angle:
+                tracks[i] = numbers[j]
+        new = np.flatnonzero(tracks < 0)
+        tracks[new] = self._number + np.arange(len(new))
+        self._number += len(new)
+        return tracks
 
 
 def sound_events(table, max_angle=30.0):
@@ -319,21 +363,44 @@ def sound_events(table, max_angle=30.0):
     order = np.argsort(tracks, kind="stable")
     starts = np.flatnonzero(np.diff(tracks[order], prepend=-1))
     directions = table.directions
-    events = []
-    for rows in np.split(order, starts[1:]) if len(order) else []:
-        x, y, z = directions[rows].mean(0)
-        azimuth = (np.degrees(np.arctan2(y, x)) + 180.0) % 360.0 - 180.0
-        first, last = table.frame[rows].min(), table.frame[rows].max()
-        events.append(
-            SoundEvent(
-                label=int(table.label[rows[0]]),
-                start=round(float(first * FRAME_LENGTH), 1),
-                stop=round(float((last + 1) * FRAME_LENGTH), 1),
-                azimuth=float(azimuth),
-                elevation=float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
-            )
+    return [
+        summarize_event(
+            table.label[rows[0]], table.frame[rows], directions[rows]
         )
-    return events
+        for rows in (np.split(order, starts[1:]) if len(order) else [])
+    ]
+
+
+def summarize_event(label, frames, directions):
+    """One event from its rows.
+
+    Arguments
+    ---------
+    label : int
+        Class index.
+    frames : array_like of int
+        Frames in which it sounds, [N].
+    directions : array_like of float
+        Unit vectors, [N, 3].
+
+    Returns
+    -------
+    SoundEvent
+
+    Example
+    -------
+    >>> summarize_event(2, [4, 5], [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])[:4]
+    (2, 0.4, 0.6, 90.0)
+    """
+    x, y, z = np.mean(directions, axis=0)
+    azimuth = (np.degrees(np.arctan2(y, x)) + 180.0) % 360.0 - 180.0
+    return SoundEvent(
+        label=int(label),
+        start=round(float(np.min(frames) * FRAME_LENGTH), 1),
+        stop=round(float((np.max(frames) + 1) * FRAME_LENGTH), 1),
+        azimuth=float(azimuth),
+        elevation=float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
+    )
 
 
 def occurrence(keys):

@@ -246,3 +246,23 @@ class SELDNetwork(nn.Module):
             If axes, channels or bins are others, or frames fewer than ten.
         """
         return self.network(features)
+
+    def stream(self):
+        """What takes the features of live sound.
+
+        Returns
+        -------
+        spatial_brain.models.crnn_stream.CRNNStream
+            ``push(features)`` gives the label frames that are final.
+
+        Raises
+        ------
+        ValueError
+            If the backbone has no live form, or was not made causal.
+        """
+        if not hasattr(self.network, "stream"):
+            raise ValueError(
+                f"the backbone {self.backbone!r} needs later frames for every "
+                "output; live sound needs crnn with causal: True"
+            )
+        return self.network.stream()

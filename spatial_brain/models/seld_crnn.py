@@ -2,12 +2,15 @@
 
 The baseline of the DCASE challenge (Adavanne et al., 2019; with attention and
 multi-ACCDOA since 2022), for features at 100 frames a second instead of 50 and
-with normalised inputs, for every method.
+with normalised inputs, for every method. ``causal`` is a form of ours whose
+outputs depend on no later frame.
 """
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from spatial_brain.models.crnn_stream import CRNNStream
 from spatial_brain.models.seld import (
     NUM_BINS,
     NUM_SPECTRA,
@@ -21,6 +24,11 @@ from spatial_brain.nnet.layers import CrossStitch, InputNorm
 # 10 ms become one of 100 ms.
 POOLS = ((5, 4), (2, 4), (1, 2))
 MIN_BINS = 32
+
+
+def _convolution(inputs, outputs):
+    """A convolution of three frames and bins around the present."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 
 
 class _GatedGRU(nn.Module):
@@ -42,6 +50,42 @@ class _GatedGRU(nn.Module):
         """Map [batch, frame, inputs] to [batch, frame, outputs]."""
         forward, backward = self.gru(x)[0].tanh().chunk(2, dim=-1)
         return forward * backward
+
+
+class _CausalConv2d(nn.Conv2d):
+    """A convolution of three frames and bins, the last frame the present."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs, 3, padding=(0, 1), bias=False)
+
+    def forward(self, x):
+        """Map [batch, inputs, frame, bin] to [batch, outputs, frame, bin]."""
+        return super().forward(F.pad(x, (0, 0, 2, 0)))
+
+
+class _CausalGRU(nn.Module):
+    """A GRU in one direction, half of whose states gate the others."""
+
+    def __init__(self, inputs, outputs, depth=2, dropout=0.0):
+        super().__init__()
+        self.gru = nn.GRU(
+            inputs,
+            2 * outputs,
+            depth,
+            batch_first=True,
+            dropout=dropout if depth > 1 else 0.0,
+        )
+        self.adapter_dim = outputs
+
+    def forward(self, x):
+        """Map [batch, frame, inputs] to [batch, frame, outputs]."""
+        return self.run(x)[0]
+
+    def run(self, x, hidden=None):
+        """The same from a hidden state on, with the one that is left."""
+        x, hidden = self.gru(x, hidden)
+        value, gate = x.chunk(2, dim=-1)
+        return value * gate, hidden
 
 
 class _AttentionLayer(nn.Module):
@@ -66,11 +110,14 @@ class _Branch(nn.Module):
     def __init__(self, channels, width, bins, options):
         super().__init__()
         dim, dropout = 2 * width, options["dropout"]
+        convolution, recurrent = _convolution, _GatedGRU
+        if options["causal"]:
+            convolution, recurrent = _CausalConv2d, _CausalGRU
         stages = []
         for pool in POOLS:
             stages.append(
                 nn.Sequential(
-                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                    convolution(channels, width),
                     nn.BatchNorm2d(width),
                     # Before the ReLU: the same maxima, less work.
                     nn.MaxPool2d(pool),
@@ -85,14 +132,19 @@ class _Branch(nn.Module):
             for _ in range(options["attention_layers"])
         ]
         self.along_time = nn.Sequential(
-            _GatedGRU(width * bins, dim, options["gru_layers"], dropout),
+            recurrent(width * bins, dim, options["gru_layers"], dropout),
             *layers,
             nn.Linear(dim, dim),
         )
 
+    @staticmethod
+    def sequence(x):
+        """Map [batch, channel, frame, bin] to [batch, frame, value]."""
+        return x.transpose(1, 2).flatten(2)
+
     def look_along_time(self, x):
         """Map [batch, channel, frame, bin] to [batch, frame, dim]."""
-        return self.along_time(x.transpose(1, 2).flatten(2))
+        return self.along_time(self.sequence(x))
 
 
 class SELDCRNN(nn.Module):
@@ -131,11 +183,15 @@ class SELDCRNN(nn.Module):
         First channels, which the classes of "einv2" are found from.
     symmetric_stitch : bool
         Form of the cross-stitch units, see ``CrossStitch``.
+    causal : bool
+        Whether no output depends on later frames; ``attention_layers`` must
+        then be 0.
 
     Raises
     ------
     ValueError
-        If the method is unknown or there are too few bins.
+        If the method is unknown, there are too few bins, or a causal network
+        has attention.
 
     Example
     -------
@@ -157,6 +213,7 @@ class SELDCRNN(nn.Module):
         num_bins=NUM_BINS,
         sed_channels=NUM_SPECTRA,
         symmetric_stitch=False,
+        causal=False,
     ):
         super().__init__()
         sizes = output_sizes(method, num_classes)
@@ -164,7 +221,13 @@ class SELDCRNN(nn.Module):
             raise ValueError(
                 f"num_bins={num_bins}: the pooling needs at least {MIN_BINS}"
             )
+        if causal and attention_layers:
+            raise ValueError(
+                f"a causal network has no attention, got attention_layers="
+                f"{attention_layers}; give 0"
+            )
         self.method, self.num_classes = method, num_classes
+        self.causal = causal
         self.num_channels, self.num_bins = num_channels, num_bins
         self.sed_channels, dim = sed_channels, 2 * width
         options = {
@@ -172,6 +235,7 @@ class SELDCRNN(nn.Module):
             "attention_layers": attention_layers,
             "heads": heads,
             "dropout": dropout,
+            "causal": causal,
         }
         self.scalar = InputNorm(num_channels, num_bins)
         self.encoder = _Branch(num_channels, width, num_bins, options)
@@ -204,14 +268,35 @@ class SELDCRNN(nn.Module):
             If channels or bins are others, or frames fewer than ten.
         """
         check_features(features, self.num_channels, self.num_bins)
+        return self.run(
+            features, lambda stage, x: stage(x), _Branch.look_along_time
+        )
+
+    def run(self, features, convolve, recur):
+        """Outputs, with stages and what looks along time as callables.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            As for ``forward``.
+        convolve : callable
+            Called with a stage and its input.
+        recur : callable
+            Called with a branch and what its stages give.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            As ``forward``.
+        """
         # Channels last in memory: faster convolutions and pooling.
         x = self.scalar(features).contiguous(memory_format=torch.channels_last)
         if self.method == "einv2":
-            sed, doa = self._run_branches(x)
+            sed, doa = self._run_branches(x, convolve, recur)
         else:
             for stage in self.encoder.stages:
-                x = stage(x)
-            sed = doa = self.encoder.look_along_time(x)
+                x = convolve(stage, x)
+            sed = doa = recur(self.encoder, x)
         return finish_outputs(
             {
                 name: head(sed if name == "sed" else doa)
@@ -219,15 +304,45 @@ class SELDCRNN(nn.Module):
             }
         )
 
-    def _run_branches(self, x):
+    def stream(self):
+        """What takes the features of live sound.
+
+        Returns
+        -------
+        spatial_brain.models.crnn_stream.CRNNStream
+            ``push(features)`` gives the label frames that are final.
+
+        Raises
+        ------
+        ValueError
+            If the network is not causal, or in training.
+        """
+        return CRNNStream(self)
+
+    def no_frames(self):
+        """Outputs of no label frames, without a batch.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            [0, ...], each as ``forward`` names and shapes it.
+        """
+        outputs = finish_outputs(
+            {
+                name: torch.zeros(1, 0, head.out_features)
+                for name, head in self.heads.items()
+            }
+        )
+        return {name: part[0] for name, part in outputs.items()}
+
+    def _run_branches(self, x, convolve, recur):
         """Frames of the classes' and the directions' branch."""
         sed, doa = x[:, : self.sed_channels], x
         *early, last = self.stitch
         for sed_stage, doa_stage, stitch in zip(
             self.sed_encoder.stages, self.encoder.stages, early, strict=True
         ):
-            sed, doa = stitch(sed_stage(sed), doa_stage(doa))
-        return last(
-            self.sed_encoder.look_along_time(sed),
-            self.encoder.look_along_time(doa),
-        )
+            sed, doa = stitch(
+                convolve(sed_stage, sed), convolve(doa_stage, doa)
+            )
+        return last(recur(self.sed_encoder, sed), recur(self.encoder, doa))

@@ -17,8 +17,8 @@ from spatial_brain.inference.pretrained import (
     unwrap,
     write_card,
 )
-from spatial_brain.inference.pretrained.card import MAX_TEXT
 from spatial_brain.inference.pretrained.measures import acoustic_measures
+from spatial_brain.inference.pretrained.plain_values import MAX_TEXT
 from spatial_brain.metrics.room_acoustics import find_quantity, gcc_phat_tdoa
 from spatial_brain.models.transfer import initialize_encoders
 from spatial_brain.nnet.averaging import averaged_epochs, averaged_state

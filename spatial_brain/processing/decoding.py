@@ -284,6 +284,16 @@ class ChunkStitcher:
         self._add(new)
         return _from_average(finished, self.method)
 
+    def peek(self):
+        """The frames from the start of the last chunk on, as they stand.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            float32; later chunks may change all but the first ``hop_frames``.
+        """
+        return _from_average(self._average, self.method)
+
     def flush(self, num_frames):
         """Give the rest of the recording and forget it.
 

@@ -163,6 +163,7 @@ class Salsa(SpectralFeatures):
     """
 
     num_channels = 7
+    frame_by_frame = False
     CONTEXT = 3  # frames on either side
     BAND = 8  # bins to a band above 9 kHz
 
@@ -441,6 +442,7 @@ class BaselineFeatures(SpectralFeatures):
     """
 
     OFFSET = 1e-8  # added to the samples
+    frame_by_frame = False
 
     def __init__(
         self,

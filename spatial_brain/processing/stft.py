@@ -241,6 +241,10 @@ class SpectralFeatures(nn.Module):
     torch.Size([1, 2, 11, 257])
     """
 
+    # Whether a frame depends on its own samples alone, so that live sound
+    # has the same (``FeatureStream``).
+    frame_by_frame = True
+
     def __init__(
         self,
         n_fft,

@@ -227,27 +227,63 @@ class DirectionTracker:
         known = bool(known.any())
         return [self._segment(times, track, known) for track in tracks]
 
+    def live(self):
+        """The same, block by block and without the future.
+
+        Returns
+        -------
+        LiveTracker
+        """
+        return LiveTracker(self)
+
     def _follow(self, times, units, used, born):
         """All confirmed tracks that the peaks give."""
         alive, confirmed = [], []
         for block, time in enumerate(times):
-            peaks = np.flatnonzero(used[block])
             step = time - times[block - 1] if block else 0.0
-            if alive:
-                _predict(alive, *self._motion(step))
-            taken = self._assign(alive, units[block, peaks])
-            for track, peak in taken.items():
-                alive[track].update(units[block, peaks[peak]], self.variance)
-                alive[track].last = block
-            for number, peak in enumerate(peaks):
-                if number not in taken.values() and born[block, peak]:
-                    alive.append(self._birth(block, units[block, peak]))
-            for track in alive:
-                if track.confirmed is None and track.hits >= self.confirm:
-                    track.confirmed = block
-                    confirmed.append(track)
-            alive = [t for t in alive if not self._ends(t, times, block)]
+            alive = self.advance(
+                alive, block, time, step, units[block], used[block], born[block]
+            )
+            confirmed += [t for t in alive if t.confirmed == block]
+            alive = [t for t in alive if not self.ends(t, time, block)]
         return sorted(confirmed, key=lambda track: track.start)
+
+    def advance(self, tracks, block, time, step, units, used, born):
+        """Tracks after another block; see ``ends`` for those that are over.
+
+        Arguments
+        ---------
+        tracks : list
+            Those that were followed up to here.
+        block : int
+            Its number.
+        time, step : float
+            Of the block, and since the last one, seconds.
+        units : numpy.ndarray
+            Directions of its peaks, [peak, 3].
+        used, born : numpy.ndarray
+            Which of them are used, and may begin a track, bool, [peak].
+
+        Returns
+        -------
+        list
+            The same and new ones.
+        """
+        peaks = np.flatnonzero(used)
+        tracks = list(tracks)
+        if tracks:
+            _predict(tracks, *self._motion(step))
+        taken = self._assign(tracks, units[peaks])
+        for track, peak in taken.items():
+            tracks[track].update(units[peaks[peak]], self.variance)
+            tracks[track].last, tracks[track].last_time = block, time
+        for number, peak in enumerate(peaks):
+            if number not in taken.values() and born[peak]:
+                tracks.append(self._birth(block, time, units[peak]))
+        for track in tracks:
+            if track.confirmed is None and track.hits >= self.confirm:
+                track.confirmed = block
+        return tracks
 
     def _motion(self, step):
         """Transition [2, 2] and its noise [2, 2] over a step in seconds."""
@@ -259,17 +295,31 @@ class DirectionTracker:
         noise = np.array([[step**3 / 3, step**2 / 2], [step**2 / 2, step]])
         return np.array([[1.0, move], [0.0, keep]]), self.agility * noise
 
-    def _birth(self, block, unit):
+    def _birth(self, block, time, unit):
         """A tentative track at a peak."""
         covariance = np.diag([self.variance, self.agility])
-        return _Track(block, unit, covariance)
+        return _Track(block, time, unit, covariance)
 
-    def _ends(self, track, times, block):
-        """Whether a track ends with this block; notes when it did."""
+    def ends(self, track, time, block):
+        """Whether a track ends with a block; it notes when it did.
+
+        Arguments
+        ---------
+        track : object
+            Of ``advance``.
+        time : float
+            Of the block, seconds.
+        block : int
+            Its number.
+
+        Returns
+        -------
+        bool
+        """
         if track.confirmed is None:
             left = self.within - (block - track.start + 1)
             return track.hits + left < self.confirm
-        if times[block] - times[track.last] > self.max_gap + 1e-9:
+        if time - track.last_time > self.max_gap + 1e-9:
             track.end = block
             return True
         return False
@@ -319,11 +369,103 @@ class DirectionTracker:
         )
 
 
+class TrackPoint(NamedTuple):
+    """A track in a block.
+
+    Arguments
+    ---------
+    track : int
+        Its number, in the order in which tracks are confirmed, from 0.
+    unit : numpy.ndarray
+        Its direction, [3].
+    detected : bool
+        Whether a peak showed it, else it is bridged.
+    """
+
+    track: int
+    unit: np.ndarray
+    detected: bool
+
+
+class LiveTracker:
+    """Follows the peaks of live sound; made by ``DirectionTracker.live``.
+
+    Its tracks are those of a tracker with ``lag=0``.
+
+    Arguments
+    ---------
+    tracker : DirectionTracker
+        What is followed how.
+
+    Example
+    -------
+    >>> live = DirectionTracker(confirm=2).live()
+    >>> [len(live.push(0.1 * k, np.array([30.0]))) for k in range(3)]
+    [0, 1, 1]
+    """
+
+    def __init__(self, tracker):
+        self._tracker = tracker
+        self._alive, self._block, self._time = [], -1, None
+        self._numbers, self._confirmed = {}, 0
+
+    def push(self, time, azimuth, elevation=None, confidence=None):
+        """Take the peaks of the next block, give the tracks that are there.
+
+        Arguments
+        ---------
+        time : float
+            Of the block, seconds.
+        azimuth : numpy.ndarray
+            Degrees, [peak]; NaN where there is no peak.
+        elevation, confidence : numpy.ndarray, optional
+            As for ``DirectionTracker``.
+
+        Returns
+        -------
+        list of TrackPoint
+            Confirmed tracks, detected or bridged.
+        """
+        tracker, ones = self._tracker, np.ones(azimuth.shape)
+        elevation = ones * np.nan if elevation is None else elevation
+        confidence = ones if confidence is None else confidence
+        step = 0.0 if self._time is None else time - self._time
+        self._time, self._block = time, self._block + 1
+        used = ~np.isnan(azimuth) & (confidence >= tracker.min_confidence)
+        alive = tracker.advance(
+            self._alive,
+            self._block,
+            time,
+            step,
+            _units(azimuth, elevation),
+            used,
+            used & (confidence >= tracker.birth_confidence),
+        )
+        self._alive = [
+            t for t in alive if not tracker.ends(t, time, self._block)
+        ]
+        found, numbers = [], {}
+        for track in self._alive:
+            # What was is of no use without a smoother.
+            del track.history[:-1]
+            if track.confirmed is None:
+                continue
+            if track not in self._numbers:
+                self._numbers[track] = self._confirmed
+                self._confirmed += 1
+            numbers[track] = self._numbers[track]
+            hit = track.last == self._block
+            found.append(TrackPoint(numbers[track], track.unit, hit))
+        self._numbers = numbers
+        return found
+
+
 class _Track:
     """A Kalman filter on the sphere with what it has seen."""
 
-    def __init__(self, start, unit, covariance):
+    def __init__(self, start, time, unit, covariance):
         self.start = self.last = start
+        self.last_time = time
         self.unit, self.velocity = unit, np.zeros(3)
         self.covariance = covariance
         self.hits, self.confirmed, self.end = 1, None, None

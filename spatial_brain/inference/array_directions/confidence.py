@@ -23,7 +23,7 @@ COEFFICIENTS = {
 # Degrees within which windows agree.
 _NEAR = 10.0
 # Windows before and after that are compared.
-_REACH = 4
+REACH = 4
 # What stands for no height: a share of that of noise, and at least.
 _SHARE, _FLOOR = 0.2, 1e-4
 # The fit knows nothing about rarer errors.
@@ -140,7 +140,7 @@ def _agreement(azimuth, elevation):
     units[np.isnan(azimuth)] = 0.0
     limit = np.cos(np.radians(_NEAR))
     share, total = np.zeros(azimuth.shape), np.zeros(len(azimuth))
-    for step in range(1, _REACH + 1):
+    for step in range(1, REACH + 1):
         if step >= len(azimuth):
             break
         near = np.einsum("wik,wjk->wij", units[:-step], units[step:]) > limit

@@ -183,8 +183,19 @@ class DirectionFinder:
         find_channel_order(name)
         return name.lower()
 
-    def _converted(self, waveform):
-        """A waveform of the file's channel order as the method takes it."""
+    def convert(self, waveform):
+        """A waveform as the method takes it.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [..., channel], of the channel order of the recording.
+
+        Returns
+        -------
+        torch.Tensor
+            Same shape; Ambisonics in SN3D and the order W, Y, Z, X.
+        """
         if not self.ambisonic:
             return waveform
         return to_acn_sn3d(waveform, self.channel_order)
@@ -229,7 +240,7 @@ class DirectionFinder:
             total = info.num_samples
             with reading_progress(read, total, show_progress) as part:
                 found = self._localize(
-                    lambda *place: self._converted(part(*place)),
+                    lambda *place: self.convert(part(*place)),
                     total,
                     info.fs,
                     str(path),
@@ -318,7 +329,7 @@ class DirectionFinder:
             sizes = (torch.as_tensor(lengths) * waveform.shape[1]).round()
         found = []
         for row, size in zip(waveform, sizes.long().tolist(), strict=True):
-            part = self._converted(row[None, :size].cpu())
+            part = self.convert(row[None, :size].cpu())
             result = self._localize(
                 lambda start, stop, part=part: part[:, start:stop], size, fs, ""
             )
@@ -336,8 +347,53 @@ class DirectionFinder:
             ])  # fmt: skip
         return Directions(degrees, confidence)
 
-    def _locator(self, fs):
-        """The method at a sampling rate."""
+    def stream(self, fs):
+        """Directions of live sound, chunk by chunk.
+
+        Arguments
+        ---------
+        fs : float
+            Sampling rate, hertz.
+
+        Returns
+        -------
+        DirectionStream
+            ``push(chunk)`` and ``flush()`` give windows.
+
+        Raises
+        ------
+        ValueError
+            If distances or speech alone are wanted, which need the whole
+            recording.
+        """
+        # Streams need the finder.
+        from spatial_brain.inference.array_directions.stream import (
+            DirectionStream,
+        )
+
+        for wanted, option in (
+            (self.distance, "--distance"),
+            (self.speech_only, "--speech-only"),
+        ):
+            if wanted:
+                raise ValueError(
+                    f"{option} needs the whole recording, not live sound; "
+                    "leave it out"
+                )
+        return DirectionStream(self, fs)
+
+    def locator(self, fs):
+        """The method at a sampling rate.
+
+        Arguments
+        ---------
+        fs : float
+            Hertz.
+
+        Returns
+        -------
+        spatial_brain.processing.directions.blocks.BlockMaps
+        """
         if fs not in self._locators:
             options = {
                 "block": self.window, "hop": self.hop, "band": self.band
@@ -391,7 +447,7 @@ class DirectionFinder:
     @torch.no_grad()
     def _localize(self, read, num_samples, fs, path, findings=()):
         """Result of a recording that ``read`` gives."""
-        locator = self._locator(fs)
+        locator = self.locator(fs)
         maps = _MapPool(self.grid, self.keep_map and self.method != "frida")
         times, azimuth, elevation, height = self._peaks(
             locator, read, num_samples, self._number(), maps
@@ -404,11 +460,11 @@ class DirectionFinder:
             times,
             azimuth,
             elevation,
-            self._sure(azimuth, elevation, height, fs),
-            None if self.sources == "auto" else self.sources,
+            self.sure(azimuth, elevation, height, fs),
+            self.known_number,
         )
         confidence = sources.confidence
-        if not has_confidence(self.method):
+        if not self.has_confidence:
             confidence = np.full_like(confidence, math.nan)
         duration = num_samples / fs
         half = locator.block_length / fs / 2
@@ -433,6 +489,16 @@ class DirectionFinder:
             map=maps.result(),
         )
 
+    @property
+    def known_number(self):
+        """How many sources there are; None where they are counted."""
+        return None if self.sources == "auto" else self.sources
+
+    @property
+    def has_confidence(self):
+        """Whether it is known how often directions of the method are right."""
+        return has_confidence(self.method)
+
     def _number(self):
         """Directions wanted of a window."""
         if self.library:
@@ -441,9 +507,23 @@ class DirectionFinder:
             return MOST_SOURCES
         return max(MOST_SOURCES, self.sources)
 
-    def _sure(self, azimuth, elevation, height, fs):
-        """Probabilities that directions are right; 1 where none is known."""
-        if not has_confidence(self.method):
+    def sure(self, azimuth, elevation, height, fs):
+        """Probabilities that directions are right.
+
+        Arguments
+        ---------
+        azimuth, elevation, height : numpy.ndarray
+            Of windows, as ``peaks_of`` gives them.
+        fs : float
+            Sampling rate, hertz.
+
+        Returns
+        -------
+        numpy.ndarray
+            [window, direction]; 1 of a method of which none is known, 0 where
+            there is no direction.
+        """
+        if not self.has_confidence:
             return np.where(np.isnan(azimuth), 0.0, 1.0)
         method = FOA if self.ambisonic else self.method
         found = azimuth, elevation, height
@@ -471,12 +551,12 @@ class DirectionFinder:
             degrees, and heights in [0, 1], [window, direction]; NaN where
             there is none.
         """
-        return self._peaks_of(self._converted(waveform), fs, number, separation)
+        return self._peaks_of(self.convert(waveform), fs, number, separation)
 
     def _peaks_of(self, waveform, fs, number, separation=SEPARATION):
         """See ``peaks_of``; of Ambisonics W, Y, Z, X in SN3D."""
         return self._peaks(
-            self._locator(fs),
+            self.locator(fs),
             lambda start, stop: waveform[:, start:stop],
             waveform.shape[1],
             number,
@@ -491,16 +571,36 @@ class DirectionFinder:
         times, found = [], []
         for centres, evidence in locator.stream(read, num_samples):
             times.append(centres)
-            found.append(locator.pick(evidence, number, separation))
+            found.append(self.pick(locator, evidence, number, separation))
             maps.add(centres, locator, evidence)
-        vectors, height = (
-            torch.cat(part, dim=1)[0] for part in zip(*found, strict=True)
-        )
-        angles = self.grid.angles(vectors)
         return (
             torch.cat(times).numpy(),
-            *(part.double().numpy() for part in (*angles, height)),
+            *(np.concatenate(part) for part in zip(*found, strict=True)),
         )
+
+    def pick(self, locator, evidence, number=None, separation=SEPARATION):
+        """Directions of windows from their evidence.
+
+        Arguments
+        ---------
+        locator : BlockMaps
+            From ``locator``.
+        evidence : torch.Tensor
+            Of some windows of a recording, [1, ...].
+        number : int, optional
+            Directions wanted of a window; default: as many as are needed.
+        separation : float
+            Smallest angle between two of them, degrees.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            Azimuth, elevation and height as ``peaks_of`` gives them.
+        """
+        number = self._number() if number is None else number
+        vectors, height = locator.pick(evidence, number, separation)
+        parts = (*self.grid.angles(vectors[0]), height[0])
+        return tuple(part.double().numpy() for part in parts)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from spatial_brain.inference.array_directions.confidence import COEFFICIENTS
+from spatial_brain.inference.shipped import shipped_folders
 from spatial_brain.processing.directions.mixture import LocalMixture
 from spatial_brain.processing.directions.music import MUSIC
 from spatial_brain.processing.directions.pyroom_methods import (
@@ -35,7 +36,8 @@ def names_model(method):
     Arguments
     ---------
     method : str
-        A method, a folder, or the id of a model of a hub.
+        A method, a folder, the name of a shipped model, or the id of one of
+        a hub.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def names_model(method):
     >>> names_model("srp-phat"), names_model("results/demo")
     (False, True)
     """
-    return "/" in method or Path(method).is_dir()
+    return "/" in method or Path(method).is_dir() or method in shipped_folders()
 
 
 def check_method(method, sources, ambisonic):

@@ -2,11 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from spatial_brain.geometry import angular_distance, azel_to_unit
+from spatial_brain.geometry import (
+    angular_distance,
+    azel_to_unit,
+    unit_to_azel,
+)
 from spatial_brain.processing.tracking import DirectionTracker
 from spatial_brain.processing.tracks import DirectionTracks
 
@@ -74,15 +79,7 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
     (8, 1)
     """
     windows = len(times)
-    share = 1.0 if number is None else _KNOWN_NUMBER
-    tracker = DirectionTracker(
-        confirm=min(_CONFIRM, windows),
-        within=_WITHIN,
-        max_gap=_MAX_GAP,
-        lag=math.inf,
-        min_confidence=_GOES_ON * share,
-        birth_confidence=_BEGINS * share,
-    )
+    tracker = _tracker(number, min(_CONFIRM, windows), math.inf)
     tracks = tracker.segments(times, azimuth, elevation, confidence)
     owner = _known_again(tracks)
     count = max(owner, default=-1) + 1
@@ -105,6 +102,118 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
     )
 
 
+def _tracker(number, confirm, lag):
+    """What follows directions, of so many sources or any number (None)."""
+    share = 1.0 if number is None else _KNOWN_NUMBER
+    return DirectionTracker(
+        confirm=confirm,
+        within=_WITHIN,
+        max_gap=_MAX_GAP,
+        lag=lag,
+        min_confidence=_GOES_ON * share,
+        birth_confidence=_BEGINS * share,
+    )
+
+
+class LiveSource(NamedTuple):
+    """A source in a window of live sound.
+
+    Arguments
+    ---------
+    number : int
+        From 1, in the order in which sources appear.
+    azimuth, elevation : float
+        Degrees; the elevation is NaN if it is not known.
+    confidence : float
+        That of the window's direction nearest to it.
+    """
+
+    number: int
+    azimuth: float
+    elevation: float
+    confidence: float
+
+
+class LiveSources:
+    """Sources of live sound, from the directions of windows as they come.
+
+    As :func:`follow_sources`, without the future: a source appears with the
+    second window that shows it, directions are filtered and not smoothed,
+    and numbers are in the order of appearance.
+
+    Arguments
+    ---------
+    number : int, optional
+        Most sources that there are: those found most so far. Default: as
+        many as are found.
+
+    Example
+    -------
+    >>> live = LiveSources()
+    >>> sure, none = np.ones(1), np.full(1, np.nan)
+    >>> [len(live.push(t, np.full(1, 30.0), none, sure)) for t in (0.0, 0.25)]
+    [0, 1]
+    """
+
+    def __init__(self, number=None):
+        self._number = number
+        self._tracker = _tracker(number, _CONFIRM, 0.0).live()
+        # Of the tracks that are followed the source; of each source where it
+        # was last and the sum of its confidences.
+        self._owner, self._last, self._sure = {}, [], []
+
+    def push(self, time, azimuth, elevation, confidence):
+        """Take the directions of the next window, give its sources.
+
+        Arguments
+        ---------
+        time : float
+            Its centre, seconds.
+        azimuth, elevation, confidence : numpy.ndarray
+            As for :func:`follow_sources`, of one window, [direction].
+
+        Returns
+        -------
+        list of LiveSource
+            By their numbers.
+        """
+        points = self._tracker.push(time, azimuth, elevation, confidence)
+        self._owner = {
+            point.track: self._owner.get(point.track, None) for point in points
+        }
+        known, found = not np.isnan(elevation).all(), {}
+        for point in points:
+            unit = torch.from_numpy(point.unit)
+            source = self._owner[point.track]
+            if source is None:
+                source = self._owner[point.track] = _nearest(self._last, unit)
+            if source == len(self._last):
+                self._last.append(unit)
+                self._sure.append(0.0)
+            self._last[source] = unit if point.detected else self._last[source]
+            if not point.detected or source in found:
+                continue
+            angles = [float(angle) for angle in unit_to_azel(unit)]
+            [sure] = _confidence_near(
+                np.array(angles[:1]), azimuth[None], confidence[None]
+            )
+            sure = float(sure)
+            self._sure[source] += sure
+            found[source] = LiveSource(
+                source + 1, angles[0], angles[1] if known else math.nan, sure
+            )
+        ranks = np.argsort(-np.array(self._sure), kind="stable")
+        shown = {int(rank) for rank in ranks[: self._number]}
+        return [found[source] for source in sorted(found) if source in shown]
+
+
+def _nearest(last, unit):
+    """Number of the source that was last near a direction, or a new one."""
+    angles = [float(angular_distance(one, unit)) for one in last]
+    number = min(range(len(last)), key=angles.__getitem__, default=None)
+    return number if last and angles[number] < _SAME else len(last)
+
+
 def _known_again(tracks):
     """Number of the source of each track."""
     owner, last = [], []
@@ -116,17 +225,8 @@ def _known_again(tracks):
                 for values in (track.azimuth, track.elevation)
             )
         )
-        free = [
-            source
-            for source in range(len(last))
-            if angular_distance(last[source], units[0]) < _SAME
-        ]
-        if free:
-            source = min(
-                free, key=lambda one: angular_distance(last[one], units[0])
-            )
-        else:
-            source = len(last)
+        source = _nearest(last, units[0])
+        if source == len(last):
             last.append(None)
         last[source] = units[1]
         owner.append(source)

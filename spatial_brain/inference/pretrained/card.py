@@ -16,7 +16,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spatial_brain.dataio.files import file_digest, read_json, write_json
-from spatial_brain.suggestions import nearest
+from spatial_brain.inference.pretrained.figures import (
+    KINDS_OF_FIGURE,
+    KINDS_OF_MEASURE,
+    Figure,
+    Measure,
+    headline,
+    known_fields,
+)
+from spatial_brain.inference.pretrained.plain_values import (
+    COUNT,
+    FLAG,
+    POSITIVE,
+    RANGE,
+    TEXT,
+    TEXTS,
+    are,
+    check_values,
+    is_count,
+    is_digest,
+    is_number,
+    is_plain,
+    is_range,
+    is_table,
+    is_text,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -24,213 +48,80 @@ CARD_FILE = "card.json"
 CARD_VERSION = 1
 # A card of ours has some 2,000 characters.
 _MAX_LENGTH = 200_000
-MAX_TEXT = 1_000
-_MAX_LIST = 1_000
-_MAX_DEPTH = 5
-_MAX_NUMBER = 1e12
 
 
 class CardWarning(UserWarning):
     """A model's card cannot be read; the model works without it."""
 
 
-def _is_text(value):
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= MAX_TEXT
-        and value.isprintable()
-    )
-
-
-def _is_number(value):
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) <= _MAX_NUMBER
-    )
-
-
-def _is_count(value):
-    return isinstance(value, int) and _is_number(value) and value >= 0
-
-
-def _is_positive(value):
-    return _is_number(value) and value > 0
-
-
-def _is_duration(value):
-    return _is_number(value) and value >= 0
-
-
-def _is_flag(value):
-    return isinstance(value, bool)
-
-
-def _is_range(value):
-    return _are(value, _is_number) and len(value) == 2 and value[0] <= value[1]
-
-
-def _are(value, fits):
-    """Whether a value is a list, not too long, of values of a kind."""
-    return (
-        isinstance(value, (list, tuple))
-        and len(value) <= _MAX_LIST
-        and all(map(fits, value))
-    )
-
-
-def _is_position(value):
-    return _are(value, _is_number) and len(value) == 3
-
-
-def _is_digest(value):
-    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
-
-
-def _is_plain(value, depth=0):
-    """Whether a value is a number, text, flag, or lists and dicts of such."""
-    if depth > _MAX_DEPTH:
-        return False
-    if isinstance(value, dict):
-        return (
-            len(value) <= _MAX_LIST
-            and all(map(_is_text, value))
-            and all(_is_plain(inner, depth + 1) for inner in value.values())
-        )
-    if isinstance(value, (list, tuple)):
-        return _are(value, lambda inner: _is_plain(inner, depth + 1))
-    return _is_number(value) or _is_flag(value) or _is_text(value)
-
-
-_TEXT = ("a line of text", _is_text)
-_COUNT = ("a whole number", _is_count)
-_NUMBER = ("a finite number", _is_number)
-_RANGE = ("a range [lowest, highest]", _is_range)
-_TEXTS = ("a list of texts", lambda value: _are(value, _is_text))
-_BETTER = ("lower", "higher")
+_TRAINING_KINDS = {
+    **dict.fromkeys(("recipe", "machine"), TEXT),
+    "steps": COUNT,
+    "cores": COUNT,
+    "hours": POSITIVE,
+}
+_GOLDEN_KINDS = {
+    "file": (
+        "the name of a file beside the card",
+        lambda value: is_text(value) and re.fullmatch(r"\w[\w.-]*", value),
+    ),
+    "tolerance": POSITIVE,
+}
 # Key -> what its value has to be, and how that is checked.
 _KINDS = {
     **dict.fromkeys(
-        ("task", "channel_order", "angles", "data", "speech"), _TEXT
+        ("task", "command", "channel_order", "angles", "data", "speech"), TEXT
     ),
-    **dict.fromkeys(("test", "published", "licence"), _TEXT),
-    **dict.fromkeys(("channels", "items", "test_items"), _COUNT),
-    **dict.fromkeys(("spacing", "t60", "snr", "sources", "labels"), _RANGE),
-    "classes": _TEXTS,
-    "sample_rate": ("a number above 0", _is_positive),
-    "latency": ("a number of seconds", _is_duration),
-    "causal": ("true or false", _is_flag),
-    "seeds": ("a list of numbers", lambda value: _are(value, _is_count)),
+    **dict.fromkeys(("test", "published", "licence", "machine"), TEXT),
+    **dict.fromkeys(("items", "test_items"), COUNT),
+    **dict.fromkeys(("spacing", "t60", "snr", "sources", "labels"), RANGE),
+    **dict.fromkeys(("classes", "data_licences"), TEXTS),
+    **dict.fromkeys(("sample_rate", "real_time_factor"), POSITIVE),
+    "channels": (
+        "a whole number or a range [lowest, highest]",
+        lambda value: is_count(value) or is_range(value),
+    ),
+    "latency": (
+        "a number of seconds",
+        lambda value: is_number(value) and value >= 0,
+    ),
+    "causal": FLAG,
+    "seeds": ("a list of numbers", lambda value: are(value, is_count)),
     "positions": (
         "positions [[x, y, z], ...]",
-        lambda value: _are(value, _is_position),
+        lambda value: are(
+            value, lambda one: are(one, is_number) and len(one) == 3
+        ),
     ),
     "room_size": (
         "three ranges [lowest, highest]",
-        lambda value: _are(value, _is_range) and len(value) == 3,
+        lambda value: are(value, is_range) and len(value) == 3,
     ),
     "calibration": (
         "an object of plain values",
-        lambda value: isinstance(value, dict) and _is_plain(value),
+        lambda value: isinstance(value, dict) and is_plain(value),
+    ),
+    "commit": (
+        "40 hexadecimal digits",
+        lambda value: is_text(value) and re.fullmatch("[0-9a-f]{40}", value),
     ),
     "hashes": (
         "an object of files and their SHA-256",
-        lambda value: (
-            isinstance(value, dict)
-            and len(value) <= _MAX_LIST
-            and all(map(_is_text, value))
-            and all(map(_is_digest, value.values()))
-        ),
+        lambda value: is_table(value, is_digest),
+    ),
+    **dict.fromkeys(
+        ("training", "golden"),
+        ("an object", lambda value: isinstance(value, dict)),
     ),
     "measures": (
         "a list of objects",
-        lambda value: _are(value, lambda one: isinstance(one, (dict, Measure))),
+        lambda value: are(value, lambda one: isinstance(one, (dict, Measure))),
+    ),
+    "figures": (
+        "a list of objects",
+        lambda value: are(value, lambda one: isinstance(one, (dict, Figure))),
     ),
 }
-_KINDS_OF_MEASURE = {
-    **dict.fromkeys(("name", "constant_name"), _TEXT),
-    **dict.fromkeys(
-        ("value", "low", "high", "constant", "correlation"), _NUMBER
-    ),
-    "unit": ("text", lambda value: value == "" or _is_text(value)),
-    "better": ("lower or higher", lambda value: value in _BETTER),
-}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One figure of a model on its test set.
-
-    Arguments
-    ---------
-    name : str
-        Such as ``"mean absolute error"``.
-    value : float
-        In the unit.
-    unit : str
-        Such as ``"s"``; empty without one.
-    low, high : float, optional
-        Interval of 95 %.
-    constant : float, optional
-        The same figure of the best prediction that ignores the input, on the
-        same test set.
-    constant_name : str
-        What that prediction is.
-    correlation : float, optional
-        Of predictions and references.
-    better : str
-        ``"lower"`` or ``"higher"`` values are better.
-
-    Example
-    -------
-    >>> error = Measure("mean absolute error", 0.12, "s", 0.11, 0.13, 0.1)
-    >>> error.beats_constant
-    False
-    >>> str(error)
-    'mean absolute error 0.12 s [0.11, 0.13], best constant 0.1 s'
-    """
-
-    name: str
-    value: float
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    constant: float | None = None
-    constant_name: str = "best constant"
-    correlation: float | None = None
-    better: str = "lower"
-
-    @property
-    def beats_constant(self):
-        """Whether value and interval are better; None if not known."""
-        if self.constant is None:
-            return None
-        if self.better == "lower":
-            worst = self.value if self.high is None else self.high
-            return worst < self.constant
-        worst = self.value if self.low is None else self.low
-        return worst > self.constant
-
-    def to_dict(self):
-        """The figure as it is written.
-
-        Returns
-        -------
-        dict
-            The fields that are known.
-        """
-        return _known(self)
-
-    def __str__(self):
-        unit = f" {self.unit}" if self.unit else ""
-        text = f"{self.name} {self.value:.3g}{unit}"
-        if self.low is not None and self.high is not None:
-            text += f" [{self.low:.3g}, {self.high:.3g}]"
-        if self.correlation is not None:
-            text += f", correlation {self.correlation:.2f}"
-        if self.constant is not None:
-            text += f", {self.constant_name} {self.constant:.3g}{unit}"
-        return text
 
 
 @dataclass(frozen=True)
@@ -243,10 +134,12 @@ class ModelCard:
     ---------
     task : str
         What is predicted, such as ``"T60"``.
+    command : str
+        That uses it, such as ``"locate"``; in a shipped model.
     sample_rate : float
         Of the input, Hz.
-    channels : int
-        Of the input.
+    channels : int or list of int
+        Of the input; a range where any number of them will do.
     channel_order : str
         What the channels are, such as ``"left ear, right ear"``.
     positions : list
@@ -259,8 +152,14 @@ class ModelCard:
         Whether an output depends on the input before it alone.
     latency : float
         Seconds of input that an output needs.
+    real_time_factor : float
+        Seconds of computing for a second of input, on ``machine``.
+    machine : str
+        In words, such as ``"one thread of an AMD EPYC"``.
     data : str
         What the model was trained on.
+    data_licences : list of str
+        Of what it was trained on, such as ``"VCTK: CC BY 4.0"``.
     speech : str
         Corpus of the speech in it.
     room_size : list
@@ -279,18 +178,29 @@ class ModelCard:
         Signals, mixtures or clips of the training.
     seeds : list of int
         Of the run.
+    training : dict
+        What it took: ``recipe``, the YAML in this repository, ``steps``,
+        ``hours``, ``cores``, and ``machine`` in words.
+    commit : str
+        Of this repository, in the training.
     test : str
         The test set.
     test_items : int
         Its signals, mixtures or clips.
     measures : list of Measure
-        Figures on the test set, the most important first.
+        Figures on the test set of the run, the most important first.
+    figures : list of Figure
+        Figures on other test sets, beside those of trivial and classical
+        methods, the most important first.
     published : str
         What a publication reports, where nothing was measured here.
     calibration : dict
         What confidences are made with: plain values by name.
     licence : str
         Of the model, such as ``"cc-by-4.0"``.
+    golden : dict
+        ``file``: an input and the output that it has to give; ``tolerance``:
+        the largest difference that is none.
     hashes : dict
         Name of a file beside the card to its SHA-256, checked when a model
         is loaded.
@@ -306,15 +216,19 @@ class ModelCard:
     """
 
     task: str
+    command: str | None = None
     sample_rate: float | None = None
-    channels: int | None = None
+    channels: int | list | None = None
     channel_order: str | None = None
     positions: list | None = None
     spacing: list | None = None
     angles: str | None = None
     causal: bool | None = None
     latency: float | None = None
+    real_time_factor: float | None = None
+    machine: str | None = None
     data: str | None = None
+    data_licences: list | None = None
     speech: str | None = None
     room_size: list | None = None
     t60: list | None = None
@@ -324,12 +238,16 @@ class ModelCard:
     labels: list | None = None
     items: int | None = None
     seeds: list | None = None
+    training: dict = field(default_factory=dict)
+    commit: str | None = None
     test: str | None = None
     test_items: int | None = None
     measures: list = field(default_factory=list)
+    figures: list = field(default_factory=list)
     published: str | None = None
     calibration: dict = field(default_factory=dict)
     licence: str | None = None
+    golden: dict = field(default_factory=dict)
     hashes: dict = field(default_factory=dict)
 
     def summary(self):
@@ -353,7 +271,7 @@ class ModelCard:
         if self.sample_rate is not None:
             parts.append(f"{self.sample_rate:g} Hz")
         if self.channels is not None:
-            parts.append(f"{self.channels} channels")
+            parts.append(f"{_number(self.channels)} channels")
         if self.channel_order is not None:
             parts[-1:] = [" ".join([*parts[-1:], f"({self.channel_order})"])]
         if self.spacing is not None:
@@ -399,6 +317,8 @@ class ModelCard:
 
     def _worth(self):
         """Figures of the test."""
+        if self.figures:
+            return self.headline()
         if not self.measures:
             published = self.published and f"; published: {self.published}"
             return f"not measured here{published or ''}"
@@ -409,6 +329,30 @@ class ModelCard:
             place.append(f"{self.test_items:,} items")
         on = f" ({', '.join(place)})" if place else ""
         return str(self.measures[0]) + on
+
+    def headline(self):
+        """The figure that stands for all, beside those of other methods.
+
+        Returns
+        -------
+        str
+            Empty without figures.
+
+        Example
+        -------
+        >>> row = {"test_set": "office", "rooms": "measured", "name": "error"}
+        >>> ModelCard("azimuth", figures=[
+        ...     Figure(**row, method="this model", kind="model", value=3.0),
+        ...     Figure(**row, method="MUSIC", kind="classical", value=5.0),
+        ... ]).headline()
+        'error 3, MUSIC 5 (measured rooms: office)'
+        """
+        own, *others = headline(self.figures) or [None]
+        if own is None:
+            return ""
+        parts = [f"{own.name} {own}"]
+        parts += [f"{other.method} {other.value:.3g}" for other in others]
+        return f"{', '.join(parts)} ({own.rooms} rooms: {own.test_set})"
 
     def contradictions(self, spacing=None, estimate=None):
         """What of a recording is outside of what the model was trained for.
@@ -451,7 +395,12 @@ class ModelCard:
         dict
             ``card_version`` and the fields that are known.
         """
-        return {"card_version": CARD_VERSION, **_known(self)}
+        return {"card_version": CARD_VERSION, **card_facts(self)}
+
+
+def _number(channels):
+    """A number of channels, or a range of it."""
+    return _span(channels, "") if isinstance(channels, list) else channels
 
 
 def _span(span, unit):
@@ -470,15 +419,29 @@ def _holds(span, value):
     return low - slack <= value <= high + slack
 
 
-def _known(thing):
-    """Fields of a dataclass that are set, as plain values."""
-    values = {
-        one.name: getattr(thing, one.name) for one in dataclasses.fields(thing)
-    }
+def card_facts(card):
+    """Fields of a card that are known, as plain values.
+
+    Arguments
+    ---------
+    card : ModelCard
+        The card.
+
+    Returns
+    -------
+    dict
+        For :func:`make_card`.
+
+    Example
+    -------
+    >>> card_facts(ModelCard("T60", t60=[0.2, 1.3]))
+    {'task': 'T60', 't60': [0.2, 1.3]}
+    """
     return {
-        name: [_known(one) for one in value] if name == "measures" else value
-        for name, value in values.items()
-        if value is not None and value not in ([], {})
+        name: [known_fields(one) for one in value]
+        if name in ("measures", "figures")
+        else value
+        for name, value in known_fields(card).items()
     }
 
 
@@ -509,32 +472,36 @@ def make_card(facts):
     ValueError: t60 must be a range [lowest, highest], found [1.3, 0.2]
     """
     facts = {key: value for key, value in facts.items() if value is not None}
-    _check(facts, _KINDS, ("task",), "")
-    measures = []
-    for index, one in enumerate(facts.get("measures", ())):
-        if isinstance(one, Measure):
-            one = _known(one)
-        where = f"measures, {index}: "
-        _check(one, _KINDS_OF_MEASURE, ("name", "value"), where)
-        measures.append(Measure(**one))
-    return ModelCard(**{**facts, "measures": measures})
+    check_values(facts, _KINDS, ("task",))
+    parts = (
+        ("training", _TRAINING_KINDS, ()),
+        ("golden", _GOLDEN_KINDS, _GOLDEN_KINDS),
+    )
+    for name, kinds, needed in parts:
+        if facts.get(name):
+            check_values(facts[name], kinds, needed, f"{name}: ")
+    lists = (
+        ("measures", Measure, KINDS_OF_MEASURE),
+        ("figures", Figure, KINDS_OF_FIGURE),
+    )
+    made = {name: _made(facts, name, *kinds) for name, *kinds in lists}
+    return ModelCard(**{**facts, **made})
 
 
-def _check(facts, kinds, needed, where):
-    """Refuse values that a card may not have."""
-    for name in needed:
-        if name not in facts:
-            raise ValueError(f"{where}there is no {name}")
-    for name, value in facts.items():
-        if name not in kinds:
-            close = nearest(f"{name:.60}", list(kinds))
-            hint = f"; did you mean {close}?" if close else ""
-            raise ValueError(f"{where}no field {name[:60]!r}{hint}")
-        kind, fits = kinds[name]
-        if not fits(value):
-            raise ValueError(
-                f"{where}{name} must be {kind}, found {value!r:.60}"
-            )
+def _made(facts, name, kind, kinds):
+    """Objects of a list of a card, after checking their values."""
+    needed = [
+        one.name
+        for one in dataclasses.fields(kind)
+        if one.default is dataclasses.MISSING
+    ]
+    made = []
+    for index, one in enumerate(facts.get(name, ())):
+        if isinstance(one, kind):
+            one = known_fields(one)
+        check_values(one, kinds, needed, f"{name}, {index}: ")
+        made.append(kind(**one))
+    return made
 
 
 def write_card(folder, facts):
@@ -567,7 +534,7 @@ def write_card(folder, facts):
     True
     """
     if isinstance(facts, ModelCard):
-        facts = _known(facts)
+        facts = card_facts(facts)
     card = make_card(facts)
     for place in (Path(folder, "pretrained"), Path(folder)):
         if place.is_dir() or place == Path(folder):

@@ -181,12 +181,13 @@ class PretrainedModel(Pretrained):
         freeze_params=True,
         allowed=(),
     ):
-        """Load a model from a folder, a run, or the hub.
+        """Load a model from a folder, a run, this package, or the hub.
 
         Arguments
         ---------
         source : str or Path
-            Folder with a model, output folder of a run, or hub id.
+            Folder with a model, output folder of a run, name of a shipped
+            model, or hub id; the first of these that is there.
         hparams_file : str
             Name of the YAML file.
         savedir : str or Path, optional

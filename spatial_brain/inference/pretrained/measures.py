@@ -2,7 +2,7 @@
 
 import math
 
-from spatial_brain.inference.pretrained.card import Measure
+from spatial_brain.inference.pretrained.figures import Measure
 
 
 def acoustic_measures(methods, unit=""):

@@ -16,6 +16,10 @@ from huggingface_hub.errors import (
 
 from spatial_brain.atomic import atomic_path
 from spatial_brain.inference.pretrained.safe_yaml import MAX_LENGTH
+from spatial_brain.inference.shipped import (
+    describe_shipped,
+    shipped_folders,
+)
 
 MARKER = "source.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -141,13 +145,16 @@ def read_text(path):
 
 
 def _local_folder(name, hparams_file):
-    """Folder of a local model; None if the name is to be a hub id."""
+    """Folder of a local or a shipped model; None if the name is a hub id."""
     path = Path(name).expanduser()
+    # A run's own hyper-parameters have the same name: look deeper first.
+    for folder in (path / "pretrained", path):
+        if (folder / hparams_file).is_file():
+            return folder
+    shipped = shipped_folders()
+    if name in shipped:
+        return shipped[name]
     if path.is_dir():
-        # A run's own hyper-parameters have the same name: look deeper first.
-        for folder in (path / "pretrained", path):
-            if (folder / hparams_file).is_file():
-                return folder
         raise FileNotFoundError(
             errno.ENOENT,
             f"no {hparams_file} in this folder nor in its sub-folder "
@@ -162,10 +169,42 @@ def _local_folder(name, hparams_file):
     # organisation/name may also be a relative path; then its parent exists.
     if HUB_ID.fullmatch(name) and not path.parent.is_dir():
         return None
+    others = "" if os.sep in name else f"; {describe_shipped(name)}"
     raise FileNotFoundError(
         f"no such folder: {path} (wanted a pretrained model with "
-        f"{hparams_file}, looked for from {Path.cwd()})"
+        f"{hparams_file}, looked for from {Path.cwd()}){others}"
     )
+
+
+def model_folder(source):
+    """Folder of a model that is here.
+
+    Arguments
+    ---------
+    source : str or Path
+        Folder with a model, output folder of a run, or name of a shipped one.
+
+    Returns
+    -------
+    Path
+        With ``hyperparams.yaml``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such model here.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "hyperparams.yaml").touch()
+    >>> model_folder(folder) == folder
+    True
+    """
+    folder = _local_folder(os.fspath(source), "hyperparams.yaml")
+    if folder is None:
+        raise FileNotFoundError(f"no such folder: {source}")
+    return folder
 
 
 def find_weights(source):
@@ -174,8 +213,8 @@ def find_weights(source):
     Arguments
     ---------
     source : str or Path
-        The file itself; a pretrained folder, the output folder of a run, or a
-        hub id.
+        The file itself; a pretrained folder, the output folder of a run, the
+        name of a shipped model, or a hub id.
 
     Returns
     -------

@@ -49,8 +49,9 @@ class AmbisonicMixture(LocalMixture):
         gains = torch.tensor(N3D_GAINS)
         self.register_buffer("gains", gains, persistent=False)
 
-    def _spectra(self, waveform):
-        return super()._spectra(waveform * self.gains)
+    def spectra(self, waveform):
+        """Spectra of N3D channels, see ``BlockMaps.spectra``."""
+        return super().spectra(waveform * self.gains)
 
     def _steering(self):
         gains = AmbisonicResponse().steering(

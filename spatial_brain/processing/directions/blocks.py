@@ -52,6 +52,9 @@ class BlockMaps(nn.Module):
         no bin lies in the band.
     """
 
+    # Frames of a unit, see ``units``, and from one to the next.
+    unit_frames = unit_step = 1
+
     def __init__(
         self,
         microphones,
@@ -167,11 +170,11 @@ class BlockMaps(nn.Module):
             start = int(blocks[0]) * step
             stop = int(blocks[-1]) * step + length
             piece = read(start, min(stop, num_samples))
-            self._check(piece)
+            self.check_waveform(piece)
             piece = nn.functional.pad(
                 piece, (0, 0, 0, stop - start - piece.shape[1])
             )
-            yield self._times(blocks), self.evidence(self._spectra(piece))
+            yield self._times(blocks), self.evidence(self.spectra(piece))
 
     def peaks(self, waveform, num_peaks=1, min_separation=15.0):
         """Directions of the blocks, in memory that does not grow with time.
@@ -201,7 +204,7 @@ class BlockMaps(nn.Module):
 
     def _stream(self, waveform):
         """See ``stream``: of a waveform in memory."""
-        self._check(waveform)
+        self.check_waveform(waveform)
         return self.stream(
             lambda start, stop: waveform[:, start:stop],
             waveform.shape[1],
@@ -213,8 +216,19 @@ class BlockMaps(nn.Module):
         start = blocks.double() * (self.step_frames * self.hop_length)
         return (start + self.block_length / 2) / self.fs
 
-    def _check(self, waveform):
-        """Refuse what is no recording of this array."""
+    def check_waveform(self, waveform):
+        """Refuse what is no recording of this array.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            To be [batch, time, microphone].
+
+        Raises
+        ------
+        ValueError
+            If it is not.
+        """
         number = len(self.microphones)
         if waveform.ndim != 3 or waveform.shape[2] != number:
             raise ValueError(
@@ -222,8 +236,19 @@ class BlockMaps(nn.Module):
                 f"got shape {list(waveform.shape)}"
             )
 
-    def _spectra(self, waveform):
-        """[batch, time, microphone] -> complex [batch, bin, mic, frame]."""
+    def spectra(self, waveform):
+        """Spectra of the frames, in the band.
+
+        Arguments
+        ---------
+        waveform : torch.Tensor
+            [batch, time, microphone], a frame long at least.
+
+        Returns
+        -------
+        torch.Tensor
+            Complex, [batch, bin, microphone, frame].
+        """
         frames = waveform.float().transpose(1, 2)
         frames = frames.unfold(-1, self.n_fft, self.hop_length) * self.taper
         spectra = torch.fft.rfft(frames)[..., self.bins]
@@ -271,6 +296,36 @@ class BlockMaps(nn.Module):
             [batch, block, ...]; here maps, [batch, block, direction].
         """
         raise NotImplementedError
+
+    def units(self, spectra):
+        """What a stream keeps of the frames, made once for several blocks.
+
+        Arguments
+        ---------
+        spectra : torch.Tensor
+            Complex, [batch, bin, microphone, frame].
+
+        Returns
+        -------
+        torch.Tensor
+            [batch, unit, ...]; here a unit is a frame.
+        """
+        return spectra.movedim(-1, 1)
+
+    def combine(self, units):
+        """Evidence of a block from its units.
+
+        Arguments
+        ---------
+        units : torch.Tensor
+            From :meth:`units`.
+
+        Returns
+        -------
+        torch.Tensor
+            As :meth:`evidence` gives it.
+        """
+        return self.evidence(units.movedim(1, -1))
 
     def maps(self, evidence):
         """Maps of blocks from their evidence.

@@ -71,6 +71,9 @@ class LocalMixture(BlockMaps):
     torch.Size([1, 6, 2])
     """
 
+    # Of a stream each is a tile of all bands.
+    unit_frames, unit_step = _TILE_FRAMES, _TILE_STEP
+
     def __init__(self, microphones, fs, grid=None, *, window=0.032, **options):
         super().__init__(microphones, fs, grid, window=window, **options)
         self.step_frames = _TILE_STEP * max(
@@ -127,6 +130,14 @@ class LocalMixture(BlockMaps):
                 likelihood = likelihood.square()
             found.append(likelihood / likelihood.mean(-1, keepdim=True))
         return torch.stack(found, dim=2)
+
+    def units(self, spectra):
+        """Likelihoods of all tiles, see ``BlockMaps.units``."""
+        return self.evidence(spectra)
+
+    def combine(self, units):
+        """The same tiles: they know nothing of blocks."""
+        return units
 
     def _steering(self):
         """What the observed terms explain, [bin, term, direction]."""

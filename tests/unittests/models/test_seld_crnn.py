@@ -8,6 +8,7 @@ from spatial_brain.models.cnn14_conformer import (
     _ConvEncoder,
     _steps_to_labels,
 )
+from spatial_brain.models.seld import SELDNetwork
 from spatial_brain.models.seld_crnn import SELDCRNN
 from spatial_brain.nnet.losses.seld import SELDLoss
 
@@ -15,6 +16,9 @@ METHODS = ("accdoa", "multi_accdoa", "einv2", "seddoa")
 CLASSES = 5
 SMALL = {
     "crnn": lambda method, **more: SELDCRNN(method, CLASSES, width=8, **more),
+    "causal crnn": lambda method, **more: SELDCRNN(
+        method, CLASSES, width=8, attention_layers=0, causal=True, **more
+    ),
     "cnn12": lambda method, **more: CNN14Conformer(
         method, CLASSES, widths=(4, 4, 8, 8, 8, 16), **more
     ),
@@ -96,6 +100,38 @@ def test_every_parameter_learns(name, method):
         assert parameter.grad.any(), key
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_causal_outputs_do_not_depend_on_the_future(method):
+    torch.manual_seed(0)
+    network = SMALL["causal crnn"](method).eval()
+    features = torch.randn(1, 7, 200, 64)
+    with torch.no_grad():
+        outputs = network(features)
+        for label in (0, 7, 18):
+            changed = features.clone()
+            changed[:, :, 10 * label + 10 :] += 1.0
+            for key, value in network(changed).items():
+                known = slice(0, label + 1)
+                assert torch.equal(value[:, known], outputs[key][:, known])
+                assert not torch.equal(value, outputs[key])
+            # The last frame of a label counts.
+            changed = features.clone()
+            changed[:, :, 10 * label + 9] += 1.0
+            for key, value in network(changed).items():
+                assert not torch.equal(value[:, label], outputs[key][:, label])
+
+
+def test_causal_outputs_remember_what_was_long_ago():
+    torch.manual_seed(0)
+    network = SMALL["causal crnn"]("accdoa").eval()
+    features = torch.randn(1, 7, 300, 64)
+    changed = features.clone()
+    changed[:, :, :10] += 5.0
+    with torch.no_grad():
+        one, other = (network(x)["accdoa"][:, 5] for x in (features, changed))
+    assert not torch.equal(one, other)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_mixed_precision(name):
     torch.manual_seed(0)
@@ -138,6 +174,8 @@ def test_bad_options():
         CNN14Conformer("accdoa", 5, num_bins=48)
     with pytest.raises(ValueError, match="at least 32"):
         SELDCRNN("accdoa", 5, num_bins=16)
+    with pytest.raises(ValueError, match="no attention, got attention_lay"):
+        SELDCRNN("accdoa", 5, causal=True)
 
 
 @pytest.mark.parametrize("decoder", ["transformer", "identity"])
@@ -218,3 +256,33 @@ def test_crnn_learns_what_sounds_and_where():
     assert (found == active).float().mean() > 0.95
     cosine = torch.cosine_similarity(tracks, wanted, dim=2)
     assert cosine[active & found].mean() > 0.95
+
+
+@pytest.mark.parametrize("method", ["multi_accdoa", "einv2"])
+def test_live_frames_are_those_of_the_whole_recording(method):
+    network = SELDCRNN(
+        method, 3, width=8, attention_layers=0, causal=True
+    ).eval()
+    torch.manual_seed(0)
+    features = torch.randn(7, 74, 64)
+    with torch.no_grad():
+        wanted = network(features[None])
+    stream = network.stream()
+    for size in (1, 7, 33, 74):
+        parts = [stream.push(part) for part in features.split(size, dim=1)]
+        assert not any(map(len, stream.flush().values()))
+        for name, value in wanted.items():
+            found = torch.cat([part[name] for part in parts])
+            torch.testing.assert_close(found, value[0], rtol=1e-4, atol=1e-5)
+
+
+def test_only_a_causal_network_streams():
+    with pytest.raises(ValueError, match="causal: True"):
+        SELDCRNN("accdoa", 3, width=8).eval().stream()
+    causal = SELDCRNN("accdoa", 3, width=8, attention_layers=0, causal=True)
+    with pytest.raises(ValueError, match="in training"):
+        causal.train().stream()
+    with pytest.raises(ValueError, match="needs later frames"):
+        SELDNetwork(
+            "cnn14_conformer", "accdoa", 3, widths=(4, 4, 8, 8, 8, 16)
+        ).stream()

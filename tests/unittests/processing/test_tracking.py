@@ -216,3 +216,31 @@ def test_nothing_and_bad_input():
     for options in ({"noise": 0}, {"confirm": 6}, {"lag": -1.0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             DirectionTracker(**options)
+
+
+def test_live_tracks_are_those_without_lag():
+    random = np.random.default_rng(0)
+    times = np.arange(120) * 0.1
+    azimuth = np.stack((10.0 + 2 * times, np.full(120, -90.0)), 1)
+    azimuth += random.normal(0, 2, azimuth.shape)
+    azimuth[random.random(azimuth.shape) < 0.3] = np.nan
+    azimuth[60:90, 1] = np.nan
+    sure = random.random(azimuth.shape)
+    tracker = DirectionTracker(
+        min_confidence=0.2, birth_confidence=0.4, max_gap=0.5
+    )
+    segments = tracker.segments(times, azimuth, None, sure)
+    wanted = sorted(
+        (block, azimuth, active)
+        for one in segments
+        for block, azimuth, active in zip(
+            one.blocks, one.azimuth, one.active, strict=True
+        )
+    )
+    live, found = tracker.live(), []
+    for block, time in enumerate(times):
+        for point in live.push(time, azimuth[block], None, sure[block]):
+            angle = np.degrees(np.arctan2(point.unit[1], point.unit[0]))
+            found.append((block, angle, point.detected))
+    np.testing.assert_allclose(sorted(found), wanted, atol=1e-9)
+    assert len(segments) > 2

@@ -263,7 +263,7 @@ def test_bad_input_is_named():
 @pytest.mark.parametrize("block, hop", [(0.5, 0.1), (0.25, 0.25), (0.2, 0.4)])
 def test_covariances_of_blocks_are_the_means_of_their_frames(block, hop):
     locate = SRPPhat(circular_array(4, 0.05), FS, block=block, hop=hop)
-    spectra = locate._spectra(torch.randn(2, 2 * FS, 4))
+    spectra = locate.spectra(torch.randn(2, 2 * FS, 4))
     found = locate._covariances(spectra)
     step, length = locate.step_frames, locate.block_frames
     assert found.shape[2] == (spectra.shape[-1] - length) // step + 1

@@ -139,7 +139,7 @@ NOT_ALLOWED = """
 
 def play(folder, script):
     """Run a script with a hub; what it printed."""
-    helpers = Path(__file__).parents[2] / "helpers"
+    helpers = Path(__file__).parents[3] / "helpers"
     paths = [str(helpers), str(Path(__file__).parent)]
     environment = {
         **os.environ,
