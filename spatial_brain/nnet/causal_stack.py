@@ -172,12 +172,13 @@ def _backward(grad, block, options, kept, moments, scratch):
 def _moments(x, cumulative, spare):
     """Norm of each frame of [channel, frame]."""
     channels, frames = x.shape
-    total = x.sum(0).double()
-    power = torch.mul(x, x, out=spare).sum(0).double()
-    count = torch.full((), channels, dtype=torch.float64)
-    if cumulative:
-        total, power = total.cumsum(0), power.cumsum(0)
-        count = channels * torch.arange(1, frames + 1, dtype=torch.float64)
+    if not cumulative:
+        variance, mean = torch.var_mean(x, 0, correction=0)
+        count = torch.full((), channels, dtype=torch.float64)
+        return _Moments(mean, torch.rsqrt(variance + EPS), count)
+    total = x.sum(0).double().cumsum(0)
+    power = torch.mul(x, x, out=spare).sum(0).double().cumsum(0)
+    count = channels * torch.arange(1, frames + 1, dtype=torch.float64)
     mean = total / count
     variance = (power / count - mean.square()).clamp(min=0)
     return _Moments(mean.to(x), torch.rsqrt(variance.to(x) + EPS), count)

@@ -126,7 +126,7 @@ def with_pinnae(responses, directions, fs, pinnae):
     -------
     >>> front = torch.tensor([1.0, 0.0, 0.0])
     >>> with_pinnae(torch.eye(2, 9), front, 16000, draw_pinnae("a")).shape
-    torch.Size([2, 40])
+    torch.Size([2, 38])
     """
     delays = _delays(directions, pinnae)
     longest = float(delays.max()) + _TAIL_LENGTH
@@ -135,14 +135,16 @@ def with_pinnae(responses, directions, fs, pinnae):
     turn = -2j * torch.pi * fs / n_fft * torch.arange(n_fft // 2 + 1)
     tails = torch.fft.rfft(_tails(fs, pinnae), n=n_fft)
     reflections = torch.from_numpy(pinnae.reflections)
-    whole = responses.double().flatten(0, -3)
+    places = responses.shape[:-2]
+    whole = responses.double().reshape(-1, *responses.shape[-2:])
+    delays = delays.reshape(-1, *delays.shape[-2:])
     result = []
     for rows in torch.arange(len(whole)).split(_BLOCK):
-        echoes = torch.exp(delays.flatten(0, -3)[rows, ..., None] * turn)
+        echoes = torch.exp(delays[rows, ..., None] * turn)
         ears = 1.0 + (reflections[..., None] * echoes).sum(-2)
         spectrum = torch.fft.rfft(whole[rows], n=n_fft) * ears * tails
         result.append(torch.fft.irfft(spectrum, n=n_fft)[..., :length])
-    return torch.cat(result).unflatten(0, responses.shape[:-2])
+    return torch.cat(result).reshape(*places, 2, length)
 
 
 def _delays(directions, pinnae):
