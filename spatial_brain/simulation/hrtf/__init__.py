@@ -120,34 +120,38 @@ def load_hrtfs(
     torch.Size([1, 25, 50, 2, 73])
     """
     sources = source if isinstance(source, list) else [source]
-    responses, names = [], []
-    for place in sources:
-        available = head_names(place, sizes)
-        wanted = [n for n in available if subjects is None or n in subjects]
-        names += wanted
-        if not wanted:
-            continue
-        if place in _BUILT_IN:
-            model = _BUILT_IN[place]
-            found = spherical_head_hrtfs(fs, wanted, seed, model).responses
-        elif _is_saved(place):
-            found = HrtfSet.load(place).subset(wanted)
-            found = found.resampled(fs, compat).responses
-        else:
-            options = method, max_gap
-            found = _read_heads(place, wanted, fs, compat, sizes, options)
-            found = [response.to(dtype) for response in found]
-        responses += [response.movedim(-1, 0) for response in found]
+    there = [head_names(place, sizes) for place in sources]
+    names = [name for part in there for name in part]
     missing = [name for name in subjects or () if name not in names]
     if missing:
-        available = [n for place in sources for n in head_names(place, sizes)]
         raise ValueError(
             f"{', '.join(map(str, sources))}: no subjects "
-            f"{', '.join(missing)}; there are {', '.join(available)}"
+            f"{', '.join(missing)}; there are {', '.join(names)}"
         )
+    wanted = names if subjects is None else list(subjects)
+    responses, order = [], []
+    for place, part in zip(sources, there, strict=True):
+        chosen = [name for name in part if name in wanted]
+        if not chosen:
+            continue
+        order += chosen
+        if place in _BUILT_IN:
+            model = _BUILT_IN[place]
+            found = spherical_head_hrtfs(fs, chosen, seed, model).responses
+        elif _is_saved(place):
+            found = HrtfSet.load(place).subset(chosen)
+            found = found.resampled(fs, compat).responses
+        else:
+            found = [
+                response.to(dtype)
+                for response in _read_heads(
+                    place, chosen, fs, compat, sizes, (method, max_gap)
+                )
+            ]
+        responses += [response.movedim(-1, 0) for response in found]
     padded = pad_sequence(responses, batch_first=True).movedim(1, -1)
-    order = names if subjects is None else list(subjects)
-    return HrtfSet(padded.contiguous(), int(fs), names).subset(order)
+    heads = HrtfSet(padded.contiguous(), int(fs), order)
+    return heads if order == wanted else heads.subset(wanted)
 
 
 def head_names(source, sizes=(1.0,)):
@@ -208,12 +212,9 @@ def _read_heads(source, wanted, fs, compat, sizes, options):
         measured, rate = read_head(*place, *options)
         for sized, size in named.items():
             if sized in wanted:
-                if size != 1:
-                    # Larger: all lasts longer, as if sampled more slowly.
-                    steps = round(rate / size / _RATE_STEP)
-                    sampled = steps * _RATE_STEP
-                else:
-                    sampled = rate
+                # Larger: all lasts longer, as if sampled more slowly.
+                slow = round(rate / size / _RATE_STEP) * _RATE_STEP
+                sampled = rate if size == 1 else slow
                 yield resample_responses(measured, sampled, fs, compat)
 
 
