@@ -34,6 +34,7 @@ from spatial_brain.inference.streaming.events import (
     ChunkOutputs,
     EventStream,
 )
+from spatial_brain.inference.streaming.resampling import ResampleStream
 from spatial_brain.processing.decoding import ChunkStitcher
 
 NUM_CHANNELS = 4
@@ -231,7 +232,36 @@ class SELDetector(PretrainedModel):
         outputs = self._predict_all(parts)
         return self._assemble(outputs, total, hop, threshold)
 
-    def stream(self, threshold=None, hop=None, delay=None):
+    def choose_channels(self, info, channels=None):
+        """Channels of a recording or a live input that the model takes.
+
+        Arguments
+        ---------
+        info : AudioInfo
+            Its header.
+        channels : sequence of int, optional
+            Chosen ones, from 0.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            If the numbers do not fit, with the remedy.
+        """
+        chunk, _ = self._sizes(None)
+        return self._check(chunk).choose_channels(info, channels)
+
+    def stream(
+        self,
+        fs=None,
+        threshold=None,
+        hop=None,
+        delay=None,
+        channel_order=ACN_SN3D,
+    ):
         """Events of live sound, chunk by chunk.
 
         A causal network goes on from chunk to chunk with its state. Any other
@@ -239,6 +269,9 @@ class SELDetector(PretrainedModel):
 
         Arguments
         ---------
+        fs : int, optional
+            Sampling rate of the sound, hertz; another than the model's, which
+            is the default, is converted.
         threshold : float or sequence of float, optional
             As for ``detect_file``.
         hop : float, optional
@@ -246,12 +279,13 @@ class SELDetector(PretrainedModel):
         delay : float, optional
             Seconds of later sound that a frame waits for, of a network that
             is not causal; default: all chunks that cover it.
+        channel_order : str
+            As for ``detect_file``.
 
         Returns
         -------
         spatial_brain.inference.streaming.events.EventStream
-            ``push(chunk)`` takes sound [time, 4] at the model's rate, FOA in
-            the order W, Y, Z, X; ``latency`` is in seconds.
+            ``push(chunk)`` takes sound [time, 4]; ``latency`` is in seconds.
 
         Raises
         ------
@@ -259,7 +293,17 @@ class SELDetector(PretrainedModel):
             If an option does not do.
         """
         threshold = self._threshold(threshold)
+        order, gains = self._order(channel_order)
         rate, method = self.hparams.sample_rate, self.hparams.method
+        resample = ResampleStream(fs or rate, rate)
+        if resample.old_fs < rate:
+            warnings.warn(
+                f"sampling rate is {fs} Hz: above {fs / 2:g} Hz there is "
+                f"nothing, where the model was trained with {rate} Hz, so do "
+                "not trust the events; record with more",
+                RecordingWarning,
+                stacklevel=2,
+            )
         if self.is_causal:
             if hop is not None or delay is not None:
                 raise ValueError(
@@ -287,6 +331,8 @@ class SELDetector(PretrainedModel):
             lambda part: decode_outputs(
                 part, method, threshold=threshold, merge_angle=merge_angle
             ),
+            resample,
+            lambda chunk: chunk[:, order] * gains,
         )
 
     def _detect_with_state(self, chunks, num_samples, threshold):

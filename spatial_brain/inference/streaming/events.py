@@ -13,10 +13,13 @@ from spatial_brain.dataio.events import (
     EventLinker,
     EventTable,
     SoundEvent,
+    concatenate,
     summarize_event,
 )
 from spatial_brain.processing.decoding import ChunkStitcher
 from spatial_brain.processing.feature_stream import FeatureStream
+
+NUM_CHANNELS = 4
 
 
 class CausalOutputs:
@@ -201,10 +204,15 @@ class EventStream:
         From sound to frames.
     decode : callable
         From outputs of some frames to an EventTable that counts them from 0.
+    resample : ResampleStream
+        From the rate of the sound to the model's.
+    convert : callable
+        From a chunk to channels of the model's order and gains.
     """
 
-    def __init__(self, outputs, decode):
+    def __init__(self, outputs, decode, resample, convert):
         self._outputs, self._decode = outputs, decode
+        self._resample, self._convert = resample, convert
         self.latency = outputs.latency
         self._begin()
 
@@ -220,12 +228,25 @@ class EventStream:
         Arguments
         ---------
         chunk : torch.Tensor
-            [time, 4] at the model's rate.
+            [time, 4], of any length.
 
         Returns
         -------
         LiveEvents
+
+        Raises
+        ------
+        ValueError
+            For other channels, or samples that are not finite.
         """
+        if chunk.ndim != 2 or chunk.shape[1] != NUM_CHANNELS:
+            raise ValueError(
+                f"expected a chunk [time, {NUM_CHANNELS} channels], got "
+                f"{list(chunk.shape)}"
+            )
+        if not chunk.isfinite().all():
+            raise ValueError("the sound holds NaN or infinite samples")
+        chunk = self._resample.push(self._convert(chunk))
         return self._follow(self._outputs.push(chunk))
 
     def flush(self):
@@ -236,7 +257,14 @@ class EventStream:
         LiveEvents
             All events that had not ended are in ``ended``.
         """
-        found = self._follow(self._outputs.flush())
+        rest = self._resample.flush()
+        before = self._follow(self._outputs.push(rest) if len(rest) else {})
+        after = self._follow(self._outputs.flush())
+        found = LiveEvents(
+            concatenate([before.table, after.table], after.table.num_frames),
+            {**before.begun, **after.begun},
+            {**before.ended, **after.ended},
+        )
         ended = {**found.ended, **self._close(self._open)}
         self._begin()
         return found._replace(ended=ended)
