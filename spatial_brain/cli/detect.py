@@ -14,6 +14,7 @@ object where an event begins, and one where it ends).
 from pathlib import Path
 
 from spatial_brain.cli.live import add_live, run_live, wants_live
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -110,6 +111,13 @@ def run(args):
         form, ending = _output_format(args)
         if args.delay is not None:
             raise ValueError("--delay needs --live")
+    if args.model is None:
+        if live:
+            raise ValueError(
+                "--live needs --model; spatial-brain models lists the shipped "
+                "ones"
+            )
+        args.model = choose_shipped(args, "detect")
     detector = load_model(SELDetector, args)
     names = detector.hparams.class_names
     if live:

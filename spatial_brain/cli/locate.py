@@ -1,11 +1,14 @@
 """Directions of the sources of a recording, window by window.
 
 With --array the positions of the microphones are enough: nothing is trained,
-any sampling rate and length will do. With --model a trained network is used.
+any sampling rate and length will do. With --model a trained network is used;
+one for any array takes --array as well; with --spacing alone the shipped one
+for two microphones.
 
     spatial-brain locate meeting.wav --array respeaker_4mic
     spatial-brain locate meeting.wav --array my_array.csv --sources 2 --json
     spatial-brain locate scene.wav --array foa
+    spatial-brain locate meeting.wav --array respeaker_4mic --method any-array
     spatial-brain locate pair.wav --model results/demo
     spatial-brain locate meetings/ --array uma8 --output who/ --format rttm
     spatial-brain locate --live "USB Audio" --array respeaker_4mic
@@ -21,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from spatial_brain.cli.live import add_live, run_live, wants_live
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -87,11 +91,11 @@ def add_arguments(parser):
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
     add("--distance", action="store_true", help="how far each source is, "
         "where the array can tell")  # fmt: skip
-    add_model_options(parser, required=False)
+    add_model_options(parser)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
     add("--spacing", type=float, metavar="METRES", help="of the two "
-        "microphones; refused if it is not the model's")  # fmt: skip
+        "microphones; refused if the model is of another")  # fmt: skip
     add("--positions", metavar="ARRAY", help="the same of any array, given as "
         "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
@@ -118,14 +122,22 @@ def run(args):
         What ``add_arguments`` adds.
     """
     live = wants_live(args, _ONLY_RECORDED)
-    _take_model(args)
-    _check(args)
+    any_array = _take_model(args)
+    unnamed = args.array is None and args.model is None
+    if unnamed and args.spacing is not None and not live:
+        args.model = choose_shipped(args, "locate", args.spacing)
+    if any_array:
+        _check_any_array(args)
+    else:
+        _check(args)
     if live:
-        _locate_live(args)
+        _locate_live(args, any_array)
         return
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     card = {}
-    if args.array is None:
+    if any_array:
+        localize, card["card"] = _by_any_array(args)
+    elif args.array is None:
         localize, card["card"] = _by_model(args)
     else:
         localize = _by_array(args)
@@ -152,26 +164,67 @@ def run(args):
 
 
 def _take_model(args):
-    """A model as --method of an array: --model, and the array stated."""
+    """A model as --method of an array; whether it is one for any array."""
     from spatial_brain.inference.array_directions.methods import names_model
 
-    if args.method is None or not names_model(args.method):
-        return
-    if args.array is None or args.model is not None:
+    named = args.method is not None and names_model(args.method)
+    if named:
+        if args.array is None or args.model is not None:
+            raise ValueError(
+                f"--method {args.method} is a trained model: give --array, "
+                "or --model in its place"
+            )
+        args.model, args.method = args.method, None
+    if args.model is None:
+        return False
+    from spatial_brain.inference.any_array import is_any_array
+
+    any_array = is_any_array(args.model, args.savedir)
+    if named and not any_array:
+        # Its array is stated, and checked against the model's.
+        args.positions, args.array = args.array, None
+    return any_array
+
+
+def _check_any_array(args):
+    """Make --array of what states the array of a model for any."""
+    from spatial_brain.geometry import MicrophoneArray
+
+    given = [
+        name
+        for name in ("array", "positions", "spacing")
+        if getattr(args, name) is not None
+    ]
+    if len(given) != 1:
         raise ValueError(
-            f"--method {args.method} is a trained model: give --array, which "
-            "has to be the model's, or --model in its place"
+            f"{args.model} is a model for any array: give --array, its name, "
+            "formula or file, or --spacing of two microphones; one of them"
         )
-    args.model, args.positions = args.method, args.array
-    args.method = args.array = None
+    if args.positions is not None:
+        args.array = args.positions
+    if args.spacing is not None:
+        _check_spacing(args.spacing)
+        args.array = MicrophoneArray.named(f"pair:{args.spacing:g}")
+    for name, remedy in (
+        ("method", "--model is one already"),
+        ("band", "the model has its own"),
+        ("channel_order", "Ambisonics needs --method mixture"),
+        ("num_talkers", "--sources N has the same meaning"),
+    ):
+        if getattr(args, name):
+            option = name.replace("_", "-")
+            raise ValueError(
+                f"--{option} does not go with {args.model}: {remedy}"
+            )
+    _check_map(args)
 
 
 def _check(args):
     """Refuse options that do not go together."""
     if (args.array is None) == (args.model is None):
         raise ValueError(
-            "give --array, the microphones' positions, or --model, a trained "
-            "network; one of them"
+            "give --array, the microphones' positions; --spacing, the distance "
+            "of two; or --model, a trained network; one of them"
         )
     wrong = _ONLY_ARRAY if args.array is None else _ONLY_MODEL
     for name in wrong:
@@ -181,6 +234,11 @@ def _check(args):
             raise ValueError(f"--{option} needs {other}")
     if args.map and args.method == "frida":
         raise ValueError("frida has no map: it does not scan directions")
+    _check_map(args)
+
+
+def _check_map(args):
+    """Refuse a map without a picture."""
     if args.map and not args.picture:
         raise ValueError("--map is drawn into a picture; add --picture FILE")
 
@@ -204,27 +262,38 @@ def _by_model(args):
     return localize, card_content(localizer)
 
 
-def _locate_live(args):
+def _locate_live(args, any_array):
     """Locate in live sound."""
     from spatial_brain.cli.live.directions import FORMATS, DirectionView
 
     form = choose_format(args, FORMATS, several=False)
-    if args.array is None:
+    if any_array or args.array is None:
         raise ValueError(
-            "--live needs --array: this model looks at windows of recordings"
+            "--live needs --array and a method that is no model: models look "
+            "at windows of recordings"
         )
     finder = _finder(args)
     view = DirectionView(form, finder.target, finder.level_findings)
     run_live(args, finder, {}, view)
 
 
+def _by_any_array(args):
+    """What locates in a recording: a network for any array, and its card."""
+    from spatial_brain.inference.any_array import AnyArrayLocalizer
+
+    localizer = load_model(AnyArrayLocalizer, args)
+    finder = localizer.finder(
+        args.array,
+        Path(args.model).name,
+        resample=args.resample,
+        **_finder_options(args),
+    )
+    return _localize_by(finder, args), card_content(localizer)
+
+
 def _by_array(args):
     """What locates in a recording: the positions of the microphones."""
-    return partial(
-        _finder(args).localize_file,
-        channels=args.channels,
-        show_progress=shows_progress(),
-    )
+    return _localize_by(_finder(args), args)
 
 
 def _finder(args):
@@ -233,20 +302,34 @@ def _finder(args):
 
     options = {
         "method": args.method,
-        "sources": args.sources,
         "band": args.band,
+        "channel_order": args.channel_order,
+    }
+    known = {name: one for name, one in options.items() if one is not None}
+    return DirectionFinder(args.array, **known, **_finder_options(args))
+
+
+def _finder_options(args):
+    """Options of whatever finds sources by the positions of an array."""
+    options = {
+        "sources": args.sources,
         "window": args.window,
         "hop": args.hop,
-        "channel_order": args.channel_order,
         "speech_only": args.speech_only,
         "distance": args.distance,
+        "keep_map": args.map or args.report is not None,
     }
     if args.window is not None and args.hop is None:
         options["hop"] = args.window / 2
-    return DirectionFinder(
-        args.array,
-        keep_map=args.map or args.report is not None,
-        **{name: value for name, value in options.items() if value is not None},
+    return {name: one for name, one in options.items() if one is not None}
+
+
+def _localize_by(finder, args):
+    """Localise files with a finder."""
+    return partial(
+        finder.localize_file,
+        channels=args.channels,
+        show_progress=shows_progress(),
     )
 
 
@@ -297,12 +380,16 @@ def _stated_array(args):
         return args.positions and MicrophoneArray.resolve(args.positions)
     if args.positions is not None:
         raise ValueError("give --spacing or --positions, one of them")
-    if not 0 < args.spacing < math.inf:
-        raise ValueError(
-            f"--spacing {args.spacing:g} is no distance of two microphones in "
-            "metres"
-        )
+    _check_spacing(args.spacing)
     return MicrophoneArray(linear_array(2, args.spacing), "of --spacing")
+
+
+def _check_spacing(spacing):
+    """Refuse what is no distance."""
+    if not 0 < spacing < math.inf:
+        raise ValueError(
+            f"--spacing {spacing:g} is no distance of two microphones in metres"
+        )
 
 
 def _number(text):

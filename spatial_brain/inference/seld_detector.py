@@ -121,7 +121,8 @@ class SELDetector(PretrainedModel):
         threshold : float or sequence of float, optional
             Activity from which on there is an event; default: the model's.
         hop : float, optional
-            Seconds from one chunk to the next; default: the model's.
+            Seconds from one chunk to the next; default: the model's, or, of a
+            causal network, none: it keeps its state.
 
         Returns
         -------
@@ -135,9 +136,17 @@ class SELDetector(PretrainedModel):
             threshold or hop that does not do. A RecordingWarning names what
             is suspicious.
         """
+        with_state = self.is_causal and hop is None
         chunk, hop = self._sizes(hop)
         threshold = self._threshold(threshold)
         totals = self._check(chunk).check_batch(waveform, lengths)
+        if with_state:
+            return [
+                self._detect_with_state(
+                    row[:total].split(chunk), total, threshold
+                )
+                for row, total in zip(waveform, totals, strict=True)
+            ]
         cuts = [chunk_bounds(total, chunk, hop) for total in totals]
         outputs = self._predict_all(
             F.pad(row[cut.start : cut.stop], (0, 0, 0, cut.pad))
@@ -171,7 +180,8 @@ class SELDetector(PretrainedModel):
             Activity from which on there is an event; default: the model's.
         hop : float, optional
             Seconds from one chunk to the next, a multiple of 0.1; default:
-            the model's. A smaller one averages more and takes longer.
+            the model's, or, of a causal network, none: it keeps its state. A
+            smaller one averages more and takes longer.
         resample : bool
             Convert a file of another sampling rate.
         channel_order : str
@@ -202,19 +212,24 @@ class SELDetector(PretrainedModel):
         rate = self.hparams.sample_rate
         order, gains = self._order(channel_order)
         threshold = self._threshold(threshold)
+        with_state = self.is_causal and hop is None
         chunk, hop = self._sizes(hop)
+        hop = chunk if with_state else hop
         check = self._check(chunk)
         channels, total = check.check_file(path, channels, resample)
         if self.hparams.array_format == "foa":
             _warn_of_microphones(path, channels, channel_order)
         blocks = stream_blocks(
-            path, chunk, hop, fs=rate, resample=resample, pad=True
+            path, chunk, hop, fs=rate, resample=resample, pad=not with_state
         )
         number = len(chunk_bounds(total, chunk, hop))
-        outputs = self._predict_all(
+        parts = (
             block[:, channels][:, order] * gains
             for _, block in counted(blocks, number, show_progress)
         )
+        if with_state:
+            return self._detect_with_state(parts, total, threshold)
+        outputs = self._predict_all(parts)
         return self._assemble(outputs, total, hop, threshold)
 
     def choose_channels(self, info, channels=None):
@@ -319,6 +334,14 @@ class SELDetector(PretrainedModel):
             resample,
             lambda chunk: chunk[:, order] * gains,
         )
+
+    def _detect_with_state(self, chunks, num_samples, threshold):
+        """Events of a recording in chunks, as of live sound."""
+        live = self.stream(threshold)
+        tables = [live.push(chunk.cpu()).table for chunk in chunks]
+        tables.append(live.flush().table)
+        samples = self.hparams.sample_rate * FRAME_LENGTH
+        return concatenate(tables, math.ceil(num_samples / samples - 1e-9))
 
     @property
     def is_causal(self):

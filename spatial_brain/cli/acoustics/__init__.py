@@ -1,7 +1,8 @@
 """Estimate the acoustics of the room in which two microphones recorded.
 
-Each model estimates one quantity (T60, DRR, C50, absorption, TDOA, ...); give
-several to have all estimates beside each other. With --impulse-response the
+Without --model the shipped one is used. Each model of your own estimates one
+quantity (T60, DRR, C50, absorption, TDOA, ...); give several to have all
+estimates beside each other. With --impulse-response the
 recording is a measured response instead, whose parameters need no model.
 Formats of --output: csv (a line a window, or an octave of a response) and
 json.
@@ -10,6 +11,7 @@ json.
 import math
 
 from spatial_brain.cli.acoustics import impulse_response
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -40,11 +42,11 @@ def add_arguments(parser):
     add_recordings(parser, "audio files")
     add_model_options(
         parser,
-        required=False,
         nargs="+",
         action="extend",
         metavar="RUN",
-        help="pretrained folders, output folders of runs, or hub ids",
+        help="names of shipped models, pretrained folders, output folders of "
+        "runs, or hub ids (default: the shipped model that fits)",
     )
     for name in ("--channels", "--resample", "--hop", "--json"):
         add_option(parser, name)
@@ -93,11 +95,6 @@ def run(args):
 
 def _by_models(args, form):
     """What estimates the acoustics of a recording: trained networks."""
-    if not args.model:
-        raise ValueError(
-            "give --model for a recording of talkers, or --impulse-response "
-            "for a measured response (--sweep, --clap for what makes one)"
-        )
     if args.csv:
         raise ValueError(
             "--csv is for a measured response; --output FILE.csv writes what "
@@ -105,6 +102,8 @@ def _by_models(args, form):
         )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
+    if not args.model:
+        args.model = [_shipped(args)]
     estimators = [
         load_model(RoomAcousticsEstimator, args, model) for model in args.model
     ]
@@ -131,6 +130,17 @@ def _by_models(args, form):
         return Result(content, text)
 
     return estimate
+
+
+def _shipped(args):
+    """Name of the shipped model that fits."""
+    try:
+        return choose_shipped(args, "acoustics", args.spacing)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}, or --impulse-response for a measured response (--sweep, "
+            "--clap for what makes one)"
+        ) from error
 
 
 def _write(args, found, files, form, content):

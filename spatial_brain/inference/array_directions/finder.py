@@ -49,6 +49,7 @@ from spatial_brain.processing.directions.ambisonics import (
     N3D_GAINS,
     AmbisonicMixture,
 )
+from spatial_brain.processing.directions.block_stream import BlockStream
 from spatial_brain.processing.directions.grid import DirectionGrid
 from spatial_brain.simulation.noise_field import diffuse_noise
 
@@ -133,7 +134,7 @@ class DirectionFinder:
             else MicrophoneArray.resolve(array)
         )
         self.channel_order = self._check_channel_order(channel_order)
-        check_method(method, sources, self.ambisonic)
+        self._check_method(method, sources)
         if sources != "auto" and not (
             isinstance(sources, int) and 1 <= sources <= 10
         ):
@@ -161,6 +162,10 @@ class DirectionFinder:
         self.library = method in LIBRARY_METHODS
         self.grid = self._grid()
         self._locators, self._noise_peaks = {}, {}
+
+    def _check_method(self, method, sources):
+        """Refuse a method that is not known or does not do."""
+        check_method(method, sources, self.ambisonic)
 
     def _grid(self):
         """The directions that can be found."""
@@ -434,6 +439,20 @@ class DirectionFinder:
                 locator = make(self.array.positions, fs, self.grid, **options)
             self._locators[fs] = locator
         return self._locators[fs]
+
+    def block_stream(self, fs):
+        """What gives the evidence of live sound, chunk by chunk.
+
+        Arguments
+        ---------
+        fs : float
+            Sampling rate, hertz.
+
+        Returns
+        -------
+        spatial_brain.processing.directions.block_stream.BlockStream
+        """
+        return BlockStream(self.locator(fs))
 
     def noise_peaks(self, fs):
         """Peaks where there is noise alone, of the microphones or diffuse.

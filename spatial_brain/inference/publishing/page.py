@@ -48,7 +48,7 @@ def model_page(card, name, command, interface):
     python = interface.__name__
     lines += ["", "```python", f"from spatial_brain.inference import {python}"]
     lines += ["", f'model = {python}.from_hparams("{name}")', "```"]
-    lines += [*_figures(card), *_measures(card), *_facts(card)]
+    lines += card_lines(card)
     lines += ["", f"`{CARD_FILE}` holds the same for programs, and the SHA-256"]
     lines += ["of each file, which is checked when the model is loaded."]
     if card.golden:
@@ -59,8 +59,33 @@ def model_page(card, name, command, interface):
     return "\n".join([*lines, ""])
 
 
+def card_lines(card):
+    """All that a card says, as sections of a page.
+
+    Arguments
+    ---------
+    card : ModelCard
+        The card.
+
+    Returns
+    -------
+    list of str
+        Lines of Markdown, which reads well as it is, too.
+
+    Example
+    -------
+    >>> from spatial_brain.inference.pretrained.card import ModelCard
+    >>> print("\\n".join(card_lines(ModelCard("T60", t60=[0.2, 1.3]))))
+    <BLANKLINE>
+    ## What it is for
+    <BLANKLINE>
+    - t60: 0.2, 1.3
+    """
+    return [*_figures(card), *_measures(card), *_facts(card)]
+
+
 def table(rows):
-    """Lines of a table in Markdown.
+    """Lines of a table in Markdown, its columns aligned.
 
     Arguments
     ---------
@@ -73,11 +98,22 @@ def table(rows):
 
     Example
     -------
-    >>> table([["a", "b"], ["1", "2|3"]])
-    ['| a | b |', '| --- | --- |', '| 1 | 2\\\\|3 |']
+    >>> print("\\n".join(table([["method", "b"], ["1", "2|3"]])))
+    | method | b    |
+    | ------ | ---- |
+    | 1      | 2\\|3 |
     """
-    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
-    return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * width for width in widths])
+    return [
+        "| "
+        + " | ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        )
+        + " |"
+        for row in rows
+    ]
 
 
 def _figures(card):
@@ -131,12 +167,12 @@ def _facts(card):
     facts |= {
         f"training: {name}": value for name, value in card.training.items()
     }
-    rows = [["", ""], *([name, value] for name, value in facts.items())]
-    return ["", "## What it is for", "", *table(rows)]
+    lines = [f"- {name}: {_text(value)}" for name, value in facts.items()]
+    return ["", "## What it is for", "", *lines]
 
 
-def _cell(value):
-    """A value in a cell of a table."""
+def _text(value):
+    """A value of a card in words."""
     if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    return str(value).replace("|", "\\|")
+        return ", ".join(map(str, value))
+    return str(value)

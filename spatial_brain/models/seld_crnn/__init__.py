@@ -115,12 +115,17 @@ class _Branch(nn.Module):
             convolution, recurrent = _CausalConv2d, _CausalGRU
         stages = []
         for pool in POOLS:
+            layers = [
+                nn.BatchNorm2d(width),
+                # Before the ReLU: the same maxima, less work.
+                nn.MaxPool2d(pool),
+            ]
+            if options["causal"]:
+                layers.reverse()  # less work still
             stages.append(
                 nn.Sequential(
                     convolution(channels, width),
-                    nn.BatchNorm2d(width),
-                    # Before the ReLU: the same maxima, less work.
-                    nn.MaxPool2d(pool),
+                    *layers,
                     nn.ReLU(inplace=True),
                     nn.Dropout2d(dropout),
                 )
@@ -238,6 +243,9 @@ class SELDCRNN(nn.Module):
             "causal": causal,
         }
         self.scalar = InputNorm(num_channels, num_bins)
+        if causal:
+            # Gradients of the input would take a third of a training step.
+            self.scalar.requires_grad_(False)
         self.encoder = _Branch(num_channels, width, num_bins, options)
         if method == "einv2":
             self.sed_encoder = _Branch(sed_channels, width, num_bins, options)

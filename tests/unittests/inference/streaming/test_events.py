@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.events import COLUMNS, concatenate, sound_events
 from spatial_brain.dataio.labels import decode_outputs
 from spatial_brain.inference.seld_detector import SELDetector
@@ -145,6 +146,23 @@ def test_a_causal_network_goes_on_with_its_state(method):
         check_events(live(stream, sound, size), table)
     # A label frame, and half a window.
     assert stream.latency == pytest.approx(0.1 + 512 / CAUSAL_RATE)
+
+
+def test_a_causal_network_keeps_its_state_over_the_chunks_of_a_file(tmp_path):
+    detector = causal_detector()
+    sound = 0.1 * torch.randn(round(1.23 * CAUSAL_RATE), 4)
+    write_audio(tmp_path / "a.wav", sound, CAUSAL_RATE, subtype="FLOAT")
+    found = live(detector.stream(), sound, 2400)
+    assert len(concatenate([one.table for one in found])) > 5
+    detector.hparams.chunk_length = detector.hparams.detection_hop = 0.5
+    table = detector.detect_file(tmp_path / "a.wav")
+    check_events(found, table)
+    [other] = detector.detect_batch(sound[None])
+    check_events(found, other)
+    assert table.num_frames == other.num_frames == 13
+    # Chunks of their own, where somebody asks for them.
+    apart = detector.detect_file(tmp_path / "a.wav", hop=0.5)
+    assert not np.allclose(apart.azimuth, table.azimuth, atol=0.1)
 
 
 def test_only_what_can_be_is_taken():
