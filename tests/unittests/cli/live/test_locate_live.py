@@ -105,7 +105,8 @@ def test_a_file_is_played_in_real_time(path, sound, clock, capsys):
     assert len(lines) == len(windows)
     assert lines[0].split() == ["0.0", "-", "0.5", "-"]
     assert lines[2].split()[3:5] == ["1:", "40.0°"]
-    first, last = captured.err.splitlines()
+    first, meaning, last = captured.err.splitlines()
+    assert "degrees: azimuth, counter-clockwise from" in meaning
     assert "two.wav, 8000 Hz, channels 0,1,2,3; results up to 0.54 s" in first
     assert (
         f"4.0 s of sound, {len(windows)} windows; source 1 at 40.0° in" in last
