@@ -272,28 +272,37 @@ def _locate_live(args, any_array):
     from spatial_brain.cli.live.directions import FORMATS, DirectionView
 
     form = choose_format(args, FORMATS, several=False)
-    if any_array or args.array is None:
+    if any_array:
+        finder, _ = _network_finder(args, resample=True)
+    elif args.array is None:
         raise ValueError(
-            "--live needs --array and a method that is no model: models look "
+            "--live needs --array, or a model for any array: this model looks "
             "at windows of recordings"
         )
-    finder = _finder(args)
-    view = DirectionView(form, finder.target, finder.level_findings)
+    else:
+        finder = _finder(args)
+    view = DirectionView(form, finder)
     run_live(args, finder, {}, view)
 
 
 def _by_any_array(args):
     """What locates in a recording: a network for any array, and its card."""
+    finder, card = _network_finder(args, args.resample)
+    return _localize_by(finder, args), card
+
+
+def _network_finder(args, resample):
+    """What finds directions by a network for any array, and its card."""
     from spatial_brain.inference.any_array import AnyArrayLocalizer
 
     localizer = load_model(AnyArrayLocalizer, args)
     finder = localizer.finder(
         args.array,
         Path(args.model).name,
-        resample=args.resample,
+        resample=resample,
         **_finder_options(args),
     )
-    return _localize_by(finder, args), card_content(localizer)
+    return finder, card_content(localizer)
 
 
 def _by_array(args):

@@ -52,7 +52,7 @@ def find_interface(model, place):
     hparams = vars(model.hparams)
     for command, interface in _INTERFACES:
         try:
-            require_names("keys", interface.HPARAMS_NEEDED, hparams)
+            require_names("keys", interface.needed_keys(hparams), hparams)
             require_names("modules", interface.MODULES_NEEDED, model.mods)
         except ValueError:
             continue

@@ -138,8 +138,8 @@ def run_live(args, model, options, view):
     view : object
         ``header`` of ``--output``; ``take(result)`` gives lines for people,
         objects for JSON and rows for ``--output``; ``summary()`` is a line at
-        the end; ``kinds`` are findings on levels that mean something, or
-        None.
+        the end; ``notes`` are lines at the beginning; ``kinds`` are findings
+        on levels that mean something, or None.
     """
     check_replaced(
         [(args.output, "--output")] if args.output else [], args.force
@@ -158,6 +158,8 @@ def run_live(args, model, options, view):
         f"live: {live.info.path}, {live.info.fs} Hz, channels {numbers}; "
         f"results up to {stream.latency:.2g} s after the sound; Ctrl-C ends",
     )
+    for note in view.notes:
+        _note(args, note)
     with (
         _growing(args.output, view.header) as write,
         ending_when_stopped() as end,

@@ -192,8 +192,13 @@ class NetworkFinder(DirectionFinder):
         found = azimuth, elevation, height
         return probability(self.model.weights, *found, NOISE)
 
-    def _limits(self):
-        """What is outside of what the model was trained for."""
+    def limits(self):
+        """What is outside of what the model was trained for.
+
+        Returns
+        -------
+        list of Finding
+        """
         messages = self.model.contradictions(self.array)
         if not self.has_confidence:
             messages.append(

@@ -271,6 +271,22 @@ class PretrainedModel(Pretrained):
         return model
 
     @classmethod
+    def needed_keys(cls, hparams):
+        """Keys that hyper-parameters have to hold.
+
+        Arguments
+        ---------
+        hparams : dict
+            The hyper-parameters, on which that may depend.
+
+        Returns
+        -------
+        list of str
+            Default: ``HPARAMS_NEEDED``.
+        """
+        return cls.HPARAMS_NEEDED
+
+    @classmethod
     def _check_hparams(cls, hparams, path):
         """Refuse a file that lacks values or modules this class needs."""
         # SpeechBrain would take them from there: device, compile, precision.
@@ -280,7 +296,7 @@ class PretrainedModel(Pretrained):
                 f"{path}: {', '.join(options)}: options of a run, which a "
                 "model's description may not set; delete them there"
             )
-        keys = ["modules", *cls.HPARAMS_NEEDED]
+        keys = ["modules", *cls.needed_keys(hparams)]
         try:
             require_names(f"{path}: keys", keys, hparams)
             _check_kinds(hparams, path)
