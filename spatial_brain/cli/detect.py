@@ -112,11 +112,6 @@ def run(args):
         if args.delay is not None:
             raise ValueError("--delay needs --live")
     if args.model is None:
-        if live:
-            raise ValueError(
-                "--live needs --model; spatial-brain models lists the shipped "
-                "ones"
-            )
         args.model = choose_shipped(args, "detect")
     detector = load_model(SELDetector, args)
     names = detector.hparams.class_names

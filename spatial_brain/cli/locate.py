@@ -122,7 +122,7 @@ def run(args):
         What ``add_arguments`` adds.
     """
     live = wants_live(args, _ONLY_RECORDED)
-    if _knows_spacing_alone(args) and not live:
+    if _knows_spacing_alone(args):
         args.model = choose_shipped(args, "locate", args.spacing)
     any_array = _take_model(args)
     if any_array:

@@ -9,7 +9,8 @@ from spatial_brain.cli.recordings import first_recording
 def choose_shipped(args, command, spacing=None):
     """Name of the shipped model that fits the first recording, said in a line.
 
-    Its sampling rate is converted where the model needs a lower one.
+    Its sampling rate is converted where the model needs a lower one. Of live
+    sound only what the options say of it is looked at.
 
     Arguments
     ---------
@@ -32,14 +33,11 @@ def choose_shipped(args, command, spacing=None):
     """
     from spatial_brain.inference.pretrained.choice import choose_model
 
-    info = first_recording(args.recordings)
+    path, channels, fs = _sound(args)
+    if args.channels:
+        channels = len(args.channels)
     choice = choose_model(
-        command,
-        info.path,
-        len(args.channels) if args.channels else info.num_channels,
-        info.fs,
-        spacing,
-        resample=args.resample,
+        command, path, channels, fs, spacing, resample=args.resample
     )
     args.resample = args.resample or choice.resample
     write_line(
@@ -47,3 +45,11 @@ def choose_shipped(args, command, spacing=None):
         sys.stderr,
     )
     return choice.name
+
+
+def _sound(args):
+    """Path, channels and sampling rate of what the command is for."""
+    if getattr(args, "live", None) is not None:
+        return "live sound", args.num_channels, args.rate
+    info = first_recording(args.recordings)
+    return info.path, info.num_channels, info.fs

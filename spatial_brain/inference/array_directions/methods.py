@@ -77,6 +77,7 @@ def check_method(method, sources, ambisonic):
     """
     known = [*METHODS, *LIBRARY_METHODS]
     if method not in known:
+        known += shipped_folders()
         likely = nearest(method, known)
         raise ValueError(
             f"there is no method {method!r}"
