@@ -53,7 +53,7 @@ def test_it_is_whole_and_found_by_name(ours):
     assert SoundLocalizer.from_hparams("pair").card == card
     assert "--model pair" in (ours / "README.md").read_text()
     with pytest.raises(FileNotFoundError, match="did you mean pair"):
-        SoundLocalizer.from_hparams("piar")
+        SoundLocalizer.from_hparams("pairs")
 
 
 def test_a_folder_of_that_name_wins(ours, run, tmp_path, monkeypatch):
