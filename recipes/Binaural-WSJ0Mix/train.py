@@ -166,6 +166,7 @@ class SeparationBrain(SpatialBrain):
                 self.hparams.sample_rate,
                 sdr=self.hparams.sdr,
                 perceptual=self.hparams.perceptual,
+                itd=self.hparams.itd,
             )
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -206,6 +207,7 @@ class SeparationBrain(SpatialBrain):
         """What the model is for and what it learned from, for its card."""
         hparams = self.hparams
         latency = hparams.kernel_size / hparams.sample_rate
+        rooms = hparams.head_rooms
         return {
             **super().describe_training(),
             "task": "binaural separation of talkers",
@@ -214,6 +216,8 @@ class SeparationBrain(SpatialBrain):
             "causal": hparams.causal,
             "latency": latency if hparams.causal else None,
             "data": hparams.mixture_notes,
+            # The free field counts as no reverberation.
+            "t60": [0.0, max(rooms["t60"])] if rooms else None,
             "sources": [hparams.num_spks, hparams.num_spks],
         }
 
