@@ -35,10 +35,7 @@ from speechbrain.utils.distributed import if_main_process
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.files import write_json, write_table
 from spatial_brain.experiment import SpatialBrain, run_experiment
-from spatial_brain.inference.pretrained import (
-    save_pretrained,
-    write_card,
-)
+from spatial_brain.inference.pretrained import save_pretrained, write_card
 from spatial_brain.inference.pretrained.measures import separation_measures
 from spatial_brain.metrics.separation.errors import SeparationErrors
 from spatial_brain.metrics.separation.signals import best_permutation
@@ -205,9 +202,8 @@ class SeparationBrain(SpatialBrain):
 
     def describe_training(self):
         """What the model is for and what it learned from, for its card."""
-        hparams = self.hparams
+        hparams, rooms = self.hparams, self.hparams.head_rooms
         latency = hparams.kernel_size / hparams.sample_rate
-        rooms = hparams.head_rooms
         return {
             **super().describe_training(),
             "task": "binaural separation of talkers",
@@ -216,7 +212,6 @@ class SeparationBrain(SpatialBrain):
             "causal": hparams.causal,
             "latency": latency if hparams.causal else None,
             "data": hparams.mixture_notes,
-            # The free field counts as no reverberation.
             "t60": [0.0, max(rooms["t60"])] if rooms else None,
             "sources": [hparams.num_spks, hparams.num_spks],
         }
