@@ -99,8 +99,8 @@ def add_arguments(parser):
     add_model_options(parser)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
-    add("--spacing", type=float, metavar="METRES", help="of the two "
-        "microphones; refused if the model is of another")  # fmt: skip
+    add("--spacing", type=float, metavar="METRES", help="of two "
+        "microphones; of a model, refused if it is of another")  # fmt: skip
     add("--positions", metavar="ARRAY", help="the same of any array, given as "
         "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
@@ -127,8 +127,7 @@ def run(args):
         What ``add_arguments`` adds.
     """
     live = open_input(args) if wants_live(args, _ONLY_RECORDED) else None
-    unnamed = args.array is None and args.model is None and not args.method
-    if unnamed and args.spacing is not None:
+    if _knows_spacing_alone(args):
         args.model = choose_shipped(
             args, "locate", args.spacing, live and live.info
         )
@@ -168,6 +167,12 @@ def run(args):
         for name, ending in endings.items()
     }
     process_recordings(args, locate, outputs)
+
+
+def _knows_spacing_alone(args):
+    """Whether nothing but the distance of two microphones is given."""
+    others = (args.array, args.positions, args.model, args.method)
+    return args.spacing is not None and all(one is None for one in others)
 
 
 def _take_model(args):

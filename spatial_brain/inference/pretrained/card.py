@@ -365,7 +365,7 @@ class ModelCard:
         parts += [f"{other.method} {other.value:.3g}" for other in others]
         return f"{', '.join(parts)} ({own.rooms} rooms: {own.test_set})"
 
-    def contradictions(self, spacing=None, estimate=None):
+    def contradictions(self, spacing=None, estimate=None, channels=None):
         """What of a recording is outside of what the model was trained for.
 
         Arguments
@@ -374,6 +374,8 @@ class ModelCard:
             Distance of its two microphones, metres.
         estimate : float, optional
             What the model predicts for it, in the unit of ``labels``.
+        channels : int, optional
+            How many of its channels are used.
 
         Returns
         -------
@@ -387,7 +389,11 @@ class ModelCard:
         0.2 m']
         """
         unit = self.measures[0].unit if self.measures else ""
+        known = self.channels
+        if isinstance(known, int):
+            known = [known, known]
         cases = (
+            ("the recording has {} channels", channels, known, ""),
             ("the microphones are {} apart", spacing, self.spacing, "m"),
             (f"the {self.task} estimated is {{}}", estimate, self.labels, unit),
         )
@@ -663,6 +669,52 @@ def find_card(path):
             stacklevel=3,
         )
         return None
+
+
+def warn_of_other_model(card, hparams, path):
+    """Warn where a card is not that of the description beside it.
+
+    Arguments
+    ---------
+    card : ModelCard or None
+        The card.
+    hparams : dict
+        Of the model: ``sample_rate``, ``microphone_positions``,
+        ``class_names``, as far as there are.
+    path : str or Path
+        File of the card, for the message.
+
+    Example
+    -------
+    >>> import pytest
+    >>> with pytest.warns(CardWarning, match="8000 in its description"):
+    ...     warn_of_other_model(
+    ...         ModelCard("T60", sample_rate=16000), {"sample_rate": 8000}, "a")
+    """
+    if card is None:
+        return
+    for field_of_card, key in (
+        ("sample_rate", "sample_rate"),
+        ("positions", "microphone_positions"),
+        ("classes", "class_names"),
+    ):
+        stated = _lists(getattr(card, field_of_card))
+        real = _lists(hparams.get(key))
+        if None not in (stated, real) and stated != real:
+            warnings.warn(
+                f"{path}: the card is of another model: {field_of_card} is "
+                f"{stated!r:.60}, where {key} is {real!r:.60} in its "
+                "description",
+                CardWarning,
+                stacklevel=3,
+            )
+
+
+def _lists(value):
+    """A value with lists in place of tuples."""
+    if isinstance(value, (list, tuple)):
+        return [_lists(one) for one in value]
+    return value
 
 
 def check_digest(path, hashes):

@@ -1,6 +1,7 @@
 """README of a model, made from its card."""
 
-from spatial_brain.inference.pretrained.card import CARD_FILE
+from spatial_brain.inference import AnyArrayLocalizer
+from spatial_brain.inference.pretrained.card import CARD_FILE, span_text
 from spatial_brain.inference.pretrained.figures import figure_tables
 
 _TAGS = ("audio", "spatial-audio", "multi-microphone", "spatial-brain")
@@ -9,6 +10,11 @@ _APART = (
     "card_version", "command", "task", "measures", "figures", "golden",
     "hashes", "calibration", "training", "machine"
 )  # fmt: skip
+# Of the rest: ranges, and units.
+_RANGES = ("channels", "spacing", "t60", "snr", "sources", "labels")
+_UNITS = {
+    "sample_rate": "Hz", "spacing": "m", "t60": "s", "snr": "dB", "latency": "s"
+}  # fmt: skip
 
 
 def model_page(card, name, command, interface):
@@ -44,7 +50,10 @@ def model_page(card, name, command, interface):
     lines += ["tags:", *(f"- {tag}" for tag in _TAGS), "---", ""]
     lines += [f"# {name.split('/')[-1]}: {card.task}", "", card.summary(), ""]
     lines += ["```", "pip install spatial-brain"]
-    lines += [f"spatial-brain {command} recording.wav --model {name}", "```"]
+    usage = f"spatial-brain {command} recording.wav --model {name}"
+    if interface is AnyArrayLocalizer:
+        usage += " --array NAME"
+    lines += [usage, "```"]
     python = interface.__name__
     lines += ["", "```python", f"from spatial_brain.inference import {python}"]
     lines += ["", f'model = {python}.from_hparams("{name}")', "```"]
@@ -79,7 +88,7 @@ def card_lines(card):
     <BLANKLINE>
     ## What it is for
     <BLANKLINE>
-    - t60: 0.2, 1.3
+    - t60: 0.2 to 1.3 s
     """
     return [*_figures(card), *_measures(card), *_facts(card)]
 
@@ -156,7 +165,7 @@ def _row(measure):
 def _facts(card):
     """Section of everything else that the card says."""
     facts = {
-        name.replace("_", " "): value
+        name.replace("_", " "): _text(name, value)
         for name, value in card.to_dict().items()
         if name not in _APART
     }
@@ -167,12 +176,48 @@ def _facts(card):
     facts |= {
         f"training: {name}": value for name, value in card.training.items()
     }
-    lines = [f"- {name}: {_text(value)}" for name, value in facts.items()]
+    lines = [f"- {name}: {value}" for name, value in facts.items()]
     return ["", "## What it is for", "", *lines]
 
 
-def _text(value):
+def _text(name, value):
     """A value of a card in words."""
+    unit = _UNITS.get(name, "")
+    if name in _RANGES:
+        return span_text(value, unit)
+    if name == "room_size":
+        return " x ".join(f"({span_text(span)})" for span in value) + " m"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(value)
+        value = ", ".join(map(str, value))
+    return f"{value} {unit}".strip()
+
+
+def models_table(cards):
+    """Table of models, a row a card.
+
+    Arguments
+    ---------
+    cards : dict of str to ModelCard
+        Name to card.
+
+    Returns
+    -------
+    list of str
+        Lines of Markdown.
+
+    Example
+    -------
+    >>> from spatial_brain.inference.pretrained.card import ModelCard
+    >>> card = ModelCard("T60", command="acoustics", sample_rate=16000)
+    >>> print("\\n".join(models_table({"rooms": card})))
+    | model | command   | input    | worth        |
+    | ----- | --------- | -------- | ------------ |
+    | rooms | acoustics | 16000 Hz | not measured |
+    """
+    rows = [
+        [name, card.command, card.needs(), card.headline() or "not measured"]
+        for name, card in cards.items()
+    ]
+    return table([["model", "command", "input", "worth"], *rows])

@@ -87,6 +87,64 @@ THERE_AND_BACK = """
         raise AssertionError("no error")
     print(first)
 """
+BEGIN_A_TRAINING = """
+    import torch
+    from small_models import save_network, write_run
+    from spatial_brain.inference.pretrained import (
+        read_weights, set_initial_weights
+    )
+    from spatial_brain.models.array_localizer import ArrayLocalizer
+
+    def beginning(source):
+        net = ArrayLocalizer(2, 0.1, 36, hidden=4)
+        set_initial_weights(net, source)
+        return torch.cat([part.flatten() for part in net.parameters()])
+
+    def refused(source):
+        try:
+            beginning(source)
+        except FileNotFoundError as error:
+            return str(error)
+        raise AssertionError("no error")
+
+    assert main(publish) == 0
+    first = hub.commits[0][0]
+    name = "run/pretrained"
+    old = beginning(name)
+    save_network(Path(name))
+    new = beginning(name)
+    assert not torch.equal(old, new)
+    assert main(publish) == 0
+    hub.private = True
+    assert torch.equal(beginning("me/pair"), new)
+    assert torch.equal(beginning("me/pair@" + first), old)
+    assert torch.equal(beginning("me/pair@main"), new)
+    assert "RevisionNotFoundError" in refused("me/pair@none")
+    # A commit whose weights do not arrive is not a beginning, but the next
+    # call goes on.
+    assert main([*publish, "--revision", "late"]) == 0
+    hub.faults["GET /me/pair/resolve/late/model"] = 500
+    hub.faults["HEAD /me/pair/resolve/late/model"] = 500
+    assert "as a hub id it failed" in refused("me/pair@late")
+    hub.faults.clear()
+    assert torch.equal(beginning("me/pair@late"), new)
+    # Of a model that was here once a training begins without the hub.
+    hub.faults["HEAD"] = hub.faults["GET"] = 503
+    assert torch.equal(beginning("me/pair"), new)
+"""
+NO_TOKEN = """
+    from spatial_brain.inference.pretrained import find_weights
+
+    assert main(publish) == 0
+    hub.private = True
+    del os.environ["HF_TOKEN"]
+    try:
+        find_weights("me/pair")
+    except FileNotFoundError as error:
+        assert "401" in str(error), error
+    else:
+        raise AssertionError("no error")
+"""
 NOT_ALLOWED = """
     assert main([*publish, "--token", "hf_wrong"]) == 2
     del os.environ["HF_TOKEN"]
@@ -126,6 +184,14 @@ def test_a_model_goes_there_and_back(run, tmp_path):
     printed, errors = play(tmp_path, THERE_AND_BACK)
     assert f"me/pair, revision {printed.split()[-1]}" in printed
     assert "the same command goes on where it ended" in errors
+
+
+def test_a_training_begins_with_a_model_of_the_hub(run, tmp_path):
+    play(tmp_path, BEGIN_A_TRAINING)
+
+
+def test_a_private_model_wants_a_token(run, tmp_path):
+    play(tmp_path, NO_TOKEN)
 
 
 def test_who_may_not_write_is_told(run, tmp_path):
