@@ -467,8 +467,10 @@ def _quote_paths(argv):
 
 
 def _quoted(value):
-    """A path as YAML text; null, tags and what is quoted stay."""
+    """A path as YAML text; null, tags, lists and what is quoted stay."""
     if value in ("null", "~") or value[:1] in ("!", '"', "'"):
+        return value
+    if value[:1] + value[-1:] in ("[]", "{}") and not Path(value).exists():
         return value
     return json.dumps(value, ensure_ascii=False)
 

@@ -2,7 +2,8 @@
 
 With --array the positions of the microphones are enough: nothing is trained,
 any sampling rate and length will do. With --model a trained network is used;
-one for any array takes --array as well.
+one for any array takes --array as well; with --spacing alone the shipped one
+for two microphones.
 
     spatial-brain locate meeting.wav --array respeaker_4mic
     spatial-brain locate meeting.wav --array my_array.csv --sources 2 --json
@@ -10,10 +11,11 @@ one for any array takes --array as well.
     spatial-brain locate meeting.wav --array respeaker_4mic --method any-array
     spatial-brain locate pair.wav --model results/demo
     spatial-brain locate meetings/ --array uma8 --output who/ --format rttm
+    spatial-brain locate --live "USB Audio" --array respeaker_4mic
 
 Formats of --output: csv (a line a window and source), dcase (frames of 100
 ms), json, and rttm (a line a stretch of a source; it has no field for
-directions).
+directions); of live sound csv and jsonl (a JSON object a window).
 """
 
 import argparse
@@ -21,6 +23,8 @@ import math
 from functools import partial
 from pathlib import Path
 
+from spatial_brain.cli.live import add_live, run_live, wants_live
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -47,6 +51,10 @@ _ONLY_ARRAY = (
 _FORMATS = {
     "csv": ".csv", "json": ".json", "rttm": ".rttm", "dcase": ".csv"
 }  # fmt: skip
+# What live sound has not: it needs the whole.
+_ONLY_RECORDED = (
+    "distance", "speech_only", "picture", "map", "report", "csv", "dcase"
+)  # fmt: skip
 _ONLY_MODEL = (
     "resample", "savedir", "device", "num_talkers", "spacing", "positions"
 )  # fmt: skip
@@ -61,7 +69,8 @@ def add_arguments(parser):
         Receives them.
     """
     add = parser.add_argument
-    add_recordings(parser, "audio files, a channel a microphone")
+    add_recordings(parser, "audio files, a channel a microphone", needed=False)
+    add_live(parser)
     add(
         "--array",
         help="name (see spatial-brain arrays), formula such as "
@@ -82,11 +91,11 @@ def add_arguments(parser):
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
     add("--distance", action="store_true", help="how far each source is, "
         "where the array can tell")  # fmt: skip
-    add_model_options(parser, required=False)
+    add_model_options(parser)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
-    add("--spacing", type=float, metavar="METRES", help="of the two "
-        "microphones; refused if it is not the model's")  # fmt: skip
+    add("--spacing", type=float, metavar="METRES", help="of two "
+        "microphones; of a model, refused if it is of another")  # fmt: skip
     add("--positions", metavar="ARRAY", help="the same of any array, given as "
         "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
@@ -112,11 +121,17 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
+    live = wants_live(args, _ONLY_RECORDED)
+    if _knows_spacing_alone(args) and not live:
+        args.model = choose_shipped(args, "locate", args.spacing)
     any_array = _take_model(args)
     if any_array:
         _check_any_array(args)
     else:
         _check(args)
+    if live:
+        _locate_live(args, any_array)
+        return
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     card = {}
     if any_array:
@@ -145,6 +160,12 @@ def run(args):
         for name, ending in endings.items()
     }
     process_recordings(args, locate, outputs)
+
+
+def _knows_spacing_alone(args):
+    """Whether nothing but the distance of two microphones is given."""
+    others = (args.array, args.positions, args.model, args.method)
+    return args.spacing is not None and all(one is None for one in others)
 
 
 def _take_model(args):
@@ -207,8 +228,8 @@ def _check(args):
     """Refuse options that do not go together."""
     if (args.array is None) == (args.model is None):
         raise ValueError(
-            "give --array, the microphones' positions, or --model, a trained "
-            "network; one of them"
+            "give --array, the microphones' positions; --spacing, the distance "
+            "of two; or --model, a trained network; one of them"
         )
     wrong = _ONLY_ARRAY if args.array is None else _ONLY_MODEL
     for name in wrong:
@@ -246,22 +267,51 @@ def _by_model(args):
     return localize, card_content(localizer)
 
 
+def _locate_live(args, any_array):
+    """Locate in live sound."""
+    from spatial_brain.cli.live.directions import FORMATS, DirectionView
+
+    form = choose_format(args, FORMATS, several=False)
+    if any_array:
+        finder, _ = _network_finder(args, resample=True)
+    elif args.array is None:
+        raise ValueError(
+            "--live needs --array, or a model for any array: this model looks "
+            "at windows of recordings"
+        )
+    else:
+        finder = _finder(args)
+    view = DirectionView(form, finder)
+    run_live(args, finder, {}, view)
+
+
 def _by_any_array(args):
     """What locates in a recording: a network for any array, and its card."""
+    finder, card = _network_finder(args, args.resample)
+    return _localize_by(finder, args), card
+
+
+def _network_finder(args, resample):
+    """What finds directions by a network for any array, and its card."""
     from spatial_brain.inference.any_array import AnyArrayLocalizer
 
     localizer = load_model(AnyArrayLocalizer, args)
     finder = localizer.finder(
         args.array,
         Path(args.model).name,
-        resample=args.resample,
+        resample=resample,
         **_finder_options(args),
     )
-    return _localize_by(finder, args), card_content(localizer)
+    return finder, card_content(localizer)
 
 
 def _by_array(args):
     """What locates in a recording: the positions of the microphones."""
+    return _localize_by(_finder(args), args)
+
+
+def _finder(args):
+    """What finds directions by the positions of the microphones."""
     from spatial_brain.inference.array_directions.finder import DirectionFinder
 
     options = {
@@ -270,8 +320,7 @@ def _by_array(args):
         "channel_order": args.channel_order,
     }
     known = {name: one for name, one in options.items() if one is not None}
-    finder = DirectionFinder(args.array, **known, **_finder_options(args))
-    return _localize_by(finder, args)
+    return DirectionFinder(args.array, **known, **_finder_options(args))
 
 
 def _finder_options(args):

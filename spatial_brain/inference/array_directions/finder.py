@@ -14,6 +14,7 @@ from spatial_brain.geometry import (
 )
 from spatial_brain.geometry.ambisonics import ACN_SN3D
 from spatial_brain.inference.array_checks import (
+    LEVELS_OF_ANY,
     check_ambisonics,
     check_recording,
     choose_channels,
@@ -271,16 +272,22 @@ class DirectionFinder:
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
         if self.ambisonic:
-            order = self.channel_order
-            found = check_ambisonics(path, channels, order)
-            return [*found, assumed_order(order)]
-        found = check_recording(
-            path, self.array, channels=channels, band=self.band
-        )
-        return [*found, *self._limits()]
+            found = check_ambisonics(path, channels, self.channel_order)
+        else:
+            found = check_recording(
+                path, self.array, channels=channels, band=self.band
+            )
+        return [*found, *self.limits()]
 
-    def _limits(self):
-        """What a method does not give."""
+    def limits(self):
+        """What the method does not give, or was not made for.
+
+        Returns
+        -------
+        list of Finding
+        """
+        if self.ambisonic:
+            return [assumed_order(self.channel_order)]
         if self.library:
             limit = (
                 f"{self.method} gives azimuths of sources at the height of the "
@@ -351,6 +358,32 @@ class DirectionFinder:
                 for one in part.talkers
             ])  # fmt: skip
         return Directions(degrees, confidence)
+
+    def choose_channels(self, info, channels=None):
+        """Channels of a recording or a live input that are the array's.
+
+        Arguments
+        ---------
+        info : AudioInfo
+            Its header.
+        channels : sequence of int, optional
+            Chosen ones, from 0.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            If the numbers do not fit, with the remedy.
+        """
+        return choose_channels(info, self.array, channels)
+
+    @property
+    def level_findings(self):
+        """Findings on levels that mean something here; None: all."""
+        return LEVELS_OF_ANY if self.ambisonic else None
 
     def stream(self, fs):
         """Directions of live sound, chunk by chunk.

@@ -197,8 +197,13 @@ class NetworkFinder(DirectionFinder):
         found = super()._findings(path, channels)
         return [one for one in found if one.kind != "spacing_aliasing"]
 
-    def _limits(self):
-        """What is outside of what the model was trained for."""
+    def limits(self):
+        """What is outside of what the model was trained for.
+
+        Returns
+        -------
+        list of Finding
+        """
         messages = self.model.contradictions(self.array)
         if not self.has_confidence:
             messages.append(

@@ -2,8 +2,8 @@
 
 import torch
 
-from spatial_brain.dataio.resample_stream import ResampleStream
 from spatial_brain.geometry import azel_to_unit
+from spatial_brain.inference.streaming.resampling import ResampleStream
 from spatial_brain.processing.directions.map_decoder import MapDecoder
 
 # Samples read at once.
