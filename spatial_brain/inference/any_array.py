@@ -34,6 +34,7 @@ class AnyArrayLocalizer(PretrainedModel):
 
     Example
     -------
+    >>> import torch
     >>> from spatial_brain.models.any_array import AnyArrayNetwork
     >>> network = AnyArrayNetwork(channels=8, dilations=(1,))
     >>> localizer = AnyArrayLocalizer({"model": network}, {
@@ -144,6 +145,7 @@ class AnyArrayLocalizer(PretrainedModel):
 
         Example
         -------
+        >>> import torch
         >>> from spatial_brain.inference.pretrained.card import make_card
         >>> localizer = AnyArrayLocalizer({"model": torch.nn.Identity()}, {
         ...     "sample_rate": 16000, "window_length": 1.024,

@@ -6,11 +6,10 @@ from spatial_brain.cli.options import write_line
 from spatial_brain.cli.recordings import first_recording
 
 
-def choose_shipped(args, command, spacing=None):
+def choose_shipped(args, command, spacing=None, info=None):
     """Name of the shipped model that fits the first recording, said in a line.
 
-    Its sampling rate is converted where the model needs a lower one. Of live
-    sound only what the options say of it is looked at.
+    Its sampling rate is converted where the model needs a lower one.
 
     Arguments
     ---------
@@ -21,6 +20,8 @@ def choose_shipped(args, command, spacing=None):
         Such as ``"separate"``.
     spacing : float, optional
         Distance of the two microphones, metres.
+    info : AudioInfo, optional
+        Of live sound, in the place of recordings; its rate is converted.
 
     Returns
     -------
@@ -33,11 +34,15 @@ def choose_shipped(args, command, spacing=None):
     """
     from spatial_brain.inference.pretrained.choice import choose_model
 
-    path, channels, fs = _sound(args)
-    if args.channels:
-        channels = len(args.channels)
+    live = info is not None
+    info = info or first_recording(args.recordings)
     choice = choose_model(
-        command, path, channels, fs, spacing, resample=args.resample
+        command,
+        info.path,
+        len(args.channels) if args.channels else info.num_channels,
+        info.fs,
+        spacing,
+        resample=args.resample or live,
     )
     args.resample = args.resample or choice.resample
     write_line(
@@ -45,11 +50,3 @@ def choose_shipped(args, command, spacing=None):
         sys.stderr,
     )
     return choice.name
-
-
-def _sound(args):
-    """Path, channels and sampling rate of what the command is for."""
-    if getattr(args, "live", None) is not None:
-        return "live sound", args.num_channels, args.rate
-    info = first_recording(args.recordings)
-    return info.path, info.num_channels, info.fs

@@ -41,7 +41,7 @@ def window_truth(scene, times, length, fs):
     ...     active=torch.arange(125)[None] < 63,
     ...     positions=torch.tensor([[0.0, 0.1, 0.0], [0.0, -0.1, 0.0]]))
     >>> [part if part is None else part.round().tolist()
-    ...  for part in window_truth(scene, [0.5, 1.1, 1.6], 0.8, 16000)]
+    ...  for part in window_truth(scene, [0.5, 1.2, 1.6], 0.8, 16000)]
     [[10.0], None, []]
     """
     ways = observable_azimuths(
