@@ -111,11 +111,8 @@ class SeparationBrain(SpatialBrain):
             optimizer.zero_grad(set_to_none=True)
         if broken:
             self.num_skipped += 1
-            logger.warning(
-                "loss above %g; %d steps skipped so far",
-                self.hparams.loss_upper_lim,
-                self.num_skipped,
-            )
+            limit, count = self.hparams.loss_upper_lim, self.num_skipped
+            logger.warning("loss above %g; %d steps are skipped", limit, count)
 
     def append_errors(self, estimate, batch):
         """Collect the errors of the test."""
