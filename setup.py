@@ -52,6 +52,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["spatial_brain", "spatial_brain.*"]),
     package_data={
+        "spatial_brain": ["pretrained_models/*/*"],
         "spatial_brain.datasets.binaural_wsj0mix": ["published_files.txt"],
         "spatial_brain.reporting": ["page.html"],
     },

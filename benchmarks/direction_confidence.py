@@ -21,7 +21,10 @@ import torch
 from spatial_brain.dataio.audio import read_audio
 from spatial_brain.folders import find_files
 from spatial_brain.geometry import azel_to_unit
-from spatial_brain.inference.array_directions.confidence import features
+from spatial_brain.inference.array_directions.confidence import (
+    features,
+    fit_weights,
+)
 from spatial_brain.inference.array_directions.finder import (
     FOA,
     METHODS,
@@ -165,18 +168,6 @@ def collect(arrays, method, speech, rooms, seed):
     return np.array(rows), np.array(right)
 
 
-def fit(rows, right):
-    """Logistic regression by Newton's method, lightly regularised."""
-    rows = np.c_[rows, np.ones(len(rows))]
-    weights = np.zeros(rows.shape[1])
-    for _ in range(50):
-        sure = 1 / (1 + np.exp(-rows @ weights))
-        slope = rows.T @ (sure - right) + 0.01 * weights
-        bend = (rows.T * (sure * (1 - sure))) @ rows
-        weights -= np.linalg.solve(bend + 0.01 * np.eye(len(weights)), slope)
-    return weights
-
-
 def show(rows, right, weights):
     """Print how often directions of each probability were right."""
     sure = 1 / (1 + np.exp(-(rows @ weights[:-1] + weights[-1])))
@@ -198,7 +189,7 @@ def main():
         if options.only not in (None, name):
             continue
         kind = arrays, method
-        weights = fit(*collect(*kind, speech[:half], options.rooms, 1))
+        weights = fit_weights(*collect(*kind, speech[:half], options.rooms, 1))
         numbers = ", ".join(f"{weight:.3f}" for weight in weights)
         print(f'"{name}": ({numbers}),')
         show(*collect(*kind, speech[half:], options.tests, 2), weights)

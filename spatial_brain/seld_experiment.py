@@ -19,6 +19,7 @@ from speechbrain.utils.logger import get_logger
 
 from spatial_brain.augment.rotation import rotate_foa_features
 from spatial_brain.dataio.annotations import write_events
+from spatial_brain.dataio.events import FRAME_LENGTH
 from spatial_brain.dataio.files import without_nan, write_json
 from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.seld.chunks import (
@@ -107,6 +108,8 @@ class SELDBrain(SpatialBrain):
     - ``adapters_only`` (may be missing): whether to save only what differs
       from ``initial_weights``;
     - ``loss``, ``mask_padding``, ``augmentation`` (a chain or null);
+    - ``train_chunk_length`` (may be missing), where training takes other
+      chunks than validation, test and use do;
     - ``sample_rate``, ``chunk_length``, ``train_hop_length``,
       ``valid_hop_length``, ``detection_hop``, ``audio_in_memory``,
       ``feature_cache``, ``num_workers``;
@@ -384,15 +387,23 @@ class SELDBrain(SpatialBrain):
     def describe_training(self):
         """What the model is for; a recipe adds its data. See SpatialBrain."""
         classes = list(self.hparams.class_names)
+        model = getattr(self.modules.model, "module", self.modules.model)
+        causal = getattr(getattr(model, "network", model), "causal", False)
+        facts = {}
+        if causal:
+            # A label frame, and half a window of its last feature frame.
+            half = self.hparams.features.n_fft / 2 / self.hparams.sample_rate
+            facts["latency"] = FRAME_LENGTH + half
         return {
             **super().describe_training(),
             "task": "sound event localization and detection",
             "channels": 4,
             "channel_order": CHANNEL_ORDERS[self.hparams.array_format],
             "angles": ANGLES,
-            "causal": False,
+            "causal": causal,
             "data": self.data_name(self.challenge),
             "classes": classes,
+            **facts,
         }
 
     def overlap_groups(self, entries):
@@ -536,6 +547,8 @@ def seld_datasets(hparams, splits=("train", "valid", "test")):
         "valid": hparams["valid_hop_length"],
         "test": hparams["detection_hop"],
     }
+    length = hparams["chunk_length"]
+    lengths = {"train": hparams.get("train_chunk_length", length)}
     datasets, folder = {}, Path(hparams["manifest_folder"])
     for split in splits:
         chunks = make_chunks(
@@ -543,7 +556,7 @@ def seld_datasets(hparams, splits=("train", "valid", "test")):
             method=hparams["method"],
             num_classes=hparams["num_classes"],
             fs=hparams["sample_rate"],
-            chunk_length=hparams["chunk_length"],
+            chunk_length=lengths.get(split, length),
             hop_length=hops[split],
             tail="half" if split == "train" else "pad",
             seed=hparams["seed"],

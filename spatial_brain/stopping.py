@@ -56,3 +56,74 @@ def one_line_when_stopped(remedy):
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+class _Stopped(BaseException):
+    """Leaves what waits."""
+
+
+class StopRequest:
+    """Whether SIGINT or SIGTERM came; made by ``ending_when_stopped``."""
+
+    def __init__(self):
+        self.received = None
+        self._waits = False
+
+    def stop(self, number, frame):
+        """Take the signal; another one ends the process at once."""
+        self.received = number
+        for each in _STOPPED:
+            signal.signal(each, signal.SIG_DFL)
+        if self._waits:
+            raise _Stopped
+
+    def wait(self, function):
+        """Call what may take long, such as reading live sound.
+
+        Arguments
+        ---------
+        function : callable
+            Left at once when a signal comes.
+
+        Returns
+        -------
+        object
+            What it returns; None when a signal came.
+        """
+        try:
+            try:
+                self._waits = True
+                return None if self.received else function()
+            finally:
+                self._waits = False
+        except _Stopped:
+            return None
+
+
+@contextlib.contextmanager
+def ending_when_stopped():
+    """Let SIGINT or SIGTERM end a loop, not the process.
+
+    Yields
+    ------
+    StopRequest
+        Work that a signal must not cut goes on to its end; what waits by
+        ``wait`` is left.
+
+    Example
+    -------
+    >>> with ending_when_stopped() as request:
+    ...     request.wait(lambda: signal.raise_signal(signal.SIGINT))
+    ...     request.received == signal.SIGINT
+    True
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {each: signal.signal(each, request.stop) for each in _STOPPED}
+    try:
+        yield request
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -35,7 +35,11 @@ from speechbrain.utils.distributed import if_main_process
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.files import write_json, write_table
 from spatial_brain.experiment import SpatialBrain, run_experiment
-from spatial_brain.inference.pretrained import save_pretrained, write_card
+from spatial_brain.inference.pretrained import (
+    save_pretrained,
+    set_initial_weights,
+    write_card,
+)
 from spatial_brain.inference.pretrained.measures import separation_measures
 from spatial_brain.metrics.separation.errors import SeparationErrors
 from spatial_brain.metrics.separation.signals import best_permutation
@@ -46,16 +50,15 @@ logger = sb.utils.logger.get_logger(__name__)
 
 # Columns of the original's table.
 COMPAT_COLUMNS = ("snr", "snr_i", "delta_ITD", "delta_ILD")
-# Largest sample of the saved signals of a mixture.
-PEAK = 0.9
+PEAK = 0.9  # largest sample of the saved signals of a mixture
 
 
 class SeparationBrain(SpatialBrain):
     """Separates a binaural mixture into a binaural signal for each talker."""
 
-    def on_fit_start(self):
-        """Start with nothing skipped."""
-        super().on_fit_start()
+    def __init__(self, modules, opt_class, hparams, *args, **kwargs):
+        set_initial_weights(modules["model"], hparams["initial_weights"])
+        super().__init__(modules, opt_class, hparams, *args, **kwargs)
         self.usable = self.broken = self.num_skipped = 0
 
     def compute_forward(self, batch, stage):
@@ -270,7 +273,7 @@ def write_compat_csv(path, rows):
         for row in rows
     ]
     means = {
-        name: sum(line[name] for line in lines) / len(lines)
+        name: sum(x[name] for x in lines) / len(lines)
         for name in COMPAT_COLUMNS
     }
     write_table(path, [*lines, {"snt_id": "avg", **means}])

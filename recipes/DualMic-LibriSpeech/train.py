@@ -34,6 +34,7 @@ from spatial_brain.datasets.speech.pool import speech_name
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import (
     save_pretrained,
+    set_initial_weights,
     write_card,
 )
 from spatial_brain.inference.pretrained.measures import direction_measures
@@ -54,6 +55,10 @@ from spatial_brain.simulation.mixing import add_noise, convolve, mix
 
 class LocalizationBrain(SpatialBrain):
     """Estimates the direction of each talker of a mixture."""
+
+    def __init__(self, modules, opt_class, hparams, *args, **kwargs):
+        set_initial_weights(modules["model"], hparams["initial_weights"])
+        super().__init__(modules, opt_class, hparams, *args, **kwargs)
 
     def compute_forward(self, batch, stage):
         """Mix the sources in their rooms; logits and waveforms."""

@@ -42,6 +42,7 @@ from spatial_brain.datasets.seld.pseldnets import (
     write_synthetic_pseldnets,
 )
 from spatial_brain.datasets.seld.synth_seld import prepare_simulated_scenes
+from spatial_brain.datasets.speech.pool import speech_name
 from spatial_brain.experiment import run_experiment
 from spatial_brain.metrics.seld.files import score_folders
 from spatial_brain.seld_experiment import SELDBrain, seld_datasets
@@ -65,15 +66,26 @@ class SynthSELDBrain(SELDBrain):
         """What the model is for and what it learned from, for its card."""
         scenes = getattr(self.hparams, "train_scenes", None)
         events = getattr(self.hparams, "event_folder", None)
-        data = self.data_name("SYNTH of PSELDNets")
+        data, facts = self.data_name("SYNTH of PSELDNets"), {}
         if "event_folder" in vars(self.hparams):
             sounds = "built-in sounds"
             if events is not None:
                 sounds = f"sounds of {Path(events).resolve().name}"
             data = f"simulated scenes of {sounds}"
+            facts = self.describe_scenes()
         elif scenes is not None:
             data = f"scenes drawn as {Path(scenes).name} says"
-        return {**super().describe_training(), "data": data}
+        return {**super().describe_training(), "data": data, **facts}
+
+    def describe_scenes(self):
+        """Ranges of the simulated scenes, as far as they are given."""
+        scene = self.hparams.scene
+        facts = {"t60": scene.get("t60_range"), "snr": scene.get("snr_range")}
+        if "max_overlap" in scene:
+            facts["sources"] = [0, scene["max_overlap"]]
+        if getattr(self.hparams, "speech_folder", None) is not None:
+            facts["speech"] = speech_name(self.hparams.speech_folder)
+        return {name: fact for name, fact in facts.items() if fact is not None}
 
     def overlap_groups(self, entries):
         """The overlap that a scene was made with, where it is known."""
@@ -153,6 +165,10 @@ def simulate(hparams):
             f"--class_names gives {len(names)} classes ({', '.join(names)}), "
             f"--num_classes is {number}; give both"
         )
+    speech = None
+    if hparams.get("speech_folder") is not None:
+        speech = {"folder": hparams["speech_folder"]}
+        speech["fs"] = hparams["speech_rate"]
     prepare_simulated_scenes(
         hparams["data_folder"],
         hparams["manifest_folder"],
@@ -165,10 +181,27 @@ def simulate(hparams):
         fs=hparams["sample_rate"],
         seed=hparams["scene_seed"],
         num_workers=hparams["preparation_workers"],
-        scene=hparams["scene"],
+        scene=with_draws(hparams["scene"], hparams.get("draws"), names),
         variation=hparams["variation"],
         embedded_classes=hparams["embedded_classes"],
+        speech=speech,
+        pauses=hparams.get("pauses"),
     )
+
+
+def with_draws(scene, draws, names):
+    """Options of scenes with the classes to draw from, some several times."""
+    if draws is None:
+        return scene
+    strangers = ", ".join(sorted(set(draws) - set(names)))
+    if strangers:
+        raise ValueError(f"--draws: {strangers} are none of --class_names")
+    numbers = [
+        number
+        for number, name in enumerate(names)
+        for _ in range(draws.get(name, 1))
+    ]
+    return {**scene, "classes": numbers}
 
 
 def make_datasets(hparams):

@@ -12,7 +12,7 @@ from spatial_brain.augment.rotation import (
 )
 from spatial_brain.augment.spectral import Cutout, FrequencyShift, SpecAugment
 
-CHAINS = ("none", "augment", "augmix", "augmix1", "rotation")
+CHAINS = ("none", "augment", "augmix", "augmix1", "rotation", "features")
 _COPIES = 3
 
 
@@ -175,12 +175,14 @@ def augmentation_chain(
              rotation
     rotation rotation of features, which may be    no     16
              cached (not of PSELDNets); FOA
+    features the same, frequency masks, frequency  no     16
+             shift of up to 8 bins
     ======== ===================================== ====== ========
 
     Arguments
     ---------
     name : str
-        "none", "augment", "augmix", "augmix1" or "rotation".
+        One of ``CHAINS``.
     format : str
         "foa", or "mic": a tetrahedral array, which has 8 rotations.
     compat : bool
@@ -205,8 +207,8 @@ def augmentation_chain(
     Raises
     ------
     ValueError
-        If the name or the format is unknown, ``mono`` or "rotation" is not
-        for FOA, or ``faults`` are not for microphones.
+        If the name or the format is unknown, ``mono``, "rotation" or
+        "features" is not for FOA, or ``faults`` are not for microphones.
 
     Example
     -------
@@ -236,13 +238,16 @@ def augmentation_chain(
     last = [] if faults is None else [fault_augmentation(faults)]
     if name == "none":
         return AugmentationChain([*first, *last]) if first or last else None
-    if name == "rotation":
+    if name in ("rotation", "features"):
         if format != "foa":
             raise ValueError(
                 "features are rotated of first-order Ambisonics only; with "
-                "--augmentation_name rotation give --array_format foa"
+                f"--augmentation_name {name} give --array_format foa"
             )
-        return AugmentationChain(first, [FOAFeatureRotation()])
+        operations = [FOAFeatureRotation()]
+        if name == "features":
+            operations += [SpecAugment(num_time_masks=0), FrequencyShift(8)]
+        return AugmentationChain(first, operations)
     augmix = name != "augment"
     fill = 0.0 if compat else None
     num_patterns = 16 if name == "augmix1" else 48

@@ -3,14 +3,23 @@
     spatial-brain detect scene.wav --model results/mini/2 --output scene.csv
     spatial-brain detect scenes/ --model results/mini/2 --output events/ \\
         --format rttm
+    spatial-brain detect --live --model results/mini/2 --output events.csv
 
 Formats of --output: dcase (that of the challenge of 2021, for other years
 dcase2019, starss23, polar4, ...), csv (a line an event), json and rttm, which
-has no field for directions.
+has no field for directions; of live sound dcase (2021), csv and jsonl (a JSON
+object where an event begins, and one where it ends).
 """
 
 from pathlib import Path
 
+from spatial_brain.cli.live import (
+    add_live,
+    open_input,
+    run_live,
+    wants_live,
+)
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -43,7 +52,10 @@ def add_arguments(parser):
     parser : argparse.ArgumentParser
         Receives them.
     """
-    add_recordings(parser, "audio files of four channels (FOA or an array)")
+    add_recordings(
+        parser, "audio files of four channels (FOA or an array)", needed=False
+    )
+    add_live(parser)
     add_model_options(parser)
     add_option(parser, "--channels", metavar="0,1,2,3")
     parser.add_argument(
@@ -58,6 +70,13 @@ def add_arguments(parser):
         parser,
         "--hop",
         help="seconds from one chunk to the next; smaller: smoother, slower",
+    )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        metavar="SECONDS",
+        help="of live sound, what a model that is not causal waits for; less: "
+        "sooner, rougher (default: all that it can use)",
     )
     parser.add_argument(
         "--threshold", type=float, help="least activity (default: the model's)"
@@ -85,13 +104,26 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
+    from spatial_brain.cli.live.events import FORMATS as LIVE_FORMATS
     from spatial_brain.dataio.audio import audio_info
     from spatial_brain.dataio.events import sound_events
     from spatial_brain.inference.seld_detector import SELDetector
 
-    form, ending = _output_format(args)
+    live = None
+    if wants_live(args, ("picture", "resample")):
+        form = choose_format(args, LIVE_FORMATS, several=False)
+        live = open_input(args)
+    else:
+        form, ending = _output_format(args)
+        if args.delay is not None:
+            raise ValueError("--delay needs --live")
+    if args.model is None:
+        args.model = choose_shipped(args, "detect", info=live and live.info)
     detector = load_model(SELDetector, args)
     names = detector.hparams.class_names
+    if live:
+        _detect_live(args, live, detector, form)
+        return
 
     def detect(path, files):
         table = detector.detect_file(
@@ -125,6 +157,24 @@ def run(args):
         "picture": Output("--picture", args.picture, (".png",)),
     }
     process_recordings(args, detect, outputs)
+
+
+def _detect_live(args, live, detector, form):
+    """Detect in live sound."""
+    from spatial_brain.cli.live.events import EventView
+    from spatial_brain.inference.array_checks import LEVELS_OF_ANY
+
+    options = {
+        "threshold": args.threshold,
+        "hop": args.hop,
+        "delay": args.delay,
+        "channel_order": args.channel_order,
+    }
+    foa = detector.hparams.array_format == "foa"
+    view = EventView(
+        form, detector.hparams.class_names, LEVELS_OF_ANY if foa else None
+    )
+    run_live(args, live, detector, options, view)
 
 
 def _write(path, form, table, content):

@@ -1,4 +1,4 @@
-"""Look at this machine: packages, devices, audio, disk, and data sets.
+"""Look at this machine: packages, devices, audio, disk, models and data sets.
 
 Each line is what was found; lines that begin with "problem" say what to do.
 Name folders to see which data sets are there, with their licences.
@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from spatial_brain import __version__
-from spatial_brain.cli.options import add_option
+from spatial_brain.cli.options import add_option, one_line
 
-HELP = "look at this machine: packages, devices, audio, disk, data sets"
+HELP = "look at this machine: packages, devices, audio, disk, models, data"
 _LEAST_FREE = 8  # GB, of an environment with everything
 
 
@@ -49,6 +49,7 @@ def run(args):
         "devices": _devices(),
         "audio": _audio(),
         "disk": _disk(),
+        "models": _models(),
     }
     if args.folders:
         sections["data"] = [
@@ -188,6 +189,31 @@ def _disk():
         if name == "here" and free < _LEAST_FREE:
             lines.append(f"problem: less than {_LEAST_FREE} GB are free here")
     return lines
+
+
+def _models():
+    """Shipped models, and whether they compute here what they shall."""
+    from spatial_brain.inference.pretrained import check_golden
+    from spatial_brain.inference.shipped import (
+        describe_shipped,
+        shipped_folders,
+    )
+
+    lines = []
+    for name, folder in shipped_folders().items():
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        try:
+            share = check_golden(folder)
+        except (ValueError, OSError) as error:
+            lines.append(
+                f"problem: {name}: {one_line(error)}; install the package again"
+            )
+        else:
+            lines.append(
+                f"{name}: {size:.1f} MB, computes here what it was published "
+                f"with (to {share:.2g} of the tolerance)"
+            )
+    return lines or [describe_shipped()]
 
 
 def _data(folder):

@@ -1,17 +1,21 @@
 """Directions of the sources of a recording, window by window.
 
 With --array the positions of the microphones are enough: nothing is trained,
-any sampling rate and length will do. With --model a trained network is used.
+any sampling rate and length will do. With --model a trained network is used;
+one for any array takes --array as well; with --spacing alone the shipped one
+for two microphones.
 
     spatial-brain locate meeting.wav --array respeaker_4mic
     spatial-brain locate meeting.wav --array my_array.csv --sources 2 --json
     spatial-brain locate scene.wav --array foa
+    spatial-brain locate meeting.wav --array respeaker_4mic --method any-array
     spatial-brain locate pair.wav --model results/demo
     spatial-brain locate meetings/ --array uma8 --output who/ --format rttm
+    spatial-brain locate --live "USB Audio" --array respeaker_4mic
 
 Formats of --output: csv (a line a window and source), dcase (frames of 100
 ms), json, and rttm (a line a stretch of a source; it has no field for
-directions).
+directions); of live sound csv and jsonl (a JSON object a window).
 """
 
 import argparse
@@ -19,6 +23,13 @@ import math
 from functools import partial
 from pathlib import Path
 
+from spatial_brain.cli.live import (
+    add_live,
+    open_input,
+    run_live,
+    wants_live,
+)
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
     add_model_options,
@@ -45,6 +56,10 @@ _ONLY_ARRAY = (
 _FORMATS = {
     "csv": ".csv", "json": ".json", "rttm": ".rttm", "dcase": ".csv"
 }  # fmt: skip
+# What live sound has not: it needs the whole.
+_ONLY_RECORDED = (
+    "distance", "speech_only", "picture", "map", "report", "csv", "dcase"
+)  # fmt: skip
 _ONLY_MODEL = (
     "resample", "savedir", "device", "num_talkers", "spacing", "positions"
 )  # fmt: skip
@@ -59,7 +74,8 @@ def add_arguments(parser):
         Receives them.
     """
     add = parser.add_argument
-    add_recordings(parser, "audio files, a channel a microphone")
+    add_recordings(parser, "audio files, a channel a microphone", needed=False)
+    add_live(parser)
     add(
         "--array",
         help="name (see spatial-brain arrays), formula such as "
@@ -80,11 +96,11 @@ def add_arguments(parser):
         "speech, of an array (needs the package webrtcvad-wheels)")  # fmt: skip
     add("--distance", action="store_true", help="how far each source is, "
         "where the array can tell")  # fmt: skip
-    add_model_options(parser, required=False)
+    add_model_options(parser)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
-    add("--spacing", type=float, metavar="METRES", help="of the two "
-        "microphones; refused if it is not the model's")  # fmt: skip
+    add("--spacing", type=float, metavar="METRES", help="of two "
+        "microphones; of a model, refused if it is of another")  # fmt: skip
     add("--positions", metavar="ARRAY", help="the same of any array, given as "
         "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
@@ -110,11 +126,24 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    _take_model(args)
-    _check(args)
+    live = open_input(args) if wants_live(args, _ONLY_RECORDED) else None
+    if _knows_spacing_alone(args):
+        args.model = choose_shipped(
+            args, "locate", args.spacing, live and live.info
+        )
+    any_array = _take_model(args)
+    if any_array:
+        _check_any_array(args)
+    else:
+        _check(args)
+    if live:
+        _locate_live(args, live, any_array)
+        return
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     card = {}
-    if args.array is None:
+    if any_array:
+        localize, card["card"] = _by_any_array(args)
+    elif args.array is None:
         localize, card["card"] = _by_model(args)
     else:
         localize = _by_array(args)
@@ -140,27 +169,74 @@ def run(args):
     process_recordings(args, locate, outputs)
 
 
+def _knows_spacing_alone(args):
+    """Whether nothing but the distance of two microphones is given."""
+    others = (args.array, args.positions, args.model, args.method)
+    return args.spacing is not None and all(one is None for one in others)
+
+
 def _take_model(args):
-    """A model as --method of an array: --model, and the array stated."""
+    """A model as --method of an array; whether it is one for any array."""
     from spatial_brain.inference.array_directions.methods import names_model
 
-    if args.method is None or not names_model(args.method):
-        return
-    if args.array is None or args.model is not None:
+    named = args.method is not None and names_model(args.method)
+    if named:
+        if args.array is None or args.model is not None:
+            raise ValueError(
+                f"--method {args.method} is a trained model: give --array, "
+                "or --model in its place"
+            )
+        args.model, args.method = args.method, None
+    if args.model is None:
+        return False
+    from spatial_brain.inference.any_array import is_any_array
+
+    any_array = is_any_array(args.model, args.savedir)
+    if named and not any_array:
+        # Its array is stated, and checked against the model's.
+        args.positions, args.array = args.array, None
+    return any_array
+
+
+def _check_any_array(args):
+    """Make --array of what states the array of a model for any."""
+    from spatial_brain.geometry import MicrophoneArray
+
+    given = [
+        name
+        for name in ("array", "positions", "spacing")
+        if getattr(args, name) is not None
+    ]
+    if len(given) != 1:
         raise ValueError(
-            f"--method {args.method} is a trained model: give --array, which "
-            "has to be the model's, or --model in its place"
+            f"{args.model} is a model for any array: give --array, its name, "
+            "formula or file, or --spacing of two microphones; one of them"
         )
-    args.model, args.positions = args.method, args.array
-    args.method = args.array = None
+    if args.positions is not None:
+        args.array = args.positions
+    if args.spacing is not None:
+        _check_spacing(args.spacing)
+        args.array = MicrophoneArray.named(f"pair:{args.spacing:g}")
+    for name, remedy in (
+        ("method", "--model is one already"),
+        ("band", "the model has its own"),
+        ("channel_order", "Ambisonics needs --method mixture"),
+        ("num_talkers", "--sources N has the same meaning"),
+    ):
+        if getattr(args, name):
+            option = name.replace("_", "-")
+            raise ValueError(
+                f"--{option} does not go with {args.model}: {remedy}"
+            )
+    _check_map(args)
 
 
 def _check(args):
     """Refuse options that do not go together."""
     if (args.array is None) == (args.model is None):
         raise ValueError(
-            "give --array, the microphones' positions, or --model, a trained "
-            "network; one of them"
+            "give --array, the microphones' positions; --spacing, the distance "
+            "of two; or --model, a trained network; one of them"
         )
     wrong = _ONLY_ARRAY if args.array is None else _ONLY_MODEL
     for name in wrong:
@@ -170,6 +246,11 @@ def _check(args):
             raise ValueError(f"--{option} needs {other}")
     if args.map and args.method == "frida":
         raise ValueError("frida has no map: it does not scan directions")
+    _check_map(args)
+
+
+def _check_map(args):
+    """Refuse a map without a picture."""
     if args.map and not args.picture:
         raise ValueError("--map is drawn into a picture; add --picture FILE")
 
@@ -193,27 +274,79 @@ def _by_model(args):
     return localize, card_content(localizer)
 
 
+def _locate_live(args, live, any_array):
+    """Locate in live sound."""
+    from spatial_brain.cli.live.directions import FORMATS, DirectionView
+
+    form = choose_format(args, FORMATS, several=False)
+    if any_array:
+        finder, _ = _network_finder(args, resample=True)
+    elif args.array is None:
+        raise ValueError(
+            "--live needs --array, or a model for any array: this model looks "
+            "at windows of recordings"
+        )
+    else:
+        finder = _finder(args)
+    view = DirectionView(form, finder)
+    run_live(args, live, finder, {}, view)
+
+
+def _by_any_array(args):
+    """What locates in a recording: a network for any array, and its card."""
+    finder, card = _network_finder(args, args.resample)
+    return _localize_by(finder, args), card
+
+
+def _network_finder(args, resample):
+    """What finds directions by a network for any array, and its card."""
+    from spatial_brain.inference.any_array import AnyArrayLocalizer
+
+    localizer = load_model(AnyArrayLocalizer, args)
+    finder = localizer.finder(
+        args.array,
+        Path(args.model).name,
+        resample=resample,
+        **_finder_options(args),
+    )
+    return finder, card_content(localizer)
+
+
 def _by_array(args):
     """What locates in a recording: the positions of the microphones."""
+    return _localize_by(_finder(args), args)
+
+
+def _finder(args):
+    """What finds directions by the positions of the microphones."""
     from spatial_brain.inference.array_directions.finder import DirectionFinder
 
     options = {
         "method": args.method,
-        "sources": args.sources,
         "band": args.band,
+        "channel_order": args.channel_order,
+    }
+    known = {name: one for name, one in options.items() if one is not None}
+    return DirectionFinder(args.array, **known, **_finder_options(args))
+
+
+def _finder_options(args):
+    """Options of whatever finds sources by the positions of an array."""
+    options = {
+        "sources": args.sources,
         "window": args.window,
         "hop": args.hop,
-        "channel_order": args.channel_order,
         "speech_only": args.speech_only,
         "distance": args.distance,
+        "keep_map": args.map or args.report is not None,
     }
     if args.window is not None and args.hop is None:
         options["hop"] = args.window / 2
-    finder = DirectionFinder(
-        args.array,
-        keep_map=args.map or args.report is not None,
-        **{name: value for name, value in options.items() if value is not None},
-    )
+    return {name: one for name, one in options.items() if one is not None}
+
+
+def _localize_by(finder, args):
+    """Localise files with a finder."""
     return partial(
         finder.localize_file,
         channels=args.channels,
@@ -268,12 +401,16 @@ def _stated_array(args):
         return args.positions and MicrophoneArray.resolve(args.positions)
     if args.positions is not None:
         raise ValueError("give --spacing or --positions, one of them")
-    if not 0 < args.spacing < math.inf:
-        raise ValueError(
-            f"--spacing {args.spacing:g} is no distance of two microphones in "
-            "metres"
-        )
+    _check_spacing(args.spacing)
     return MicrophoneArray(linear_array(2, args.spacing), "of --spacing")
+
+
+def _check_spacing(spacing):
+    """Refuse what is no distance."""
+    if not 0 < spacing < math.inf:
+        raise ValueError(
+            f"--spacing {spacing:g} is no distance of two microphones in metres"
+        )
 
 
 def _number(text):

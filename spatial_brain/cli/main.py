@@ -12,18 +12,17 @@ from spatial_brain import __version__
 from spatial_brain.cli import (
     acoustics,
     arrays,
-    convert,
     detect,
     doctor,
     listen,
     locate,
-    publish,
     recipe,
     score_seld,
     separate,
     simulate,
     synth,
 )
+from spatial_brain.cli.models import convert, listing, publish
 from spatial_brain.cli.options import one_line
 from spatial_brain.stopping import one_line_when_stopped
 from spatial_brain.suggestions import nearest
@@ -35,6 +34,7 @@ COMMANDS = {
     "detect": detect,
     "separate": separate,
     "acoustics": acoustics,
+    "models": listing,
     "simulate": simulate,
     "synth": synth,
     "convert": convert,

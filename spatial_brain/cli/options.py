@@ -35,8 +35,9 @@ def _package(text):
 # What each option is, unless a sub-command changes it.
 _OPTIONS = {
     "--model": {
-        "required": True,
-        "help": "pretrained folder, output folder of a run, or hub id",
+        "help": "name of a shipped model (see spatial-brain models), "
+        "pretrained folder, output folder of a run, or hub id (default: the "
+        "shipped one that fits)",
     },
     "--allow": {
         "action": "append",

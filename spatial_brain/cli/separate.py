@@ -4,6 +4,7 @@ Writes one stereo file a talker, with the level and the differences between
 the ears that he has in the recording.
 """
 
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     add_model_options,
     add_option,
@@ -77,6 +78,8 @@ def run(args):
     from spatial_brain.inference.separation.separator import BinauralSeparator
     from spatial_brain.inference.separation.talker_files import talker_names
 
+    if args.model is None:
+        args.model = choose_shipped(args, "separate")
     separator = load_model(BinauralSeparator, args)
 
     def separate(path, files):

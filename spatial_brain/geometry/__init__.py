@@ -25,6 +25,7 @@ from spatial_brain.geometry.layouts import (
 )
 from spatial_brain.geometry.microphone_array import MicrophoneArray
 from spatial_brain.geometry.named_arrays import array_names
+from spatial_brain.geometry.observable import observable_azimuths
 from spatial_brain.geometry.trajectories import arc_trajectory, path_trajectory
 
 SPEED_OF_SOUND = 343.0
@@ -41,6 +42,7 @@ __all__ = [
     "cone_angle",
     "find_channel_order",
     "linear_array",
+    "observable_azimuths",
     "path_trajectory",
     "rotation_matrix",
     "tetrahedral_array",

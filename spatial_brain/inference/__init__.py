@@ -7,6 +7,7 @@ without the libraries of networks.
 from importlib import import_module
 
 _MODULES = {
+    "AnyArrayLocalizer": "any_array",
     "Beamformer": "beamforming.beamformer",
     "BinauralSeparator": "separation.separator",
     "RoomAcousticsEstimator": "room_acoustics",
@@ -15,6 +16,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "AnyArrayLocalizer",
     "Beamformer",
     "BinauralSeparator",
     "RoomAcousticsEstimator",

@@ -1,6 +1,7 @@
 """Which command and which interface a trained model belongs to."""
 
 from spatial_brain.inference import (
+    AnyArrayLocalizer,
     BinauralSeparator,
     RoomAcousticsEstimator,
     SELDetector,
@@ -13,6 +14,7 @@ _INTERFACES = (
     ("acoustics", RoomAcousticsEstimator),
     ("detect", SELDetector),
     ("locate", SoundLocalizer),
+    ("locate", AnyArrayLocalizer),
     ("separate", BinauralSeparator),
 )
 
@@ -50,7 +52,7 @@ def find_interface(model, place):
     hparams = vars(model.hparams)
     for command, interface in _INTERFACES:
         try:
-            require_names("keys", interface.HPARAMS_NEEDED, hparams)
+            require_names("keys", interface.needed_keys(hparams), hparams)
             require_names("modules", interface.MODULES_NEEDED, model.mods)
         except ValueError:
             continue

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -108,11 +109,12 @@ class SoundLocalizer(PretrainedModel):
         array : MicrophoneArray, str or Path
             The array, its name, or its file.
         method : str, optional
-            Such as ``"srp-phat"``; default: the best. Or the folder or hub id
-            of a trained model, whose array this has to be.
+            Such as ``"srp-phat"``; default: the best. Or a trained model for
+            any array, such as ``"any-array"``; or one of a certain array,
+            which this has to be: name, folder or hub id.
         **options
-            Those of ``array_directions.finder.DirectionFinder``; of a model
-            those of ``from_hparams``.
+            Those of ``array_directions.finder.DirectionFinder``; of a model of
+            a certain array those of ``from_hparams``.
 
         Returns
         -------
@@ -131,12 +133,19 @@ class SoundLocalizer(PretrainedModel):
         >>> SoundLocalizer.from_array("circular:4x0.05").method
         'mixture'
         """
+        from spatial_brain.inference.any_array import (
+            AnyArrayLocalizer,
+            is_any_array,
+        )
         from spatial_brain.inference.array_directions.finder import (
             DirectionFinder,
         )
         from spatial_brain.inference.array_directions.methods import names_model
 
         if method is not None and names_model(method):
+            if is_any_array(method):
+                model = AnyArrayLocalizer.from_hparams(method)
+                return model.finder(array, Path(method).name, **options)
             localizer = SoundLocalizer.from_hparams(method, **options)
             localizer.check_array(array)
             return localizer

@@ -152,7 +152,7 @@ class RecordingCheck:
         with open_audio(path) as file:
             info = describe(file, path)
             faults.rates = info.fs, self.fs
-            channels = self._choose_channels(info, channels)
+            channels = self.choose_channels(info, channels)
             if info.fs != self.fs and not resample:
                 raise ValueError(
                     f"{path}: sampling rate is {info.fs} Hz, the model needs "
@@ -205,8 +205,25 @@ class RecordingCheck:
                 f"needs at least {self.shortest / self.fs:.3f} s; record longer"
             )
 
-    def _choose_channels(self, info, channels):
-        """Channels to use, after checking that the file has them."""
+    def choose_channels(self, info, channels=None):
+        """Channels to use of a recording or a live input.
+
+        Arguments
+        ---------
+        info : AudioInfo
+            Its header.
+        channels : sequence of int, optional
+            As for ``check_file``.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            If it has not those that are needed, with the remedy.
+        """
         wanted = self.num_channels
         if channels is None:
             if info.num_channels == wanted:

@@ -1,17 +1,17 @@
-"""Acoustics of the room in which a recording was made with two microphones."""
+"""Acoustics of the room in which a recording was made."""
 
 import math
 import warnings
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from spatial_brain.dataio.audio import read_audio
+from spatial_brain.dataio.audio import describe, open_audio, read_audio
 from spatial_brain.geometry import SPEED_OF_SOUND
 from spatial_brain.inference.pretrained import ModelCard, PretrainedModel
+from spatial_brain.inference.pretrained.saving import require_names
 from spatial_brain.inference.recordings import (
     SHORTEST_SHARE,
     RecordingCheck,
@@ -22,69 +22,13 @@ from spatial_brain.inference.recordings import (
     median,
     window_bounds,
 )
+from spatial_brain.inference.room_parameters import (
+    IntervalCalibration,
+    Track,
+)
 from spatial_brain.metrics.room_acoustics import find_quantity
 
 NUM_MICROPHONES = 2
-
-
-class Track(NamedTuple):
-    """One quantity over the windows of a recording.
-
-    Arguments
-    ---------
-    name : str
-        Short, such as "T60".
-    unit : str
-        Empty without one.
-    digits : int
-        Decimal places worth printing.
-    values : numpy.ndarray
-        [window]; NaN where a window is silent.
-
-    Example
-    -------
-    >>> track = Track("T60", "s", 3, np.array([0.4, np.nan, 0.6]))
-    >>> track.median, track.quartiles
-    (0.5, (0.45, 0.55))
-    """
-
-    name: str
-    unit: str
-    digits: int
-    values: np.ndarray
-
-    @property
-    def median(self):
-        """Median over the windows with sound, NaN without one."""
-        return float(median(self.values))
-
-    @property
-    def quartiles(self):
-        """Lower and upper quartile over the windows with sound, or NaN."""
-        if np.isnan(self.values).all():
-            return math.nan, math.nan
-        low, high = np.nanpercentile(self.values, (25, 75))
-        return float(low), float(high)
-
-    def to_dict(self):
-        """Everything but the name as plain values; silence is None.
-
-        Returns
-        -------
-        dict
-            ``unit, median, quartiles, values``.
-        """
-        return {
-            "unit": self.unit,
-            "median": _plain([self.median])[0],
-            "quartiles": _plain(self.quartiles),
-            "values": _plain(self.values.tolist()),
-        }
-
-
-def _plain(values):
-    """Numbers for JSON, None for NaN."""
-    return [None if math.isnan(value) else value for value in values]
 
 
 @dataclass
@@ -242,14 +186,20 @@ def _angle(seconds, spacing):
 
 
 class RoomAcousticsEstimator(PretrainedModel):
-    """Estimates one acoustic quantity of a room from a recording made in it.
+    """Estimates acoustic quantities of a room from a recording made in it.
 
-    The folder's YAML gives ``modules: {model}``, called with features for one
-    number a signal, [batch, 1]; ``features``, from a waveform [batch, time,
-    2] to what the model takes; ``task``, the meaning of the number: a key of
-    ``spatial_brain.metrics.room_acoustics.TASKS``; ``sample_rate`` (Hz);
-    ``duration``, the seconds of a window, those of the training; and
+    The folder's YAML gives ``modules: {model}``, ``sample_rate`` (Hz),
+    ``duration``, the seconds of a window, those of the training, and
     ``hop_length``, the seconds from one window to the next.
+
+    * A model of one quantity, from two microphones: ``task``, a key of
+      ``spatial_brain.metrics.room_acoustics.TASKS``, and ``features``, from a
+      waveform [batch, time, 2] to what the model takes; its output is one
+      number a signal, [batch, 1].
+    * A model of several, from one or two microphones: ``quantities`` and
+      ``calibration``, see
+      :class:`spatial_brain.inference.room_parameters.IntervalCalibration`; its
+      output are quantiles [batch, channel, quantity, 3].
 
     Arguments
     ---------
@@ -259,7 +209,7 @@ class RoomAcousticsEstimator(PretrainedModel):
     Raises
     ------
     ValueError
-        If the task is not known.
+        If the task is not known, or neither it nor quantities are given.
 
     Example
     -------
@@ -273,31 +223,53 @@ class RoomAcousticsEstimator(PretrainedModel):
     torch.Size([3])
     """
 
-    HPARAMS_NEEDED = [
-        "sample_rate",
-        "duration",
-        "hop_length",
-        "task",
-        "features",
-    ]
+    HPARAMS_NEEDED = ["sample_rate", "duration", "hop_length"]
     MODULES_NEEDED = ["model"]
     MAX_BATCH = 8
+    # Of a model of several quantities.
+    calibration = None
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        hparams = vars(self.hparams)
+        require_names("keys", self.needed_keys(hparams), hparams)
+        if "quantities" in hparams:
+            self.calibration = IntervalCalibration(
+                hparams["quantities"], hparams["calibration"]
+            )
+            return
         find_quantity(self.hparams.task)
         self.hparams.features = self.hparams.features.to(self.device).eval()
+
+    @classmethod
+    def needed_keys(cls, hparams):
+        """Those of a model of one quantity, or of several.
+
+        Arguments
+        ---------
+        hparams : dict
+            The hyper-parameters.
+
+        Returns
+        -------
+        list of str
+        """
+        several = "quantities" in hparams
+        keys = (
+            ("quantities", "calibration") if several else ("task", "features")
+        )
+        return [*cls.HPARAMS_NEEDED, *keys]
 
     def estimate_batch(self, waveform, lengths=None):
         """The quantity for each signal of a batch.
 
         Signals longer than a window are cut into windows; the estimate is the
-        median over them.
+        median over them, or what the calibration makes of them.
 
         Arguments
         ---------
         waveform : torch.Tensor
-            [batch, time, 2], at the model's sampling rate.
+            [batch, time, channel], at the model's sampling rate.
         lengths : torch.Tensor, optional
             Relative lengths in (0, 1], [batch]; what lies behind is ignored.
 
@@ -305,7 +277,8 @@ class RoomAcousticsEstimator(PretrainedModel):
         -------
         torch.Tensor
             In the unit of the task, [batch], on the CPU; NaN for a silent
-            signal.
+            signal. Of a model of several quantities lower end, estimate and
+            upper end of each, [batch, quantity, 3].
 
         Raises
         ------
@@ -314,15 +287,22 @@ class RoomAcousticsEstimator(PretrainedModel):
             window. A RecordingWarning names what is suspicious.
         """
         window, hop = self._window(None)
-        totals = self._check(window).check_batch(waveform, lengths)
+        number = NUM_MICROPHONES
+        if self.calibration is not None and waveform.shape[-1] == 1:
+            number = 1
+        check = self._check(window, number)
+        totals = check.check_batch(waveform, lengths)
         bounds = [window_bounds(total, window, hop) for total in totals]
         values = self._predict_all(
             signal[start:stop]
             for signal, some in zip(waveform, bounds, strict=True)
             for start, stop in some
         )
-        return torch.tensor(
-            [float(median(list(islice(values, len(some))))) for some in bounds]
+        found = [list(islice(values, len(some))) for some in bounds]
+        if self.calibration is None:
+            return torch.tensor([float(median(some)) for some in found])
+        return torch.stack(
+            [self.calibration.combine(torch.stack(some)) for some in found]
         )
 
     def estimate_file(
@@ -334,16 +314,16 @@ class RoomAcousticsEstimator(PretrainedModel):
         spacing=None,
         show_progress=False,
     ):
-        """The quantity over the course of a recording.
+        """The quantities over the course of a recording.
 
         The file is read window by window: memory does not grow with it.
 
         Arguments
         ---------
         path : str or Path
-            Recording of two microphones.
+            Recording of two microphones; of one, if the model takes it.
         channels : sequence of int, optional
-            Which two channels to use, from 0. Needed if the file has more.
+            Which channels to use, from 0. Needed if the file has more.
         resample : bool
             Convert a file of another sampling rate.
         hop_length : float, optional
@@ -355,8 +335,9 @@ class RoomAcousticsEstimator(PretrainedModel):
 
         Returns
         -------
-        RoomAcoustics
-            One value a window, with median and quartiles.
+        RoomAcoustics or RoomParameters
+            One value a window, with median and quartiles; of a model of
+            several quantities those, with their intervals.
 
         Raises
         ------
@@ -369,7 +350,7 @@ class RoomAcousticsEstimator(PretrainedModel):
         """
         rate = self.hparams.sample_rate
         window, hop = self._window(hop_length)
-        check = self._check(window)
+        check = self._check(window, self._count_channels(path, channels))
         channels, total = check.check_file(path, channels, resample)
         bounds = window_bounds(total, window, hop)
 
@@ -380,45 +361,66 @@ class RoomAcousticsEstimator(PretrainedModel):
                 )
                 yield waveform[:, channels]
 
-        values = np.array(list(self._predict_all(windows())))
+        values = list(self._predict_all(windows()))
         starts, stops = np.array(bounds).T / rate
+        facts = {
+            "path": str(path),
+            "duration": total / rate,
+            "starts": starts,
+            "stops": stops,
+            "card": self.card,
+        }
+        if self.calibration is not None:
+            share = min(1.0, hop / (rate * self.hparams.hop_length))
+            found = self.calibration.parameters(
+                torch.stack(values), share, **facts
+            )
+            self._warn(found.path, spacing, None, "estimates")
+            return found
         found = RoomAcoustics(
-            path=str(path),
             task=self.hparams.task,
-            duration=total / rate,
             sample_rate=rate,
-            starts=starts,
-            stops=stops,
-            values=values,
-            card=self.card,
+            values=np.array(values),
+            **facts,
         )
-        self._warn(found, spacing)
+        self._warn(found.path, spacing, found.median, found.task)
         return found
 
-    def _warn(self, found, spacing):
+    def _warn(self, path, spacing, estimate, what):
         """Warn of what contradicts the card."""
         if self.card is None:
             return
-        for text in self.card.contradictions(spacing, found.median):
+        for text in self.card.contradictions(spacing, estimate):
             warnings.warn(
-                f"{found.path}: {text}; do not trust the {found.task} of it",
+                f"{path}: {text}; do not trust the {what} of it",
                 RecordingWarning,
                 stacklevel=3,
             )
+
+    def _count_channels(self, path, channels):
+        """How many channels of a recording are used."""
+        if self.calibration is None:
+            return NUM_MICROPHONES
+        if channels is not None:
+            return min(len(channels), NUM_MICROPHONES)
+        with open_audio(path) as file:
+            return min(describe(file, path).num_channels, NUM_MICROPHONES)
 
     def forward(self, waveform, lengths=None):
         """Same as ``estimate_batch``."""
         return self.estimate_batch(waveform, lengths)
 
-    def _check(self, window):
+    def _check(self, window, num_channels):
         """What recordings must be like, for windows of so many samples."""
         return RecordingCheck(
             fs=self.hparams.sample_rate,
-            num_channels=NUM_MICROPHONES,
+            num_channels=num_channels,
             window=window,
             shortest=math.ceil(SHORTEST_SHARE * window),
             channel_name="microphones",
-            recorded="with two microphones",
+            recorded="with one microphone"
+            if num_channels == 1
+            else "with two microphones",
             output="estimates",
         )
 
@@ -434,14 +436,16 @@ class RoomAcousticsEstimator(PretrainedModel):
         return round(duration * rate), max(1, round(hop * rate))
 
     def _predict_all(self, windows):
-        """One number for each of a stream of windows [time, 2]."""
+        """The output for each of a stream of windows [time, channel]."""
         for _, same in groupby(windows, key=len):
             while batch := list(islice(same, self.MAX_BATCH)):
                 yield from self._predict(torch.stack(batch))
 
     @torch.no_grad()
     def _predict(self, waveform):
-        """Numbers for windows of one length; NaN for silent ones."""
+        """Outputs for windows of one length; NaN for silent ones."""
+        if self.calibration is not None:
+            return self._predict_quantiles(waveform)
         features = self.hparams.features(waveform.to(self.device))
         with self.inference_ctx:
             values = self.mods.model(features)
@@ -453,3 +457,18 @@ class RoomAcousticsEstimator(PretrainedModel):
         values, silent = values[:, 0].double().cpu(), is_silent(waveform)
         check_output(values[~silent])
         return values.masked_fill(silent, math.nan).tolist()
+
+    def _predict_quantiles(self, waveform):
+        """Quantiles [channel, quantity, 3] for windows of one length."""
+        with self.inference_ctx:
+            found = self.mods.model(waveform.to(self.device)).double().cpu()
+        number, channels = len(waveform), waveform.shape[-1]
+        wanted = (number, channels, len(self.calibration.quantities), 3)
+        if found.shape != wanted:
+            raise ValueError(
+                f"the model's output is {list(found.shape)}, expected "
+                f"quantiles [signal, channel, quantity, 3], {list(wanted)}"
+            )
+        silent = is_silent(waveform)
+        check_output(found[~silent])
+        return list(found.masked_fill(silent[:, None, None, None], math.nan))

@@ -1,5 +1,6 @@
 """Sound events in recordings: what, when, and from where."""
 
+import copy
 import math
 import warnings
 from dataclasses import replace
@@ -28,6 +29,12 @@ from spatial_brain.inference.recordings import (
     check_output,
     counted,
 )
+from spatial_brain.inference.streaming.events import (
+    CausalOutputs,
+    ChunkOutputs,
+    EventStream,
+)
+from spatial_brain.inference.streaming.resampling import ResampleStream
 from spatial_brain.processing.decoding import ChunkStitcher
 
 NUM_CHANNELS = 4
@@ -114,7 +121,8 @@ class SELDetector(PretrainedModel):
         threshold : float or sequence of float, optional
             Activity from which on there is an event; default: the model's.
         hop : float, optional
-            Seconds from one chunk to the next; default: the model's.
+            Seconds from one chunk to the next; default: the model's, or, of a
+            causal network, none: it keeps its state.
 
         Returns
         -------
@@ -128,9 +136,17 @@ class SELDetector(PretrainedModel):
             threshold or hop that does not do. A RecordingWarning names what
             is suspicious.
         """
+        with_state = self.is_causal and hop is None
         chunk, hop = self._sizes(hop)
         threshold = self._threshold(threshold)
         totals = self._check(chunk).check_batch(waveform, lengths)
+        if with_state:
+            return [
+                self._detect_with_state(
+                    row[:total].split(chunk), total, threshold
+                )
+                for row, total in zip(waveform, totals, strict=True)
+            ]
         cuts = [chunk_bounds(total, chunk, hop) for total in totals]
         outputs = self._predict_all(
             F.pad(row[cut.start : cut.stop], (0, 0, 0, cut.pad))
@@ -164,7 +180,8 @@ class SELDetector(PretrainedModel):
             Activity from which on there is an event; default: the model's.
         hop : float, optional
             Seconds from one chunk to the next, a multiple of 0.1; default:
-            the model's. A smaller one averages more and takes longer.
+            the model's, or, of a causal network, none: it keeps its state. A
+            smaller one averages more and takes longer.
         resample : bool
             Convert a file of another sampling rate.
         channel_order : str
@@ -195,20 +212,143 @@ class SELDetector(PretrainedModel):
         rate = self.hparams.sample_rate
         order, gains = self._order(channel_order)
         threshold = self._threshold(threshold)
+        with_state = self.is_causal and hop is None
         chunk, hop = self._sizes(hop)
+        hop = chunk if with_state else hop
         check = self._check(chunk)
         channels, total = check.check_file(path, channels, resample)
         if self.hparams.array_format == "foa":
             _warn_of_microphones(path, channels, channel_order)
         blocks = stream_blocks(
-            path, chunk, hop, fs=rate, resample=resample, pad=True
+            path, chunk, hop, fs=rate, resample=resample, pad=not with_state
         )
         number = len(chunk_bounds(total, chunk, hop))
-        outputs = self._predict_all(
+        parts = (
             block[:, channels][:, order] * gains
             for _, block in counted(blocks, number, show_progress)
         )
+        if with_state:
+            return self._detect_with_state(parts, total, threshold)
+        outputs = self._predict_all(parts)
         return self._assemble(outputs, total, hop, threshold)
+
+    def choose_channels(self, info, channels=None):
+        """Channels of a recording or a live input that the model takes.
+
+        Arguments
+        ---------
+        info : AudioInfo
+            Its header.
+        channels : sequence of int, optional
+            Chosen ones, from 0.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            If the numbers do not fit, with the remedy.
+        """
+        chunk, _ = self._sizes(None)
+        return self._check(chunk).choose_channels(info, channels)
+
+    def stream(
+        self,
+        fs=None,
+        threshold=None,
+        hop=None,
+        delay=None,
+        channel_order=ACN_SN3D,
+    ):
+        """Events of live sound, chunk by chunk.
+
+        A causal network goes on from chunk to chunk with its state. Any other
+        gets chunks of its length every hop, as for ``detect_file``.
+
+        Arguments
+        ---------
+        fs : int, optional
+            Sampling rate of the sound, hertz; another than the model's, which
+            is the default, is converted.
+        threshold : float or sequence of float, optional
+            As for ``detect_file``.
+        hop : float, optional
+            As for ``detect_file``; a causal network has none.
+        delay : float, optional
+            Seconds of later sound that a frame waits for, of a network that
+            is not causal; default: all chunks that cover it.
+        channel_order : str
+            As for ``detect_file``.
+
+        Returns
+        -------
+        spatial_brain.inference.streaming.events.EventStream
+            ``push(chunk)`` takes sound [time, 4]; ``latency`` is in seconds.
+
+        Raises
+        ------
+        ValueError
+            If an option does not do.
+        """
+        threshold = self._threshold(threshold)
+        order, gains = self._order(channel_order)
+        rate, method = self.hparams.sample_rate, self.hparams.method
+        resample = ResampleStream(fs or rate, rate)
+        if resample.old_fs < rate:
+            warnings.warn(
+                f"sampling rate is {fs} Hz: above {fs / 2:g} Hz there is "
+                f"nothing, where the model was trained with {rate} Hz, so do "
+                "not trust the events; record with more",
+                RecordingWarning,
+                stacklevel=2,
+            )
+        if self.is_causal:
+            if hop is not None or delay is not None:
+                raise ValueError(
+                    "the model is causal: it has neither hop nor delay"
+                )
+            # Small steps are quicker without a trip to another device.
+            features, network = (
+                copy.deepcopy(part).cpu()
+                for part in (self.hparams.features, self.mods.model)
+            )
+            outputs = CausalOutputs(features, network, rate)
+        else:
+            chunk, hop = self._sizes(hop)
+            outputs = ChunkOutputs(
+                lambda part: next(self._predict_all([part])),
+                method,
+                chunk,
+                hop,
+                rate,
+                delay,
+            )
+        merge_angle = getattr(self.hparams, "merge_angle", MERGE_ANGLE)
+        return EventStream(
+            outputs,
+            lambda part: decode_outputs(
+                part, method, threshold=threshold, merge_angle=merge_angle
+            ),
+            resample,
+            lambda chunk: chunk[:, order] * gains,
+        )
+
+    def _detect_with_state(self, chunks, num_samples, threshold):
+        """Events of a recording in chunks, as of live sound."""
+        live = self.stream(threshold=threshold)
+        tables = [live.push(chunk.cpu()).table for chunk in chunks]
+        tables.append(live.flush().table)
+        samples = self.hparams.sample_rate * FRAME_LENGTH
+        return concatenate(tables, math.ceil(num_samples / samples - 1e-9))
+
+    @property
+    def is_causal(self):
+        """Whether the network needs no later sound, and has a live form."""
+        network = self.mods.model
+        network = getattr(network, "network", network)
+        return getattr(network, "causal", False) and hasattr(network, "stream")
 
     def forward(self, waveform, lengths=None):
         """Same as ``detect_batch``."""

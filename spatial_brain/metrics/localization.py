@@ -266,3 +266,110 @@ def _assign(estimate, reference, circular):
     order = np.stack([linear_sum_assignment(cost)[1] for cost in errors])
     errors = np.take_along_axis(errors, order[:, :, None], axis=2)[:, :, 0]
     return np.take_along_axis(estimate, order, axis=1), errors
+
+
+def match_directions(estimate, reference, missing=90.0):
+    """Errors of sources whose estimates may be too few, degrees.
+
+    Arguments
+    ---------
+    estimate : array
+        Azimuths, degrees, the most likely first, [K']; NaN is none. As many as
+        there are sources are used.
+    reference : array
+        Azimuths, degrees, [K].
+    missing : float
+        What a source counts that is not found; 90 is what guessing gives.
+
+    Returns
+    -------
+    numpy.ndarray
+        For the assignment with the smallest sum, [K].
+
+    Example
+    -------
+    >>> match_directions([-179.0], [100.0, 178.0])
+    array([90.,  3.])
+    """
+    reference = np.asarray(reference, dtype=np.float64)
+    estimate = np.asarray(estimate, dtype=np.float64)[: len(reference)]
+    estimate = estimate[~np.isnan(estimate)]
+    away = np.abs((estimate - reference[:, None] + 180.0) % 360.0 - 180.0)
+    cost = np.full((len(reference), len(reference)), missing)
+    cost[:, : len(estimate)] = away
+    return cost[linear_sum_assignment(cost)]
+
+
+class WindowErrors(ErrorCollector):
+    """Collects errors of the windows of recordings, and sums them up.
+
+    A row is a recording, or a part of it that a condition tells apart: windows
+    that share their sound are not independent, and intervals know it. Rows
+    have ``id``, ``error`` (degrees, of all its windows and sources) and
+    conditions; the summary ``num_recordings``, ``num_directions``, ``mae``,
+    ``median``, ``accuracy_5`` and so on, ``mae_low`` and ``mae_high``.
+
+    Arguments
+    ---------
+    bins : dict, optional
+        As for :class:`LocalizationErrors`.
+
+    Example
+    -------
+    >>> errors = WindowErrors()
+    >>> errors.append("a", [1.0, 2.0], snr=0.0)
+    >>> errors.append("b", [9.0], snr=25.0)
+    >>> errors.summarize()["mae"]
+    4.0
+    """
+
+    _ITEM = "recording"
+    _NO_MEANS = ("error",)
+
+    def __init__(self, bins=None):
+        super().__init__({**BINS, **(bins or {})})
+
+    def append(self, name, errors, **conditions):
+        """Add a recording; without errors it does not count.
+
+        Arguments
+        ---------
+        name : str
+            Of the recording.
+        errors : sequence of float
+            Degrees.
+        **conditions
+            Numbers or texts.
+
+        Raises
+        ------
+        ValueError
+            If an error is no finite number.
+        """
+        errors = np.asarray(errors, dtype=np.float64).ravel()
+        if not np.isfinite(errors).all():
+            raise ValueError(f"{name}: errors are not finite: {errors}")
+        if not len(errors):
+            return
+        row = {"id": str(name), "error": errors.tolist()}
+        conditions = {key: [value] for key, value in conditions.items()}
+        self._extend([row], self._checked(conditions, (1,)))
+
+    def _statistics(self, chosen, num_bootstrap, seed):
+        """Plain numbers of the chosen rows, bool [row, 1]."""
+        errors = [np.array(row["error"]) for row in self._chosen(chosen)]
+        values = np.concatenate(errors)
+        result = {
+            "num_recordings": len(errors),
+            "num_directions": len(values),
+            "mae": float(values.mean()),
+            "median": float(np.median(values)),
+        }
+        for threshold in THRESHOLDS:
+            share = float(np.mean(values <= threshold))
+            result[f"accuracy_{threshold:g}"] = share
+        sums = np.array([part.sum() for part in errors])
+        counts = np.array([len(part) for part in errors])
+        return result | interval_of_mean(
+            "mae", sums, counts, num_bootstrap, seed
+        )

@@ -49,6 +49,7 @@ TASKS = {
     "SNR": Quantity("signal-to-noise ratio", "dB", 2),
     "SUR": Quantity("surface", "log10 m²", 3),
     "VOL": Quantity("volume", "log10 m³", 3),
+    "DIST": Quantity("distance of the source", "m", 2),
 }
 
 

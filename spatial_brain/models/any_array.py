@@ -17,10 +17,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from spatial_brain.geometry import SPEED_OF_SOUND, azel_to_unit
+from spatial_brain.loadable import loadable
 
 __all__ = ["AnyArrayNetwork", "AnyArrayStream"]
 
 
+@loadable
 class AnyArrayNetwork(nn.Module):
     """Probability of a talker for each azimuth and frame, from any array.
 

@@ -252,7 +252,7 @@ class SELDNetwork(nn.Module):
 
         Returns
         -------
-        spatial_brain.models.crnn_stream.CRNNStream
+        spatial_brain.models.seld_crnn.stream.CRNNStream
             ``push(features)`` gives the label frames that are final.
 
         Raises

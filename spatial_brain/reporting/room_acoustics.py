@@ -136,15 +136,16 @@ def tracks_over_time(found, spacing=None):
 
     Arguments
     ---------
-    found : list of spatial_brain.inference.room_acoustics.RoomAcoustics
-        Of one recording, one a model.
+    found : list of RoomAcoustics or RoomParameters
+        Of one recording, one a model; see ``spatial_brain.inference``.
     spacing : float, optional
         Distance of the microphones, metres: a TDOA is drawn as an angle.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A panel a model: windows, median and quartiles.
+        A panel a quantity: windows, and median and quartiles, or estimate
+        and interval.
 
     Example
     -------
@@ -154,17 +155,19 @@ def tracks_over_time(found, spacing=None):
     >>> tracks_over_time([one]).axes[0].get_ylabel()
     'T60, s'
     """
+    drawn = [pair for one in found for pair in _panels_of(one, spacing)]
     with style():
-        figure = new_figure(7.2, 1.0 + 1.7 * len(found))
-        panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)
-        for index, (axes, one) in enumerate(
-            zip(panels[:, 0], found, strict=True)
+        figure = new_figure(7.2, 1.0 + 1.7 * len(drawn))
+        panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)
+        for index, (axes, (one, track)) in enumerate(
+            zip(panels[:, 0], drawn, strict=True)
         ):
-            tracks = one.tracks(spacing)
-            track = tracks[-1] if tracks[-1].name == "angle" else tracks[0]
             colour = PALETTE[index % len(PALETTE)]
-            axes.axhspan(*track.quartiles, color=colour, alpha=0.15, lw=0)
-            axes.axhline(track.median, color=colour, lw=1.0, ls=":")
+            middle, ends = track.median, track.quartiles
+            if track.whole is not None:
+                middle, ends = track.whole[1], track.whole[::2]
+            axes.axhspan(*ends, color=colour, alpha=0.15, lw=0)
+            axes.axhline(middle, color=colour, lw=1.0, ls=":")
             centres = (one.starts + one.stops) / 2
             axes.plot(
                 centres,
@@ -179,9 +182,20 @@ def tracks_over_time(found, spacing=None):
                 axes.axvspan(*ends, color=RULE, lw=0, zorder=0)
             axes.set_ylabel(_with_unit(track.name, track.unit))
         axes.set(xlabel="time, s", xlim=(0, found[0].duration))
-        panels[0, 0].set_title("Acoustics over time: median and quartiles")
+        bands = {track.whole is None for _, track in drawn}
+        kinds = ("estimate and interval", "median and quartiles")
+        title = "; ".join(kinds[band] for band in sorted(bands))
+        panels[0, 0].set_title(f"Acoustics over time: {title}")
         figure.align_ylabels(panels)
     return figure
+
+
+def _panels_of(one, spacing):
+    """What is drawn of what a model found: it, and each track of it."""
+    tracks = one.tracks(spacing)
+    if tracks[0].whole is None:
+        tracks = [tracks[-1] if tracks[-1].name == "angle" else tracks[0]]
+    return [(one, track) for track in tracks]
 
 
 def _with_unit(name, unit):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from scipy.signal import resample
 
 # Gains are drawn at these frequencies, Hz, and interpolated in octaves.
@@ -89,10 +90,11 @@ class SoundVariation:
         sound = resample(waveform.double().numpy(), number)
         rng = np.random.default_rng((seed, 2))
         gain = rng.uniform(-self.max_gain, self.max_gain, len(_KNOTS))
-        frequency = np.fft.rfftfreq(2 * number, 1.0 / fs)
+        # Zeros behind the sound: what rings does not come round to its start.
+        size = next_fast_len(2 * number, real=True)
+        frequency = np.fft.rfftfreq(size, 1.0 / fs)
         octave = np.log2(np.maximum(frequency, _KNOTS[0]))
         curve = np.interp(octave, np.log2(_KNOTS), gain)
-        # Zeros behind the sound: what rings does not come round to its start.
-        spectrum = np.fft.rfft(sound, n=2 * number) * 10.0 ** (curve / 20.0)
-        sound = np.fft.irfft(spectrum, n=2 * number)[:number]
+        spectrum = np.fft.rfft(sound, n=size) * 10.0 ** (curve / 20.0)
+        sound = np.fft.irfft(spectrum, n=size)[:number]
         return torch.from_numpy(sound.astype(np.float32))

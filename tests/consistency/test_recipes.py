@@ -47,6 +47,14 @@ def test_no_key_is_the_beginning_of_a_run_option(yaml):
 
 
 @pytest.mark.parametrize("yaml", YAMLS, ids=YAML_IDS)
+def test_a_training_can_begin_with_a_model(yaml):
+    keys = set(KEY.findall(yaml.read_text("utf-8")))
+    # Encoders of SAR-SSL have ways of their own.
+    own = {"pretext", "warm_start", "frozen_encoders"}
+    assert keys & {"initial_weights", *own}
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=YAML_IDS)
 def test_readme_names_the_yaml(yaml):
     readme = (yaml.parents[1] / "README.md").read_text(encoding="utf-8")
     assert f"hparams/{yaml.name}" in readme

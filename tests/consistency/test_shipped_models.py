@@ -1,5 +1,6 @@
 """Every model that is shipped is small, whole, and computes what it shall."""
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,10 @@ def test_it_is_better_than_what_ignores_the_input(shipped):
     own, *others = headline(shipped[2].figures)
     trivial = [one for one in others if one.kind == "trivial"]
     assert trivial and all(own.beats(one) for one in trivial)
+
+
+def test_the_table_of_the_readme_is_made_of_the_cards():
+    """Remedy: python tools/model_table.py."""
+    tool = runpy.run_path(ROOT / "tools/model_table.py")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert tool["with_table"](text) == text

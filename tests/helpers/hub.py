@@ -15,12 +15,13 @@ class LocalHub:
     """Serves and takes models; ``faults`` lets requests fail.
 
     ``faults`` maps the beginning of a request, such as "POST /api/models", to
-    the status that is the reply instead.
+    the status that is the reply instead. ``private``: nothing is served
+    without the token.
     """
 
     def __init__(self):
         self.objects, self.repos, self.commits = {}, {}, []
-        self.requests, self.faults = [], {}
+        self.requests, self.faults, self.private = [], {}, False
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -67,12 +68,12 @@ class _Handler(BaseHTTPRequestHandler):
             if line.startswith(start):
                 self.reply(status, {"error": "out of order"})
                 return
-        if self.command in ("GET", "HEAD"):
-            self._serve(path)
-        elif self.headers.get("Authorization") != f"Bearer {TOKEN}" and (
-            "/object/" not in path
-        ):
+        known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        reads = self.command in ("GET", "HEAD")
+        if not known and (hub.private if reads else "/object/" not in path):
             self.reply(401, {"error": "Invalid credentials"})
+        elif reads:
+            self._serve(path)
         else:
             self._take(path, body)
 

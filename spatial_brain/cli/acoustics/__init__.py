@@ -1,17 +1,20 @@
-"""Estimate the acoustics of the room in which two microphones recorded.
+"""Estimate the acoustics of the room in which one or two microphones recorded.
 
-Each model estimates one quantity (T60, DRR, C50, absorption, TDOA, ...); give
-several to have all estimates beside each other. With --impulse-response the
-recording is a measured response instead, whose parameters need no model.
-Formats of --output: csv (a line a window, or an octave of a response) and
-json.
+Without --model the shipped one is used, which estimates several quantities with
+intervals. A model of your own does the same, or estimates one quantity of two
+microphones (T60, DRR, C50, absorption, TDOA, ...); give several to have all
+estimates beside each other. With --impulse-response the recording is a measured
+response instead, whose parameters need no model. Formats of --output: csv (a
+line a window, or an octave of a response) and json.
 """
 
-import math
-
 from spatial_brain.cli.acoustics import impulse_response
+from spatial_brain.cli.acoustics.estimates import (
+    format_estimates,
+    table_rows,
+)
+from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
-    MAX_LINES,
     add_model_options,
     add_option,
     load_model,
@@ -40,11 +43,11 @@ def add_arguments(parser):
     add_recordings(parser, "audio files")
     add_model_options(
         parser,
-        required=False,
         nargs="+",
         action="extend",
         metavar="RUN",
-        help="pretrained folders, output folders of runs, or hub ids",
+        help="names of shipped models, pretrained folders, output folders of "
+        "runs, or hub ids (default: the shipped model that fits)",
     )
     for name in ("--channels", "--resample", "--hop", "--json"):
         add_option(parser, name)
@@ -93,11 +96,6 @@ def run(args):
 
 def _by_models(args, form):
     """What estimates the acoustics of a recording: trained networks."""
-    if not args.model:
-        raise ValueError(
-            "give --model for a recording of talkers, or --impulse-response "
-            "for a measured response (--sweep, --clap for what makes one)"
-        )
     if args.csv:
         raise ValueError(
             "--csv is for a measured response; --output FILE.csv writes what "
@@ -105,6 +103,8 @@ def _by_models(args, form):
         )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
+    if not args.model:
+        args.model = [_shipped(args)]
     estimators = [
         load_model(RoomAcousticsEstimator, args, model) for model in args.model
     ]
@@ -127,10 +127,21 @@ def _by_models(args, form):
         ]
         content = {"path": path, "estimates": estimates}
         written = _write(args, found, files, form, content)
-        text = "\n".join([_format_acoustics(found, args.spacing), *written])
+        text = "\n".join([format_estimates(found, args.spacing), *written])
         return Result(content, text)
 
     return estimate
+
+
+def _shipped(args):
+    """Name of the shipped model that fits."""
+    try:
+        return choose_shipped(args, "acoustics", args.spacing)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}, or --impulse-response for a measured response (--sweep, "
+            "--clap for what makes one)"
+        ) from error
 
 
 def _write(args, found, files, form, content):
@@ -142,7 +153,9 @@ def _write(args, found, files, form, content):
         if form == "json":
             write_json(files["output"], content)
         else:
-            write_table(files["output"], _rows(args, found))
+            write_table(
+                files["output"], table_rows(args.model, found, args.spacing)
+            )
         lines.append(f"values: {files['output']}")
     if files["picture"]:
         from spatial_brain.reporting.plots import save_figure
@@ -152,98 +165,3 @@ def _write(args, found, files, form, content):
         save_figure(figure, files["picture"])
         lines.append(f"picture: {files['picture']}")
     return ["", *lines] if lines else []
-
-
-def _rows(args, found):
-    """A row a model, quantity and window; silent windows have no value."""
-    return [
-        {
-            "start": f"{start:.3f}",
-            "stop": f"{stop:.3f}",
-            "quantity": track.name,
-            "unit": track.unit,
-            "value": "" if math.isnan(value) else float(value),
-            "model": model,
-        }
-        for model, one in zip(args.model, found, strict=True)
-        for track in one.tracks(args.spacing)
-        for start, stop, value in zip(
-            one.starts, one.stops, track.values, strict=True
-        )
-    ]
-
-
-def _format_acoustics(found, spacing):
-    """Acoustics as text: medians and quartiles, then the windows."""
-    lines = [f"{found[0].path}: {found[0].duration:.1f} s", ""]
-    lines += _medians(found, spacing)
-    lines += ["", "quartiles are the spread over windows, not the error"]
-    lines += [f"{one.task}: {_worth(one)}" for one in found]
-    # Models with the same windows share a table.
-    grids = {}
-    for one in found:
-        key = (tuple(one.starts), tuple(one.stops))
-        grids.setdefault(key, []).append(one)
-    for group in grids.values():
-        if len(group[0].starts) > 1:
-            lines += ["", *_window_lines(group, spacing)]
-    return "\n".join(lines)
-
-
-def _medians(found, spacing):
-    """A line a quantity: median, quartiles, and the error of the model."""
-    head = f"{'':15}{'median':>8}{'quartiles':>19}{'windows':>9}"
-    lines = [f"{head}{'test error':>12}"]
-    for one in found:
-        for index, track in enumerate(one.tracks(spacing)):
-            number = (~one.silent).sum()
-            low, high = (_text(track, value) for value in track.quartiles)
-            quartiles = f"{low} - {high}" if number else ""
-            # What follows from a quantity has no error of its own.
-            error = one.test_error if index == 0 else None
-            error = "-" if error is None else _text(track, error.value)
-            lines.append(
-                f"{_head(track):15}{_text(track, track.median):>8}"
-                f"{quartiles:>19}{number:9d}{error:>12}"
-            )
-    return lines
-
-
-def _worth(found):
-    """What an estimate is worth: the error of the model on its test set."""
-    error, card = found.test_error, found.card
-    if error is None:
-        published = card is not None and card.published
-        known = f"; published: {published}" if published else ""
-        return f"error not known{known}"
-    if error.beats_constant is False:
-        return (
-            f"this model does not beat a constant ({error.constant:.3g}): its "
-            f"estimates say nothing; {error}"
-        )
-    return f"on the model's test set: {error}"
-
-
-def _head(track):
-    """Name of a track with its unit."""
-    return f"{track.name}, {track.unit}" if track.unit else track.name
-
-
-def _window_lines(group, spacing):
-    """One line a window with the value of each track."""
-    tracks = [track for one in group for track in one.tracks(spacing)]
-    heads = "".join(f"{_head(track):>15}" for track in tracks)
-    lines = [f"{'time, s':>16}{heads}"]
-    windows = list(zip(group[0].starts, group[0].stops, strict=True))
-    for index, (start, stop) in enumerate(windows[:MAX_LINES]):
-        cells = "".join(f"{_text(t, t.values[index]):>15}" for t in tracks)
-        lines.append(f"{start:7.1f} -{stop:7.1f}{cells}")
-    left = len(windows) - MAX_LINES
-    if left > 0:
-        lines.append(f"... and {left} more windows (--json shows all)")
-    return lines
-
-
-def _text(track, value):
-    """A value of a track."""
-    return "silent" if math.isnan(value) else f"{value:.{track.digits}f}"

@@ -52,7 +52,7 @@ class Result:
     notes: tuple = ()
 
 
-def add_recordings(parser, what):
+def add_recordings(parser, what, needed=True):
     """Add the recordings and ``--force``.
 
     Arguments
@@ -61,10 +61,12 @@ def add_recordings(parser, what):
         Receives them.
     what : str
         What recordings are, such as ``"audio files of two ears"``.
+    needed : bool
+        Whether there must be one.
     """
     parser.add_argument(
         "recordings",
-        nargs="+",
+        nargs="+" if needed else "*",
         metavar="RECORDING",
         help=f"{what}, or folders of such",
     )
@@ -184,18 +186,12 @@ def find_recordings(paths, prog):
     ValueError
         If a folder holds no audio.
     """
-    from spatial_brain.dataio.audio import AUDIO_SUFFIXES
-
     found = []
     for path in paths:
         if not os.path.isdir(path):
             found.append(Recording(path, Path(Path(path).name)))
             continue
-        files = find_files(path)
-        audio = [f for f in files if f.suffix.lower() in AUDIO_SUFFIXES]
-        others = [f for f in files if f.suffix.lower() not in AUDIO_SUFFIXES]
-        if not audio:
-            raise ValueError(f"{files.summary}, no audio among them")
+        audio, others = _audio_below(path)
         if others:
             write_line(
                 f"{prog}: {path}: {len(audio)} recordings; left out as no "
@@ -204,6 +200,47 @@ def find_recordings(paths, prog):
             )
         found += [Recording(str(f), f.relative_to(path)) for f in audio]
     return found
+
+
+def first_recording(paths):
+    """The first recording that can be read; its header.
+
+    Arguments
+    ---------
+    paths : list of str
+        Files and folders.
+
+    Returns
+    -------
+    spatial_brain.dataio.audio.AudioInfo
+
+    Raises
+    ------
+    ValueError, OSError
+        That of the first one, if none can be read.
+    """
+    from spatial_brain.dataio.audio import audio_info
+
+    problem = None
+    for path in paths:
+        files = _audio_below(path)[0] if os.path.isdir(path) else [path]
+        for file in files:
+            try:
+                return audio_info(file)
+            except (ValueError, OSError) as error:
+                problem = problem or error
+    raise problem
+
+
+def _audio_below(folder):
+    """Audio files in a folder and below, and the other files."""
+    from spatial_brain.dataio.audio import AUDIO_SUFFIXES
+
+    files = find_files(folder)
+    audio = [f for f in files if f.suffix.lower() in AUDIO_SUFFIXES]
+    if not audio:
+        raise ValueError(f"{files.summary}, no audio among them")
+    return audio, [f for f in files if f.suffix.lower() not in AUDIO_SUFFIXES]
 
 
 def _names(files):

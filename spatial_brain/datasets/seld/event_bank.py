@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 _FRAME, _RANGE = 0.02, 40.0
 # Recordings are faded in and out over this time, seconds.
 _FADE = 0.005
+# Shorter parts between pauses are not taken, seconds.
+_CLICK = 0.1
 _COLUMNS = ("label", "path", "active_start", "active_end")
 
 
@@ -64,6 +66,48 @@ class Recording:
     start: float | None = None
     stop: float | None = None
 
+    def between_pauses(self, longest):
+        """The parts of the recording that pauses do not interrupt.
+
+        What is labelled as active is then what sounds: a dog that barks twice
+        in five seconds is two events.
+
+        Arguments
+        ---------
+        longest : float
+            Seconds; longer pauses divide.
+
+        Returns
+        -------
+        list of Recording
+            With ``start`` and ``stop``, in their order; parts below 0.1 s,
+            clicks mostly, are left out if there is a longer one.
+
+        Raises
+        ------
+        ValueError
+            If the file is silent or cannot be read.
+        """
+        whole = self.located()
+        active, seconds = _active_frames(self.path)
+        first = int(round(whole.start / seconds))
+        frames = first + np.flatnonzero(
+            active[first : int(np.ceil(whole.stop / seconds - 1e-9))]
+        )
+        if not len(frames):
+            return [whole]
+        ends = np.flatnonzero(np.diff(frames) > longest / seconds + 1) + 1
+        parts = [
+            replace(
+                self,
+                start=max(float(part[0]) * seconds, whole.start),
+                stop=min(float(part[-1] + 1) * seconds, whole.stop),
+            )
+            for part in np.split(frames, ends)
+        ]
+        long = [part for part in parts if part.stop - part.start >= _CLICK]
+        return long or parts
+
     def located(self):
         """Recording with its active part.
 
@@ -86,6 +130,14 @@ class Recording:
 @lru_cache(maxsize=65536)
 def _active_part(path):
     """First and last second of what is active in a file."""
+    active, seconds = _active_frames(path)
+    where, info = np.flatnonzero(active), audio_info(path)
+    stop = min((int(where[-1]) + 1) * seconds, info.num_samples / info.fs)
+    return int(where[0]) * seconds, stop
+
+
+def _active_frames(path):
+    """Which frames of a file are active [frame], and seconds of a frame."""
     waveform, fs = read_audio(path)
     mono = waveform.mean(-1)
     frame = max(int(_FRAME * fs), 1)
@@ -93,9 +145,8 @@ def _active_part(path):
     power = padded.unfold(0, frame, frame).square().mean(-1)
     if not bool((power > 0).any()):
         raise ValueError(f"{path}: silent; remove it from the sound events")
-    active = (power >= power.max() * 10.0 ** (-_RANGE / 10.0)).nonzero()
-    stop = min((int(active[-1]) + 1) * frame, len(mono))
-    return int(active[0]) * frame / fs, stop / fs
+    active = power >= power.max() * 10.0 ** (-_RANGE / 10.0)
+    return active.numpy(), frame / fs
 
 
 class EventBank:

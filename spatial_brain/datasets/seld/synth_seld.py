@@ -8,14 +8,19 @@ import os
 from functools import partial
 from pathlib import Path
 
+from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.seld.checks import Manifests, clip_entry
-from spatial_brain.datasets.seld.event_bank import EventBank
+from spatial_brain.datasets.seld.event_bank import EventBank, Recording
 from spatial_brain.datasets.seld.files import Clip
 from spatial_brain.datasets.seld.synthetic import write_synthetic_seld
+from spatial_brain.datasets.speech.pool import prepare_speech
 from spatial_brain.simulation.variation import SoundVariation
 
 DIALECT = "starss23"
 SPLITS = ("train", "valid", "test")
+# Class of a corpus of speech, and its speakers of each split.
+SPEECH = "speech"
+_SPEAKERS = {"train": "tr", "valid": "dt", "test": "et"}
 # So many rooms a split may have; the seeds of splits lie so far apart.
 _MOST_ROOMS = 10**6
 
@@ -36,6 +41,8 @@ def prepare_simulated_scenes(
     scene=None,
     variation=None,
     embedded_classes=(),
+    speech=None,
+    pauses=None,
 ):
     """Simulate scenes that are not there yet, and write their manifests.
 
@@ -77,6 +84,14 @@ def prepare_simulated_scenes(
     embedded_classes : sequence of str
         Which of the classes are embedded kinds of sound although there is an
         ``event_folder``.
+    speech : dict, optional
+        ``folder`` of a corpus of speech, any that
+        ``spatial_brain.datasets.speech`` knows, and its rate ``fs`` (Hz), for
+        the class ``SPEECH``; its splits, or its speakers, are those of the
+        scenes. Needs an ``event_folder``.
+    pauses : dict, optional
+        Class to seconds: its recordings are divided at longer pauses, see
+        ``Recording.between_pauses``.
 
     Returns
     -------
@@ -116,16 +131,42 @@ def prepare_simulated_scenes(
         "variation": variation,
         "embedded_classes": list(embedded_classes),
     }
+    # What older scenes were made without does not make them others.
+    if speech is not None:
+        options["speech"] = {
+            **speech,
+            "folder": os.path.abspath(speech["folder"]),
+        }
+    if pauses is not None:
+        options["pauses"] = dict(pauses)
     manifests = Manifests(
         save_folder, SPLITS, options, f"{len(class_names)} classes"
     )
     if manifests.ready:
         return manifests.paths
+    spoken = None
+    if speech is not None and event_folder is None:
+        raise ValueError(
+            "speech comes beside recordings of other sounds: give an "
+            "event_folder; the embedded kinds of sound have voices of their own"
+        )
+    if speech is not None:
+        spoken = prepare_speech(
+            speech["folder"], save_folder, fs=speech["fs"], seed=seed
+        )
     splits = {}
     for number, split in enumerate(SPLITS):
         bank = None
         if event_folder is not None:
-            bank = _open_bank(event_folder, split, options)
+            bank = open_sounds(
+                event_folder,
+                split,
+                class_names=class_names,
+                embedded_classes=embedded_classes,
+                variation=variation,
+                pauses=pauses,
+                spoken=spoken,
+            )
         written = write_synthetic_seld(
             Path(data_folder) / split,
             {split: clips[split]},
@@ -147,20 +188,81 @@ def prepare_simulated_scenes(
     return manifests.write(splits, data_folder)
 
 
-def _open_bank(folder, split, options):
-    """Sounds of a split: recordings, and embedded ones if asked for."""
-    names, embedded = options["class_names"], options["embedded_classes"]
-    varied = split == "train" and options["variation"]
-    variation = SoundVariation(**options["variation"]) if varied else None
-    strangers = sorted(set(embedded) - set(names))
-    if strangers:
-        raise ValueError(
-            f"embedded_classes {', '.join(strangers)} are none of class_names"
-        )
-    recorded = [name for name in names if name not in embedded]
+def open_sounds(
+    folder,
+    split,
+    *,
+    class_names,
+    embedded_classes=(),
+    variation=None,
+    pauses=None,
+    spoken=None,
+):
+    """Sounds of a split: recordings, perhaps speech and embedded kinds.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Dry recordings, see ``EventBank.from_folder``.
+    split : str
+        "train", "valid" or "test".
+    class_names : sequence of str
+        Classes in the order of their labels.
+    embedded_classes : sequence of str
+        Those that are embedded kinds of sound.
+    variation : dict, optional
+        Arguments of ``SoundVariation``, of the training alone.
+    pauses : dict, optional
+        As for :func:`prepare_simulated_scenes`.
+    spoken : dict, optional
+        Manifests of ``prepare_speech``, for the class ``SPEECH``.
+
+    Returns
+    -------
+    EventBank
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If recordings are missing or unusable, or an option names a class that
+        is none.
+
+    Example
+    -------
+    >>> open_sounds("nowhere", "test", class_names=["bark"])
+    Traceback (most recent call last):
+    FileNotFoundError: nowhere: no such folder of sound events
+    """
+    names, embedded = class_names, embedded_classes
+    extra = {name: name for name in embedded}
+    if spoken is not None:
+        entries = read_manifest(spoken[_SPEAKERS[split]], keys=("wav",))
+        extra[SPEECH] = [Recording(Path(e["wav"])) for e in entries.values()]
+    pauses = pauses or {}
+    for option, wanted in (
+        ("embedded_classes", embedded),
+        ("speech", extra.keys() - set(embedded)),
+        ("pauses", pauses),
+    ):
+        strangers = sorted(set(wanted) - set(names))
+        if strangers:
+            raise ValueError(
+                f"{option}: {', '.join(strangers)} are none of class_names"
+            )
+    recorded = [name for name in names if name not in extra]
     bank = EventBank.from_folder(folder, split=split, class_names=recorded)
-    sounds = {name: bank.sounds.get(name, name) for name in names}
-    return EventBank(sounds, variation=variation)
+    sounds = {name: {**extra, **bank.sounds}[name] for name in names}
+    for name, longest in pauses.items():
+        if not isinstance(sounds[name], str):
+            sounds[name] = [
+                part
+                for recording in sounds[name]
+                for part in recording.between_pauses(longest)
+            ]
+    varied = variation and split == "train"
+    return EventBank(
+        sounds, variation=SoundVariation(**variation) if varied else None
+    )
 
 
 def _entry(clip, format, fs):

@@ -285,6 +285,8 @@ class SpeechPool:
         Length of a stretch.
     fs : int
         Sampling rate, Hz.
+    kept_files : int
+        So many files stay in memory once they have been read.
 
     Raises
     ------
@@ -304,10 +306,12 @@ class SpeechPool:
     torch.Size([700])
     """
 
-    def __init__(self, manifest, num_samples, fs=16000):
+    def __init__(self, manifest, num_samples, fs=16000, kept_files=0):
         self.manifest = Path(manifest)
         self.num_samples = num_samples
         self.fs = fs
+        self.kept_files = kept_files
+        self._kept = {}
         entries = read_manifest(
             manifest, keys=("wav", "speaker", "num_samples")
         )
@@ -368,4 +372,10 @@ class SpeechPool:
 
     def _read(self, path, start, count):
         """Samples of one file."""
-        return read_audio(path, start, count, self.fs, num_channels=1)[0][:, 0]
+        if path not in self._kept:
+            if len(self._kept) >= self.kept_files:
+                part = start, count, self.fs
+                return read_audio(path, *part, num_channels=1)[0][:, 0]
+            whole = read_audio(path, fs=self.fs, num_channels=1)[0][:, 0]
+            self._kept[path] = whole
+        return self._kept[path][start : start + count]

@@ -30,6 +30,7 @@ from spatial_brain.inference.array_checks.room import room_findings
 from spatial_brain.inference.array_checks.spatial import spatial_findings
 
 __all__ = [
+    "LEVELS_OF_ANY",
     "Clap",
     "Finding",
     "check_ambisonics",
@@ -43,7 +44,7 @@ _PIECE = 2**21
 # Findings on channels that say nothing about directions.
 _UNUSABLE = ("silent", "dead_channel", "doubled_channel")
 # Findings on levels that mean the same of Ambisonics, whose channels differ.
-_OF_ANY = ("clipped", "dc_offset")
+LEVELS_OF_ANY = ("clipped", "dc_offset")
 
 
 def check_recording(path, array, *, channels=None, band=None):
@@ -148,7 +149,7 @@ def check_ambisonics(path, channels, channel_order="acn-sn3d"):
     silent = [one for one in found if one.kind == "silent" and not one.channels]
     if silent:
         return silent
-    found = [one for one in found if one.kind in _OF_ANY]
+    found = [one for one in found if one.kind in LEVELS_OF_ANY]
     found += ambisonic_findings(pieces, file.samplerate, channel_order)
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 

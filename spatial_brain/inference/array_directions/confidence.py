@@ -156,8 +156,8 @@ def probability(method, azimuth, elevation, height, noise):
 
     Arguments
     ---------
-    method : str
-        A key of ``COEFFICIENTS``.
+    method : str or sequence of float
+        A key of ``COEFFICIENTS``, or weights as :func:`fit_weights` gives them.
     azimuth, elevation, height, noise
         As :func:`features` takes them.
 
@@ -174,8 +174,41 @@ def probability(method, azimuth, elevation, height, noise):
     >>> bool(0 < sure[0, 0] < 1)
     True
     """
-    weights = COEFFICIENTS[method]
+    weights = COEFFICIENTS[method] if isinstance(method, str) else method
     values = features(azimuth, elevation, height, noise)
     score = values @ weights[:-1] + weights[-1]
     found = np.minimum(1 / (1 + np.exp(-score)), _SUREST)
     return np.where(np.isnan(azimuth), 0.0, found)
+
+
+def fit_weights(rows, right):
+    """Weights of the features of directions, from how often they are right.
+
+    Logistic regression by Newton's method, lightly regularised.
+
+    Arguments
+    ---------
+    rows : numpy.ndarray
+        :func:`features` of directions, [direction, feature].
+    right : numpy.ndarray
+        1 where a direction is right, else 0, [direction].
+
+    Returns
+    -------
+    numpy.ndarray
+        [feature + 1], the constant last.
+
+    Example
+    -------
+    >>> rows = np.linspace(-1, 1, 40)[:, None]
+    >>> bool(fit_weights(rows, rows[:, 0] > 0.2)[0] > 1)
+    True
+    """
+    rows = np.c_[rows, np.ones(len(rows))]
+    weights = np.zeros(rows.shape[1])
+    for _ in range(50):
+        sure = 1 / (1 + np.exp(-rows @ weights))
+        slope = rows.T @ (sure - right) + 0.01 * weights
+        bend = (rows.T * (sure * (1 - sure))) @ rows
+        weights -= np.linalg.solve(bend + 0.01 * np.eye(len(weights)), slope)
+    return weights

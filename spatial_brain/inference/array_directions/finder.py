@@ -14,6 +14,7 @@ from spatial_brain.geometry import (
 )
 from spatial_brain.geometry.ambisonics import ACN_SN3D
 from spatial_brain.inference.array_checks import (
+    LEVELS_OF_ANY,
     check_ambisonics,
     check_recording,
     choose_channels,
@@ -48,6 +49,7 @@ from spatial_brain.processing.directions.ambisonics import (
     N3D_GAINS,
     AmbisonicMixture,
 )
+from spatial_brain.processing.directions.block_stream import BlockStream
 from spatial_brain.processing.directions.grid import DirectionGrid
 from spatial_brain.simulation.noise_field import diffuse_noise
 
@@ -132,7 +134,7 @@ class DirectionFinder:
             else MicrophoneArray.resolve(array)
         )
         self.channel_order = self._check_channel_order(channel_order)
-        check_method(method, sources, self.ambisonic)
+        self._check_method(method, sources)
         if sources != "auto" and not (
             isinstance(sources, int) and 1 <= sources <= 10
         ):
@@ -160,6 +162,10 @@ class DirectionFinder:
         self.library = method in LIBRARY_METHODS
         self.grid = self._grid()
         self._locators, self._noise_peaks = {}, {}
+
+    def _check_method(self, method, sources):
+        """Refuse a method that is not known or does not do."""
+        check_method(method, sources, self.ambisonic)
 
     def _grid(self):
         """The directions that can be found."""
@@ -266,16 +272,22 @@ class DirectionFinder:
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
         if self.ambisonic:
-            order = self.channel_order
-            found = check_ambisonics(path, channels, order)
-            return [*found, assumed_order(order)]
-        found = check_recording(
-            path, self.array, channels=channels, band=self.band
-        )
-        return [*found, *self._limits()]
+            found = check_ambisonics(path, channels, self.channel_order)
+        else:
+            found = check_recording(
+                path, self.array, channels=channels, band=self.band
+            )
+        return [*found, *self.limits()]
 
-    def _limits(self):
-        """What a method does not give."""
+    def limits(self):
+        """What the method does not give, or was not made for.
+
+        Returns
+        -------
+        list of Finding
+        """
+        if self.ambisonic:
+            return [assumed_order(self.channel_order)]
         if self.library:
             limit = (
                 f"{self.method} gives azimuths of sources at the height of the "
@@ -347,6 +359,32 @@ class DirectionFinder:
             ])  # fmt: skip
         return Directions(degrees, confidence)
 
+    def choose_channels(self, info, channels=None):
+        """Channels of a recording or a live input that are the array's.
+
+        Arguments
+        ---------
+        info : AudioInfo
+            Its header.
+        channels : sequence of int, optional
+            Chosen ones, from 0.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            If the numbers do not fit, with the remedy.
+        """
+        return choose_channels(info, self.array, channels)
+
+    @property
+    def level_findings(self):
+        """Findings on levels that mean something here; None: all."""
+        return LEVELS_OF_ANY if self.ambisonic else None
+
     def stream(self, fs):
         """Directions of live sound, chunk by chunk.
 
@@ -407,6 +445,20 @@ class DirectionFinder:
                 locator = make(self.array.positions, fs, self.grid, **options)
             self._locators[fs] = locator
         return self._locators[fs]
+
+    def block_stream(self, fs):
+        """What gives the evidence of live sound, chunk by chunk.
+
+        Arguments
+        ---------
+        fs : float
+            Sampling rate, hertz.
+
+        Returns
+        -------
+        spatial_brain.processing.directions.block_stream.BlockStream
+        """
+        return BlockStream(self.locator(fs))
 
     def noise_peaks(self, fs):
         """Peaks where there is noise alone, of the microphones or diffuse.

@@ -6,7 +6,6 @@ import numpy as np
 
 from spatial_brain.inference.array_directions.confidence import REACH
 from spatial_brain.inference.array_directions.sources import LiveSources
-from spatial_brain.processing.directions.block_stream import BlockStream
 
 
 class LiveWindow(NamedTuple):
@@ -64,7 +63,7 @@ class DirectionStream:
 
     def __init__(self, finder, fs):
         self._finder, self.fs = finder, fs
-        self._blocks = BlockStream(finder.locator(fs))
+        self._blocks = finder.block_stream(fs)
         self.latency = self._blocks.maps.block_length / fs
         # So that no window waits for it.
         finder.noise_peaks(fs)

@@ -19,6 +19,9 @@ from spatial_brain.inference.pretrained.figures import (
     mean_figure,
 )
 from spatial_brain.inference.pretrained.golden import check_golden
+from spatial_brain.inference.pretrained.initial_weights import (
+    set_initial_weights,
+)
 from spatial_brain.inference.pretrained.interface import (
     ADAPTERS_FILE,
     PretrainedModel,
@@ -54,6 +57,7 @@ __all__ = [
     "read_weights",
     "save_hparams",
     "save_pretrained",
+    "set_initial_weights",
     "unwrap",
     "write_card",
 ]

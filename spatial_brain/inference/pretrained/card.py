@@ -258,24 +258,35 @@ class ModelCard:
         str
         """
         parts = [
-            ("", self._input()),
+            ("", self.needs()),
             ("trained on ", self._training()),
             ("test: ", self._worth()),
         ]
         known = "; ".join(head + text for head, text in parts if text)
         return f"{self.task}: {known}"
 
-    def _input(self):
-        """What recordings have to be."""
+    def needs(self):
+        """What recordings have to be.
+
+        Returns
+        -------
+        str
+            As far as it is known.
+
+        Example
+        -------
+        >>> ModelCard("T60", sample_rate=16000, channels=[1, 2]).needs()
+        '16000 Hz, 1 to 2 channels'
+        """
         parts = []
         if self.sample_rate is not None:
             parts.append(f"{self.sample_rate:g} Hz")
         if self.channels is not None:
-            parts.append(f"{_number(self.channels)} channels")
+            parts.append(f"{span_text(self.channels)} channels")
         if self.channel_order is not None:
             parts[-1:] = [" ".join([*parts[-1:], f"({self.channel_order})"])]
         if self.spacing is not None:
-            parts.append(f"spacing {_span(self.spacing, 'm')}")
+            parts.append(f"spacing {span_text(self.spacing, 'm')}")
         elif self.positions is not None:
             parts.append(f"an array of {len(self.positions)} microphones")
         if self.causal is not None:
@@ -298,13 +309,13 @@ class ModelCard:
             ("sources", self.sources, ""),
         )
         parts += [
-            f"{name} {_span(span, unit)}"
+            f"{name} {span_text(span, unit)}"
             for name, span, unit in ranges
             if span is not None
         ]
         if self.labels is not None and self.task != "T60":
             unit = self.measures[0].unit if self.measures else ""
-            parts.append(f"{self.task} {_span(self.labels, unit)}")
+            parts.append(f"{self.task} {span_text(self.labels, unit)}")
         if self.classes is not None:
             parts.append(f"{len(self.classes)} classes")
         return ", ".join(parts)
@@ -354,7 +365,7 @@ class ModelCard:
         parts += [f"{other.method} {other.value:.3g}" for other in others]
         return f"{', '.join(parts)} ({own.rooms} rooms: {own.test_set})"
 
-    def contradictions(self, spacing=None, estimate=None):
+    def contradictions(self, spacing=None, estimate=None, channels=None):
         """What of a recording is outside of what the model was trained for.
 
         Arguments
@@ -363,6 +374,8 @@ class ModelCard:
             Distance of its two microphones, metres.
         estimate : float, optional
             What the model predicts for it, in the unit of ``labels``.
+        channels : int, optional
+            How many of its channels are used.
 
         Returns
         -------
@@ -376,15 +389,19 @@ class ModelCard:
         0.2 m']
         """
         unit = self.measures[0].unit if self.measures else ""
+        known = self.channels
+        if isinstance(known, int):
+            known = [known, known]
         cases = (
+            ("the recording has {} channels", channels, known, ""),
             ("the microphones are {} apart", spacing, self.spacing, "m"),
             (f"the {self.task} estimated is {{}}", estimate, self.labels, unit),
         )
         return [
             f"{text.format(f'{value:.3g} {unit}'.strip())}, the model was "
-            f"trained for {_span(span, unit)}"
+            f"trained for {span_text(span, unit)}"
             for text, value, span, unit in cases
-            if not _holds(span, value)
+            if not holds(span, value)
         ]
 
     def to_dict(self):
@@ -398,20 +415,50 @@ class ModelCard:
         return {"card_version": CARD_VERSION, **card_facts(self)}
 
 
-def _number(channels):
-    """A number of channels, or a range of it."""
-    return _span(channels, "") if isinstance(channels, list) else channels
+def span_text(span, unit=""):
+    """A number or a range in words.
 
+    Arguments
+    ---------
+    span : float or list of float
+        The number, or ``[lowest, highest]``.
+    unit : str
+        Of it.
 
-def _span(span, unit):
-    """A range in words."""
-    low, high = (f"{value:.3g}" for value in span)
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> span_text([0.03, 0.2], "m"), span_text([2, 2]), span_text(4)
+    ('0.03 to 0.2 m', '2', '4')
+    """
+    ends = span if isinstance(span, (list, tuple)) else (span, span)
+    low, high = (f"{value:.3g}" for value in ends)
     text = low if low == high else f"{low} to {high}"
     return f"{text} {unit}".strip()
 
 
-def _holds(span, value):
-    """Whether a value lies in a range, a hundredth of it aside."""
+def holds(span, value):
+    """Whether a value lies in a range, a hundredth of it aside.
+
+    Arguments
+    ---------
+    span : list of float or None
+        None, where it is not known, holds everything.
+    value : float or None
+        None and what is not finite contradict nothing.
+
+    Returns
+    -------
+    bool
+
+    Example
+    -------
+    >>> holds([0.03, 0.2], 0.201), holds([0.03, 0.2], 0.3), holds(None, 0.3)
+    (True, False, True)
+    """
     if span is None or value is None or not math.isfinite(value):
         return True
     low, high = span
@@ -622,6 +669,52 @@ def find_card(path):
             stacklevel=3,
         )
         return None
+
+
+def warn_of_other_model(card, hparams, path):
+    """Warn where a card is not that of the description beside it.
+
+    Arguments
+    ---------
+    card : ModelCard or None
+        The card.
+    hparams : dict
+        Of the model: ``sample_rate``, ``microphone_positions``,
+        ``class_names``, as far as there are.
+    path : str or Path
+        File of the card, for the message.
+
+    Example
+    -------
+    >>> import pytest
+    >>> with pytest.warns(CardWarning, match="8000 in its description"):
+    ...     warn_of_other_model(
+    ...         ModelCard("T60", sample_rate=16000), {"sample_rate": 8000}, "a")
+    """
+    if card is None:
+        return
+    for field_of_card, key in (
+        ("sample_rate", "sample_rate"),
+        ("positions", "microphone_positions"),
+        ("classes", "class_names"),
+    ):
+        stated = _lists(getattr(card, field_of_card))
+        real = _lists(hparams.get(key))
+        if None not in (stated, real) and stated != real:
+            warnings.warn(
+                f"{path}: the card is of another model: {field_of_card} is "
+                f"{stated!r:.60}, where {key} is {real!r:.60} in its "
+                "description",
+                CardWarning,
+                stacklevel=3,
+            )
+
+
+def _lists(value):
+    """A value with lists in place of tuples."""
+    if isinstance(value, (list, tuple)):
+        return [_lists(one) for one in value]
+    return value
 
 
 def check_digest(path, hashes):

@@ -1,6 +1,7 @@
 """Base class of what uses a pretrained model, and how it is loaded."""
 
 import math
+from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
@@ -11,6 +12,7 @@ from spatial_brain.inference.pretrained.card import (
     CARD_FILE,
     check_digest,
     find_card,
+    warn_of_other_model,
 )
 from spatial_brain.inference.pretrained.safe_yaml import load_safe_yaml
 from spatial_brain.inference.pretrained.saving import require_names
@@ -187,7 +189,8 @@ class PretrainedModel(Pretrained):
         ---------
         source : str or Path
             Folder with a model, output folder of a run, name of a shipped
-            model, or hub id; the first of these that is there.
+            model, or hub id (with a branch or commit:
+            ``"org/name@revision"``); the first of these that is there.
         hparams_file : str
             Name of the YAML file.
         savedir : str or Path, optional
@@ -245,6 +248,7 @@ class PretrainedModel(Pretrained):
             allowed,
         )
         cls._check_hparams(hparams, path)
+        warn_of_other_model(card, hparams, Path(path).with_name(CARD_FILE))
         for name, module in hparams["modules"].items():
             if not name.isidentifier():
                 raise ValueError(
@@ -267,6 +271,22 @@ class PretrainedModel(Pretrained):
         return model
 
     @classmethod
+    def needed_keys(cls, hparams):
+        """Keys that hyper-parameters have to hold.
+
+        Arguments
+        ---------
+        hparams : dict
+            The hyper-parameters, on which that may depend.
+
+        Returns
+        -------
+        list of str
+            Default: ``HPARAMS_NEEDED``.
+        """
+        return cls.HPARAMS_NEEDED
+
+    @classmethod
     def _check_hparams(cls, hparams, path):
         """Refuse a file that lacks values or modules this class needs."""
         # SpeechBrain would take them from there: device, compile, precision.
@@ -276,7 +296,7 @@ class PretrainedModel(Pretrained):
                 f"{path}: {', '.join(options)}: options of a run, which a "
                 "model's description may not set; delete them there"
             )
-        keys = ["modules", *cls.HPARAMS_NEEDED]
+        keys = ["modules", *cls.needed_keys(hparams)]
         try:
             require_names(f"{path}: keys", keys, hparams)
             _check_kinds(hparams, path)

@@ -39,6 +39,55 @@ def acoustic_measures(methods, unit=""):
     ]
 
 
+def interval_measures(figures, units):
+    """Of several quantities of a room, each with intervals.
+
+    Arguments
+    ---------
+    figures : dict
+        Name of a quantity to what
+        :class:`spatial_brain.metrics.room_acoustics.AcousticErrors` sums up,
+        with ``constant``, the mean absolute error of the best constant, and
+        ``coverage``, the share of the true values that their intervals of
+        90 % hold.
+    units : dict
+        Name of a quantity to its unit.
+
+    Returns
+    -------
+    list of Measure
+        Errors of all quantities first.
+
+    Example
+    -------
+    >>> figures = {"T60": {"mae": 0.1, "constant": 0.2, "coverage": 0.9}}
+    >>> [str(measure) for measure in interval_measures(figures, {"T60": "s"})]
+    ['T60 mean absolute error 0.1 s, best constant 0.2 s',
+     'T60 in its interval of 90 % 90 %']
+    """
+    errors = [
+        _measure(
+            f"{name} mean absolute error",
+            found,
+            "mae",
+            units[name],
+            constant=found["constant"],
+            correlation=found.get("correlation"),
+        )
+        for name, found in figures.items()
+    ]
+    held = [
+        Measure(
+            f"{name} in its interval of 90 %",
+            100 * found["coverage"],
+            "%",
+            better="higher",
+        )
+        for name, found in figures.items()
+    ]
+    return errors + held
+
+
 def direction_measures(network, constant=None):
     """Of directions of talkers.
 

@@ -23,6 +23,7 @@ from spatial_brain.inference.shipped import (
 
 MARKER = "source.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID_AT = re.compile(rf"({HUB_ID.pattern})(?:@([\w./-]+))?")
 # The first that exists is loaded; .ckpt and .pt may hold nothing but tensors.
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 
@@ -35,6 +36,9 @@ class ModelSource:
         self.config = fetch_config
         self.folder = _local_folder(self.name, hparams_file)
         self.revision = getattr(fetch_config, "revision", None)
+        if self.folder is None:
+            self.name, named = _HUB_ID_AT.fullmatch(self.name).groups()
+            self.revision = named or self.revision
         self.savedir = None if savedir is None else Path(savedir)
         # Whether an earlier call has kept here what there is.
         self.kept = (
@@ -167,7 +171,7 @@ def _local_folder(name, hparams_file):
             "(organisation/name)"
         )
     # organisation/name may also be a relative path; then its parent exists.
-    if HUB_ID.fullmatch(name) and not path.parent.is_dir():
+    if _HUB_ID_AT.fullmatch(name) and not path.parent.is_dir():
         return None
     others = "" if os.sep in name else f"; {describe_shipped(name)}"
     raise FileNotFoundError(
@@ -214,7 +218,8 @@ def find_weights(source):
     ---------
     source : str or Path
         The file itself; a pretrained folder, the output folder of a run, the
-        name of a shipped model, or a hub id.
+        name of a shipped model, or a hub id, perhaps with a branch or commit,
+        ``"org/name@revision"``.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """README of a model, made from its card."""
 
-from spatial_brain.inference.pretrained.card import CARD_FILE
+from spatial_brain.inference import AnyArrayLocalizer
+from spatial_brain.inference.pretrained.card import CARD_FILE, span_text
 from spatial_brain.inference.pretrained.figures import figure_tables
 
 _TAGS = ("audio", "spatial-audio", "multi-microphone", "spatial-brain")
@@ -9,6 +10,11 @@ _APART = (
     "card_version", "command", "task", "measures", "figures", "golden",
     "hashes", "calibration", "training", "machine"
 )  # fmt: skip
+# Of the rest: ranges, and units.
+_RANGES = ("channels", "spacing", "t60", "snr", "sources", "labels")
+_UNITS = {
+    "sample_rate": "Hz", "spacing": "m", "t60": "s", "snr": "dB", "latency": "s"
+}  # fmt: skip
 
 
 def model_page(card, name, command, interface):
@@ -44,11 +50,14 @@ def model_page(card, name, command, interface):
     lines += ["tags:", *(f"- {tag}" for tag in _TAGS), "---", ""]
     lines += [f"# {name.split('/')[-1]}: {card.task}", "", card.summary(), ""]
     lines += ["```", "pip install spatial-brain"]
-    lines += [f"spatial-brain {command} recording.wav --model {name}", "```"]
+    usage = f"spatial-brain {command} recording.wav --model {name}"
+    if interface is AnyArrayLocalizer:
+        usage += " --array NAME"
+    lines += [usage, "```"]
     python = interface.__name__
     lines += ["", "```python", f"from spatial_brain.inference import {python}"]
     lines += ["", f'model = {python}.from_hparams("{name}")', "```"]
-    lines += [*_figures(card), *_measures(card), *_facts(card)]
+    lines += card_lines(card)
     lines += ["", f"`{CARD_FILE}` holds the same for programs, and the SHA-256"]
     lines += ["of each file, which is checked when the model is loaded."]
     if card.golden:
@@ -59,8 +68,33 @@ def model_page(card, name, command, interface):
     return "\n".join([*lines, ""])
 
 
+def card_lines(card):
+    """All that a card says, as sections of a page.
+
+    Arguments
+    ---------
+    card : ModelCard
+        The card.
+
+    Returns
+    -------
+    list of str
+        Lines of Markdown, which reads well as it is, too.
+
+    Example
+    -------
+    >>> from spatial_brain.inference.pretrained.card import ModelCard
+    >>> print("\\n".join(card_lines(ModelCard("T60", t60=[0.2, 1.3]))))
+    <BLANKLINE>
+    ## What it is for
+    <BLANKLINE>
+    - t60: 0.2 to 1.3 s
+    """
+    return [*_figures(card), *_measures(card), *_facts(card)]
+
+
 def table(rows):
-    """Lines of a table in Markdown.
+    """Lines of a table in Markdown, its columns aligned.
 
     Arguments
     ---------
@@ -73,11 +107,22 @@ def table(rows):
 
     Example
     -------
-    >>> table([["a", "b"], ["1", "2|3"]])
-    ['| a | b |', '| --- | --- |', '| 1 | 2\\\\|3 |']
+    >>> print("\\n".join(table([["method", "b"], ["1", "2|3"]])))
+    | method | b    |
+    | ------ | ---- |
+    | 1      | 2\\|3 |
     """
-    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
-    return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * width for width in widths])
+    return [
+        "| "
+        + " | ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        )
+        + " |"
+        for row in rows
+    ]
 
 
 def _figures(card):
@@ -120,7 +165,7 @@ def _row(measure):
 def _facts(card):
     """Section of everything else that the card says."""
     facts = {
-        name.replace("_", " "): value
+        name.replace("_", " "): _text(name, value)
         for name, value in card.to_dict().items()
         if name not in _APART
     }
@@ -131,12 +176,48 @@ def _facts(card):
     facts |= {
         f"training: {name}": value for name, value in card.training.items()
     }
-    rows = [["", ""], *([name, value] for name, value in facts.items())]
-    return ["", "## What it is for", "", *table(rows)]
+    lines = [f"- {name}: {value}" for name, value in facts.items()]
+    return ["", "## What it is for", "", *lines]
 
 
-def _cell(value):
-    """A value in a cell of a table."""
+def _text(name, value):
+    """A value of a card in words."""
+    unit = _UNITS.get(name, "")
+    if name in _RANGES:
+        return span_text(value, unit)
+    if name == "room_size":
+        return " x ".join(f"({span_text(span)})" for span in value) + " m"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return str(value).replace("|", "\\|")
+    return f"{value} {unit}".strip()
+
+
+def models_table(cards):
+    """Table of models, a row a card.
+
+    Arguments
+    ---------
+    cards : dict of str to ModelCard
+        Name to card.
+
+    Returns
+    -------
+    list of str
+        Lines of Markdown.
+
+    Example
+    -------
+    >>> from spatial_brain.inference.pretrained.card import ModelCard
+    >>> card = ModelCard("T60", command="acoustics", sample_rate=16000)
+    >>> print("\\n".join(models_table({"rooms": card})))
+    | model | command   | input    | worth        |
+    | ----- | --------- | -------- | ------------ |
+    | rooms | acoustics | 16000 Hz | not measured |
+    """
+    rows = [
+        [name, card.command, card.needs(), card.headline() or "not measured"]
+        for name, card in cards.items()
+    ]
+    return table([["model", "command", "input", "worth"], *rows])

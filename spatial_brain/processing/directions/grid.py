@@ -10,6 +10,7 @@ import math
 import torch
 
 from spatial_brain.geometry import azel_to_unit, unit_to_azel
+from spatial_brain.geometry.observable import to_front
 
 # Extent across, as a share of the extent along, up to which an array counts
 # as flat.
@@ -212,7 +213,7 @@ class DirectionGrid:
                 "them beside the line"
             )
         side = torch.stack((-axis[1], axis[0], torch.zeros_like(axis[0])))
-        side = _to_front(side / side.norm())
+        side = to_front(side / side.norm())
         number = max(4, round(180 / resolution))
         angle = torch.linspace(0, math.pi, number + 1, dtype=torch.float64)
         points = angle.cos()[:, None] * axis + angle.sin()[:, None] * side
@@ -243,7 +244,7 @@ class DirectionGrid:
             (radius * turn.cos(), radius * turn.sin(), height), dim=-1
         )
         if normal is not None:
-            normal = _to_front(torch.as_tensor(normal, dtype=torch.float64))
+            normal = to_front(torch.as_tensor(normal, dtype=torch.float64))
             points = points[points @ normal > -1e-9]
         return cls(points.float(), resolution, _NEIGHBOURS, True, normal)
 
@@ -293,14 +294,6 @@ class DirectionGrid:
         shift = shift * (limit / length.clamp(min=limit))
         moved = points + (tangent @ shift[..., None])[..., 0]
         return moved / moved.norm(dim=-1, keepdim=True)
-
-
-def _to_front(vector):
-    """The vector or its opposite: the one to the front, left or top."""
-    for axis in range(3):
-        if abs(vector[axis]) > 1e-6:
-            return vector if vector[axis] > 0 else -vector
-    return vector
 
 
 def _nearest(directions, number):

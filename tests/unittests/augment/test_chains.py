@@ -44,8 +44,9 @@ def test_table():
             assert chain.waveform[1].probability == 0.5
 
 
-def test_features_that_are_kept_can_be_rotated():
-    chain = augmentation_chain("rotation")
+@pytest.mark.parametrize("name", ["rotation", "features"])
+def test_features_that_are_kept_can_be_rotated(name):
+    chain = augmentation_chain(name)
     assert chain.waveform == () and chain.copies == 1
     _, features, targets = batch_of(8)
     turned, labels = chain.augment_features(features, targets)
@@ -56,7 +57,7 @@ def test_features_that_are_kept_can_be_rotated():
         same = torch.equal(labels["adpit"][i], targets["adpit"][i])
         assert same or not stays
     with pytest.raises(ValueError, match="array_format foa"):
-        augmentation_chain("rotation", format="mic")
+        augmentation_chain(name, format="mic")
 
 
 def test_mic_format():

@@ -4,8 +4,17 @@ import importlib.metadata
 import json
 
 import pytest
+from small_models import save_network, ship_run, write_run
 
 from spatial_brain.cli.main import main
+from spatial_brain.inference import shipped
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path, monkeypatch):
+    """Folder of shipped models: none yet."""
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "pretrained_models")
+    return tmp_path / "pretrained_models"
 
 
 @pytest.fixture
@@ -27,7 +36,7 @@ def versions(monkeypatch):
 def test_a_machine_in_order(capsys):
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"packages", "devices", "audio", "disk"}
+    assert set(found) == {*("packages", "devices", "audio", "disk", "models")}
     assert "a file was written and read again" in found["audio"]
     assert any(line.startswith("CPU: ") for line in found["devices"])
 
@@ -47,6 +56,17 @@ def test_packages_that_do_not_fit(changes, line, versions, capsys):
     assert "problem: " in streams.out
     assert line in streams.out
     assert "1 of these lines" in streams.err
+
+
+def test_models_compute_what_they_were_published_with(models, tmp_path, capsys):
+    ship_run(write_run(tmp_path / "run"), models / "pair")
+    assert main(["doctor"]) == 0
+    assert "pair: 0.1 MB, computes here what it was" in capsys.readouterr().out
+    save_network(models / "pair")
+    assert main(["doctor"]) == 2
+    line = capsys.readouterr().out.split("problem: pair: ")[1]
+    assert "is not the file of its card" in line
+    assert "install the package again" in line
 
 
 def test_data_sets_are_named_with_their_licences(tmp_path, capsys):

@@ -255,7 +255,7 @@ def test_a_run_of_the_real_network_is_used_at_once(tmp_path):
     net = mc_conformer.SpatialAcousticsEstimator(
         num_bins=32, channels=4, spec_dim=16, spat_dim=8
     )
-    keys = RoomAcousticsEstimator.HPARAMS_NEEDED
+    keys = RoomAcousticsEstimator.needed_keys({})
     save_pretrained(tmp_path / "pretrained", RUN, keys, {"model": net})
     estimator = RoomAcousticsEstimator.from_hparams(
         tmp_path, run_opts={"device": "cpu"}

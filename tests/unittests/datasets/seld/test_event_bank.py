@@ -83,6 +83,26 @@ def test_folder_by_class(folder):
     assert all(abs(float(sound.abs().max()) - 1.0) < 1e-6 for sound in high)
 
 
+def test_pauses_divide_a_recording(tmp_path):
+    """Two barks, a click, and a pause that is short."""
+    bark, click = tone(500, 0.4), 0.5 * tone(500, 0.02)
+    sounds = [padded(bark, 0.3, 0.8), padded(bark, 0.0, 0.2)]
+    sounds += [padded(bark, 0.0, 0.9), padded(click, 0.0, 0.3)]
+    path = tmp_path / "a.wav"
+    write_audio(path, torch.cat(sounds), FS)
+    first, second = Recording(path).between_pauses(0.5)
+    assert (first.start, first.stop) == pytest.approx((0.3, 0.7), abs=0.021)
+    assert (second.start, second.stop) == pytest.approx((1.5, 2.5), abs=0.021)
+    assert len(Recording(path).between_pauses(0.1)) == 3
+    # Where somebody said what is active, it stays inside.
+    inside = Recording(path, 0.4, 2.0).between_pauses(0.5)
+    assert inside[0].start == 0.4 and inside[1].stop <= 2.0
+    # All are clicks: they are what there is.
+    write_audio(tmp_path / "b.wav", padded(click, 0.1, 0.1), FS)
+    (only,) = Recording(tmp_path / "b.wav").between_pauses(0.5)
+    assert only.stop - only.start < 0.1
+
+
 def test_long_recordings_are_cut_at_places_that_differ(tmp_path):
     sweep = torch.linspace(0.1, 0.9, 4 * FS)
     write_audio(tmp_path / "noise" / "a.wav", sweep * tone(700, 4.0), FS)

@@ -9,7 +9,7 @@ from spatial_brain.dataio.audio import read_audio, write_audio
 from spatial_brain.dataio.manifest import read_manifest
 from spatial_brain.datasets.seld.chunks import clip_events
 from spatial_brain.datasets.seld.synth_seld import (
-    _open_bank,
+    open_sounds,
     prepare_simulated_scenes,
 )
 
@@ -82,14 +82,64 @@ def test_sounds_of_both_kinds_vary_in_training_alone(events):
         "embedded_classes": ["knock"],
         "variation": {"max_speed": 1.5},
     }
-    banks = [_open_bank(events, s, options) for s in ("train", "valid", "test")]
+    banks = [
+        open_sounds(events, s, **options) for s in ("train", "valid", "test")
+    ]
     assert [bank.variation.max_speed for bank in banks] == [1.5, 1.0, 1.0]
     for bank in banks:
         assert bank.class_names == ("beep", "knock", "hiss")
         assert bank.recording("knock", 0) is None
         assert bank.recording("hiss", 0).path.parent.name == "hiss"
     with pytest.raises(ValueError, match="bell are none of class_names"):
-        _open_bank(events, "test", {**options, "embedded_classes": ["bell"]})
+        open_sounds(events, "test", **{**options, "embedded_classes": ["bell"]})
+
+
+@pytest.fixture
+def voices(tmp_path):
+    """A corpus of three speakers, each in a split of its own."""
+    for split in ("train", "dev", "test"):
+        path = tmp_path / "voices" / split / f"{split}er" / "a.wav"
+        write_audio(path, torch.rand(16000) - 0.5, 16000)
+    return {"folder": tmp_path / "voices", "fs": 16000}
+
+
+def test_speech_is_a_class_with_speakers_of_each_split(
+    tmp_path, events, voices
+):
+    names = ["beep", "speech", "hiss"]
+    prepare(tmp_path, event_folder=events, speech=voices, class_names=names)
+    spoken = {
+        part: tmp_path / "save" / f"speech_{part}.json"
+        for part in ("tr", "dt", "et")
+    }
+    for split, folder in (("train", "train"), ("valid", "dev")):
+        bank = open_sounds(events, split, class_names=names, spoken=spoken)
+        assert bank.class_names == tuple(names)
+        path = bank.recording("speech", 0).path
+        assert path.parent.name == f"{folder}er"
+    labels = set()
+    for split in ("train", "valid", "test"):
+        path = tmp_path / "save" / f"{split}.json"
+        entries = read_manifest(path, data_root=tmp_path / "scenes")
+        for table in clip_events(entries, num_classes=3).values():
+            labels |= set(table.label.tolist())
+    assert labels <= {0, 1, 2}
+    with pytest.raises(ValueError, match="speech are none of class_names"):
+        prepare(tmp_path, event_folder=events, speech=voices)
+    with pytest.raises(ValueError, match="give an event_folder"):
+        prepare(tmp_path, speech=voices, class_names=["knock"])
+
+
+def test_pauses_divide_the_recordings_of_a_class(events):
+    sound = torch.cat([torch.rand(4800), torch.zeros(24000), torch.rand(4800)])
+    for name in ("beep", "hiss"):
+        write_audio(events / "train" / name / "a.wav", sound, 24000)
+    names, pauses = ["beep", "hiss"], {"hiss": 0.5}
+    bank = open_sounds(events, "train", class_names=names, pauses=pauses)
+    sounds = bank.sounds
+    assert [len(sounds[name]) for name in ("beep", "hiss")] == [1, 2]
+    with pytest.raises(ValueError, match="pauses: bell are none"):
+        open_sounds(events, "train", class_names=names, pauses={"bell": 1.0})
 
 
 def test_missing_split_is_named(tmp_path, events):

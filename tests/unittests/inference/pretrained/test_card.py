@@ -95,7 +95,12 @@ def test_what_contradicts_a_card():
         "0.2 m",
         "the T60 estimated is 2 s, the model was trained for 0.2 to 1.3 s",
     ]
-    assert not ModelCard("T60").contradictions(0.5, 2.0)
+    assert not ModelCard("T60").contradictions(0.5, 2.0, 3)
+    card = ModelCard("azimuth", channels=[2, 16])
+    assert not card.contradictions(channels=16)
+    assert card.contradictions(channels=17) == [
+        "the recording has 17 channels, the model was trained for 2 to 16"
+    ]
 
 
 BROKEN = {

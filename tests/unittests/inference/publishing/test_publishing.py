@@ -12,55 +12,16 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from small_models import write_run
 
 from spatial_brain.cli.main import main
-from spatial_brain.inference.pretrained import (
-    Measure,
-    ModelCard,
-    read_card,
-    save_pretrained,
-    write_card,
-)
-from spatial_brain.models.array_localizer import ArrayLocalizer
-
-YAML = """
-model: !new:spatial_brain.models.array_localizer.ArrayLocalizer
-    num_microphones: 2
-    max_distance: 0.1
-    num_classes: 36
-    hidden: 4
-modules: {model: !ref <model>}
-sample_rate: 16000
-microphone_positions: [[0.05, 0.0, 0.0], [-0.05, 0.0, 0.0]]
-window_length: 1.0
-hop_length: 0.5
-target: full_azimuth
-decoder: !name:spatial_brain.processing.decoding.decode_classes
-    method: median
-    low: -180.0
-    high: 180.0
-    circular: True
-"""
-CARD = ModelCard(
-    "azimuth",
-    sample_rate=16000,
-    channels=2,
-    data="simulated rooms",
-    t60=[0.2, 0.8],
-    test="60 simulated rooms",
-    measures=[Measure("mean absolute error", 3.2, "°", 3.0, 3.5, 45.0)],
-)
+from spatial_brain.inference.pretrained import read_card
 
 
 @pytest.fixture
 def run(tmp_path):
     """Output folder of a run."""
-    keys = ["sample_rate", "microphone_positions", "window_length"]
-    keys += ["hop_length", "target", "decoder"]
-    net = ArrayLocalizer(2, 0.1, 36, hidden=4)
-    save_pretrained(tmp_path / "run/pretrained", YAML, keys, {"model": net})
-    write_card(tmp_path / "run", CARD)
-    return tmp_path / "run"
+    return write_run(tmp_path / "run")
 
 
 # Runs with a hub whose address the library reads when it is imported.
@@ -74,7 +35,7 @@ BEGINNING = """
     hub = LocalHub()
     os.environ.update(HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN)
     from speechbrain.utils.fetching import FetchConfig
-    from test_publishing import CARD
+    from small_models import CARD
 
     from spatial_brain.cli.main import main
     from spatial_brain.inference import SoundLocalizer
@@ -99,12 +60,11 @@ THERE_AND_BACK = """
     page = hub.files("me/pair")["README.md"].decode()
     assert page.startswith("---\\nlicense: cc-by-4.0\\n")
     assert "spatial-brain locate recording.wav --model me/pair" in page
-    assert "| mean absolute error | 3.2 ° | 3 to 3.5 | 45 |  |" in page
+    row = page.split("| mean absolute error")[1].split("\\n")[0]
+    assert row.split() == "| 3.2 degrees | 3 to 3.5 | 45 | |".split()
 
     # A later commit, and one on a branch; each is found by its name.
-    other = {**CARD.to_dict(), "t60": [0.1, 0.2]}
-    other.pop("card_version")
-    write_card("run", other)
+    write_card("run", {**CARD, "t60": [0.1, 0.2]})
     assert main(publish) == 0
     assert main([*publish, "--revision", "dry"]) == 0
 
@@ -127,6 +87,64 @@ THERE_AND_BACK = """
         raise AssertionError("no error")
     print(first)
 """
+BEGIN_A_TRAINING = """
+    import torch
+    from small_models import save_network, write_run
+    from spatial_brain.inference.pretrained import (
+        read_weights, set_initial_weights
+    )
+    from spatial_brain.models.array_localizer import ArrayLocalizer
+
+    def beginning(source):
+        net = ArrayLocalizer(2, 0.1, 36, hidden=4)
+        set_initial_weights(net, source)
+        return torch.cat([part.flatten() for part in net.parameters()])
+
+    def refused(source):
+        try:
+            beginning(source)
+        except FileNotFoundError as error:
+            return str(error)
+        raise AssertionError("no error")
+
+    assert main(publish) == 0
+    first = hub.commits[0][0]
+    name = "run/pretrained"
+    old = beginning(name)
+    save_network(Path(name))
+    new = beginning(name)
+    assert not torch.equal(old, new)
+    assert main(publish) == 0
+    hub.private = True
+    assert torch.equal(beginning("me/pair"), new)
+    assert torch.equal(beginning("me/pair@" + first), old)
+    assert torch.equal(beginning("me/pair@main"), new)
+    assert "RevisionNotFoundError" in refused("me/pair@none")
+    # A commit whose weights do not arrive is not a beginning, but the next
+    # call goes on.
+    assert main([*publish, "--revision", "late"]) == 0
+    hub.faults["GET /me/pair/resolve/late/model"] = 500
+    hub.faults["HEAD /me/pair/resolve/late/model"] = 500
+    assert "as a hub id it failed" in refused("me/pair@late")
+    hub.faults.clear()
+    assert torch.equal(beginning("me/pair@late"), new)
+    # Of a model that was here once a training begins without the hub.
+    hub.faults["HEAD"] = hub.faults["GET"] = 503
+    assert torch.equal(beginning("me/pair"), new)
+"""
+NO_TOKEN = """
+    from spatial_brain.inference.pretrained import find_weights
+
+    assert main(publish) == 0
+    hub.private = True
+    del os.environ["HF_TOKEN"]
+    try:
+        find_weights("me/pair")
+    except FileNotFoundError as error:
+        assert "401" in str(error), error
+    else:
+        raise AssertionError("no error")
+"""
 NOT_ALLOWED = """
     assert main([*publish, "--token", "hf_wrong"]) == 2
     del os.environ["HF_TOKEN"]
@@ -140,7 +158,7 @@ NOT_ALLOWED = """
 def play(folder, script):
     """Run a script with a hub; what it printed."""
     helpers = Path(__file__).parents[3] / "helpers"
-    paths = [str(helpers), str(Path(__file__).parent)]
+    paths = [str(helpers)]
     environment = {
         **os.environ,
         "HF_HOME": str(folder / "home"),
@@ -166,6 +184,14 @@ def test_a_model_goes_there_and_back(run, tmp_path):
     printed, errors = play(tmp_path, THERE_AND_BACK)
     assert f"me/pair, revision {printed.split()[-1]}" in printed
     assert "the same command goes on where it ended" in errors
+
+
+def test_a_training_begins_with_a_model_of_the_hub(run, tmp_path):
+    play(tmp_path, BEGIN_A_TRAINING)
+
+
+def test_a_private_model_wants_a_token(run, tmp_path):
+    play(tmp_path, NO_TOKEN)
 
 
 def test_who_may_not_write_is_told(run, tmp_path):

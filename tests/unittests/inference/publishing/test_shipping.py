@@ -2,15 +2,14 @@
 
 import pytest
 import torch
+from small_models import FACTS, save_network, ship_run, write_run
 
 from spatial_brain.inference import SoundLocalizer, shipped
 from spatial_brain.inference.pretrained import (
     Figure,
-    Measure,
     PretrainedModel,
     check_golden,
     read_card,
-    save_pretrained,
     write_card,
 )
 from spatial_brain.inference.pretrained.golden import make_golden
@@ -19,63 +18,19 @@ from spatial_brain.inference.publishing.shipping import (
     ship_model,
     write_figures,
 )
-from spatial_brain.models.array_localizer import ArrayLocalizer
-
-YAML = """
-model: !new:spatial_brain.models.array_localizer.ArrayLocalizer
-    num_microphones: 2
-    max_distance: 0.1
-    num_classes: 36
-    hidden: 4
-modules: {model: !ref <model>}
-sample_rate: 16000
-microphone_positions: [[0.05, 0.0, 0.0], [-0.05, 0.0, 0.0]]
-window_length: 1.0
-hop_length: 0.5
-target: full_azimuth
-decoder: !name:spatial_brain.processing.decoding.decode_classes
-    method: median
-    low: -180.0
-    high: 180.0
-    circular: True
-"""
-KEYS = ["sample_rate", "microphone_positions", "window_length"]
-KEYS += ["hop_length", "target", "decoder"]
-FACTS = {
-    "licence": "cc-by-4.0",
-    "data_licences": ["VCTK: CC BY 4.0"],
-    "training": {"recipe": "a.yaml", "steps": 5, "hours": 0.5, "cores": 1},
-    "commit": 40 * "a",
-}
 
 
 @pytest.fixture
 def run(tmp_path):
     """Output folder of a run."""
-    net = ArrayLocalizer(2, 0.1, 36, hidden=4)
-    save_pretrained(tmp_path / "run/pretrained", YAML, KEYS, {"model": net})
-    card = {
-        "task": "azimuth",
-        "sample_rate": 16000,
-        "channels": 2,
-        "channel_order": "left, right",
-        "causal": False,
-        "latency": 1.0,
-        "data": "simulated rooms",
-        "test": "60 simulated rooms",
-        "measures": [Measure("mean absolute error", 3.2, "degrees")],
-    }
-    write_card(tmp_path / "run", card)
-    return tmp_path / "run"
+    return write_run(tmp_path / "run")
 
 
 @pytest.fixture
 def ours(run, tmp_path, monkeypatch):
     """Folder of a shipped model ``pair``, beside no other."""
     monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "pretrained_models")
-    folder = tmp_path / "pretrained_models" / "pair"
-    ship_model(run, folder, 0.1 * torch.randn(16000, 2), **FACTS)
-    return folder
+    return ship_run(run, tmp_path / "pretrained_models" / "pair")
 
 
 def figures():
@@ -121,8 +76,8 @@ def test_figures_complete_the_card_and_the_page(ours):
     write_figures("pair", figures(), real_time_factor=0.01, machine="mine")
     assert not missing_facts(read_card(ours / "card.json"))
     page = (ours / "README.md").read_text()
-    assert "| measured | office | 3 | 45 |" in page
-    assert "| real time factor | 0.01 on mine |" in page
+    assert "| measured  | office   | 3          | 45            |" in page
+    assert "\n- real time factor: 0.01 on mine\n" in page
     # It still loads: the hashes are of the files beside the card.
     assert check_golden("pair") <= 1
 
@@ -137,8 +92,7 @@ def test_a_golden_pair_shows_other_weights(ours):
     assert check_golden("pair") <= 1
     path = ours / "card.json"
     card = read_card(path)
-    net = ArrayLocalizer(2, 0.1, 36, hidden=4)
-    save_pretrained(ours, YAML, KEYS, {"model": net})
+    save_network(ours)
     with pytest.raises(ValueError, match="is not the file of its card"):
         check_golden("pair")
     facts = {**card.to_dict(), "hashes": None}
@@ -153,9 +107,8 @@ def test_shipping_again_replaces_or_leaves_all(ours, run):
     with pytest.raises(ValueError, match="nothing to compare"):
         ship_model(run, ours, torch.full((16000, 2), torch.nan), **FACTS)
     assert {p.name: p.read_bytes() for p in ours.iterdir()} == before
-    facts = {**FACTS, "commit": 40 * "b"}
-    ship_model(run, ours, 0.1 * torch.randn(16000, 2), **facts)
-    assert read_card(ours / "card.json").commit == 40 * "b"
+    ship_run(run, ours, snr=[0, 30])
+    assert read_card(ours / "card.json").snr == [0, 30]
     assert not [*ours.parent.glob(".*")]
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from spatial_brain.models.crnn_stream import CRNNStream
 from spatial_brain.models.seld import (
     NUM_BINS,
     NUM_SPECTRA,
@@ -18,6 +17,7 @@ from spatial_brain.models.seld import (
     finish_outputs,
     output_sizes,
 )
+from spatial_brain.models.seld_crnn.stream import CRNNStream
 from spatial_brain.nnet.layers import CrossStitch, InputNorm
 
 # Frames and bins that become one behind each convolution: ten frames of
@@ -115,12 +115,17 @@ class _Branch(nn.Module):
             convolution, recurrent = _CausalConv2d, _CausalGRU
         stages = []
         for pool in POOLS:
+            layers = [
+                nn.BatchNorm2d(width),
+                # Before the ReLU: the same maxima, less work.
+                nn.MaxPool2d(pool),
+            ]
+            if options["causal"]:
+                layers.reverse()  # less work still
             stages.append(
                 nn.Sequential(
                     convolution(channels, width),
-                    nn.BatchNorm2d(width),
-                    # Before the ReLU: the same maxima, less work.
-                    nn.MaxPool2d(pool),
+                    *layers,
                     nn.ReLU(inplace=True),
                     nn.Dropout2d(dropout),
                 )
@@ -238,6 +243,9 @@ class SELDCRNN(nn.Module):
             "causal": causal,
         }
         self.scalar = InputNorm(num_channels, num_bins)
+        if causal:
+            # Gradients of the input would take a third of a training step.
+            self.scalar.requires_grad_(False)
         self.encoder = _Branch(num_channels, width, num_bins, options)
         if method == "einv2":
             self.sed_encoder = _Branch(sed_channels, width, num_bins, options)
@@ -309,7 +317,7 @@ class SELDCRNN(nn.Module):
 
         Returns
         -------
-        spatial_brain.models.crnn_stream.CRNNStream
+        spatial_brain.models.seld_crnn.stream.CRNNStream
             ``push(features)`` gives the label frames that are final.
 
         Raises

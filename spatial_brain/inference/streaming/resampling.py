@@ -29,6 +29,7 @@ class ResampleStream:
 
     def __init__(self, old_fs, fs):
         self.old_fs, self.fs = old_fs, fs
+        self._channels = 0
         self._begin()
 
     def _begin(self):
@@ -50,6 +51,7 @@ class ResampleStream:
         torch.Tensor
             [time, channel] at the new rate, perhaps of no samples.
         """
+        self._channels = chunk.shape[1]
         if self.old_fs == self.fs:
             return chunk
         self._chunks.append(chunk)
@@ -69,7 +71,7 @@ class ResampleStream:
             As ``push``.
         """
         if not self._chunks:
-            return torch.zeros(0, 0)
+            return torch.zeros(0, self._channels)
         total = -(-self._taken * self.fs // self.old_fs)
         found = self._give(total, self._taken)
         self._begin()

@@ -1,0 +1,1 @@
+"""Trained models: those that are shipped, converted and published ones."""

@@ -1,0 +1,170 @@
+"""Simulated responses with their labels, in one file."""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spatial_brain.dataio.array_store import build_store
+from spatial_brain.datasets.reverberant_speech.rooms import draw_room
+from spatial_brain.simulation import acoustics
+from spatial_brain.simulation.noise_floor import NoiseFloor, find_noise_floor
+from spatial_brain.simulation.rir import simulate_rir
+from spatial_brain.simulation.rooms import geometry_hash
+
+_TRIES = 20
+
+
+def prepare_responses(
+    folder, num_rooms, seed, *, name, fs=16000, num_workers=1, **rooms
+):
+    """Draw rooms and simulate their responses, all in one file.
+
+    Room ``i`` depends on ``(seed, i)`` alone. A run that is killed goes on
+    where it stopped; what was made with the same arguments is kept. Item
+    ``i`` of the :class:`spatial_brain.dataio.array_store.ArrayStore` has the
+    shape [source, microphone, time]; its largest value is 1. Its entry has
+    ``labels``: "T60" (s), "DRR", "C50" (dB) and "DIST" (m), [source][2] each,
+    null where a response does not show it, and ``room_size`` (m).
+
+    Arguments
+    ---------
+    folder : str or Path
+        Where the responses go.
+    num_rooms : int
+        Number of rooms.
+    seed : int
+        Not negative.
+    name : str
+        File name of the manifest, without suffix.
+    fs : int
+        Sampling rate, Hz.
+    num_workers : int
+        Processes, each with one thread.
+    **rooms
+        Arguments of ``draw_room``.
+
+    Returns
+    -------
+    Path
+        The manifest ``<name>.json``.
+
+    Example
+    -------
+    >>> kinds = {"office": {"share": 1, "low": [3, 3, 2.5], "high": [5, 4, 3]}}
+    >>> path = prepare_responses(
+    ...     getfixture("tmp_path"), 1, seed=1, name="rirs", kinds=kinds
+    ... )
+    >>> from spatial_brain.dataio.array_store import ArrayStore
+    >>> ArrayStore(path)[0].shape[:2]
+    torch.Size([3, 2])
+    """
+    return build_store(
+        Path(folder, f"{name}.json"),
+        partial(_make_room, seed, rooms, fs),
+        num_rooms,
+        options={"seed": seed, "rooms": rooms, "fs": fs},
+        dtype="float16",
+        num_workers=num_workers,
+        description=f"simulating {name}",
+    )
+
+
+def _make_room(seed, rooms, fs, index):
+    """Draw room ``index``, simulate it and describe it."""
+    for attempt in range(_TRIES):
+        state = np.random.SeedSequence([seed, index, attempt])
+        state = int(state.generate_state(1, np.uint64)[0] >> 1)
+        generator = torch.Generator().manual_seed(state)
+        room, options = draw_room(generator, **rooms)
+        try:
+            rir = _simulate(room, fs, generator, options)
+        except ValueError as error:
+            # Walls that cannot give what was drawn.
+            if attempt == _TRIES - 1 or "t60" not in str(error):
+                raise
+            continue
+        labels = _true_labels(room, rir, fs)
+        # Materials may give any T60.
+        low, high = rooms.get("t60_range", (0.0, math.inf))
+        if bool(((labels["T60"] >= low) & (labels["T60"] <= high)).any()):
+            break
+    description = {
+        "labels": {name: _plain(value) for name, value in labels.items()},
+        "room_size": room.size.tolist(),
+        "geometry_hash": geometry_hash(room),
+    }
+    peak = rir.abs().amax((1, 2), keepdim=True)
+    return f"room{index:06d}", rir / peak, description
+
+
+def _simulate(room, fs, generator, options):
+    """Responses of a room, [source, microphone, time]."""
+    return simulate_rir(
+        room.size,
+        room.sources,
+        room.microphones,
+        fs=fs,
+        t60=room.t60,
+        absorption=room.absorption,
+        source_pattern=room.source_pattern,
+        source_orientation=room.source_orientation,
+        mic_pattern=room.mic_pattern,
+        mic_orientation=room.mic_orientation,
+        generator=generator,
+        **options,
+    )
+
+
+def _true_labels(room, rir, fs):
+    """Parameters of simulated responses, [source, microphone] each."""
+    floor = NoiseFloor.absent(rir)
+    direct = acoustics.direct_sample(room.sources, room.microphones, fs)
+    return {
+        **response_labels(rir, fs, direct, floor),
+        "DIST": torch.cdist(room.sources, room.microphones),
+    }
+
+
+def response_labels(rir, fs, direct=None, floor=None):
+    """What the models of this recipe predict, read from the response itself.
+
+    Arguments
+    ---------
+    rir : torch.Tensor
+        [..., time].
+    fs : int
+        Sampling rate, Hz.
+    direct : torch.Tensor, optional
+        Sample of the direct path, [...]; default: its onset.
+    floor : NoiseFloor, optional
+        Default: looked for, as measured responses need.
+
+    Returns
+    -------
+    dict
+        "T60" (T20 of the whole response, s), "DRR" and "C50" (dB), float64
+        [...]; NaN where a response does not show it.
+
+    Example
+    -------
+    >>> decay = 10 ** (-3 * torch.arange(16000) / 16000 / 0.5)
+    >>> round(response_labels(decay, 16000)["T60"].item(), 2)
+    0.5
+    """
+    floor = floor or find_noise_floor(rir, fs)
+    return {
+        "T60": acoustics.t60(rir, fs, floor=floor),
+        "DRR": acoustics.drr(rir, fs, direct, floor=floor),
+        "C50": acoustics.c50(rir, fs, direct, floor=floor),
+    }
+
+
+def _plain(values):
+    """Nested lists of numbers, None where a value is not finite."""
+    return [
+        [round(x, 5) if math.isfinite(x) else None for x in row]
+        for row in values.tolist()
+    ]
