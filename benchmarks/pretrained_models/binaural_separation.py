@@ -13,9 +13,9 @@ behind, within 22.5 degrees of the height of the ears; levels are those of
 wsj0-mix. "interaural mask" gives each time-frequency bin to the talker whose
 responses at both ears it fits better: those of a sphere, from the two lateral
 angles that explain most of the mixture, or, what no method can know, those of
-this head from both true directions. "ideal mask" knows the talkers' own spectra:
-the bound for masks of such bins. All masks look ahead, 32 ms or to the end.
-"mixture" leaves it as it is.
+this head from both true directions. "ideal mask" knows the talkers' own
+spectra: the bound for masks of such bins. All masks look ahead, 32 ms or to the
+end. "mixture" leaves it as it is.
 """
 
 import csv
