@@ -63,7 +63,7 @@ _CHANGEABLE = frozenset(
     output_folder save_folder manifest_folder train_log train_logger
     checkpointer ckpt_interval_minutes download check_counts skip_prep
     compile_module_keys scores num_test_rotations merge_angle
-    detection_hop sdr perceptual save_audio n_audio_to_save num_examples
+    detection_hop sdr itd perceptual save_audio n_audio_to_save num_examples
     embedding_method inference_keys window_length skip_nonfinite_grads
     adapters_only
     """.split()

@@ -166,6 +166,7 @@ class SeparationBrain(SpatialBrain):
                 self.hparams.sample_rate,
                 sdr=self.hparams.sdr,
                 perceptual=self.hparams.perceptual,
+                itd=self.hparams.itd,
             )
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -204,7 +205,7 @@ class SeparationBrain(SpatialBrain):
 
     def describe_training(self):
         """What the model is for and what it learned from, for its card."""
-        hparams = self.hparams
+        hparams, rooms = self.hparams, self.hparams.head_rooms
         latency = hparams.kernel_size / hparams.sample_rate
         return {
             **super().describe_training(),
@@ -214,6 +215,7 @@ class SeparationBrain(SpatialBrain):
             "causal": hparams.causal,
             "latency": latency if hparams.causal else None,
             "data": hparams.mixture_notes,
+            "t60": [0.0, max(rooms["t60"])] if rooms else None,
             "sources": [hparams.num_spks, hparams.num_spks],
         }
 
@@ -271,7 +273,7 @@ def write_compat_csv(path, rows):
         for row in rows
     ]
     means = {
-        name: sum(line[name] for line in lines) / len(lines)
+        name: sum(x[name] for x in lines) / len(lines)
         for name in COMPAT_COLUMNS
     }
     write_table(path, [*lines, {"snt_id": "avg", **means}])

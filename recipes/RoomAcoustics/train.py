@@ -252,6 +252,7 @@ class RoomAcousticsBrain(SpatialBrain):
         return {
             **super().describe_training(),
             "task": "room acoustics",
+            "channels": list(CHANNELS),
             "channel_order": "one microphone, or two of any distance",
             "causal": False,
             "data": f"{hparams.num_rooms['train']} simulated rooms",

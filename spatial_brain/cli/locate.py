@@ -23,7 +23,12 @@ import math
 from functools import partial
 from pathlib import Path
 
-from spatial_brain.cli.live import add_live, run_live, wants_live
+from spatial_brain.cli.live import (
+    add_live,
+    open_input,
+    run_live,
+    wants_live,
+)
 from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
@@ -121,16 +126,18 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    live = wants_live(args, _ONLY_RECORDED)
-    if _knows_spacing_alone(args) and not live:
-        args.model = choose_shipped(args, "locate", args.spacing)
+    live = open_input(args) if wants_live(args, _ONLY_RECORDED) else None
+    if _knows_spacing_alone(args):
+        args.model = choose_shipped(
+            args, "locate", args.spacing, live and live.info
+        )
     any_array = _take_model(args)
     if any_array:
         _check_any_array(args)
     else:
         _check(args)
     if live:
-        _locate_live(args, any_array)
+        _locate_live(args, live, any_array)
         return
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     card = {}
@@ -267,7 +274,7 @@ def _by_model(args):
     return localize, card_content(localizer)
 
 
-def _locate_live(args, any_array):
+def _locate_live(args, live, any_array):
     """Locate in live sound."""
     from spatial_brain.cli.live.directions import FORMATS, DirectionView
 
@@ -282,7 +289,7 @@ def _locate_live(args, any_array):
     else:
         finder = _finder(args)
     view = DirectionView(form, finder)
-    run_live(args, finder, {}, view)
+    run_live(args, live, finder, {}, view)
 
 
 def _by_any_array(args):

@@ -99,7 +99,7 @@ def test_the_number_of_sources_is_kept():
 
 def test_a_library_method_has_no_confidence_and_ambisonics_elevations():
     finder = DirectionFinder(ARRAY, "frida", sources=1, **OPTIONS)
-    *_, last, _ = live(finder, wave(30.0, 0.7))
+    *_, last, _ = live(finder, wave(30.0, 0.65))
     assert np.isnan(last.confidence).all()
     [source] = last.sources
     assert np.isnan(source.confidence)

@@ -137,6 +137,18 @@ def test_channels_and_rate_are_those_of_the_model(scene, clock, capsys):
     assert "sampling rate is 8000 Hz: above 4000 Hz there is nothing" in error
 
 
+def test_the_shipped_model_is_chosen_by_the_input(scene, clock, monkeypatch):
+    infos = []
+
+    def choose(args, command, info):
+        infos.append((command, info.fs, info.num_channels))
+        return "toy"
+
+    monkeypatch.setattr("spatial_brain.cli.detect.choose_shipped", choose)
+    assert main(["detect", "--live", scene, "--seconds", "1"]) == 0
+    assert infos == [("detect", RATE, 4)]
+
+
 @pytest.mark.parametrize("options, message", [
     (["--live", "--delay", "1", "--model", "causal"], "neither hop nor delay"),
     (["--live", "--delay", "9", "--model", "toy"], "must be from 0 to 2 s"),
