@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""T60, DRR, C50 and distance from speech, with intervals that hold.
+"""T60, DRR and C50 from speech, with intervals that hold.
 
 A network estimates quantiles of each quantity from a few seconds of speech in
 any room, recorded with one or two microphones.

@@ -110,7 +110,6 @@ def _simulate(room, fs, generator, options):
         t60=room.t60,
         absorption=room.absorption,
         source_pattern=room.source_pattern,
-        source_orientation=room.source_orientation,
         mic_pattern=room.mic_pattern,
         mic_orientation=room.mic_orientation,
         generator=generator,

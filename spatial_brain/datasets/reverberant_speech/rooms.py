@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ _BANDS = 7  # octaves from 125 Hz to 8 kHz
 _REFERENCE = 3  # 1 kHz
 _WALL_DISTANCE = 0.3  # m, of sources
 _TRIES = 1000
-# Directional patterns and how often they are drawn.
-_SOURCE_PATTERNS = {"omni": 0.25, "subcard": 0.35, "card": 0.3, "hypcard": 0.1}
-_MIC_PATTERNS = {"omni": 0.7, "subcard": 0.2, "card": 0.1}
+# Powers of a cardioid that a source may have (0: omnidirectional), and how
+# often: loudspeakers and mouths are narrower than a cardioid from 2 kHz on.
+_BEAMS = {0.0: 0.15, 0.5: 0.2, 1.0: 0.25, 2.0: 0.25, 3.0: 0.15}
+# Microphones at a head or in a case are not omnidirectional.
+_MIC_PATTERNS = {"omni": 0.6, "subcard": 0.25, "card": 0.15}
 
 
 def draw_room(
@@ -32,8 +35,8 @@ def draw_room(
 
     Of three forms one is drawn: a reverberation time that depends on the
     octave, walls of unequal absorption, and walls of real materials. T60 is
-    drawn evenly on a logarithmic scale. Sources are omnidirectional or
-    cardioids, most of which look towards the microphones.
+    drawn evenly on a logarithmic scale. Sources are omnidirectional or powers
+    of a cardioid, most of which look towards the microphones.
 
     Arguments
     ---------
@@ -157,17 +160,22 @@ def _patterns(rng, room):
     towards = (center - room.sources).numpy()
     towards /= np.linalg.norm(towards, axis=-1, keepdims=True)
     # Talkers look at the microphones, more or less, or anywhere.
-    spread = rng.choice((0.3, 1.0, 5.0), p=(0.4, 0.35, 0.25), size=(count, 1))
+    spread = rng.choice((0.2, 0.7, 5.0), p=(0.5, 0.3, 0.2), size=(count, 1))
     looking = towards + spread * rng.standard_normal((count, 3)) * (1, 1, 0.3)
+    looking /= np.linalg.norm(looking, axis=-1, keepdims=True)
+    powers = rng.choice(list(_BEAMS), count, p=list(_BEAMS.values()))
+    names, shares = zip(*_MIC_PATTERNS.items(), strict=True)
     return {
-        "source_pattern": _draw(rng, _SOURCE_PATTERNS, count),
-        "source_orientation": torch.from_numpy(looking),
-        "mic_pattern": _draw(rng, _MIC_PATTERNS, 1) * 2,
+        "source_pattern": [
+            partial(_beam, torch.from_numpy(axis), float(power))
+            for axis, power in zip(looking, powers, strict=True)
+        ],
+        "mic_pattern": [str(rng.choice(names, p=shares))] * 2,
         "mic_orientation": torch.from_numpy(rng.standard_normal((2, 3))),
     }
 
 
-def _draw(rng, patterns, count):
-    """Names of patterns by how often they are wanted."""
-    names = rng.choice(list(patterns), count, p=list(patterns.values()))
-    return names.tolist()
+def _beam(axis, power, directions):
+    """Gains [...] of a power of a cardioid towards unit vectors [..., 3]."""
+    cosine = directions.double() @ axis
+    return (0.5 + 0.5 * cosine).clamp_min(0) ** power
