@@ -27,6 +27,7 @@ from spatial_brain.datasets.array_scenes import SceneDrawer
 from spatial_brain.datasets.array_scenes.truth import window_truth
 from spatial_brain.datasets.speech.reader import SpeechReader
 from spatial_brain.geometry import MicrophoneArray
+from spatial_brain.geometry.observable import front_azimuths
 from spatial_brain.inference.any_array import AnyArrayLocalizer
 from spatial_brain.inference.array_directions.finder import DirectionFinder
 from spatial_brain.inference.array_directions.sources import follow_sources
@@ -34,7 +35,7 @@ from spatial_brain.inference.pretrained.figures import mean_figure
 from spatial_brain.metrics.localization import match_directions
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = ROOT / "recipes" / "AnyArray" / "hparams" / "any_array.yaml"
+RECIPES = ROOT / "recipes" / "AnyArray" / "hparams"
 MODEL = "this model"
 METHODS = ("mixture", "srp-phat", "norm-music")
 SEED = 5
@@ -42,9 +43,9 @@ SEED = 5
 MOST = 4
 
 
-def parse_arguments():
+def parse_arguments(text, name):
     """Read the command line."""
-    parser = measuring_parser(__doc__, "any-array")
+    parser = measuring_parser(text, name)
     add = parser.add_argument
     add("--results", type=Path, required=True, help="JSON lines, kept")
     add("--clips", type=int, default=20, help="of each measured cell")
@@ -58,7 +59,7 @@ def append(path, row):
         file.write(json.dumps(row) + "\n")
 
 
-def measure_clips(args, localizer, real, rows):
+def measure_clips(args, localizer, real, rows, channels):
     """Add the clips in measured rooms that are missing."""
     done = {(r["clip"], r["talkers"], r["snr"]) for r in rows if "clip" in r}
     missing = [
@@ -68,23 +69,30 @@ def measure_clips(args, localizer, real, rows):
         for snr in real.SNRS
         if (index, number, snr) not in done
     ]
-    array = MicrophoneArray.named("r3vival").select(range(6))
+    array = MicrophoneArray.named("r3vival").select(channels)
     material, trial = real.Material(args.data), real.Trial(array, real.BAND)
     trial.finders = {MODEL: localizer.finder(array), **trial.finders}
+    if array.dimensions < 3:
+        # They do not know which side is meant, or need more microphones.
+        trial.peers = {}
     for index, number, snr in missing:
         clean, azimuth, _ = material.clip(index, number)
         generator = torch.Generator().manual_seed(index)
         noise = torch.randn(clean.shape, generator=generator)
         noisy = clean + noise * clean.std() * 10 ** (-snr / 20)
-        found = trial(noisy, azimuth)
+        truth = torch.tensor(azimuth)
+        level = torch.zeros_like(truth)
+        azimuth = front_azimuths(truth, level, array.positions).tolist()
+        found = trial(noisy[:, channels], azimuth)
         row = {"clip": index, "talkers": number, "snr": snr}
         row |= {"azimuth": azimuth, "estimates": found["estimates"]}
         append(args.results, {**row, "counts": found["counts"]})
 
 
-def make_drawer(data):
-    """Scenes of the recipe with the speech of the test."""
-    text = resolve_references(RECIPE.read_text("utf-8"), {"data_folder": "-"})
+def make_drawer(data, recipe):
+    """Scenes of a recipe with the speech of the test."""
+    text = (RECIPES / recipe).read_text("utf-8")
+    text = resolve_references(text, {"data_folder": "-"})
     options = ruamel.yaml.YAML(typ="safe", pure=True)
     options.constructor.add_multi_constructor("!", lambda *_: None)
     scenes = options.load(text.getvalue())["scenes"]
@@ -102,10 +110,10 @@ def make_drawer(data):
     return SceneDrawer(speech, reader.read, **scenes)
 
 
-def measure_scenes(args, localizer, rows):
+def measure_scenes(args, localizer, rows, recipe):
     """Add the simulated scenes that are missing."""
     done = {row["scene"] for row in rows if "scene" in row}
-    drawer = make_drawer(args.data)
+    drawer = make_drawer(args.data, recipe)
     for index in sorted(set(range(args.scenes)) - done):
         rng = np.random.default_rng([SEED, index])
         scene = drawer.draw(rng, drawer.draw_microphones(rng))
@@ -134,7 +142,7 @@ def judge_scene(finder, scene):
     return errors, count
 
 
-def clip_figures(rows, peers):
+def clip_figures(rows, peers, text):
     """Figures of the cells in measured rooms."""
     figures = []
     cells = sorted({(r["talkers"], r["snr"]) for r in rows if "clip" in r})
@@ -147,7 +155,7 @@ def clip_figures(rows, peers):
         ]
         people = "one speaker" if number == 1 else "two speakers"
         test = {
-            "test_set": f"R3VIVAL, {people}, SNR {snr:g} dB",
+            "test_set": f"R3VIVAL{text}, {people}, SNR {snr:g} dB",
             "rooms": "measured",
         }
         errors = {
@@ -157,6 +165,8 @@ def clip_figures(rows, peers):
         }  # fmt: skip
         for label in peers:
             bands = [name for name in errors if name.startswith(f"{label},")]
+            if not bands:
+                continue
             best = min(bands, key=lambda name: np.mean(errors[name]))
             errors[label] = errors[best]
             for name in bands:
@@ -239,23 +249,35 @@ def kind_of(method):
     return known.get(method, "classical")
 
 
-def main():
-    """Measure what is missing, and report."""
-    args = parse_arguments()
+def measure(text, name, recipe, channels):
+    """Measure what is missing of a model, and report.
+
+    Arguments
+    ---------
+    text, name : str
+        Docstring of the command, and the shipped model.
+    recipe : str
+        YAML of recipes/AnyArray whose scenes are drawn.
+    channels : sequence of int
+        Microphones of R3VIVAL that are used.
+    """
+    args = parse_arguments(text, name)
     torch.set_num_threads(1)
     sys.path.insert(0, str(ROOT / "benchmarks"))
     real = importlib.import_module("real_directions")
     localizer = AnyArrayLocalizer.from_hparams(args.model)
     rows = real.read_results(args.results)
-    measure_clips(args, localizer, real, rows)
-    measure_scenes(args, localizer, rows)
+    measure_clips(args, localizer, real, rows, channels)
+    measure_scenes(args, localizer, rows, recipe)
     rows = real.read_results(args.results)
-    figures = clip_figures(rows, real.PEERS.values()) + scene_figures(rows)
-    array = MicrophoneArray.named("r3vival").select(range(6))
+    part = "" if len(channels) == 6 else f", {len(channels)} microphones"
+    figures = clip_figures(rows, real.PEERS.values(), part)
+    figures += scene_figures(rows)
+    array = MicrophoneArray.named("r3vival").select(channels)
     finder = localizer.finder(array, sources=1)
-    sound = 0.1 * torch.randn(1, 160000, 6)
+    sound = 0.1 * torch.randn(1, 160000, len(channels))
     report(args, figures, lambda: finder.localize_batch(sound, fs=16000), 10.0)
 
 
 if __name__ == "__main__":
-    main()
+    measure(__doc__, "any-array", "any_array.yaml", list(range(6)))

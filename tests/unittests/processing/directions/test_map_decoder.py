@@ -10,7 +10,7 @@ from spatial_brain.geometry import (
 )
 from spatial_brain.processing.directions.map_decoder import (
     MapDecoder,
-    window_means,
+    pool_windows,
 )
 
 CIRCLE = circular_array(4, 0.05)
@@ -21,7 +21,8 @@ GRID = -180 + 5.0 * torch.arange(72)
 
 def bumps(*azimuths, height=0.9):
     off = (GRID - torch.tensor(azimuths)[:, None] + 180) % 360 - 180
-    return height * torch.exp(-0.5 * (off / 5).square()).amax(0)
+    top = torch.tensor(height).logit()
+    return (top - 0.5 * (off / 5).square().amin(0)).sigmoid()
 
 
 @pytest.mark.parametrize("azimuth", [0.0, 33.3, -177.9, 179.0, -92.4])
@@ -68,7 +69,12 @@ def test_silence_has_no_direction():
         MapDecoder(CIRCLE, 3)
 
 
-def test_windows_are_means_and_short_input_is_one():
-    maps = torch.arange(6.0)[:, None].expand(6, 2)
-    assert window_means(maps, 4, 2)[:, 0].tolist() == [1.5, 3.5]
-    assert window_means(maps, 40, 20)[:, 0].tolist() == [2.5]
+def test_windows_pool_the_surest_frames_and_short_input_is_one():
+    odds = torch.tensor([1.0, 1.0, 1.0, 7.0, 5.0, 5.0])[:, None]
+    logits = odds.log().expand(6, 2)
+    pooled = pool_windows(logits, 4, 2)[:, 0]
+    wanted = torch.tensor([13.0, 25.0]).sqrt()
+    torch.testing.assert_close(pooled / (1 - pooled), wanted)
+    assert pool_windows(logits, 40, 20).shape == (1, 2)
+    # A frame that is certain is no overflow.
+    assert pool_windows(1e4 * logits, 4, 2).isfinite().all()
