@@ -12,7 +12,7 @@ from spatial_brain.stopping import ending_when_stopped
 
 # Options that need --live, by their names in the arguments.
 _ONLY_LIVE = ("rate", "num_channels", "seconds")
-# What a pipe is told by.
+# Stands for standard input.
 _PIPE = "-"
 
 

@@ -72,7 +72,7 @@ class DirectionStream:
 
     def _begin(self):
         """Nothing was pushed yet."""
-        self._time, self._recent = 0.0, []
+        self._taken, self._recent = 0, []
         self._sources = LiveSources(self._finder.known_number)
 
     def push(self, chunk):
@@ -94,7 +94,7 @@ class DirectionStream:
         """
         if not chunk.isfinite().all():
             raise ValueError("the sound holds NaN or infinite samples")
-        self._time += len(chunk) / self.fs
+        self._taken += len(chunk)
         chunk = self._finder.convert(chunk)
         return [self._window(*block) for block in self._blocks.push(chunk)]
 
@@ -124,7 +124,7 @@ class DirectionStream:
         if not finder.has_confidence:
             sure = np.full_like(sure, np.nan)
             sources = [one._replace(confidence=np.nan) for one in sources]
-        stop = min(time + half, self._time)
+        stop = min(time + half, self._taken / self.fs)
         return LiveWindow(
             max(0.0, time - half), stop, sources, azimuth, elevation, sure
         )

@@ -286,6 +286,16 @@ def test_recordings_or_live(path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_devices_are_listed(library, monkeypatch):
+    assert devices.describe_devices() == [
+        "1 USB Array (6 channels, 8000 Hz)",
+        "2 Built-in (2 channels, 8000 Hz)",
+    ]
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    [line] = devices.describe_devices()
+    assert "pip install sounddevice" in line
+
+
 def test_a_missing_package_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert live() == 2
