@@ -10,13 +10,16 @@ simulated rooms are those that the recipe keeps for its test.
 
 Mixtures are 5 s of two speakers, at least 20 degrees apart, from in front or
 behind, within 22.5 degrees of the height of the ears; levels are those of
-wsj0-mix. "interaural mask" knows what no method can know: the responses of the
-head from both directions; a time-frequency bin is given to the talker whose
-response it fits better. "ideal mask" knows the talkers' own spectra: the bound
-for masks of such bins. Both look 32 ms ahead. "mixture" leaves it as it is.
+wsj0-mix. "interaural mask" gives each time-frequency bin to the talker whose
+responses at both ears it fits better: those of a sphere, from the two lateral
+angles that explain most of the mixture, or, what no method can know, those of
+this head from both true directions. "ideal mask" knows the talkers' own
+spectra: the bound for masks of such bins. All masks look ahead, 32 ms or to the
+end. "mixture" leaves it as it is.
 """
 
 import csv
+import itertools
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -52,9 +55,13 @@ from spatial_brain.inference.pretrained.figures import mean_figure
 from spatial_brain.metrics.separation.errors import SeparationErrors
 from spatial_brain.simulation.acoustics import t60 as measure_t60
 from spatial_brain.simulation.hrtf import load_hrtfs
-from spatial_brain.simulation.hrtf.grid import interaural_to_unit
+from spatial_brain.simulation.hrtf.grid import (
+    CIPIC_LATERALS,
+    interaural_to_unit,
+)
 from spatial_brain.simulation.hrtf.interpolation import resample_responses
 from spatial_brain.simulation.hrtf.readers import find_heads
+from spatial_brain.simulation.hrtf.sphere import spherical_head_responses
 
 SECONDS, MIN_GAP = 5.0, 20.0
 # CIPIC's polar angles near the height of the ears, in front and behind.
@@ -66,7 +73,8 @@ NUM_ROOMS = 6
 METHODS = {
     "this model": "model",
     "mixture": "trivial",
-    "interaural mask, directions known": "classical",
+    "interaural mask": "classical",
+    "interaural mask, head and directions known": "classical",
     "ideal mask, talkers known": "classical",
 }
 # Keys of SeparationErrors: name of the figure, unit, better.
@@ -181,16 +189,31 @@ def test_mixtures(args, renderer, listeners, scenes, t60s):
         yield mixture, renderer.render(mixture)
 
 
-def interaural_mask(mix, responses):
-    """Talkers [time, ear, source] by the response that each bin fits."""
-    spectrum = transform(mix)
+def fits(spectrum, responses):
+    """Power that responses [k, ear, time] explain, [k, bin, frame]."""
     responses = torch.as_tensor(responses)[..., :N_FFT]
     steering = torch.fft.rfft(responses, n=N_FFT).to(spectrum)
     steering = steering / steering.abs().square().sum(1, keepdim=True).sqrt()
-    # What of a bin a response explains, [source, bin, frame].
-    fit = torch.einsum("sef,eft->sft", steering.conj(), spectrum).abs()
+    found = torch.einsum("kef,eft->kft", steering.conj(), spectrum)
+    return found.abs().square()
+
+
+def interaural_mask(mix, responses):
+    """Talkers [time, ear, source] by the response that each bin fits."""
+    spectrum = transform(mix)
+    fit = fits(spectrum, responses)
     mask = (fit == fit.amax(0)).to(fit)
     return inverse(spectrum[:, None] * mask, len(mix))
+
+
+def likely_responses(mix, sphere):
+    """Those two responses of a sphere that explain most of a mixture."""
+    fit = fits(transform(mix), sphere)
+    pairs = itertools.combinations(range(len(fit)), 2)
+    best = max(
+        pairs, key=lambda pair: torch.maximum(*fit[list(pair)]).sum().item()
+    )
+    return sphere[list(best)]
 
 
 def ideal_mask(mix, sources):
@@ -218,6 +241,10 @@ def inverse(spectra, length):
 def measure(args, separator):
     """Figures of all test sets and methods."""
     fs, figures = separator.hparams.sample_rate, []
+    lateral = torch.tensor(CIPIC_LATERALS, dtype=torch.float64)
+    sphere = spherical_head_responses(
+        interaural_to_unit(lateral, 0.0), fs, model="rigid-sphere"
+    )
     for title, kind, responses, *rest in test_sets(args, fs):
         renderer = MixtureRenderer("/", responses, fs, dtype="float32")
         errors = {
@@ -232,6 +259,7 @@ def measure(args, separator):
             estimates = (
                 separator.separate_batch(mix[None])[0],
                 mix[..., None].expand_as(sources),
+                interaural_mask(mix, likely_responses(mix, sphere)),
                 interaural_mask(mix, renderer.hrtfs.responses(mixture)),
                 ideal_mask(mix, sources),
             )

@@ -242,7 +242,7 @@ def print_classes(title, names, result):
 def main():
     """Measure."""
     parser = measuring_parser(__doc__, "sound-events")
-    parser.add_argument("--scenes", type=int, default=40, help="of each set")
+    parser.add_argument("--scenes", type=int, default=24, help="of each set")
     args = parser.parse_args()
     detector = SELDetector.from_hparams(args.model)
     names = list(detector.hparams.class_names)

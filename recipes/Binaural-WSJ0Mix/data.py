@@ -263,7 +263,11 @@ def notes(hparams):
     speech = "Binaural-WSJ0Mix"
     if is_drawn(hparams):
         corpus = hparams["speech_folder"]
-        speech = "synthetic voices" if corpus is None else Path(corpus).name
+        speech = "synthetic voices"
+        if corpus is not None:
+            # A table is called by its folder.
+            place = Path(corpus)
+            speech = (place.parent if place.is_file() else place).name
     heads = head_notes(hparams)
     if hparams["variant"] == "reverb":
         heads = Path(hparams["rooms_folder"] or "simulated rooms").name

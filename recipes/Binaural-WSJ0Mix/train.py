@@ -272,10 +272,7 @@ def write_compat_csv(path, rows):
         | {name: float(row[f"compat_{name}"]) for name in COMPAT_COLUMNS}
         for row in rows
     ]
-    means = {
-        name: sum(x[name] for x in lines) / len(lines)
-        for name in COMPAT_COLUMNS
-    }
+    means = {n: sum(x[n] for x in lines) / len(lines) for n in COMPAT_COLUMNS}
     write_table(path, [*lines, {"snt_id": "avg", **means}])
 
 

@@ -28,6 +28,7 @@ def experiment(request, monkeypatch):
         ("AnyArray", "AnyArrayBrain"),
         ("DualMic-LibriSpeech", "LocalizationBrain"),
         ("Binaural-WSJ0Mix", "SeparationBrain"),
+        ("RoomAcoustics", "RoomAcousticsBrain"),
     ],
     indirect=True,
 )

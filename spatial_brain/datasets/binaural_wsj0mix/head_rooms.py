@@ -219,12 +219,57 @@ class HeadsAndRooms:
         return place.responses(mixture)
 
 
+def draw_room_size(t60, rng, distance=None):
+    """Size of a room that can have a reverberation time.
+
+    Arguments
+    ---------
+    t60 : float
+        Seconds.
+    rng : numpy.random.Generator
+        Source of the choice.
+    distance : float, optional
+        Metres from the head for which there has to be place, in front of it
+        and to its sides.
+
+    Returns
+    -------
+    list of float
+        Length, width and height, metres.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+
+    Example
+    -------
+    >>> len(draw_room_size(0.3, np.random.default_rng(0)))
+    3
+    """
+    needed = np.zeros(3)
+    if distance is not None:
+        needed[:2] = distance + 2 * _MARGIN, 2 * (distance + _MARGIN)
+    for _ in range(_TRIES):
+        size = rng.uniform(_SMALLEST, _LARGEST).tolist()
+        if float(minimal_t60(torch.tensor(size))) <= 0.9 * t60 and all(
+            np.array(size) > needed
+        ):
+            return size
+    space = "" if distance is None else f" and room for {distance:g} m"
+    least = float(minimal_t60(torch.tensor(_SMALLEST)))
+    raise ValueError(
+        f"no room of at least {_SMALLEST} m can have a T60 of {t60} s{space}; "
+        f"the least is {least:.3f} s"
+    )
+
+
 def _draw(listeners, seed, options):
     """Everything about a room, as plain values."""
     rng = np.random.default_rng(seed)
     t60 = round(float(rng.uniform(*options["t60"])), 3)
     distance = float(rng.uniform(*options["distance"]))
-    size = _draw_size(t60, distance, rng)
+    size = draw_room_size(t60, rng, distance)
     # The head looks along x; all sources are in front of it.
     low = np.array([_MARGIN, distance + _MARGIN])
     high = np.array(size[:2]) - distance - _MARGIN
@@ -237,20 +282,6 @@ def _draw(listeners, seed, options):
         "head": listeners[rng.integers(len(listeners))],
         "seed": int(rng.integers(2**31)),
     }
-
-
-def _draw_size(t60, distance, rng):
-    """Size of a room that can have a reverberation time, metres."""
-    for _ in range(_TRIES):
-        size = rng.uniform(_SMALLEST, _LARGEST)
-        wide = size[1] > 2 * (distance + _MARGIN)
-        deep = size[0] > distance + 2 * _MARGIN
-        if wide and deep and float(minimal_t60(torch.tensor(size))) < 0.9 * t60:
-            return size.tolist()
-    raise ValueError(
-        f"no room of {_SMALLEST} to {_LARGEST} m has a T60 of {t60:g} s and "
-        f"place for sources at {distance:g} m; choose other bounds in --rooms"
-    )
 
 
 def _simulate(job, heads):

@@ -65,8 +65,9 @@ class DirectionStream:
         self._finder, self.fs = finder, fs
         self._blocks = finder.block_stream(fs)
         self.latency = self._blocks.maps.block_length / fs
-        # So that no window waits for it.
-        finder.noise_peaks(fs)
+        if finder.has_confidence:
+            # Made now, so that no window waits for it.
+            finder.noise_peaks(fs)
         self._begin()
 
     def _begin(self):

@@ -129,6 +129,8 @@ def load_safe_yaml(text, name, overrides=None, must_match=True, allowed=()):
         )
     loader = _SafeLoader("")
     loader.file_name, loader.allowed = name, allowed
+    # Else a list that two keys share is still empty where it is an argument.
+    loader.deep_construct = True
     try:
         return loader.construct_document(root)
     except ruamel.yaml.YAMLError as error:

@@ -60,7 +60,7 @@ def test_the_list_shows_what_each_is_worth(pair, capsys):
     printed = capsys.readouterr().out
     assert "- data licences: VCTK: CC BY 4.0\n" in printed
     assert "| measured | office   | 3          | 5        |" in printed
-    assert main(["models", "piar"]) == 2
+    assert main(["models", "pairs"]) == 2
     assert "shipped are pair; did you mean pair?" in capsys.readouterr().err
 
 

@@ -14,6 +14,7 @@ import spatial_brain.models.array_localizer
 import spatial_brain.models.binaural_tasnet
 import spatial_brain.models.dual_mic
 import spatial_brain.models.mc_conformer
+import spatial_brain.models.room_acoustics
 import spatial_brain.models.seld
 import spatial_brain.processing.pair_spectra
 import spatial_brain.processing.seld_features  # noqa: F401
@@ -252,6 +253,19 @@ def test_values_references_and_shared_objects():
     assert callable(found["plain"])
 
 
+def test_a_list_that_two_keys_share_is_whole_where_it_is_an_argument():
+    network = "spatial_brain.models.room_acoustics.RoomAcousticsNetwork"
+    text = (
+        "modules:\n"
+        f"  model: !new:{network}\n"
+        "    quantities: &names [T60, DRR]\n"
+        "quantities: *names\n"
+    )
+    found = load_safe_yaml(text, "mine.yaml")
+    assert found["modules"]["model"].quantities == ("T60", "DRR")
+    assert list(found["quantities"]) == ["T60", "DRR"]
+
+
 def test_a_package_is_trusted_only_when_named(caplog):
     text = "x: !new:collections.Counter"
     with pytest.raises(ValueError, match="not on the list"):
@@ -313,6 +327,7 @@ AUDIT = """
     import spatial_brain.models.array_localizer, spatial_brain.models.dual_mic
     import spatial_brain.models.binaural_tasnet
     import spatial_brain.models.dcase_baseline
+    import spatial_brain.models.room_acoustics
     import spatial_brain.processing.pair_spectra
     import spatial_brain.processing.seld_features
     from spatial_brain.loadable import LOADABLE
@@ -386,6 +401,7 @@ def test_the_list_is_closed():
             "LogMelIntensity",
             "MultiPairEstimator",
             "PairSpectra",
+            "RoomAcousticsNetwork",
             "SELDNetwork",
             "Salsa",
             "SalsaLite",

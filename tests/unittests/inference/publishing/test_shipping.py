@@ -13,6 +13,7 @@ from spatial_brain.inference.pretrained import (
     write_card,
 )
 from spatial_brain.inference.pretrained.golden import make_golden
+from spatial_brain.inference.publishing.contents import contents
 from spatial_brain.inference.publishing.shipping import (
     missing_facts,
     ship_model,
@@ -53,7 +54,13 @@ def test_it_is_whole_and_found_by_name(ours):
     assert SoundLocalizer.from_hparams("pair").card == card
     assert "--model pair" in (ours / "README.md").read_text()
     with pytest.raises(FileNotFoundError, match="did you mean pair"):
-        SoundLocalizer.from_hparams("piar")
+        SoundLocalizer.from_hparams("pairs")
+
+
+def test_it_can_be_published_as_it_is(ours):
+    files = contents("pair", "me/pair")
+    assert set(files) == {path.name for path in ours.iterdir()}
+    assert files["card.json"] == (ours / "card.json").read_bytes()
 
 
 def test_a_folder_of_that_name_wins(ours, run, tmp_path, monkeypatch):
