@@ -26,7 +26,6 @@ from scipy.optimize import linear_sum_assignment
 
 from spatial_brain.dataio.audio import read_audio, resample_audio
 from spatial_brain.geometry import MicrophoneArray
-from spatial_brain.inference.array_directions.confidence import probability
 from spatial_brain.inference.array_directions.finder import (
     BAND,
     METHODS,
@@ -164,7 +163,7 @@ class Trial:
         result = {"estimates": {}, "counts": {}, "windows": {}}
         for name, finder in self.finders.items():
             times, *found = finder.peaks_of(waveform[None], FS, MOST_SOURCES)
-            sure = probability(name, *found, finder.noise_peaks(FS))
+            sure = finder.sure(*found, FS)
             auto = follow_sources(times, *found[:2], sure)
             result["counts"][name] = auto.azimuth.shape[1]
             if azimuth:

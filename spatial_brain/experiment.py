@@ -63,7 +63,7 @@ _CHANGEABLE = frozenset(
     output_folder save_folder manifest_folder train_log train_logger
     checkpointer ckpt_interval_minutes download check_counts skip_prep
     compile_module_keys scores num_test_rotations merge_angle
-    detection_hop sdr perceptual save_audio n_audio_to_save num_examples
+    detection_hop sdr itd perceptual save_audio n_audio_to_save num_examples
     embedding_method inference_keys window_length skip_nonfinite_grads
     adapters_only
     """.split()
@@ -88,6 +88,8 @@ _PATH_OPTION = re.compile(
     r"--(\w+_folder|\w+_root|initial_weights|pretext|hrtf|base_folder_dm"
     r"|frozen_encoders|train_log|train_scenes|warm_start)"
 )
+# Those among them that may be lists or dictionaries of paths.
+_PATHS_OPTION = "--hrtf"
 
 
 class SpatialBrain(sb.Brain):
@@ -454,21 +456,24 @@ def parse_arguments(argv):
 
 def _quote_paths(argv):
     """Make values of options that are paths text for YAML."""
-    quoted, is_path = [], False
+    quoted, option = [], None
     for argument in argv:
         name, equals, value = argument.partition("=")
-        if is_path and not argument.startswith("--"):
-            argument = _quoted(argument)
+        if option is not None and not argument.startswith("--"):
+            argument = _quoted(argument, option)
         elif equals and _PATH_OPTION.fullmatch(name):
-            argument = f"{name}={_quoted(value)}"
-        is_path = bool(_PATH_OPTION.fullmatch(argument))
+            argument = f"{name}={_quoted(value, name)}"
+        option = argument if _PATH_OPTION.fullmatch(argument) else None
         quoted.append(argument)
     return quoted
 
 
-def _quoted(value):
+def _quoted(value, option):
     """A path as YAML text; null, tags and what is quoted stay."""
     if value in ("null", "~") or value[:1] in ("!", '"', "'"):
+        return value
+    listed = value[:1] + value[-1:] in ("[]", "{}")
+    if option == _PATHS_OPTION and listed and not Path(value).exists():
         return value
     return json.dumps(value, ensure_ascii=False)
 

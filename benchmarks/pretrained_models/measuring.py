@@ -73,7 +73,10 @@ def report(args, figures, process=None, seconds=None):
         print("\n".join(["", f"{title}:", "", *table(rows)]))
     if args.write:
         write_figures(args.model, figures, **facts)
-        print(f"\nwritten into the card of {args.model}")
+        print(
+            f"\nwritten into the card of {args.model}; of a shipped one, "
+            "python tools/model_table.py writes the README's table anew"
+        )
 
 
 def real_time_factor(process, seconds):

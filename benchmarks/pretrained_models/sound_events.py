@@ -20,6 +20,7 @@ best constant, chosen on the same scenes, and the network with random weights.
 
 import copy
 import csv
+import math
 import tempfile
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def spatial_response(response, positions, fs):
     first, second = torch.triu_indices(len(positions), len(positions), 1)
     cross = torch.fft.irfft(spectra[first] * spectra[second].conj())
     offsets = positions[first] - positions[second]
-    reach = int(np.ceil(offsets.norm(dim=-1).max() / SPEED_OF_SOUND * fs)) + 1
+    longest = float(offsets.norm(dim=-1).max())
+    reach = math.ceil(longest / SPEED_OF_SOUND * fs) + 1
     cross = torch.cat((cross[..., -reach - 1 :], cross[..., : reach + 2]), -1)
     peak = cross[..., 1:-1].argmax(-1, keepdim=True) + 1
     before, at, after = (
@@ -240,7 +242,7 @@ def print_classes(title, names, result):
 def main():
     """Measure."""
     parser = measuring_parser(__doc__, "sound-events")
-    parser.add_argument("--scenes", type=int, default=40, help="of each set")
+    parser.add_argument("--scenes", type=int, default=24, help="of each set")
     args = parser.parse_args()
     detector = SELDetector.from_hparams(args.model)
     names = list(detector.hparams.class_names)

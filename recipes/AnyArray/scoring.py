@@ -20,7 +20,7 @@ from spatial_brain.metrics.calibration import (
 from spatial_brain.metrics.localization import WindowErrors, match_directions
 from spatial_brain.processing.directions.map_decoder import (
     MapDecoder,
-    window_means,
+    pool_windows,
 )
 
 # Directions wanted of a window.
@@ -50,7 +50,7 @@ class WindowDecoder:
 
     def __call__(self, logits, positions):
         """Times [window], azimuth and height [window, direction]."""
-        maps = window_means(logits.sigmoid(), self.window, self.hop)
+        maps = pool_windows(logits, self.window, self.hop)
         decoder = MapDecoder(positions, logits.shape[-1])
         azimuth, height = decoder.pick(maps, MOST)
         times = np.arange(len(maps)) * self.hop + self.window / 2

@@ -22,7 +22,6 @@ spatial_brain/experiment.py adds: ``SpatialBrain`` (resuming, clipping,
 learning rate) and ``run_experiment`` (from the command line to the test).
 """
 
-import logging
 import time
 from functools import partial
 from pathlib import Path
@@ -49,18 +48,14 @@ from spatial_brain.datasets.array_scenes.truth import window_truth
 from spatial_brain.datasets.speech.pool import speech_name
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import (
-    find_weights,
-    load_weights,
-    read_weights,
     save_pretrained,
+    set_initial_weights,
     unwrap,
     write_card,
 )
 from spatial_brain.inference.pretrained.measures import direction_measures
 from spatial_brain.reporting.any_array import any_array_report
 from spatial_brain.reporting.report import read_train_log
-
-logger = logging.getLogger(__name__)
 
 LABELS = ("azimuth", "elevation", "active", "positions")
 
@@ -69,11 +64,7 @@ class AnyArrayBrain(SpatialBrain):
     """Estimates where talkers are, frame by frame."""
 
     def __init__(self, modules, opt_class, hparams, *args, **kwargs):
-        source = hparams["initial_weights"]
-        if source is not None:
-            path = find_weights(source)
-            load_weights(hparams["model"], read_weights(path), path)
-            logger.info("begins with the weights of %s", path)
+        set_initial_weights(modules["model"], hparams["initial_weights"])
         super().__init__(modules, opt_class, hparams, *args, **kwargs)
         self.decode = WindowDecoder(
             self.hparams.window_length,

@@ -22,7 +22,10 @@ from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     mixture_entry,
     read_mixtures,
 )
-from spatial_brain.datasets.binaural_wsj0mix.sampling import SPLITS
+from spatial_brain.datasets.binaural_wsj0mix.sampling import (
+    SPLITS,
+    head_sources,
+)
 from spatial_brain.datasets.own_folder.separation import prepare_separation
 
 OPTIONS = (
@@ -138,6 +141,8 @@ def prepare_drawn(hparams, variant):
         num_mixtures=hparams["num_mixtures"],
         scenes=hparams["scenes"],
         voices=hparams["voices"] or None,
+        head_sizes=hparams["head_sizes"],
+        head_rooms=hparams["head_rooms"],
         seed=hparams["seed"],
         num_workers=hparams["preparation_workers"],
         **options,
@@ -232,6 +237,22 @@ def augmentation(hparams):
     )
 
 
+def head_notes(hparams):
+    """Whose ears mixtures are at, in a few words."""
+    hrtf, words = hparams["hrtf"], []
+    parts = hrtf.items() if isinstance(hrtf, dict) else [("", hrtf)]
+    for split, source in parts:
+        names = [
+            Path(place or "spherical heads").name
+            for place in head_sources(source)
+        ]
+        words.append(f"{split} {', '.join(names)}".strip())
+    if hparams["head_rooms"]:
+        low, high = hparams["head_rooms"]["t60"]
+        words.append(f"free field and rooms of T60 {low:g} to {high:g} s")
+    return "; ".join(words)
+
+
 def notes(hparams):
     """What the mixtures are, in a few words."""
     if hparams["own_recordings"] is not None:
@@ -242,8 +263,12 @@ def notes(hparams):
     speech = "Binaural-WSJ0Mix"
     if is_drawn(hparams):
         corpus = hparams["speech_folder"]
-        speech = "synthetic voices" if corpus is None else Path(corpus).name
-    heads = Path(hparams["hrtf"] or "spherical heads").name
+        speech = "synthetic voices"
+        if corpus is not None:
+            # A table is called by its folder.
+            place = Path(corpus)
+            speech = (place.parent if place.is_file() else place).name
+    heads = head_notes(hparams)
     if hparams["variant"] == "reverb":
         heads = Path(hparams["rooms_folder"] or "simulated rooms").name
     if are_found(hparams):

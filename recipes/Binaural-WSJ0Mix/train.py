@@ -111,11 +111,8 @@ class SeparationBrain(SpatialBrain):
             optimizer.zero_grad(set_to_none=True)
         if broken:
             self.num_skipped += 1
-            logger.warning(
-                "loss above %g; %d steps skipped so far",
-                self.hparams.loss_upper_lim,
-                self.num_skipped,
-            )
+            limit, count = self.hparams.loss_upper_lim, self.num_skipped
+            logger.warning("loss above %g; %d steps are skipped", limit, count)
 
     def append_errors(self, estimate, batch):
         """Collect the errors of the test."""
@@ -166,6 +163,7 @@ class SeparationBrain(SpatialBrain):
                 self.hparams.sample_rate,
                 sdr=self.hparams.sdr,
                 perceptual=self.hparams.perceptual,
+                itd=self.hparams.itd,
             )
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -204,7 +202,7 @@ class SeparationBrain(SpatialBrain):
 
     def describe_training(self):
         """What the model is for and what it learned from, for its card."""
-        hparams = self.hparams
+        hparams, rooms = self.hparams, self.hparams.head_rooms
         latency = hparams.kernel_size / hparams.sample_rate
         return {
             **super().describe_training(),
@@ -214,6 +212,7 @@ class SeparationBrain(SpatialBrain):
             "causal": hparams.causal,
             "latency": latency if hparams.causal else None,
             "data": hparams.mixture_notes,
+            "t60": [0.0, max(rooms["t60"])] if rooms else None,
             "sources": [hparams.num_spks, hparams.num_spks],
         }
 
@@ -270,10 +269,7 @@ def write_compat_csv(path, rows):
         | {name: float(row[f"compat_{name}"]) for name in COMPAT_COLUMNS}
         for row in rows
     ]
-    means = {
-        name: sum(line[name] for line in lines) / len(lines)
-        for name in COMPAT_COLUMNS
-    }
+    means = {n: sum(x[n] for x in lines) / len(lines) for n in COMPAT_COLUMNS}
     write_table(path, [*lines, {"snt_id": "avg", **means}])
 
 

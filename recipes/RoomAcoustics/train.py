@@ -34,6 +34,7 @@ from spatial_brain.datasets.speech.pool import speech_name
 from spatial_brain.experiment import SpatialBrain, run_experiment
 from spatial_brain.inference.pretrained import (
     save_pretrained,
+    set_initial_weights,
     unwrap,
     write_card,
 )
@@ -56,6 +57,10 @@ CHANNELS = (1, 2)
 
 class RoomAcousticsBrain(SpatialBrain):
     """Estimates quantiles of the parameters of a room."""
+
+    def __init__(self, modules, opt_class, hparams, *args, **kwargs):
+        set_initial_weights(modules["model"], hparams["initial_weights"])
+        super().__init__(modules, opt_class, hparams, *args, **kwargs)
 
     def compute_forward(self, batch, stage):
         """Quantiles [batch, channel, quantity, 3]; those of cases in a test."""

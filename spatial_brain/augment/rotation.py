@@ -64,6 +64,39 @@ def foa_patterns(number=16):
     )
 
 
+def foa_turns(number=4):
+    """Turns about the vertical axis, by equal angles, that FOA signals allow.
+
+    Arguments
+    ---------
+    number : int
+        1, 2 or 4 in a circle.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [number, 3, 3]; the first changes nothing.
+
+    Raises
+    ------
+    ValueError
+        If the number is another.
+
+    Example
+    -------
+    >>> foa_turns(4)[1] @ torch.tensor([1.0, 0.0, 0.0])  # front to left
+    tensor([0., 1., 0.])
+    """
+    if number not in (1, 2, 4):
+        raise ValueError(f"there are 1, 2 or 4 turns, not {number!r}")
+    angle = 2 * torch.pi / number * torch.arange(number)
+    sine, cosine = angle.sin().round(), angle.cos().round()
+    turns = torch.eye(3).repeat(number, 1, 1)
+    turns[:, 0, 0] = turns[:, 1, 1] = cosine
+    turns[:, 0, 1], turns[:, 1, 0] = -sine, sine
+    return turns
+
+
 def mic_patterns():
     """Patterns that map the tetrahedral array onto itself.
 

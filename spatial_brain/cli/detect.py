@@ -13,7 +13,12 @@ object where an event begins, and one where it ends).
 
 from pathlib import Path
 
-from spatial_brain.cli.live import add_live, run_live, wants_live
+from spatial_brain.cli.live import (
+    add_live,
+    open_input,
+    run_live,
+    wants_live,
+)
 from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
@@ -104,24 +109,20 @@ def run(args):
     from spatial_brain.dataio.events import sound_events
     from spatial_brain.inference.seld_detector import SELDetector
 
-    live = wants_live(args, ("picture", "resample"))
-    if live:
+    live = None
+    if wants_live(args, ("picture", "resample")):
         form = choose_format(args, LIVE_FORMATS, several=False)
+        live = open_input(args)
     else:
         form, ending = _output_format(args)
         if args.delay is not None:
             raise ValueError("--delay needs --live")
     if args.model is None:
-        if live:
-            raise ValueError(
-                "--live needs --model; spatial-brain models lists the shipped "
-                "ones"
-            )
-        args.model = choose_shipped(args, "detect")
+        args.model = choose_shipped(args, "detect", info=live and live.info)
     detector = load_model(SELDetector, args)
     names = detector.hparams.class_names
     if live:
-        _detect_live(args, detector, form)
+        _detect_live(args, live, detector, form)
         return
 
     def detect(path, files):
@@ -158,7 +159,7 @@ def run(args):
     process_recordings(args, detect, outputs)
 
 
-def _detect_live(args, detector, form):
+def _detect_live(args, live, detector, form):
     """Detect in live sound."""
     from spatial_brain.cli.live.events import EventView
     from spatial_brain.inference.array_checks import LEVELS_OF_ANY
@@ -173,7 +174,7 @@ def _detect_live(args, detector, form):
     view = EventView(
         form, detector.hparams.class_names, LEVELS_OF_ANY if foa else None
     )
-    run_live(args, detector, options, view)
+    run_live(args, live, detector, options, view)
 
 
 def _write(path, form, table, content):

@@ -148,6 +148,7 @@ def _audio():
     import torch
 
     from spatial_brain.dataio.audio import read_audio, write_audio
+    from spatial_brain.inference.streaming.devices import describe_devices
 
     formats = soundfile.available_formats()
     named = ("WAV", "FLAC", "OGG", "MP3", "NIST", "CAF")
@@ -173,7 +174,8 @@ def _audio():
             "problem: a file is not read as it was written; "
             "pip install --upgrade soundfile"
         )
-    return lines
+    found = "; ".join(describe_devices()) or "none"
+    return [*lines, f"input devices (--live): {found}"]
 
 
 def _disk():

@@ -23,7 +23,12 @@ import math
 from functools import partial
 from pathlib import Path
 
-from spatial_brain.cli.live import add_live, run_live, wants_live
+from spatial_brain.cli.live import (
+    add_live,
+    open_input,
+    run_live,
+    wants_live,
+)
 from spatial_brain.cli.models.choice import choose_shipped
 from spatial_brain.cli.options import (
     MAX_LINES,
@@ -94,8 +99,8 @@ def add_arguments(parser):
     add_model_options(parser)
     add("--num-talkers", type=_number, metavar="N", help="at once, of a model "
         "(default: auto)")  # fmt: skip
-    add("--spacing", type=float, metavar="METRES", help="of the two "
-        "microphones; refused if the model is of another")  # fmt: skip
+    add("--spacing", type=float, metavar="METRES", help="of two "
+        "microphones; of a model, refused if it is of another")  # fmt: skip
     add("--positions", metavar="ARRAY", help="the same of any array, given as "
         "--array is")  # fmt: skip
     add_option(parser, "--channels", help="channels to use, from 0, in the "
@@ -121,17 +126,18 @@ def run(args):
     args : argparse.Namespace
         What ``add_arguments`` adds.
     """
-    live = wants_live(args, _ONLY_RECORDED)
+    live = open_input(args) if wants_live(args, _ONLY_RECORDED) else None
+    if _knows_spacing_alone(args):
+        args.model = choose_shipped(
+            args, "locate", args.spacing, live and live.info
+        )
     any_array = _take_model(args)
-    unnamed = args.array is None and args.model is None
-    if unnamed and args.spacing is not None and not live:
-        args.model = choose_shipped(args, "locate", args.spacing)
     if any_array:
         _check_any_array(args)
     else:
         _check(args)
     if live:
-        _locate_live(args, any_array)
+        _locate_live(args, live, any_array)
         return
     form = choose_format(args, _FORMATS, may_be_several(args.recordings))
     card = {}
@@ -161,6 +167,12 @@ def run(args):
         for name, ending in endings.items()
     }
     process_recordings(args, locate, outputs)
+
+
+def _knows_spacing_alone(args):
+    """Whether nothing but the distance of two microphones is given."""
+    others = (args.array, args.positions, args.model, args.method)
+    return args.spacing is not None and all(one is None for one in others)
 
 
 def _take_model(args):
@@ -262,33 +274,42 @@ def _by_model(args):
     return localize, card_content(localizer)
 
 
-def _locate_live(args, any_array):
+def _locate_live(args, live, any_array):
     """Locate in live sound."""
     from spatial_brain.cli.live.directions import FORMATS, DirectionView
 
     form = choose_format(args, FORMATS, several=False)
-    if any_array or args.array is None:
+    if any_array:
+        finder, _ = _network_finder(args, resample=True)
+    elif args.array is None:
         raise ValueError(
-            "--live needs --array and a method that is no model: models look "
+            "--live needs --array, or a model for any array: this model looks "
             "at windows of recordings"
         )
-    finder = _finder(args)
-    view = DirectionView(form, finder.target, finder.level_findings)
-    run_live(args, finder, {}, view)
+    else:
+        finder = _finder(args)
+    view = DirectionView(form, finder)
+    run_live(args, live, finder, {}, view)
 
 
 def _by_any_array(args):
     """What locates in a recording: a network for any array, and its card."""
+    finder, card = _network_finder(args, args.resample)
+    return _localize_by(finder, args), card
+
+
+def _network_finder(args, resample):
+    """What finds directions by a network for any array, and its card."""
     from spatial_brain.inference.any_array import AnyArrayLocalizer
 
     localizer = load_model(AnyArrayLocalizer, args)
     finder = localizer.finder(
         args.array,
         Path(args.model).name,
-        resample=args.resample,
+        resample=resample,
         **_finder_options(args),
     )
-    return _localize_by(finder, args), card_content(localizer)
+    return finder, card_content(localizer)
 
 
 def _by_array(args):

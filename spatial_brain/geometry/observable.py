@@ -83,6 +83,42 @@ def _cone_azimuths(units, axis):
     return wrap_azimuth(torch.stack((first, second), dim=-1))
 
 
+def front_azimuths(azimuth, elevation, positions):
+    """Azimuths as results have them: on the front side of what is mirrored.
+
+    Arguments
+    ---------
+    azimuth, elevation : torch.Tensor
+        Degrees, [...]; NaN stays NaN.
+    positions : torch.Tensor
+        Microphones, metres, [M, 3].
+
+    Returns
+    -------
+    torch.Tensor
+        Degrees, [...]; see :func:`observable_azimuths`.
+
+    Raises
+    ------
+    ValueError
+        If the microphones stand on a vertical line.
+
+    Example
+    -------
+    >>> line = torch.tensor([[0.0, 0.1, 0.0], [0.0, -0.1, 0.0]])
+    >>> azimuth = torch.tensor([130.0, 20.0])
+    >>> front_azimuths(azimuth, torch.zeros(2), line).round()
+    tensor([50., 20.])
+    """
+    ways = observable_azimuths(azimuth[None], elevation[None], positions[None])
+    normal = mirror_normal(positions)
+    if normal is None:
+        return ways[0, ..., 0]
+    units = azel_to_unit(ways[0], torch.zeros(())).double()
+    front = (units @ normal).argmax(-1, keepdim=True)
+    return ways[0].gather(-1, front)[..., 0]
+
+
 def mirror_normal(positions):
     """Normal of the plane at which an array mirrors azimuths.
 

@@ -34,6 +34,7 @@ class AnyArrayLocalizer(PretrainedModel):
 
     Example
     -------
+    >>> import torch
     >>> from spatial_brain.models.any_array import AnyArrayNetwork
     >>> network = AnyArrayNetwork(channels=8, dilations=(1,))
     >>> localizer = AnyArrayLocalizer({"model": network}, {
@@ -144,6 +145,7 @@ class AnyArrayLocalizer(PretrainedModel):
 
         Example
         -------
+        >>> import torch
         >>> from spatial_brain.inference.pretrained.card import make_card
         >>> localizer = AnyArrayLocalizer({"model": torch.nn.Identity()}, {
         ...     "sample_rate": 16000, "window_length": 1.024,
@@ -183,11 +185,12 @@ def is_any_array(source, savedir=None):
     Returns
     -------
     bool
+        False, too, if there is no such model: loading it says so.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is no such model, or its YAML cannot be read.
+    ValueError
+        If its YAML cannot be read.
 
     Example
     -------
@@ -197,9 +200,12 @@ def is_any_array(source, savedir=None):
     True
     """
     name = "hyperparams.yaml"
-    path = ModelSource(source, name, savedir).get(name)
+    try:
+        path = ModelSource(source, name, savedir).get(name)
+    except FileNotFoundError:
+        return False
     if path is None:
-        raise FileNotFoundError(f"'{source}' has no {name}: it is no model")
+        return False
     try:
         root = ruamel.yaml.YAML().compose(read_text(path))
     except ruamel.yaml.YAMLError as error:

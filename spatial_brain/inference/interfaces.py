@@ -1,6 +1,7 @@
 """Which command and which interface a trained model belongs to."""
 
 from spatial_brain.inference import (
+    AnyArrayLocalizer,
     BinauralSeparator,
     RoomAcousticsEstimator,
     SELDetector,
@@ -13,6 +14,7 @@ _INTERFACES = (
     ("acoustics", RoomAcousticsEstimator),
     ("detect", SELDetector),
     ("locate", SoundLocalizer),
+    ("locate", AnyArrayLocalizer),
     ("separate", BinauralSeparator),
 )
 

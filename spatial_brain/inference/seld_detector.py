@@ -337,7 +337,7 @@ class SELDetector(PretrainedModel):
 
     def _detect_with_state(self, chunks, num_samples, threshold):
         """Events of a recording in chunks, as of live sound."""
-        live = self.stream(threshold)
+        live = self.stream(threshold=threshold)
         tables = [live.push(chunk.cpu()).table for chunk in chunks]
         tables.append(live.flush().table)
         samples = self.hparams.sample_rate * FRAME_LENGTH

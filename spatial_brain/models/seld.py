@@ -16,6 +16,11 @@ import importlib
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from spatial_brain.augment.rotation import (
+    foa_turns,
+    rotate_foa_features,
+    rotate_outputs,
+)
 from spatial_brain.loadable import loadable
 from spatial_brain.models.adaptation import adapt
 
@@ -159,14 +164,19 @@ class SELDNetwork(nn.Module):
     freeze_statistics : bool
         Whether batch normalisation works with its running statistics, and
         keeps them, in training as well.
+    turns : int
+        1, 2 or 4: outputs are the mean over scenes that are turned by parts
+        of a circle, and turned back, in so many times the time. Not in
+        training. For FOA features with a vector, and methods "accdoa" and
+        "multi_accdoa".
     **options
         Options of the backbone's class.
 
     Raises
     ------
     ValueError
-        For an unknown backbone, or a method or adapter that the backbone has
-        not.
+        For an unknown backbone, a method or adapter that the backbone has
+        not, or turns of features or outputs that cannot be turned.
 
     Example
     -------
@@ -186,6 +196,7 @@ class SELDNetwork(nn.Module):
         num_channels=7,
         adapter=None,
         freeze_statistics=False,
+        turns=1,
         **options,
     ):
         super().__init__()
@@ -194,6 +205,12 @@ class SELDNetwork(nn.Module):
                 f"backbone must be one of {tuple(BACKBONES)}, got {backbone!r}"
             )
         output_sizes(method, num_classes)
+        if turns > 1 and not (method.endswith("accdoa") and num_channels == 7):
+            raise ValueError(
+                f"turns={turns} needs methods accdoa or multi_accdoa and 7 "
+                f"channels of features, got {method} and {num_channels}"
+            )
+        self._turns = tuple(foa_turns(turns))
         self.backbone = backbone
         self.method = method
         self.num_classes = num_classes
@@ -245,15 +262,24 @@ class SELDNetwork(nn.Module):
         ValueError
             If axes, channels or bins are others, or frames fewer than ten.
         """
-        return self.network(features)
+        if self.training or len(self._turns) == 1:
+            return self.network(features)
+        return _mean_of_turns(
+            self.method,
+            [
+                (turn, self.network(rotate_foa_features(features, turn)))
+                for turn in self._turns
+            ],
+        )
 
     def stream(self):
         """What takes the features of live sound.
 
         Returns
         -------
-        spatial_brain.models.seld_crnn.stream.CRNNStream
-            ``push(features)`` gives the label frames that are final.
+        object
+            ``push(features)`` gives the label frames that are final, see
+            ``spatial_brain.models.seld_crnn.stream.CRNNStream``.
 
         Raises
         ------
@@ -265,4 +291,47 @@ class SELDNetwork(nn.Module):
                 f"the backbone {self.backbone!r} needs later frames for every "
                 "output; live sound needs crnn with causal: True"
             )
-        return self.network.stream()
+        if len(self._turns) == 1:
+            return self.network.stream()
+        return _TurnedStream(self.network, self.method, self._turns)
+
+
+class _TurnedStream:
+    """The mean of the streams of a network for turned features."""
+
+    def __init__(self, network, method, turns):
+        self._method = method
+        self._streams = [(turn, network.stream()) for turn in turns]
+
+    def reset(self):
+        """Forget all input."""
+        for _, stream in self._streams:
+            stream.reset()
+
+    def push(self, features):
+        """Take feature frames, give the label frames that they complete."""
+        return self._mean(
+            lambda turn, stream: stream.push(
+                rotate_foa_features(features[None], turn)[0]
+            )
+        )
+
+    def flush(self):
+        """Forget the recording, give no frames."""
+        return self._mean(lambda _, stream: stream.flush())
+
+    def _mean(self, call):
+        """Mean of what a call gives for each turn."""
+        found = [(turn, call(turn, stream)) for turn, stream in self._streams]
+        return _mean_of_turns(self._method, found)
+
+
+def _mean_of_turns(method, found):
+    """Mean of outputs, each turned back, from pairs of a turn and outputs."""
+    back = [
+        rotate_outputs(outputs, method, turn, inverse=True)
+        for turn, outputs in found
+    ]
+    return {
+        name: sum(part[name] for part in back) / len(back) for name in back[0]
+    }

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spatial_brain.nnet.causal_stack import run_causal_stack
 from spatial_brain.nnet.temporal_stack import EPS, Weights, run_stack
 
 
@@ -273,7 +274,7 @@ class MaskNet(nn.Module):
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
         self.num_filters, self.num_sources = num_filters, num_sources
-        self.norm = norm
+        self.norm, self.causal = norm, causal
         self.layer_norm = NORMS["channel"](num_filters)
         self.bottleneck_conv1x1 = _pointwise(num_filters, bottleneck)
         self.temporal_conv_net = _Layers(
@@ -304,7 +305,7 @@ class MaskNet(nn.Module):
         lag = sum(block.dilation for block in self.blocks if block.extra_lag)
         return 1 + sum(block.reach for block in self.blocks) + lag
 
-    def forward(self, x, frames=None, rows=None):
+    def forward(self, x, frames=None, rows=None, extra=None):
         """Find the masks.
 
         Arguments
@@ -316,6 +317,9 @@ class MaskNet(nn.Module):
             no effect, and the masks there have no meaning.
         rows : int, optional
             Only so many of the filters of each mask.
+        extra : torch.Tensor, optional
+            What is added to the output of the bottleneck, [batch, bottleneck,
+            frame].
 
         Returns
         -------
@@ -323,6 +327,8 @@ class MaskNet(nn.Module):
             At least 0, [batch, source, filter, frame].
         """
         x = self.bottleneck_conv1x1["conv"](self.layer_norm(x))
+        if extra is not None:
+            x = x + extra
         x = self._look_around(x, frames)
         weight = self.mask_conv1x1["conv"].weight
         weight = weight.unflatten(0, (self.num_sources, -1))[:, :rows]
@@ -337,6 +343,8 @@ class MaskNet(nn.Module):
             return x
         weights = [block.weights for block in self.blocks]
         dilations = [block.dilation for block in self.blocks]
+        if self.norm != "gLN":
+            return run_causal_stack(x, weights, dilations, self.norm == "cLN")
         if frames is None:
             return run_stack(x, weights, dilations)
         rows = [
@@ -347,14 +355,18 @@ class MaskNet(nn.Module):
         return torch.stack([F.pad(y, (0, total - y.shape[-1])) for y in rows])
 
     def _is_quick(self, x, frames):
-        """Whether :func:`run_stack` can be used, and is quicker.
+        """Whether a stack written by hand can be used, and is quicker.
 
-        Signals of different lengths go through it one by one, which takes
-        longer on a GPU. Mixed precision is a matter of the layers.
+        Signals of different lengths, and causal ones, go through it one by
+        one, which takes longer on a GPU. Mixed precision is a matter of the
+        layers.
         """
         device = x.device.type
-        if self.norm != "gLN" or torch.is_autocast_enabled(device):
+        if torch.is_autocast_enabled(device):
             return False
+        if self.norm != "gLN":
+            lags = any(block.extra_lag for block in self.blocks)
+            return device == "cpu" and self.causal and not lags
         shortest = x.shape[-1]
         if frames is not None:
             if device != "cpu":

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 EPS = 1e-8
 
-_prelu = torch.ops.aten.leaky_relu.out
+prelu = torch.ops.aten.leaky_relu.out
 _prelu_backward = torch.ops.aten.leaky_relu_backward.grad_input
 
 
@@ -69,8 +69,8 @@ def run_stack(x, weights, dilations):
 class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, dilations, keep, *flat):
-        blocks = _split(flat)
-        slopes = _slopes(blocks)
+        blocks = split_blocks(flat)
+        slopes = block_slopes(blocks)
         shape = len(x), blocks[0].widen.shape[0], x.shape[-1]
         scratch = [x.new_empty(shape) for _ in range(2)]
         if not keep:
@@ -97,7 +97,7 @@ class _Stack(torch.autograd.Function):
         saved = ctx.saved_tensors
         count = len(ctx.dilations)
         size = len(Weights._fields)
-        blocks = _split(saved[: size * count])
+        blocks = split_blocks(saved[: size * count])
         kept = saved[size * count :]
         sums = kept[3 * count :]
         scratch = [torch.empty_like(kept[1]) for _ in range(3)]
@@ -120,14 +120,45 @@ class _Stack(torch.autograd.Function):
         return grad, None, None, *grads
 
 
-def _split(flat):
-    """Parameters of each block."""
+def split_blocks(flat):
+    """Parameters of each block.
+
+    Arguments
+    ---------
+    flat : sequence of torch.Tensor
+        Those of all blocks, in the order of ``Weights``.
+
+    Returns
+    -------
+    list of Weights
+
+    Example
+    -------
+    >>> len(split_blocks([torch.zeros(1)] * 18))
+    2
+    """
     size = len(Weights._fields)
     return [Weights(*flat[i : i + size]) for i in range(0, len(flat), size)]
 
 
-def _slopes(blocks):
-    """Slopes of the two PReLUs of each block, as numbers."""
+def block_slopes(blocks):
+    """Slopes of the two PReLUs of each block, as numbers.
+
+    Arguments
+    ---------
+    blocks : sequence of Weights
+        One a block.
+
+    Returns
+    -------
+    list of list of float
+        Two a block.
+
+    Example
+    -------
+    >>> block_slopes(split_blocks([torch.ones(1)] * 9))
+    [[1.0, 1.0]]
+    """
     slopes = [torch.cat((block.slope_1, block.slope_2)) for block in blocks]
     return torch.stack(slopes).tolist()
 
@@ -137,13 +168,13 @@ def _forward(x, block, slopes, dilation, inner, scratch):
     before, after = inner
     active, spare = scratch
     torch.matmul(block.widen[..., 0], x, out=before)
-    _prelu(before, slopes[0], out=active)
+    prelu(before, slopes[0], out=active)
     first = _moments(active, spare)
     gain, offset = _affine(block.gamma_1, block.beta_1, *first)
     taps = block.taps[:, 0]
     bias = taps.sum(-1) * offset
     _depthwise(active, taps * gain[..., None], bias, dilation, after)
-    _prelu(after, slopes[1], out=active)
+    prelu(after, slopes[1], out=active)
     second = _moments(active, spare)
     gain, offset = _affine(block.gamma_2, block.beta_2, *second)
     narrow = block.narrow[..., 0]
@@ -159,11 +190,11 @@ def _backward(grad, block, slopes, dilation, kept, sums, scratch):
     narrow = _narrow_gradient(
         grad, block, sums[2:], (after, slopes[1]), active, inner
     )
-    slope_2 = _through_prelu(inner, after, slopes[1], spare)
+    slope_2 = through_prelu(inner, after, slopes[1], spare)
     taps = _taps_gradient(
         inner, block, sums[:2], (before, slopes[0]), dilation, active, spare
     )
-    slope_1 = _through_prelu(spare, before, slopes[0], inner)
+    slope_1 = through_prelu(spare, before, slopes[0], inner)
     widen = torch.bmm(spare, x.mT).sum(0)
     back = block.widen[..., 0].mT.expand(len(x), -1, -1)
     # The way around the block is there already.
@@ -181,7 +212,7 @@ def _narrow_gradient(grad, block, moments, activation, active, inner):
     Returns the gradients of gamma, beta and the map.
     """
     after, slope = activation
-    _prelu(after, slope, out=active)
+    prelu(after, slope, out=active)
     narrow = block.narrow[..., 0]
     gain, offset = _affine(block.gamma_2, block.beta_2, *moments)
     outer, total = torch.bmm(grad, active.mT), grad.sum(-1)
@@ -203,7 +234,7 @@ def _taps_gradient(grad, block, moments, activation, dilation, active, spare):
     Returns the gradients of gamma, beta and the taps.
     """
     before, slope = activation
-    _prelu(before, slope, out=active)
+    prelu(before, slope, out=active)
     taps = block.taps[:, 0]
     gain, offset = _affine(block.gamma_1, block.beta_1, *moments)
     outer = _depthwise_taps(grad, active, taps.shape[-1], dilation, spare)
@@ -270,10 +301,30 @@ def _norm_gradient(gamma, first, second, moments, count):
     )
 
 
-def _through_prelu(grad, x, slope, spare):
-    """Turn the gradient of a PReLU's output into that of its input.
+def through_prelu(grad, x, slope, spare):
+    """Turn the gradient of a PReLU's output into that of its input, in place.
 
-    Returns the gradient of the slope.
+    Arguments
+    ---------
+    grad : torch.Tensor
+        Changed.
+    x : torch.Tensor
+        What the PReLU got.
+    slope : float
+        Of it, below zero.
+    spare : torch.Tensor
+        Overwritten. All three have one shape.
+
+    Returns
+    -------
+    torch.Tensor
+        Gradient of the slope, [1].
+
+    Example
+    -------
+    >>> grad, x = torch.ones(2), torch.tensor([-3.0, 3.0])
+    >>> through_prelu(grad, x, 0.5, torch.empty(2)), grad
+    (tensor([-3.]), tensor([0.5000, 1.0000]))
     """
     torch.clamp(x, max=0, out=spare)
     found = torch.mul(spare, grad, out=spare).sum().view(1)

@@ -15,7 +15,8 @@ DISTRIBUTIONS = {
     "webrtcvad": "webrtcvad-wheels",
 }
 OPTIONAL = {
-    "gpuRIR", "librosa", "pesq", "pystoi", "sklearn", "torchrir", "webrtcvad"
+    "gpuRIR", "librosa", "pesq", "pystoi", "sklearn", "sounddevice", "torchrir",
+    "webrtcvad",
 }  # fmt: skip
 BUILT = {"gpurir"}  # from its sources, see the comment there
 INDIRECT = {"threadpoolctl"}  # comes with librosa

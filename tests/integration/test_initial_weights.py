@@ -25,8 +25,10 @@ def experiment(request, monkeypatch):
 @pytest.mark.parametrize(
     "experiment",
     [
+        ("AnyArray", "AnyArrayBrain"),
         ("DualMic-LibriSpeech", "LocalizationBrain"),
         ("Binaural-WSJ0Mix", "SeparationBrain"),
+        ("RoomAcoustics", "RoomAcousticsBrain"),
     ],
     indirect=True,
 )
@@ -34,6 +36,8 @@ def test_weights_are_those_of_the_model(experiment, tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"weight": torch.full((1, 2), 3.0)}, path)
     hparams = {"seed": 1, "learning_rate_schedule": None}
+    names = ("window_length", "hop_length", "frame_length")
+    hparams |= dict.fromkeys(names, 1.0)
     for source, same in ((str(path), True), (None, False)):
         model = torch.nn.Linear(2, 1, bias=False)
         brain = experiment(

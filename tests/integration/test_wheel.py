@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from spatial_brain.inference.shipped import shipped_folders
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,19 +47,23 @@ def test_it_holds_packages_and_recipes(wheel):
 
 def test_it_runs_without_the_checkout(wheel, tmp_path):
     def run(*arguments):
-        command = [sys.executable, "-m", "spatial_brain", *arguments]
-        return subprocess.run(
-            command,
+        done = subprocess.run(
+            [sys.executable, *arguments],
             cwd=tmp_path,
             env={"PYTHONPATH": str(wheel), "PATH": "", "HOME": str(tmp_path)},
             capture_output=True,
             text=True,
         )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-    done = run("recipe", "copy", "STARSS23", "mine")
-    assert done.returncode == 0, done.stderr
+    run("-m", "spatial_brain", "recipe", "copy", "STARSS23", "mine")
     names = {path.name for path in (tmp_path / "mine").iterdir()}
     assert {"README.md", "hparams", "train.py"} <= names
+    program = "from spatial_brain.inference.shipped import shipped_folders as f"
+    found = run("-c", f"{program}; print(*f().values())").split()
+    there = wheel / "spatial_brain" / "pretrained_models"
+    assert found == [str(there / name) for name in shipped_folders()]
 
 
 def test_the_page_of_the_index_has_no_dead_links(wheel):

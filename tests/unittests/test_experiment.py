@@ -356,6 +356,20 @@ def test_paths_are_text(yaml, path):
         }
 
 
+def test_heads_may_be_lists_of_paths(tmp_path, monkeypatch):
+    path = tmp_path / "small.yaml"
+    path.write_text("hrtf: null\n")
+    heads = "{train: [pinnae, /a b/2.sofa], valid: pinnae, test: pinnae}"
+    for options in (["--hrtf", heads], [f"--hrtf={heads}"]):
+        overrides = parse_arguments([str(path), *options])[2]
+        found = ruamel.yaml.YAML(typ="safe").load(overrides)["hrtf"]
+        assert found["train"] == ["pinnae", "/a b/2.sofa"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[mine]").mkdir()
+    overrides = parse_arguments([str(path), "--hrtf", "[mine]"])[2]
+    assert overrides == 'hrtf: "[mine]"'
+
+
 SCRIPT = """
 from spatial_brain.experiment import SpatialBrain, run_experiment
 

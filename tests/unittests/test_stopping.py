@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import running
 
+from spatial_brain import stopping
+
 SCRIPT = """
 import os, time
 from pathlib import Path
@@ -42,3 +44,19 @@ def test_one_line_and_no_worker_is_left(tmp_path, number, word):
     assert done.stderr == f"{word}; run it again\n"
     for path in tmp_path.glob("*.pid"):
         assert not Path("/proc", path.stem).exists()
+
+
+def test_what_waits_is_left_and_work_is_not_cut():
+    done = []
+    with stopping.ending_when_stopped() as request:
+        assert request.wait(lambda: 3) == 3
+        signal.raise_signal(signal.SIGTERM)
+        done.append("work")
+        assert request.received == signal.SIGTERM
+        assert request.wait(lambda: done.append("wait")) is None
+    with stopping.ending_when_stopped() as request:
+        request.wait(
+            lambda: [signal.raise_signal(signal.SIGINT), done.append("wait")]
+        )
+    assert done == ["work"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -12,7 +12,7 @@ from spatial_brain.stopping import ending_when_stopped
 
 # Options that need --live, by their names in the arguments.
 _ONLY_LIVE = ("rate", "num_channels", "seconds")
-# What a pipe is told by.
+# Stands for standard input.
 _PIPE = "-"
 
 
@@ -85,7 +85,7 @@ def open_input(args):
     Arguments
     ---------
     args : argparse.Namespace
-        With what ``add_live`` adds, and ``channels``.
+        With what ``add_live`` adds, ``channels``, ``output`` and ``force``.
 
     Returns
     -------
@@ -94,7 +94,8 @@ def open_input(args):
     Raises
     ------
     ValueError
-        If options are missing, or there is no such input.
+        If options are missing, there is no such input, or ``--output`` is
+        there.
     ImportError
         If a device needs what is not installed.
     """
@@ -104,6 +105,8 @@ def open_input(args):
         is_file,
     )
 
+    files = [(args.output, "--output")] if args.output else []
+    check_replaced(files, args.force)
     if args.live == _PIPE:
         if args.rate is None or args.num_channels is None:
             raise ValueError(
@@ -123,14 +126,16 @@ def open_input(args):
     return DeviceInput(args.live or None, args.rate, most)
 
 
-def run_live(args, model, options, view):
+def run_live(args, live, model, options, view):
     """Show what a model finds in live sound, to its end.
 
     Arguments
     ---------
     args : argparse.Namespace
-        With what ``add_live`` adds, ``channels``, ``json``, ``output``,
-        ``force`` and ``prog``.
+        With what ``add_live`` adds, ``channels``, ``json``, ``output`` and
+        ``prog``.
+    live : FileInput, PipeInput or DeviceInput
+        From ``open_input``.
     model : object
         ``choose_channels(info, channels)`` and ``stream(fs=..., **options)``.
     options : dict
@@ -138,8 +143,8 @@ def run_live(args, model, options, view):
     view : object
         ``header`` of ``--output``; ``take(result)`` gives lines for people,
         objects for JSON and rows for ``--output``; ``summary()`` is a line at
-        the end; ``kinds`` are findings on levels that mean something, or
-        None.
+        the end; ``notes`` are lines at the beginning; ``kinds`` are findings
+        on levels that mean something, or None.
     """
     check_replaced(
         [(args.output, "--output")] if args.output else [], args.force
@@ -158,6 +163,8 @@ def run_live(args, model, options, view):
         f"live: {live.info.path}, {live.info.fs} Hz, channels {numbers}; "
         f"results up to {stream.latency:.2g} s after the sound; Ctrl-C ends",
     )
+    for note in view.notes:
+        _note(args, note)
     with (
         _growing(args.output, view.header) as write,
         ending_when_stopped() as end,

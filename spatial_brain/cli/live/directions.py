@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from spatial_brain.inference.localization import median_direction
+from spatial_brain.inference.localization import MEANINGS, median_direction
 
 _COLUMNS = "start,stop,source,azimuth,elevation,confidence"
 #: Of ``--output``: name to the suffix of its files.
@@ -22,16 +22,15 @@ class DirectionView:
     ---------
     form : str
         Of ``--output``, a key of ``FORMATS``.
-    target : str
-        What the degrees mean, see ``localization.MEANINGS``.
-    kinds : sequence of str, optional
-        Findings on levels that mean something; default: all.
+    finder : DirectionFinder
+        What finds the directions.
     """
 
-    def __init__(self, form, target, kinds=None):
-        self.kinds = kinds
+    def __init__(self, form, finder):
+        self.kinds = finder.level_findings
+        self.notes = [f"degrees: {MEANINGS[finder.target]}", *_notes(finder)]
         self.header = [_COLUMNS] if form == "csv" else []
-        self._form, self._target = form, target
+        self._form, self._target = form, finder.target
         self._windows, self._seen = 0, Counter()
         self._degrees = {}
 
@@ -81,6 +80,17 @@ class DirectionView:
 
 # Sources in a summary.
 _MOST = 5
+
+
+def _notes(finder):
+    """What the array and the method cannot give."""
+    for one in finder.limits():
+        yield f"{one.severity}: {one.message}"
+    if finder.grid.normal is not None:
+        yield (
+            "note: a plane cannot tell its two sides apart: each direction "
+            "may be its mirror image"
+        )
 
 
 def _line(window):

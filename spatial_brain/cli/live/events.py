@@ -22,7 +22,7 @@ class EventView:
     """
 
     def __init__(self, form, names, kinds=None):
-        self.kinds = kinds
+        self.kinds, self.notes = kinds, []
         self.header = [_COLUMNS] if form == "csv" else []
         self._form, self._names = form, [str(name) for name in names]
         self._width = max(map(len, self._names))

@@ -6,7 +6,7 @@ from spatial_brain.cli.options import write_line
 from spatial_brain.cli.recordings import first_recording
 
 
-def choose_shipped(args, command, spacing=None):
+def choose_shipped(args, command, spacing=None, info=None):
     """Name of the shipped model that fits the first recording, said in a line.
 
     Its sampling rate is converted where the model needs a lower one.
@@ -20,6 +20,8 @@ def choose_shipped(args, command, spacing=None):
         Such as ``"separate"``.
     spacing : float, optional
         Distance of the two microphones, metres.
+    info : AudioInfo, optional
+        Of live sound, in the place of recordings; its rate is converted.
 
     Returns
     -------
@@ -32,14 +34,15 @@ def choose_shipped(args, command, spacing=None):
     """
     from spatial_brain.inference.pretrained.choice import choose_model
 
-    info = first_recording(args.recordings)
+    live = info is not None
+    info = info or first_recording(args.recordings)
     choice = choose_model(
         command,
         info.path,
         len(args.channels) if args.channels else info.num_channels,
         info.fs,
         spacing,
-        resample=args.resample,
+        resample=args.resample or live,
     )
     args.resample = args.resample or choice.resample
     write_line(

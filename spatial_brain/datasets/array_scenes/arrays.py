@@ -19,6 +19,9 @@ _KINDS = {
 }
 # Share of the lines whose microphones are not evenly spaced.
 _UNEVEN = 0.3
+# Share of the planes that are grids, in half of them off by this part of a cell
+# at most.
+_GRID, _OFF_GRID = 0.5, 0.2
 _TRIES = 1000
 
 
@@ -96,5 +99,16 @@ def _shape(rng, kind, number):
         return positions
     positions = torch.from_numpy(rng.uniform(-1, 1, (number, 3)))
     if kind == "plane":
+        if rng.random() < _GRID:
+            positions = _grid(rng, number)
         positions[:, 2] = 0.0
     return positions
+
+
+def _grid(rng, number):
+    """Points of a square grid, more or less exactly, [M, 3]."""
+    side = int(np.ceil(np.sqrt(number)))
+    places = np.stack(np.meshgrid(*2 * [np.arange(side)]), -1).reshape(-1, 2)
+    chosen = rng.permutation(places)[:number]
+    off = rng.choice([0.0, _OFF_GRID]) * rng.uniform(-1, 1, (number, 2))
+    return torch.from_numpy(np.pad(chosen + off, ((0, 0), (0, 1))))

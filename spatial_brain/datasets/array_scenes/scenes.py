@@ -34,7 +34,7 @@ _OWN_NOISE = (25.0, 50.0)
 _PEAK = (-30.0, -1.0)
 # Fewer microphones than this have none to spare.
 _SPARE = 4
-_TRIES = 50
+_TRIES = 10
 
 
 @dataclass

@@ -1,10 +1,7 @@
 """Who speaks where in the windows of a drawn scene."""
 
-import torch
-
 from spatial_brain.datasets.array_scenes.scenes import FRAME
-from spatial_brain.geometry import azel_to_unit, observable_azimuths
-from spatial_brain.geometry.observable import mirror_normal
+from spatial_brain.geometry.observable import front_azimuths
 
 # Share of a window in which a talker has to speak.
 _SPEAKS = 0.3
@@ -41,17 +38,10 @@ def window_truth(scene, times, length, fs):
     ...     active=torch.arange(125)[None] < 63,
     ...     positions=torch.tensor([[0.0, 0.1, 0.0], [0.0, -0.1, 0.0]]))
     >>> [part if part is None else part.round().tolist()
-    ...  for part in window_truth(scene, [0.5, 1.1, 1.6], 0.8, 16000)]
+    ...  for part in window_truth(scene, [0.5, 1.2, 1.6], 0.8, 16000)]
     [[10.0], None, []]
     """
-    ways = observable_azimuths(
-        scene.azimuth[None], scene.elevation[None], scene.positions[None]
-    )[0]
-    azimuth, normal = ways[..., 0], mirror_normal(scene.positions)
-    if normal is not None:
-        units = azel_to_unit(ways, torch.zeros(())).double()
-        front = (units @ normal).argmax(-1, keepdim=True)
-        azimuth = ways.gather(-1, front)[..., 0]
+    azimuth = front_azimuths(scene.azimuth, scene.elevation, scene.positions)
     found, label = [], FRAME / fs
     for time in times:
         first = max(0, round((float(time) - length / 2) / label))

@@ -25,6 +25,10 @@ from spatial_brain.datasets.binaural_wsj0mix.dynamic_mixing import (
     read_plan,
 )
 from spatial_brain.datasets.binaural_wsj0mix.files import generate_mixtures
+from spatial_brain.datasets.binaural_wsj0mix.head_rooms import (
+    HeadsAndRooms,
+    load_head_rooms,
+)
 from spatial_brain.datasets.binaural_wsj0mix.noise import (
     DiffuseNoise,
     FolderNoise,
@@ -32,11 +36,15 @@ from spatial_brain.datasets.binaural_wsj0mix.noise import (
 from spatial_brain.datasets.binaural_wsj0mix.published import SPLIT_FOLDERS
 from spatial_brain.datasets.binaural_wsj0mix.rendering import (
     BinauralMixture,
+    HeadResponses,
     MixtureRenderer,
     compat_behaviours,
     read_mixtures,
 )
-from spatial_brain.datasets.binaural_wsj0mix.sampling import SPLITS
+from spatial_brain.datasets.binaural_wsj0mix.sampling import (
+    SPLITS,
+    head_sources,
+)
 from spatial_brain.simulation.hrtf import load_hrtfs
 
 _ORDERS = ("original", "ascending", "descending")
@@ -73,8 +81,8 @@ def binaural_sets(
         ``test.json``; for dynamic mixing see ``dynamic_mixer``.
     fs : int
         Sampling rate of the mixtures, Hz.
-    hrtfs : str, Path, HrtfSet, object or None
-        Heads for mixtures made on the fly: as for ``load_hrtfs``, or what a
+    hrtfs : str, Path, list, dict, HrtfSet, object or None
+        Heads for mixtures made on the fly: as for ``split_heads``, or what a
         ``MixtureRenderer`` takes as ``hrtfs``. Drawn mixtures in rooms find
         these themselves.
     speech_root : str or Path
@@ -385,10 +393,17 @@ def _read_all(manifest_folder):
 def _responses_and_noise(plan, fs, hrtfs, noise, compat):
     """Responses of heads or rooms, and noise, of mixtures made on the fly."""
     resampling = "scipy_resampling" in compat_behaviours(compat)
-    if hrtfs is None or isinstance(hrtfs, (str, Path)):
-        if plan is None or plan["rooms"] is None:
-            hrtfs = load_hrtfs(hrtfs, fs, compat=resampling)
-        else:
+    if hrtfs is None or isinstance(hrtfs, str | Path | list | dict):
+        in_rooms = plan is not None and plan["rooms"] is not None
+        simulated = in_rooms and plan.get("head_rooms")
+        if not in_rooms or simulated:
+            sizes = (plan or {}).get("head_sizes", (1.0,))
+            sources = head_sources(hrtfs)
+            hrtfs = load_hrtfs(sources, fs, compat=resampling, sizes=sizes)
+        if simulated:
+            rooms = load_head_rooms(simulated, plan["rooms"], fs)
+            hrtfs = HeadsAndRooms(HeadResponses(hrtfs), rooms)
+        elif in_rooms:
             hrtfs = load_rooms(plan["rooms_folder"], fs, compat=resampling)
     if noise is None and plan is not None and plan["noise"] is not None:
         folder = plan["noise"]["folder"]

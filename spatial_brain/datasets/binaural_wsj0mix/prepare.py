@@ -36,6 +36,9 @@ from spatial_brain.datasets.binaural_wsj0mix.files import (
     is_generated,
     read_tree,
 )
+from spatial_brain.datasets.binaural_wsj0mix.head_rooms import (
+    simulate_head_rooms,
+)
 from spatial_brain.datasets.binaural_wsj0mix.noise import (
     METADATA_FS,
     SNR_RANGE,
@@ -62,9 +65,10 @@ from spatial_brain.datasets.binaural_wsj0mix.sampling import (
     SPLITS,
     SceneDrawer,
     draw_mixtures,
-    listener_names,
+    head_sources,
     mixture_seconds,
     set_gains,
+    split_heads,
     split_listeners,
 )
 from spatial_brain.datasets.binaural_wsj0mix.synthetic import (
@@ -253,6 +257,8 @@ def prepare_drawn_mixtures(
     snr_range=SNR_RANGE,
     min_duration=1.0,
     voices=None,
+    head_sizes=(1.0,),
+    head_rooms=None,
     on_corrupt="raise",
     seed=0,
     num_workers=1,
@@ -273,8 +279,8 @@ def prepare_drawn_mixtures(
         Where all goes.
     variant : str
         "clean", "noise" or "reverb".
-    hrtfs : str, Path or None
-        Heads, as for ``load_hrtfs``.
+    hrtfs : str, Path, None, list or dict
+        Heads, as for ``split_heads``.
     noise_folder : str, Path or None
         DEMAND or other recordings for "noise"; None: synthetic noise.
     rooms_folder : str, Path or None
@@ -298,6 +304,12 @@ def prepare_drawn_mixtures(
     voices : dict, optional
         Arguments of ``write_synthetic_wsj0``: ``num_talkers``,
         ``utterances_per_talker``, ``duration``, ``seed``.
+    head_sizes : sequence of float
+        Sizes of measured heads in training, see ``load_hrtfs``.
+    head_rooms : dict, optional
+        For "clean": rooms with these heads in them, as likely as the heads in
+        the free field. ``number`` of each set, and bounds ``t60`` and
+        ``distance``, see ``simulate_head_rooms``.
     on_corrupt : str
         "raise", or "report" to go on without unusable files of speech.
     seed : int
@@ -335,6 +347,11 @@ def prepare_drawn_mixtures(
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
+    if head_rooms and variant != "clean":
+        raise ValueError(
+            f"simulated rooms of heads go with the variant clean, not "
+            f"{variant}: give --rooms null"
+        )
     folder = Path(manifest_folder)
     scenes = {
         "num_speakers": num_speakers,
@@ -348,7 +365,12 @@ def prepare_drawn_mixtures(
         )
         plan |= _plan_rooms(rooms_folder, fs, scenes, seed)
     else:
-        plan["listeners"] = split_listeners(listener_names(hrtfs), seed)
+        plan["listeners"] = split_heads(hrtfs, seed, head_sizes)
+        plan["head_sizes"] = list(head_sizes)
+    if head_rooms:
+        plan |= _plan_head_rooms(
+            folder, plan, fs, hrtfs, head_rooms, seed, num_workers
+        )
     if variant == "noise":
         noise_folder = noise_folder or write_synthetic_noise(
             folder / "noise", seed=seed
@@ -616,6 +638,31 @@ def _plan_rooms(rooms_folder, fs, scenes, seed):
     }
 
 
+def _plan_head_rooms(folder, plan, fs, hrtfs, rooms, seed, num_workers):
+    """Simulate rooms; what the plan says about them."""
+    listeners = plan["listeners"]
+    heads = load_hrtfs(
+        head_sources(hrtfs),
+        fs,
+        subjects=sorted({name for part in listeners.values() for name in part}),
+        sizes=plan["head_sizes"],
+    )
+    place = folder / "head_rooms"
+    found = simulate_head_rooms(
+        place, heads, listeners, seed=seed, num_workers=num_workers, **rooms
+    )
+    t60s = {name: t60 for part in found.values() for name, t60 in part.items()}
+    return {
+        "listeners": {
+            split: [*names, *found.get(split, {})]
+            for split, names in listeners.items()
+        },
+        "rooms": t60s,
+        "head_rooms": os.path.abspath(place),
+        "scenes": {**plan["scenes"], "frontal": list(t60s)},
+    }
+
+
 def _draw_set(split, manifest, options, num_workers):
     """Entries of one set."""
     speech = read_manifest(manifest)
@@ -629,9 +676,10 @@ def _draw_set(split, manifest, options, num_workers):
     if options["noise"] is not None:
         facts = options["noise"]
         hrtfs = load_hrtfs(
-            options["hrtfs"],
+            head_sources(options["hrtfs"]),
             options["fs"],
             subjects=options["listeners"][split],
+            sizes=options["head_sizes"],
         )
         noise = DiffuseNoise(facts["folder"], hrtfs)
         noise_drawer = NoiseDrawer(facts["files"][split], facts["snr_range"])

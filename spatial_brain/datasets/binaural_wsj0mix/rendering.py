@@ -320,7 +320,7 @@ class MixtureRenderer:
         self.speech_root = Path(speech_root)
         self.speech = SpeechReader(fs, speech_root, dtype=dtype)
         self.hrtfs = (
-            _HeadResponses(hrtfs) if isinstance(hrtfs, HrtfSet) else hrtfs
+            HeadResponses(hrtfs) if isinstance(hrtfs, HrtfSet) else hrtfs
         )
         self.fs = int(fs)
         self.mode = mode
@@ -592,8 +592,24 @@ def read_mixtures(manifest_folder, split):
     )
 
 
-class _HeadResponses:
-    """Free-field responses of the heads of an ``HrtfSet``."""
+class HeadResponses:
+    """Free-field responses of the heads of an ``HrtfSet``.
+
+    Arguments
+    ---------
+    hrtfs : HrtfSet
+        The heads.
+
+    Example
+    -------
+    >>> from spatial_brain.simulation.hrtf import spherical_head_hrtfs
+    >>> heads = HeadResponses(spherical_head_hrtfs(8000, 1))
+    >>> mixture = BinauralMixture(
+    ...     "x", ("a",), ("a",), (1.0,), (0.0,), head="subject03"
+    ... )
+    >>> heads.responses(mixture).shape
+    (1, 2, 37)
+    """
 
     def __init__(self, hrtfs):
         self.fs = hrtfs.fs
@@ -608,7 +624,23 @@ class _HeadResponses:
         )
 
     def responses(self, mixture):
-        """Responses of the sources of a mixture, float64 [C, 2, L]."""
+        """Responses of the sources of a mixture.
+
+        Arguments
+        ---------
+        mixture : BinauralMixture
+            Its head and directions are looked at.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 [C, 2, L], ear 0 left.
+
+        Raises
+        ------
+        ValueError
+            If there is no such head.
+        """
         try:
             subject = self._hrtfs.index(mixture.head)
         except ValueError as error:

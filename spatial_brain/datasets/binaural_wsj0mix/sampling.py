@@ -30,13 +30,8 @@ from spatial_brain.datasets.binaural_wsj0mix.brirs import room_name
 from spatial_brain.datasets.binaural_wsj0mix.noise import METADATA_FS
 from spatial_brain.datasets.binaural_wsj0mix.rendering import BinauralMixture
 from spatial_brain.datasets.speech.reader import SpeechReader
-from spatial_brain.simulation.hrtf.grid import (
-    CIPIC_LATERALS,
-    CIPIC_POLARS,
-    CIPIC_SUBJECTS,
-    HrtfSet,
-)
-from spatial_brain.simulation.hrtf.readers import find_heads
+from spatial_brain.simulation.hrtf import head_names
+from spatial_brain.simulation.hrtf.grid import CIPIC_LATERALS, CIPIC_POLARS
 from spatial_brain.simulation.mixing import active_level
 
 SPLITS = ("train", "valid", "test")
@@ -115,6 +110,8 @@ class SceneDrawer:
         Elevations to choose from, degrees in CIPIC's polar angle.
     min_samples : int
         Shorter utterances are left out.
+    frontal : sequence of str
+        Listeners whose sources are all in front, at the height of the ears.
 
     Raises
     ------
@@ -143,6 +140,7 @@ class SceneDrawer:
         laterals=CIPIC_LATERALS,
         polars=CIPIC_POLARS,
         min_samples=1,
+        frontal=(),
     ):
         speakers = {}
         for key, entry in speech.items():
@@ -164,6 +162,7 @@ class SceneDrawer:
         self.num_speakers, self.min_gap = num_speakers, min_gap
         self.laterals = np.array(sorted(laterals), float)
         self.polars = np.array(polars, float)
+        self.frontal = frozenset(frontal)
         self._check_places()
 
     def _check_places(self):
@@ -201,6 +200,8 @@ class SceneDrawer:
             utterances.append(keys[rng.integers(len(keys))])
         listener = self.listeners[rng.integers(len(self.listeners))]
         polars = rng.choice(self.polars, self.num_speakers)
+        if listener in self.frontal:
+            polars = np.zeros(self.num_speakers)
         return BinauralScene(
             utterances,
             listener,
@@ -320,7 +321,7 @@ def scene_mixture(scene, speech, name, rng, rooms=None, **values):
     0.4
     """
     entries = [speech[key] for key in scene.utterances]
-    if rooms is None:
+    if scene.listener not in (rooms or {}):
         values["head"] = scene.listener
     else:
         values |= {"room": scene.listener, "t60": rooms[scene.listener]}
@@ -572,37 +573,90 @@ def split_listeners(subjects, seed=0):
     return parts
 
 
-def listener_names(source):
-    """Names of the heads that ``load_hrtfs`` would load.
+def split_heads(source, seed=0, sizes=(1.0,)):
+    """Divide the heads of all sources among training, validation and test.
 
     Arguments
     ---------
-    source : str, Path or None
-        As there: None, "sphere" or "rigid-sphere" for the built-in heads; a
-        file, or a folder.
+    source : str, Path, None, list or dict
+        As for ``load_hrtfs``; or "train", "valid" and "test" to such a source
+        each. A source that is named for several sets is divided among them as
+        by ``split_listeners``; one that is named for one set is all in it.
+    seed : int
+        Not negative.
+    sizes : sequence of float
+        Of measured heads in training, see ``load_hrtfs``.
 
     Returns
     -------
-    list of str
-        In order.
+    dict
+        "train", "valid", "test" to a list of names.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file or folder, or no head in it.
     ValueError
-        If it is of no known form.
+        If a set has no head, or a source is of no known form.
 
     Example
     -------
-    >>> len(listener_names("sphere"))
-    45
+    >>> sets = {"train": "pinnae", "valid": "pinnae", "test": "pinnae"}
+    >>> parts = split_heads(sets)
+    >>> {part: len(names) for part, names in parts.items()}
+    {'train': 27, 'valid': 9, 'test': 9}
     """
-    if source in (None, "sphere", "rigid-sphere"):
-        return list(CIPIC_SUBJECTS)
-    if Path(source).suffix == ".safetensors":
-        return list(HrtfSet.load(source).subjects)
-    return list(find_heads(source))
+    if not isinstance(source, dict):
+        source = dict.fromkeys(SPLITS, source)
+    if set(source) != set(SPLITS):
+        raise ValueError(
+            f"heads of sets need {', '.join(SPLITS)}, got "
+            f"{', '.join(map(str, source)) or 'none'}"
+        )
+    listed = {split: _as_list(source[split]) for split in SPLITS}
+    parts = {split: [] for split in SPLITS}
+    for place in head_sources(source):
+        names = head_names(place)
+        using = [split for split in SPLITS if place in listed[split]]
+        divided = dict.fromkeys(SPLITS, names)
+        if len(using) > 1:
+            divided = split_listeners(names, seed)
+        for split in using:
+            parts[split] += divided[split]
+    sized = head_names(head_sources(source), sizes)
+    parts["train"] = [
+        name for name in sized if name.rsplit("-size", 1)[0] in parts["train"]
+    ]
+    return parts
+
+
+def head_sources(source):
+    """All sources of heads, each once, as ``load_hrtfs`` takes them.
+
+    Arguments
+    ---------
+    source : str, Path, None, list or dict
+        As for ``split_heads``.
+
+    Returns
+    -------
+    list
+        In order.
+
+    Example
+    -------
+    >>> head_sources({"train": ["pinnae", "a.sofa"], "test": "pinnae"})
+    ['pinnae', 'a.sofa']
+    """
+    if not isinstance(source, dict):
+        return _as_list(source)
+    places = [place for part in source.values() for place in _as_list(part)]
+    return list(dict.fromkeys(places))
+
+
+def _as_list(source):
+    """Sources of a set."""
+    return list(source) if isinstance(source, list | tuple) else [source]
 
 
 def _scene_name(scene):

@@ -20,11 +20,11 @@ import torch
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.dataio.parallel import progress, run_jobs
 from spatial_brain.datasets.binaural_wsj0mix.brirs import room_name
+from spatial_brain.datasets.binaural_wsj0mix.head_rooms import draw_room_size
 from spatial_brain.datasets.binaural_wsj0mix.noise import DEMAND_SPLITS
 from spatial_brain.datasets.binaural_wsj0mix.sampling import ROOM_T60S
 from spatial_brain.datasets.synthetic_data import claim
 from spatial_brain.geometry import azel_to_unit
-from spatial_brain.simulation.acoustics import minimal_t60
 from spatial_brain.simulation.hrtf.rooms import HeadRoom
 from spatial_brain.simulation.hrtf.sphere import (
     draw_head,
@@ -46,8 +46,8 @@ _VOICES, _LEVEL = 0.7, 0.05
 # Azimuths of the sources, degrees, positive to the right.
 _ROOM_AZIMUTHS = tuple(range(-90, 91, 5))
 _DISTANCE = 1.5  # m
-# Smallest and largest room, metres, and what is kept from the walls.
-_SMALLEST, _LARGEST, _MARGIN = (3.2, 3.8, 2.4), (9.0, 8.0, 3.5), 0.3
+# What is kept from the walls, metres.
+_MARGIN = 0.3
 _EAR_HEIGHT = 1.5
 # Loudest sample of a room's responses.
 _PEAK = 0.9
@@ -284,7 +284,7 @@ def _environment(length, rng, talking):
 def _room_responses(t60, azimuths, seed):
     """Responses of one room, [azimuth, 2, N]."""
     rng = np.random.default_rng([seed, round(1000 * t60)])
-    size = _draw_size(t60, rng)
+    size = draw_room_size(t60, rng)
     # In front of the head there is place for all sources.
     low = np.array([_MARGIN, _DISTANCE + _MARGIN])
     high = np.array([size[0] - low[1], size[1] - low[1]])
@@ -303,15 +303,3 @@ def _room_responses(t60, azimuths, seed):
     responses = room.binaural(sources, int(rng.integers(2**31)))
     responses = responses * torch.from_numpy(gains).float()[:, None]
     return responses * (_PEAK / float(responses.abs().max()))
-
-
-def _draw_size(t60, rng):
-    """Size of a room that can have a reverberation time, metres."""
-    for _ in range(1000):
-        size = rng.uniform(_SMALLEST, _LARGEST).tolist()
-        if float(minimal_t60(torch.tensor(size))) <= 0.9 * t60:
-            return size
-    raise ValueError(
-        f"no room of at least {_SMALLEST} m can have a T60 of {t60} s; the "
-        f"least is {float(minimal_t60(torch.tensor(_SMALLEST))):.3f} s"
-    )

@@ -15,7 +15,7 @@ from spatial_brain.suggestions import nearest
 
 FORMATS = ("foa", "mic", "array", "binaural", "sum")
 # Heads that need no files.
-HEADS = ("sphere", "rigid-sphere")
+HEADS = ("sphere", "rigid-sphere", "pinnae")
 AUDIO = ("flac", "wav")
 # Dialects in which a corpus can be labelled, those of the challenges.
 LABEL_DIALECTS = (

@@ -272,16 +272,22 @@ class DirectionFinder:
     def _findings(self, path, channels):
         """What is suspicious in a recording."""
         if self.ambisonic:
-            order = self.channel_order
-            found = check_ambisonics(path, channels, order)
-            return [*found, assumed_order(order)]
-        found = check_recording(
-            path, self.array, channels=channels, band=self.band
-        )
-        return [*found, *self._limits()]
+            found = check_ambisonics(path, channels, self.channel_order)
+        else:
+            found = check_recording(
+                path, self.array, channels=channels, band=self.band
+            )
+        return [*found, *self.limits()]
 
-    def _limits(self):
-        """What a method does not give."""
+    def limits(self):
+        """What the method does not give, or was not made for.
+
+        Returns
+        -------
+        list of Finding
+        """
+        if self.ambisonic:
+            return [assumed_order(self.channel_order)]
         if self.library:
             limit = (
                 f"{self.method} gives azimuths of sources at the height of the "

@@ -77,6 +77,9 @@ def check_method(method, sources, ambisonic):
     """
     known = [*METHODS, *LIBRARY_METHODS]
     if method not in known:
+        from spatial_brain.inference.pretrained.choice import shipped_cards
+
+        known += shipped_cards("locate")
         likely = nearest(method, known)
         raise ValueError(
             f"there is no method {method!r}"

@@ -192,8 +192,18 @@ class NetworkFinder(DirectionFinder):
         found = azimuth, elevation, height
         return probability(self.model.weights, *found, NOISE)
 
-    def _limits(self):
-        """What is outside of what the model was trained for."""
+    def _findings(self, path, channels):
+        """What is suspicious, but for what other methods have a remedy for."""
+        found = super()._findings(path, channels)
+        return [one for one in found if one.kind != "spacing_aliasing"]
+
+    def limits(self):
+        """What is outside of what the model was trained for.
+
+        Returns
+        -------
+        list of Finding
+        """
         messages = self.model.contradictions(self.array)
         if not self.has_confidence:
             messages.append(

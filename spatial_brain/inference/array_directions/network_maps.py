@@ -2,9 +2,12 @@
 
 import torch
 
-from spatial_brain.dataio.resample_stream import ResampleStream
 from spatial_brain.geometry import azel_to_unit
-from spatial_brain.processing.directions.map_decoder import MapDecoder
+from spatial_brain.inference.streaming.resampling import ResampleStream
+from spatial_brain.processing.directions.map_decoder import (
+    MapDecoder,
+    pool_windows,
+)
 
 # Samples read at once.
 _PIECE = 2**17
@@ -91,8 +94,8 @@ class NetworkMaps:
         Yields
         ------
         tuple of torch.Tensor
-            Centres of windows, seconds, [window]; and means of the network's
-            probabilities, [1, window, direction].
+            Centres of windows, seconds, [window]; and the probabilities of
+            their frames pooled, [1, window, direction].
 
         Raises
         ------
@@ -219,13 +222,14 @@ class NetworkBlockStream:
         """Take samples of the network's rate."""
         self._taken += len(chunk)
         logits = self._stream.push(chunk)
-        self._frames = torch.cat((self._frames, logits.sigmoid().cpu()))
+        self._frames = torch.cat((self._frames, logits.cpu()))
         found, maps = [], self.maps
         while len(self._frames) >= maps.window:
-            mean = self._frames[: maps.window].mean(0)
+            window = self._frames[: maps.window]
+            [pooled] = pool_windows(window, maps.window, maps.hop)
             centre = self._given * maps.hop + maps.window / 2
             time = centre * maps.frame_length / maps.sample_rate
-            found.append((time, mean[None, None]))
+            found.append((time, pooled[None, None]))
             self._frames = self._frames[maps.hop :]
             self._given += 1
         return found

@@ -65,13 +65,14 @@ class DirectionStream:
         self._finder, self.fs = finder, fs
         self._blocks = finder.block_stream(fs)
         self.latency = self._blocks.maps.block_length / fs
-        # So that no window waits for it.
-        finder.noise_peaks(fs)
+        if finder.has_confidence:
+            # Made now, so that no window waits for it.
+            finder.noise_peaks(fs)
         self._begin()
 
     def _begin(self):
         """Nothing was pushed yet."""
-        self._time, self._recent = 0.0, []
+        self._taken, self._recent = 0, []
         self._sources = LiveSources(self._finder.known_number)
 
     def push(self, chunk):
@@ -93,7 +94,7 @@ class DirectionStream:
         """
         if not chunk.isfinite().all():
             raise ValueError("the sound holds NaN or infinite samples")
-        self._time += len(chunk) / self.fs
+        self._taken += len(chunk)
         chunk = self._finder.convert(chunk)
         return [self._window(*block) for block in self._blocks.push(chunk)]
 
@@ -123,7 +124,7 @@ class DirectionStream:
         if not finder.has_confidence:
             sure = np.full_like(sure, np.nan)
             sources = [one._replace(confidence=np.nan) for one in sources]
-        stop = min(time + half, self._time)
+        stop = min(time + half, self._taken / self.fs)
         return LiveWindow(
             max(0.0, time - half), stop, sources, azimuth, elevation, sure
         )

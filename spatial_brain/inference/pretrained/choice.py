@@ -1,6 +1,5 @@
 """Which of the shipped models fits a recording."""
 
-import math
 from typing import NamedTuple
 
 from spatial_brain.inference.pretrained.card import (
@@ -69,9 +68,9 @@ def choose_model(command, path, channels, fs, spacing=None, resample=False):
         Such as ``"separate"``.
     path : str
         The recording, for the error message.
-    channels : int
-        Of the recording, as far as they are used.
-    fs : float
+    channels : int or None
+        Of the recording, as far as they are used; None: not known.
+    fs : float or None
         Its sampling rate, Hz; above that of the model it can be converted.
     spacing : float, optional
         Distance of its two microphones, metres.
@@ -100,7 +99,7 @@ def choose_model(command, path, channels, fs, spacing=None, resample=False):
             f"{path}: no model is shipped for {command}; give --model"
         )
     found = {
-        name: _misfits(card, channels, math.inf if resample else fs, spacing)
+        name: _misfits(card, channels, None if resample else fs, spacing)
         for name, card in cards.items()
     }
     fitting = [name for name, misfits in found.items() if not misfits]
@@ -109,9 +108,8 @@ def choose_model(command, path, channels, fs, spacing=None, resample=False):
             f"{name} {', '.join(misfits)}" for name, misfits in found.items()
         )
         raise ValueError(
-            f"{path}: no shipped model fits {channels} channel"
-            f"{'' if channels == 1 else 's'} of {fs:g} Hz: {reasons}; give "
-            "--model"
+            f"{path}: no shipped model fits {_described(channels, fs)}: "
+            f"{reasons}; give --model"
         )
     name = min(fitting, key=lambda name: _width(cards[name].channels))
     return Choice(name, *_reason(cards[name], channels, fs))
@@ -120,12 +118,12 @@ def choose_model(command, path, channels, fs, spacing=None, resample=False):
 def _misfits(card, channels, fs, spacing):
     """What of a recording does not do for a model, as parts of a sentence."""
     misfits = []
-    if not _width(card.channels, channels):
+    if channels is not None and not _width(card.channels, channels):
         misfits.append(
             f"takes {span_text(card.channels)} channels (--channels chooses "
             "those of a file)"
         )
-    if fs < card.sample_rate:
+    if fs is not None and fs < card.sample_rate:
         misfits.append(f"needs {card.sample_rate:g} Hz (--resample converts)")
     if not holds(card.spacing, spacing):
         misfits.append(
@@ -145,11 +143,20 @@ def _width(channels, number=None):
 
 def _reason(card, channels, fs):
     """Why a model is taken, what is assumed, and whether to convert."""
-    order = f", taken as {card.channel_order}" if card.channel_order else ""
-    parts = [f"{channels} channel{'' if channels == 1 else 's'}{order}"]
-    resample = fs != card.sample_rate
+    text = _described(channels, fs)
+    if card.channel_order:
+        text += f", channels taken as {card.channel_order}"
+    resample = fs not in (None, card.sample_rate)
     if resample:
-        parts.append(f"{fs:g} Hz converted to {card.sample_rate:g} Hz")
-    else:
+        text += f", converted to {card.sample_rate:g} Hz"
+    return text, resample
+
+
+def _described(channels, fs):
+    """Channels and rate of a recording in words."""
+    parts = []
+    if channels is not None:
+        parts.append(f"{channels} channel{'' if channels == 1 else 's'}")
+    if fs is not None:
         parts.append(f"{fs:g} Hz")
-    return "; ".join(parts), resample
+    return ", ".join(parts) or "live sound"

@@ -11,6 +11,7 @@ from spatial_brain.inference.interfaces import find_interface
 from spatial_brain.inference.pretrained.card import CARD_FILE, read_card
 from spatial_brain.inference.pretrained.golden import check_golden
 from spatial_brain.inference.pretrained.interface import PretrainedModel
+from spatial_brain.inference.pretrained.source import model_folder
 from spatial_brain.inference.publishing.page import model_page
 
 _HPARAMS = "hyperparams.yaml"
@@ -22,7 +23,7 @@ def publishable(folder, licence=None):
     Arguments
     ---------
     folder : str or Path
-        Pretrained folder, or output folder of a run.
+        Pretrained folder, output folder of a run, or name of a shipped model.
     licence : str, optional
         Of the model, such as ``"cc-by-4.0"``; needed if the card has none.
 
@@ -48,9 +49,7 @@ def publishable(folder, licence=None):
     ...
     FileNotFoundError: no such folder: nowhere (wanted a pretrained ...
     """
-    folder = Path(folder)
-    if (folder / "pretrained" / _HPARAMS).is_file():
-        folder = folder / "pretrained"
+    folder = model_folder(folder)
     # As everybody will load it, own classes included in the refusal.
     model = PretrainedModel.from_hparams(folder)
     if not (folder / CARD_FILE).is_file():

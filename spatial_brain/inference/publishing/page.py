@@ -1,5 +1,6 @@
 """README of a model, made from its card."""
 
+from spatial_brain.inference import AnyArrayLocalizer
 from spatial_brain.inference.pretrained.card import CARD_FILE, span_text
 from spatial_brain.inference.pretrained.figures import figure_tables
 
@@ -49,7 +50,10 @@ def model_page(card, name, command, interface):
     lines += ["tags:", *(f"- {tag}" for tag in _TAGS), "---", ""]
     lines += [f"# {name.split('/')[-1]}: {card.task}", "", card.summary(), ""]
     lines += ["```", "pip install spatial-brain"]
-    lines += [f"spatial-brain {command} recording.wav --model {name}", "```"]
+    usage = f"spatial-brain {command} recording.wav --model {name}"
+    if interface is AnyArrayLocalizer:
+        usage += " --array NAME"
+    lines += [usage, "```"]
     python = interface.__name__
     lines += ["", "```python", f"from spatial_brain.inference import {python}"]
     lines += ["", f'model = {python}.from_hparams("{name}")', "```"]

@@ -113,6 +113,26 @@ class DeviceInput:
             yield chunk
 
 
+def describe_devices():
+    """The input devices of this machine, a line each.
+
+    Returns
+    -------
+    list of str
+        Without the package or its library, what to install.
+
+    Example
+    -------
+    >>> isinstance(describe_devices(), list)
+    True
+    """
+    try:
+        library = _load()
+    except ImportError as error:
+        return [str(error)]
+    return [_line(one) for one in _all(library)]
+
+
 def _load():
     """The package, or an error that says what to install."""
     try:
@@ -131,13 +151,18 @@ def _load():
     return sounddevice
 
 
-def _find(library, name):
-    """The device that a name means."""
-    devices = [
+def _all(library):
+    """Devices that can record, with their numbers."""
+    return [
         {**one, "index": index}
         for index, one in enumerate(library.query_devices())
         if one["max_input_channels"] > 0
     ]
+
+
+def _find(library, name):
+    """The device that a name means."""
+    devices = _all(library)
     if not devices:
         raise ValueError(
             "this machine has no input device; is the microphone connected, "

@@ -32,8 +32,8 @@ class FileInput:
     ---------
     path : str or Path
         The file.
-    clock : object
-        With ``monotonic()`` and ``sleep(seconds)``.
+    clock : object, optional
+        With ``monotonic()`` and ``sleep(seconds)``; default: ``time``.
 
     Raises
     ------
@@ -54,8 +54,8 @@ class FileInput:
 
     lost = 0.0
 
-    def __init__(self, path, clock=time):
-        self._path, self._clock = path, clock
+    def __init__(self, path, clock=None):
+        self._path, self._clock = path, clock or time
         with open_audio(path) as file:
             self.info = describe(file, path)
         self.behind = 0.0

@@ -7,16 +7,18 @@ so that its checkpoints load with ``strict=True``.
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from spatial_brain.loadable import loadable
+from spatial_brain.models.binaural_tasnet.interaural_cues import InterauralCues
 from spatial_brain.models.binaural_tasnet.stream import NUM_EARS, BinauralStream
 from spatial_brain.nnet.temporal_convolution import MaskNet
 
-RULES = ("parallel", "independent", "cross")
+RULES = ("parallel", "independent", "cross", "joint")
 # Transform of the level differences of the rule "cross", samples.
 _ILD_WINDOW, _ILD_HOP = 256, 128
 _ILD_BINS = _ILD_WINDOW // 2 + 1
@@ -33,6 +35,10 @@ class BinauralTasNet(nn.Module):
         found from both ears, weigh both ears, and the sum is decoded.
         ``"independent"``: each ear for itself. ``"cross"``: each ear, with
         the level differences between the ears as further input.
+        ``"joint"``: one mask network finds the masks of both ears from both,
+        and from their differences in narrow bands
+        (:class:`~spatial_brain.models.binaural_tasnet.interaural_cues
+        .InterauralCues`); the masks weigh both ears as those of parallel.
     num_sources : int
         Sources to separate.
     num_filters : int
@@ -53,6 +59,9 @@ class BinauralTasNet(nn.Module):
         Causal blocks as SpeechBrain has them, which look one dilation
         further back, for weights trained with them. Their norm, called cLN
         there, is ``"channel"``, the default then.
+    cue_window : int
+        For ``"joint"``: samples over which differences are taken, even. They
+        end with the encoder's window and add no latency.
     compat : bool
         For ``"cross"``: project the level differences by weights drawn anew
         in every call, as the original does, from PyTorch's generator.
@@ -85,6 +94,7 @@ class BinauralTasNet(nn.Module):
         norm=None,
         causal_legacy=False,
         compat=False,
+        cue_window=256,
     ):
         super().__init__()
         _check(rule, num_sources, kernel_size, stride, causal, causal_legacy)
@@ -95,22 +105,29 @@ class BinauralTasNet(nn.Module):
         self.kernel_size, self.stride = kernel_size, stride
         self.compat = compat
         num_inputs = 1 if rule == "independent" else 2
+        masks = partial(
+            MaskNet,
+            num_inputs * num_filters,
+            bottleneck=bottleneck,
+            hidden=hidden,
+            num_blocks=num_blocks,
+            num_repeats=num_repeats,
+            norm=norm,
+            causal=causal,
+            extra_lag=causal_legacy,
+        )
         for ear in "LR":
             filters = num_filters, kernel_size, stride
             setattr(self, f"encoder{ear}", _Encoder(*filters))
-            network = MaskNet(
-                num_inputs * num_filters,
-                num_sources,
-                bottleneck,
-                hidden,
-                num_blocks=num_blocks,
-                num_repeats=num_repeats,
-                norm=norm,
-                causal=causal,
-                extra_lag=causal_legacy,
-            )
-            setattr(self, f"masknet{ear}", network)
+            if rule != "joint":
+                setattr(self, f"masknet{ear}", masks(num_sources=num_sources))
             setattr(self, f"decoder{ear}", _Decoder(*filters))
+        if rule == "joint":
+            _check_window(cue_window, kernel_size)
+            self.masknet = masks(num_sources=NUM_EARS * num_sources)
+            self.cues = InterauralCues(
+                cue_window, kernel_size, stride, bottleneck
+            )
         if rule == "cross" and not compat:
             self.ild_proj = nn.Conv1d(_ILD_BINS, num_filters, 1)
 
@@ -130,8 +147,13 @@ class BinauralTasNet(nn.Module):
         Norms over time see more: ``"gLN"`` everything, ``"cLN"`` everything
         so far.
         """
-        frames = self.masknetL.receptive_field
-        return (frames - 1) * self.stride + self.kernel_size
+        if self.rule == "joint":
+            frames = self.masknet.receptive_field
+            window = self.cues.window_length
+        else:
+            frames = self.masknetL.receptive_field
+            window = self.kernel_size
+        return (frames - 1) * self.stride + window
 
     def forward(self, waveform, lengths=None):
         """Separate the sources.
@@ -198,6 +220,8 @@ class BinauralTasNet(nn.Module):
 
         Time ends with the last whole frame.
         """
+        if self.rule == "joint":
+            return self._separate_jointly(ears, frames)
         rows = self.num_filters if self.rule == "cross" else None
         outputs = []
         for features, weighed, network, decoder in zip(
@@ -207,12 +231,21 @@ class BinauralTasNet(nn.Module):
             strict=True,
         ):
             masked = network(features, frames, rows) * weighed[:, None]
-            if frames is not None:
-                inside = _inside(frames, masked.shape[-1])
-                masked = masked * inside[:, None, None]
-            decoded = decoder(masked.flatten(0, 1))
-            outputs.append(decoded.unflatten(0, masked.shape[:2]))
+            outputs.append(_decoded(masked, frames, decoder))
         return outputs
+
+    def _separate_jointly(self, ears, frames):
+        """The same with one mask network for both ears."""
+        left, right = ears.unbind(1)
+        features = torch.cat((self.encoderL(left), self.encoderR(right)), 1)
+        masks = self.masknet(features, frames, extra=self.cues(ears))
+        # [batch, ear, source, filter, frame]
+        masks = masks.unflatten(1, (NUM_EARS, self.num_sources))
+        decoders = self.decoderL, self.decoderR
+        return [
+            _decoded(masks[:, ear] * features[:, None], frames, decoder)
+            for ear, decoder in enumerate(decoders)
+        ]
 
     def _encode(self, ears, samples, frames):
         """Features for each ear's mask network, and what its masks weigh."""
@@ -279,7 +312,24 @@ class _Decoder(nn.ConvTranspose1d):
         """
         copies = frames.shape[1] // self.in_channels
         weight = self.weight.repeat(copies, 1, 1)
-        return F.conv_transpose1d(frames, weight, stride=self.stride)[:, 0]
+        (size,), (stride,) = self.kernel_size, self.stride
+        if size % stride:
+            return F.conv_transpose1d(frames, weight, stride=stride)[:, 0]
+        # The same sums, which a map of every frame and shifts give sooner.
+        pieces = F.conv1d(frames, weight.permute(2, 0, 1))
+        parts = pieces.unflatten(1, (-1, stride)).unbind(1)
+        last = len(parts) - 1
+        parts = [F.pad(part, (k, last - k)) for k, part in enumerate(parts)]
+        return sum(parts[1:], parts[0]).mT.flatten(1)
+
+
+def _decoded(masked, frames, decoder):
+    """Waveforms [batch, source, time] of masked frames."""
+    if frames is not None:
+        inside = _inside(frames, masked.shape[-1])
+        masked = masked * inside[:, None, None]
+    decoded = decoder(masked.flatten(0, 1))
+    return decoded.unflatten(0, masked.shape[:2])
 
 
 def _level_difference(ears):
@@ -335,3 +385,12 @@ def _check(rule, num_sources, kernel_size, stride, causal, causal_legacy):
         )
     if causal_legacy and not causal:
         raise ValueError("causal_legacy needs causal=True")
+
+
+def _check_window(cue_window, kernel_size):
+    """Refuse a window of cues that does not fit the encoder's."""
+    if cue_window % 2 or cue_window < max(kernel_size, 4):
+        raise ValueError(
+            f"cue_window must be even and at least kernel_size={kernel_size} "
+            f"samples, got {cue_window}"
+        )

@@ -19,7 +19,12 @@ _MAX_FRAMES = 32
 
 
 class Weights(NamedTuple):
-    """Parameters of both ears, maps as [..., input, output]."""
+    """Parameters of both ears, maps as [..., input, output].
+
+    Where one network finds the masks of both ears there is but one ear, and
+    sources are first those at the left ear, then those at the right one;
+    ``synthesis`` alone is of both.
+    """
 
     analysis: np.ndarray  # [ear, taps of left and right, filter]
     enter: np.ndarray  # [ear, filter, channel]
@@ -33,6 +38,16 @@ class Weights(NamedTuple):
     narrow_bias: np.ndarray  # [ear, block, channel]
     leave: np.ndarray  # [ear, source, channel, filter]
     synthesis: np.ndarray  # [ear, filter, tap]
+
+
+class CueWeights(NamedTuple):
+    """Parameters of the cues in narrow bands, maps as [input, output]."""
+
+    transform: np.ndarray  # [window, real parts and imaginary parts of bands]
+    project: np.ndarray  # [cues of all bands, channel]
+    bias: np.ndarray  # [channel]
+    relative_floor: np.float32
+    absolute_floor: np.float32
 
 
 class State(NamedTuple):
@@ -178,38 +193,86 @@ def _run_block(x, y, weights, state, ear, block, count, cumulative):
 
 
 @_compiled
-def _find_masks(features, weights, state, ear, count, cumulative):
-    """What leads to the masks, [frame, channel], of an ear's features."""
+def _find_masks(x, features, weights, state, ear, count, cumulative):
+    """Add to x [frame, channel] what leads to the masks of an ear."""
     frames = len(features)
-    kind = features.dtype
-    x = np.zeros((frames, weights.enter.shape[2]), kind)
     normed = features.copy()
     for f in range(frames):
         mean, scale = _frame_moments(normed[f])
         _normalize(normed[f], mean, scale)
         _add(weights.enter_bias[ear], x[f])
     _add_product(normed, weights.enter[ear], x)
-    scratch = np.empty((frames, weights.widen.shape[3]), kind)
+    scratch = np.empty((frames, weights.widen.shape[3]), features.dtype)
     for block in range(len(state.dilation)):
         _run_block(x, scratch, weights, state, ear, block, count, cumulative)
-    return x
 
 
 @_compiled
-def _decode(x, features, weights, ear, source, stride, output):
-    """Weigh an ear's features by the masks of a source, add their waveform."""
+def _decode(x, features, leave, synthesis, stride, output):
+    """Weigh features by the masks of a source, add their waveform."""
     masked = np.zeros_like(features)
-    _add_product(x, weights.leave[ear, source], masked)
+    _add_product(x, leave, masked)
     for f in range(len(features)):
         row, weighed = masked[f], features[f]
         for i in range(len(row)):
             row[i] = row[i] * weighed[i] if row[i] > 0 else 0
-    pieces = np.zeros(
-        (len(features), weights.synthesis.shape[2]), features.dtype
-    )
-    _add_product(masked, weights.synthesis[ear], pieces)
+    pieces = np.zeros((len(features), synthesis.shape[1]), features.dtype)
+    _add_product(masked, synthesis, pieces)
     for f in range(len(pieces)):
         _add(pieces[f], output[f * stride :])
+
+
+@_compiled
+def _windows(waveform, start, frames, stride, size, windows):
+    """Cut windows of both ears, one behind the other, [frame, ears' taps]."""
+    for f in range(frames):
+        at = (start + f) * stride
+        for ear in range(2):
+            window = windows[f, ear * size : (ear + 1) * size]
+            _add(waveform[ear, at : at + size], window)
+
+
+@_compiled
+def _encode(windows, analysis):
+    """Rectified features [frame, filter] of windows."""
+    features = np.zeros((len(windows), analysis.shape[1]), windows.dtype)
+    _add_product(windows, analysis, features)
+    for f in range(len(features)):
+        _bend(features[f], features.dtype.type(0))
+    return features
+
+
+@_compiled
+def _add_cues(windows, weights, x):
+    """Add to x [frame, channel] the cues of long windows of both ears."""
+    size, bands = weights.transform.shape[0], weights.transform.shape[1] // 2
+    spectra = np.zeros((2, len(windows), 2 * bands), windows.dtype)
+    for ear in range(2):
+        part = windows[:, ear * size : (ear + 1) * size]
+        _add_product(part, weights.transform, spectra[ear])
+    cues = np.empty((len(windows), 3 * bands), windows.dtype)
+    for f in range(len(windows)):
+        left, right, row = spectra[0, f], spectra[1, f], cues[f]
+        mean = windows.dtype.type(0)
+        for b in range(bands):
+            re, im = left[b], left[bands + b]
+            other_re, other_im = right[b], right[bands + b]
+            first = re * re + im * im
+            second = other_re * other_re + other_im * other_im
+            mean += (first + second) / bands
+            row[b] = first - second
+            row[bands + b] = 2 * (re * other_re + im * other_im)
+            row[2 * bands + b] = 2 * (im * other_re - re * other_im)
+            # Where its power will be needed.
+            left[b] = first + second
+        floor = weights.relative_floor * mean + weights.absolute_floor
+        for b in range(bands):
+            scale = 1 / (left[b] + floor)
+            row[b] *= scale
+            row[bands + b] *= scale
+            row[2 * bands + b] *= scale
+        _add(weights.bias, x[f])
+    _add_product(cues, weights.project, x)
 
 
 @_compiled
@@ -238,20 +301,67 @@ def separate(waveform, output, weights, state, count, stride, cumulative):
     for start in range(0, total, _MAX_FRAMES):
         frames = min(_MAX_FRAMES, total - start)
         windows = np.zeros((frames, 2 * kernel), waveform.dtype)
-        for f in range(frames):
-            at = (start + f) * stride
-            for ear in range(2):
-                window = windows[f, ear * kernel : (ear + 1) * kernel]
-                _add(waveform[ear, at : at + kernel], window)
+        _windows(waveform, start, frames, stride, kernel, windows)
         for ear in range(2):
-            analysis = weights.analysis[ear]
-            features = np.zeros((frames, analysis.shape[1]), waveform.dtype)
-            _add_product(windows, analysis, features)
-            for f in range(frames):
-                _bend(features[f], features.dtype.type(0))
-            x = _find_masks(
-                features, weights, state, ear, count + start, cumulative
+            features = _encode(windows, weights.analysis[ear])
+            x = np.zeros((frames, weights.enter.shape[2]), waveform.dtype)
+            _find_masks(
+                x, features, weights, state, ear, count + start, cumulative
             )
             for source in range(output.shape[1]):
-                place = output[ear, source, start * stride :]
-                _decode(x, features, weights, ear, source, stride, place)
+                _decode(
+                    x,
+                    features,
+                    weights.leave[ear, source],
+                    weights.synthesis[ear],
+                    stride,
+                    output[ear, source, start * stride :],
+                )
+
+
+@_compiled
+def separate_jointly(
+    waveform, output, weights, cues, state, count, stride, cumulative
+):
+    """The same where one network finds the masks of both ears.
+
+    Arguments
+    ---------
+    waveform : numpy.ndarray
+        float32 [ear, time]; before the windows of the encoder is what the
+        window of the cues needs more.
+    output : numpy.ndarray
+        float32 [ear, source, time], of the windows, changed in place.
+    weights : Weights
+        float32.
+    cues : CueWeights
+        float32.
+    state : State
+        Changed in place.
+    count, stride, cumulative
+        As for ``separate``.
+    """
+    kernel, size = weights.synthesis.shape[2], cues.transform.shape[0]
+    sources = output.shape[1]
+    total = (waveform.shape[1] - size) // stride + 1
+    for start in range(0, total, _MAX_FRAMES):
+        frames = min(_MAX_FRAMES, total - start)
+        windows = np.zeros((frames, 2 * kernel), waveform.dtype)
+        recent = waveform[:, size - kernel :]
+        _windows(recent, start, frames, stride, kernel, windows)
+        features = _encode(windows, weights.analysis[0])
+        windows = np.zeros((frames, 2 * size), waveform.dtype)
+        _windows(waveform, start, frames, stride, size, windows)
+        x = np.zeros((frames, weights.enter.shape[2]), waveform.dtype)
+        _add_cues(windows, cues, x)
+        _find_masks(x, features, weights, state, 0, count + start, cumulative)
+        for ear in range(2):
+            for source in range(sources):
+                _decode(
+                    x,
+                    features,
+                    weights.leave[0, ear * sources + source],
+                    weights.synthesis[ear],
+                    stride,
+                    output[ear, source, start * stride :],
+                )

@@ -7,6 +7,11 @@ operations. So what is done with a block is one compiled function.
 import numpy as np
 import torch
 
+from spatial_brain.models.binaural_tasnet.interaural_cues import (
+    ABSOLUTE_FLOOR,
+    RELATIVE_FLOOR,
+)
+
 NUM_EARS = 2
 
 
@@ -54,7 +59,13 @@ class BinauralStream:
                 "output; live sound needs one trained with causal: True"
             )
         kernels = _kernels()
-        self._separate = kernels.separate
+        self._separate, self._cues = kernels.separate, ()
+        # Samples before the encoder's window that the cues need.
+        self._before = 0
+        if network.rule == "joint":
+            self._separate = kernels.separate_jointly
+            self._cues = (kernels.CueWeights(**_cue_weights(network.cues)),)
+            self._before = network.cues.window_length - network.kernel_size
         self.latency = network.latency
         self._kernel, self._stride = network.kernel_size, network.stride
         self._sources = network.num_sources
@@ -69,6 +80,7 @@ class BinauralStream:
     def reset(self):
         """Forget all input; the next block begins a recording."""
         self._waiting = np.zeros((NUM_EARS, 0), np.float32)
+        self._past = np.zeros((NUM_EARS, self._before), np.float32)
         self._tail = np.zeros((NUM_EARS, self._sources, 0), np.float32)
         self._taken = self._given = self._count = 0
         self._state.past[:] = 0
@@ -136,10 +148,13 @@ class BinauralStream:
         shape = NUM_EARS, self._sources, waveform.shape[1]
         output = np.zeros(shape, np.float32)
         output[..., : self._tail.shape[-1]] = self._tail
+        waveform = np.concatenate((self._past, waveform), 1)
+        self._past = waveform[:, final : final + self._before]
         self._separate(
-            np.ascontiguousarray(waveform),
+            waveform,
             output,
             self._weights,
+            *self._cues,
             self._state,
             self._count,
             self._stride,
@@ -164,12 +179,12 @@ def _kernels():
 
 def _weights(network):
     """Parameters by the names of the compiled function."""
-    nets = network.masknetL, network.masknetR
+    nets = _mask_networks(network)
     blocks = [block.weights for net in nets for block in net.blocks]
 
     def of_blocks(name):
         stacked = _stacked(getattr(block, name) for block in blocks)
-        return stacked.reshape(NUM_EARS, -1, *stacked.shape[1:])
+        return stacked.reshape(len(nets), -1, *stacked.shape[1:])
 
     def of_nets(name):
         return _stacked(getattr(net, name)["conv"].weight for net in nets)
@@ -183,7 +198,7 @@ def _weights(network):
     enter = of_nets("bottleneck_conv1x1")[..., 0].swapaxes(1, 2)
     narrow = of_blocks("narrow")[..., 0].swapaxes(2, 3)
     leave = of_nets("mask_conv1x1")[..., 0].swapaxes(1, 2)
-    leave = leave.reshape(*leave.shape[:2], network.num_sources, -1)
+    leave = leave.reshape(*leave.shape[:2], nets[0].num_sources, -1)
     found = {
         "analysis": _analysis(network),
         # Scales and offsets of norms are those of the next map.
@@ -204,6 +219,28 @@ def _weights(network):
     return {name: np.ascontiguousarray(part) for name, part in found.items()}
 
 
+def _mask_networks(network):
+    """Those of the left and the right ear, or the one of both."""
+    if network.rule == "joint":
+        return (network.masknet,)
+    return network.masknetL, network.masknetR
+
+
+def _cue_weights(cues):
+    """Parameters of the cues by the names of the compiled function."""
+    spectra = torch.fft.rfft(torch.diag(cues.window.double()))[:, 1:-1]
+    found = {
+        "transform": _stacked([torch.cat((spectra.real, spectra.imag), 1)])[0],
+        "project": _stacked([cues.conv.weight[..., 0].T])[0],
+        "bias": _stacked([cues.conv.bias])[0],
+    }
+    return {
+        **{name: np.ascontiguousarray(part) for name, part in found.items()},
+        "relative_floor": np.float32(RELATIVE_FLOOR),
+        "absolute_floor": np.float32(ABSOLUTE_FLOOR),
+    }
+
+
 def _analysis(network):
     """[ear, taps of the left and of the right ear, filter]."""
     own = _stacked(
@@ -213,10 +250,10 @@ def _analysis(network):
     none = np.zeros_like(own[0])
     if network.rule == "independent":
         return np.stack((np.vstack((own[0], none)), np.vstack((none, own[1]))))
-    # The input of each mask network is its own ear, then the other one.
-    return np.stack(
-        [np.block([[a, none], [none, b]]) for a, b in (own, own[::-1])]
-    )
+    # The input of each mask network is its own ear, then the other one; that
+    # of a joint one is the left ear, then the right one.
+    order = (own,) if network.rule == "joint" else (own, own[::-1])
+    return np.stack([np.block([[a, none], [none, b]]) for a, b in order])
 
 
 def _synthesis(network):
@@ -229,7 +266,8 @@ def _synthesis(network):
 
 def _state(network):
     """What the compiled function remembers, by its names there."""
-    blocks = list(network.masknetL.blocks)
+    nets = _mask_networks(network)
+    blocks = list(nets[0].blocks)
     # Frames from the oldest of the convolution to the present one.
     rows = [
         1 + block.reach + (block.dilation if block.extra_lag else 0)
@@ -237,10 +275,10 @@ def _state(network):
     ]
     hidden = blocks[0].weights.taps.shape[0]
     return {
-        "past": np.zeros((NUM_EARS, sum(rows), hidden), np.float32),
+        "past": np.zeros((len(nets), sum(rows), hidden), np.float32),
         "first": np.cumsum([0, *rows]),
         "dilation": np.array([block.dilation for block in blocks]),
-        "sums": np.zeros((NUM_EARS, len(blocks), 2, 2)),
+        "sums": np.zeros((len(nets), len(blocks), 2, 2)),
     }
 
 

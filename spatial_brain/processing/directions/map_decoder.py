@@ -35,7 +35,7 @@ class MapDecoder:
     >>> from spatial_brain.geometry import circular_array
     >>> decoder = MapDecoder(circular_array(4, 0.05), 72)
     >>> azimuth = -180 + 5.0 * torch.arange(72)
-    >>> maps = 0.9 * torch.exp(-0.5 * ((azimuth - 32.0) / 5).square())
+    >>> maps = (2.0 - 0.5 * ((azimuth - 32.0) / 5).square()).sigmoid()
     >>> found, height = decoder.pick(maps, 1)
     >>> round(found.item(), 1)
     32.0
@@ -102,8 +102,7 @@ class MapDecoder:
             self.grid,
             2 * number if mirrored else number,
             separation,
-            # Targets are Gaussian.
-            lambda values: values.clamp(min=_LEAST).log(),
+            lambda values: values.clamp(_LEAST, 1 - _LEAST).logit(),
         )
         if mirrored:
             vectors, height = self._one_side(vectors, height, separation)
@@ -130,15 +129,18 @@ class MapDecoder:
         )
 
 
-def window_means(maps, window, hop):
-    """Means of maps over windows of frames.
+def pool_windows(logits, window, hop):
+    """Probabilities of windows of frames.
+
+    The odds are pooled by their quadratic mean: with several sources or much
+    noise few frames show a source, and those are surest.
 
     Arguments
     ---------
-    maps : torch.Tensor
+    logits : torch.Tensor
         [..., frame, direction].
     window, hop : int
-        Frames; of fewer frames than a window there is one mean.
+        Frames; of fewer frames than a window there is one pool.
 
     Returns
     -------
@@ -147,8 +149,12 @@ def window_means(maps, window, hop):
 
     Example
     -------
-    >>> window_means(torch.arange(5.0)[:, None], 2, 2)[:, 0]
-    tensor([0.5000, 2.5000])
+    >>> odds = torch.tensor([1.0, 7.0, 3.0, 3.0])[:, None]
+    >>> found = pool_windows(odds.log(), 2, 2)[:, 0]
+    >>> (found / (1 - found)).round()
+    tensor([5., 3.])
     """
-    window = min(window, maps.shape[-2])
-    return maps.unfold(-2, window, hop).mean(-1)
+    window = min(window, logits.shape[-2])
+    parts = logits.unfold(-2, window, hop)
+    odds = (torch.logsumexp(2 * parts, dim=-1) - math.log(window)) / 2
+    return odds.sigmoid()

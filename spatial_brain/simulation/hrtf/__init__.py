@@ -34,6 +34,7 @@ __all__ = [
     "CIPIC_POLARS",
     "CIPIC_SUBJECTS",
     "HrtfSet",
+    "head_names",
     "hrtf_for",
     "ild",
     "interaural_to_unit",
@@ -48,7 +49,10 @@ _BUILT_IN = {
     None: "brown-duda",
     "sphere": "brown-duda",
     "rigid-sphere": "rigid-sphere",
+    "pinnae": "pinnae",
 }
+# Rates that stand for a head of another size are multiples of this, Hz.
+_RATE_STEP = 100
 
 
 def load_hrtfs(
@@ -61,17 +65,19 @@ def load_hrtfs(
     max_gap=30.0,
     dtype=torch.float32,
     seed=0,
+    sizes=(1.0,),
 ):
     """Make a set of heads from what there is.
 
     Arguments
     ---------
-    source : str, Path or None
+    source : str, Path, None or list
         ``None`` or ``"sphere"``: the spherical heads of
         ``spherical_head_hrtfs``, ``"rigid-sphere"``: those of its exact
-        model. Otherwise a file or folder, see ``find_heads`` (SOFA, CIPIC as
-        WAV, ``.mat`` or ``.npz``), or a ``.safetensors`` file written by
-        ``HrtfSet.save``.
+        model, ``"pinnae"``: these with outer ears. Otherwise a file or folder,
+        see ``find_heads`` (SOFA, CIPIC as WAV, ``.mat`` or ``.npz``), or a
+        ``.safetensors`` file written by ``HrtfSet.save``. A list of these:
+        the heads of all of them.
     fs : int
         Wanted sampling rate, Hz.
     subjects : sequence of str, optional
@@ -90,6 +96,10 @@ def load_hrtfs(
         original's computation.
     seed : int
         Of the spherical heads.
+    sizes : sequence of float
+        Each measured head is taken in these sizes, 1 being its own. What a
+        head of 1.05 times the size does to a sound is what the measured one
+        does to a sound of 1.05 times the frequency.
 
     Returns
     -------
@@ -109,29 +119,103 @@ def load_hrtfs(
     >>> load_hrtfs("sphere", 16000, subjects=["subject21"]).responses.shape
     torch.Size([1, 25, 50, 2, 73])
     """
-    if source in _BUILT_IN:
-        names = CIPIC_SUBJECTS if subjects is None else subjects
-        return spherical_head_hrtfs(fs, names, seed, _BUILT_IN[source])
-    source = Path(source)
-    if source.suffix == ".safetensors":
-        heads = HrtfSet.load(source)
-        heads = heads if subjects is None else heads.subset(subjects)
-        return heads.resampled(fs, compat)
-    found = find_heads(source)
-    missing = [name for name in subjects or () if name not in found]
+    sources = source if isinstance(source, list) else [source]
+    there = [head_names(place, sizes) for place in sources]
+    names = [name for part in there for name in part]
+    missing = [name for name in subjects or () if name not in names]
     if missing:
         raise ValueError(
-            f"{source}: no subjects {', '.join(missing)}; there are "
-            + ", ".join(found)
+            f"{', '.join(map(str, sources))}: no subjects "
+            f"{', '.join(missing)}; there are {', '.join(names)}"
         )
-    names = list(found if subjects is None else subjects)
-    responses = []
-    for name in names:
-        measured, rate = read_head(*found[name], method, max_gap)
-        resampled = resample_responses(measured, rate, fs, compat).to(dtype)
-        responses.append(resampled.movedim(-1, 0))
+    wanted = names if subjects is None else list(subjects)
+    responses, order = [], []
+    for place, part in zip(sources, there, strict=True):
+        chosen = [name for name in part if name in wanted]
+        if not chosen:
+            continue
+        order += chosen
+        if place in _BUILT_IN:
+            model = _BUILT_IN[place]
+            found = spherical_head_hrtfs(fs, chosen, seed, model).responses
+        elif _is_saved(place):
+            found = HrtfSet.load(place).subset(chosen)
+            found = found.resampled(fs, compat).responses
+        else:
+            found = [
+                response.to(dtype)
+                for response in _read_heads(
+                    place, chosen, fs, compat, sizes, (method, max_gap)
+                )
+            ]
+        responses += [response.movedim(-1, 0) for response in found]
     padded = pad_sequence(responses, batch_first=True).movedim(1, -1)
-    return HrtfSet(padded.contiguous(), int(fs), names)
+    heads = HrtfSet(padded.contiguous(), int(fs), order)
+    return heads if order == wanted else heads.subset(wanted)
+
+
+def head_names(source, sizes=(1.0,)):
+    """Names of the heads that ``load_hrtfs`` loads.
+
+    Arguments
+    ---------
+    source : str, Path, None or list
+        As there.
+    sizes : sequence of float
+        As there.
+
+    Returns
+    -------
+    list of str
+        In order: ``"subject03"``, and ``"subject03-size1.05"`` for another
+        size than its own.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder, or no head in it.
+    ValueError
+        If it is of no known form.
+
+    Example
+    -------
+    >>> len(head_names("sphere"))
+    45
+    """
+    if isinstance(source, list):
+        return [name for place in source for name in head_names(place, sizes)]
+    if source in _BUILT_IN:
+        return list(CIPIC_SUBJECTS)
+    if _is_saved(source):
+        return list(HrtfSet.load(source).subjects)
+    return [
+        _sized_name(name, size) for name in find_heads(source) for size in sizes
+    ]
+
+
+def _is_saved(source):
+    """Whether ``HrtfSet.save`` wrote it, who knows with what sizes."""
+    return Path(source).suffix == ".safetensors"
+
+
+def _sized_name(name, size):
+    """Name of a head in a size."""
+    return name if size == 1 else f"{name}-size{size:g}"
+
+
+def _read_heads(source, wanted, fs, compat, sizes, options):
+    """Responses of measured heads, one after another, [25, 50, 2, L]."""
+    for name, place in find_heads(source).items():
+        named = {_sized_name(name, size): size for size in sizes}
+        if not any(sized in wanted for sized in named):
+            continue
+        measured, rate = read_head(*place, *options)
+        for sized, size in named.items():
+            if sized in wanted:
+                # Larger: all lasts longer, as if sampled more slowly.
+                slow = round(rate / size / _RATE_STEP) * _RATE_STEP
+                sampled = rate if size == 1 else slow
+                yield resample_responses(measured, sampled, fs, compat)
 
 
 def hrtf_for(directions, heads, subject=0, method="barycentric"):

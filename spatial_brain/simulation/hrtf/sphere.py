@@ -15,6 +15,7 @@ import zlib
 import numpy as np
 import torch
 from scipy.signal import lfilter
+from torch.nn.utils.rnn import pad_sequence
 
 from spatial_brain.geometry import (
     SPEED_OF_SOUND,
@@ -32,8 +33,11 @@ from spatial_brain.simulation.hrtf.grid import (
     HrtfSet,
     interaural_to_unit,
 )
+from spatial_brain.simulation.hrtf.pinnae import draw_pinnae, with_pinnae
 
 MODELS = ("brown-duda", "rigid-sphere")
+# Whole heads: spheres, and the exact one with outer ears.
+HEADS = (*MODELS, "pinnae")
 HEAD_RADIUS = 0.0875
 # Heads that are drawn: metres (mean, deviation, bounds), degrees, dB.
 RADIUS_MEAN, RADIUS_DEVIATION, RADIUS_RANGE = HEAD_RADIUS, 0.004, (0.075, 0.1)
@@ -246,14 +250,16 @@ def spherical_head_hrtfs(fs, subjects=45, seed=0, model="brown-duda"):
         Of the heads, see ``draw_head``; a head does not depend on the
         others in the set.
     model : str
-        ``"brown-duda"`` or ``"rigid-sphere"``, see the module.
+        ``"brown-duda"`` or ``"rigid-sphere"``, see the module, or
+        ``"pinnae"``: the latter with outer ears of their own, see
+        ``spatial_brain.simulation.hrtf.pinnae``.
 
     Returns
     -------
     HrtfSet
         float32; 37 samples at 8 kHz and 73 at 16 kHz, as of CIPIC in
-        Binaural-WSJ0Mix. From the front, the energy of a response is 1, as
-        the mean of both ears.
+        Binaural-WSJ0Mix; with outer ears longer. From the front, the energy
+        of a response is 1, as the mean of both ears.
 
     Raises
     ------
@@ -274,16 +280,23 @@ def spherical_head_hrtfs(fs, subjects=45, seed=0, model="brown-duda"):
         torch.tensor(CIPIC_LATERALS, dtype=torch.float64)[:, None],
         torch.tensor(CIPIC_POLARS, dtype=torch.float64),
     )
+    if model not in HEADS:
+        raise ValueError(f"no model {model!r} of heads; there are {HEADS}")
+    sphere = "rigid-sphere" if model == "pinnae" else model
     front = CIPIC_LATERALS.index(0), CIPIC_POLARS.index(0.0)
     responses = []
     for subject in subjects:
         head = draw_head(subject, seed)
         gains = torch.tensor(head.pop("gains_db"), dtype=torch.float64)
         response = spherical_head_responses(
-            directions, fs, model=model, **head
+            directions, fs, model=sphere, **head
         ) * (10.0 ** (gains[:, None] / 20.0))
+        if model == "pinnae":
+            ears = draw_pinnae(subject, seed)
+            response = with_pinnae(response, directions, fs, ears)
         energy = response[front].square().sum() / 2.0
         responses.append((response / energy.sqrt()).float())
     if not responses:
         raise ValueError("a set of heads needs at least one subject")
-    return HrtfSet(torch.stack(responses), fs, subjects)
+    padded = pad_sequence([r.movedim(-1, 0) for r in responses])
+    return HrtfSet(padded.movedim(0, -1).contiguous(), fs, subjects)

@@ -196,7 +196,7 @@ def test_bad_input_ends_with_2_and_one_line(
     assert not captured.out
 
 
-@pytest.mark.parametrize("arguments", [[], ["locate"], ["convert"]])
+@pytest.mark.parametrize("arguments", [[], ["separate"], ["convert"]])
 def test_usage_errors_end_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)

@@ -424,7 +424,7 @@ def _check_model_as_method(folder, waveform, capsys):
         (["--array", "pair:0.06"], "array pair:0.06 (2 microphones 6.0 cm"),
         (["--array", "foa"], "foa"),
         (["--array", "circular:4x0.05"], "4 microphones"),
-        ([], "give --array, which has to be the model's"),
+        ([], "give --array, or --model in its place"),
     ):
         assert main([*command, *options, "--method", str(folder)]) == 2
         assert message in capsys.readouterr().err

@@ -9,9 +9,11 @@ import torch
 from spatial_brain.geometry import cone_angle, unit_to_azel
 from spatial_brain.metrics.localization import (
     LocalizationErrors,
+    WindowErrors,
     chance_directions,
     class_mae,
     localization_mae,
+    match_directions,
 )
 
 
@@ -260,3 +262,28 @@ def test_append_names_the_mixture():
         errors.summarize()
     with pytest.raises(ValueError, match="ascend"):
         LocalizationErrors(bins={"t60": (0.5, 0.3)})
+
+
+def test_directions_that_are_missing_count_as_guessed():
+    errors = match_directions([np.nan, 10.0, 99.0], [12.0, -170.0])
+    # Of the first two one is none.
+    assert errors.tolist() == [2.0, 90.0]
+    errors = match_directions([179.0, 10.0], [12.0, -179.0])
+    assert errors.tolist() == [2.0, 2.0]
+    assert match_directions([], [5.0, 6.0]).tolist() == [90.0, 90.0]
+
+
+def test_windows_of_a_recording_are_one_draw():
+    errors = WindowErrors({"snr": (10.0,)})
+    for name, value, snr in (("a", 1.0, 5.0), ("b", 3.0, 20.0)):
+        errors.append(name, [value] * 50, snr=snr, array="line")
+    errors.append("silent", [], snr=5.0, array="line")
+    summary = errors.summarize()
+    assert summary["num_recordings"] == 2 and summary["num_directions"] == 100
+    assert summary["mae"] == 2.0 and summary["accuracy_5"] == 1.0
+    # As wide as two recordings have it, not a hundred windows.
+    assert (summary["mae_low"], summary["mae_high"]) == (1.0, 3.0)
+    assert summary["by"]["snr"]["< 10"]["mae"] == 1.0
+    assert summary["by"]["array"]["line"]["mae"] == 2.0
+    with pytest.raises(ValueError, match="not finite"):
+        errors.append("c", [np.nan], snr=1.0, array="line")

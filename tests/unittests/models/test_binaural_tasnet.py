@@ -12,6 +12,7 @@ import torch
 from spatial_brain.dataio.audio import write_audio
 from spatial_brain.inference import BinauralSeparator
 from spatial_brain.models.binaural_tasnet import BinauralTasNet
+from spatial_brain.models.binaural_tasnet.interaural_cues import InterauralCues
 from spatial_brain.nnet.losses.separation import snr_loss
 from spatial_brain.nnet.temporal_convolution import (
     NORMS,
@@ -67,6 +68,8 @@ def test_mirrors_are_those_of_numpy(size):
         *itertools.product(("parallel", "independent", "cross"), [{}]),
         ("parallel", {"norm": "channel", "num_sources": 3}),
         *(("parallel", options) for options in CAUSAL.values()),
+        ("joint", {}),
+        ("joint", {"causal": True, "cue_window": 64}),
     ],
 )
 def test_padding_has_no_influence(rule, options):
@@ -83,8 +86,9 @@ def test_padding_has_no_influence(rule, options):
             assert error < 1e-12 * alone.abs().max(), size
             assert not found[k, size:].any()
         # The layers one by one, as on a GPU and under autocast.
-        for net in (network.masknetL, network.masknetR):
-            net._is_quick = lambda *_: False
+        for net in network.modules():
+            if isinstance(net, MaskNet):
+                net._is_quick = lambda *_: False
         error = (network(x, lengths) - found).abs().max()
     assert error < 1e-12 * found.abs().max()
 
@@ -122,6 +126,29 @@ def test_the_quick_way_has_the_gradients_of_the_layers(batch, kernel_size):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("norm", ["cLN", "channel"])
+@pytest.mark.parametrize("frames", [3, 40])
+def test_the_quick_causal_way_has_the_gradients_of_the_layers(norm, frames):
+    torch.manual_seed(0)
+    network = MaskNet(6, 2, 5, 7, 3, 4, 2, norm=norm, causal=True)
+    network = scattered(network).double()
+    x = torch.randn(3, 6, frames, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn(3, 2, 6, frames, dtype=torch.float64)
+    variables = [x, *network.parameters()]
+
+    def run():
+        y = network(x)
+        return y, torch.autograd.grad((y * direction).sum(), variables)
+
+    assert network._is_quick(x, None)
+    y, found = run()
+    network._is_quick = lambda *_: False
+    wanted_y, wanted = run()
+    assert torch.allclose(y, wanted_y, rtol=1e-12, atol=1e-12)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-10)
+
+
 def test_mixed_precision_stays_near():
     network = small()
     x = 0.1 * torch.randn(2, 2000, 2)
@@ -135,7 +162,7 @@ def test_mixed_precision_stays_near():
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
-@pytest.mark.parametrize("rule", ["parallel", "independent"])
+@pytest.mark.parametrize("rule", ["parallel", "independent", "joint"])
 def test_nothing_depends_on_the_future(kind, rule):
     network = small(rule, **CAUSAL[kind])
     x = torch.randn(1, 900, 2)
@@ -205,6 +232,7 @@ def streamed(network, x, sizes, seed=0):
         *CAUSAL.values(),
         {"causal": True, "rule": "independent"},
         {"causal": True, "num_sources": 3, "kernel_size": 20, "stride": 8},
+        {"causal": True, "rule": "joint", "cue_window": 40, "num_sources": 3},
     ],
 )
 def test_blocks_together_are_the_whole(options):
@@ -300,6 +328,7 @@ def test_a_stream_stays_right_for_hours(monkeypatch):
     monkeypatch.setattr(
         NORMS["cLN"], "forward", lambda norm, x, _: aged.forward(norm, x)
     )
+    monkeypatch.setattr(MaskNet, "_is_quick", lambda *_: False)
     with torch.no_grad():
         wanted = copy.deepcopy(network).double()(x[None].double())[0]
     wanted = wanted[now * network.stride :][: len(found)]
@@ -330,6 +359,32 @@ def test_silence_before_speech_does_no_harm():
     assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
+def test_cues_are_those_of_the_ears_and_not_of_the_level():
+    """A later and weaker right ear, in all bands, at any level."""
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(4000, generator=generator)
+    right = 0.5 * torch.cat((torch.zeros(2), left[:-2]))
+    cues = InterauralCues(256, 32, 16, 1).double()
+    with torch.no_grad():
+        cues.conv.bias.zero_()
+        ears = torch.stack((left, right))[None].double()
+        found = {}
+        for kind in range(3):
+            cues.conv.weight.zero_()
+            cues.conv.weight[0, kind * cues.num_bands + 15] = 1.0
+            found[kind] = [cues(a * ears)[0, 0, 20:] for a in (1e-2, 1.0)]
+    # Band 16 of 256 is a quarter of a radian later for two samples.
+    angle = 2 * torch.pi * 16 * 2 / 256
+    for kind, wanted in (
+        (0, 0.75 / 1.25),
+        (1, math.cos(angle) / 1.25),
+        (2, math.sin(angle) / 1.25),
+    ):
+        quiet, loud = found[kind]
+        assert abs(loud.median().item() - wanted) < 0.05
+        assert (quiet - loud).abs().max() < 1e-3
+
+
 def test_cross_draws_its_projection_anew_under_compat():
     network = small("cross", compat=True)
     assert not any("ild_proj" in name for name in network.state_dict())
@@ -349,6 +404,7 @@ def test_wrong_options_are_refused():
         ("gLN .*whole signal", {"causal": True, "norm": "gLN"}),
         ("norm must be one of gLN", {"norm": "batch"}),
         ("causal_legacy needs causal", {"causal_legacy": True}),
+        ("cue_window must be even", {"rule": "joint", "cue_window": 33}),
         ("num_sources must be", {"num_sources": 0}),
         ("stride must be 1 to", {"stride": 17}),
     ):

@@ -3,6 +3,11 @@
 import pytest
 import torch
 
+from spatial_brain.augment.rotation import (
+    foa_turns,
+    rotate_foa_features,
+    rotate_outputs,
+)
 from spatial_brain.models.cnn14_conformer import (
     CNN14Conformer,
     _ConvEncoder,
@@ -288,3 +293,59 @@ def test_only_a_causal_network_streams():
         SELDNetwork(
             "cnn14_conformer", "accdoa", 3, widths=(4, 4, 8, 8, 8, 16)
         ).stream()
+
+
+def turned_network(method, turns):
+    torch.manual_seed(0)
+    return SELDNetwork(
+        "crnn",
+        method,
+        CLASSES,
+        width=8,
+        attention_layers=0,
+        causal=True,
+        turns=turns,
+    )
+
+
+@pytest.mark.parametrize("method", ["accdoa", "multi_accdoa"])
+def test_the_mean_of_turns_turns_with_the_scene(method):
+    features = torch.randn(1, 7, 101, 64)
+    one, two, four = (turned_network(method, n).eval() for n in (1, 2, 4))
+    quarter = foa_turns(4)[1]
+    with torch.no_grad():
+        for network, turn in ((two, foa_turns(2)[1]), (four, quarter)):
+            outputs = network(features)
+            turned = network(rotate_foa_features(features, turn))
+            wanted = rotate_outputs(outputs, method, turn, inverse=False)
+            assert torch.allclose(turned[method], wanted[method], atol=1e-6)
+            assert not torch.allclose(
+                outputs[method], one(features)[method], atol=1e-3
+            )
+    # Training sees the scenes as they are.
+    four.train()
+    torch.manual_seed(1)
+    found = four(features)[method]
+    torch.manual_seed(1)
+    assert torch.equal(found, one.train()(features)[method])
+
+
+def test_live_frames_of_turns_are_those_of_the_whole_recording():
+    network = turned_network("accdoa", 4).eval()
+    features = torch.randn(7, 87, 64)
+    with torch.no_grad():
+        whole = network(features[None])["accdoa"][0]
+    stream = network.stream()
+    parts = [stream.push(part) for part in features.split(13, dim=1)]
+    parts.append(stream.flush())
+    found = torch.cat([part["accdoa"] for part in parts])
+    assert torch.allclose(found, whole, atol=1e-5)
+
+
+def test_turns_of_what_cannot_be_turned():
+    for method, turns, message in (
+        ("einv2", 4, "turns=4 needs methods accdoa or multi_accdoa and 7"),
+        ("accdoa", 3, "1, 2 or 4 turns, not 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            turned_network(method, turns)

@@ -11,9 +11,22 @@ from spatial_brain.processing.seld_features import (
     Salsa,
     SalsaLite,
 )
+from spatial_brain.processing.stft import SpectralFeatures
 
 RATE = 8000
+
+
+class Sparse(SpectralFeatures):
+    """Frames that hardly overlap; the last may end before the end's mirror."""
+
+    num_channels, num_bins = 4, 257
+
+    def features(self, real, imag):
+        return real
+
+
 FEATURES = {
+    "sparse": lambda: Sparse(512, 480),
     "intensity": lambda: LogMelIntensity(RATE, 512, n_mels=32),
     "gcc": lambda: LogMelGCC(RATE, 512, n_mels=32),
     "salsa-lite": lambda: SalsaLite(RATE, 512),

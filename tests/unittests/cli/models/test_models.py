@@ -60,7 +60,7 @@ def test_the_list_shows_what_each_is_worth(pair, capsys):
     printed = capsys.readouterr().out
     assert "- data licences: VCTK: CC BY 4.0\n" in printed
     assert "| measured | office   | 3          | 5        |" in printed
-    assert main(["models", "piar"]) == 2
+    assert main(["models", "pairs"]) == 2
     assert "shipped are pair; did you mean pair?" in capsys.readouterr().err
 
 
@@ -70,8 +70,8 @@ def test_locate_takes_the_pair_by_its_spacing(pair, tmp_path, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out)["card"]["spacing"] == [0.1, 0.1]
     assert captured.err.splitlines()[0] == (
-        "spatial-brain locate: takes the shipped model pair: 2 channels, taken "
-        "as left, right; 16000 Hz"
+        "spatial-brain locate: takes the shipped model pair: 2 channels, "
+        "16000 Hz, channels taken as left, right"
     )
     # By its name for the array that it is, and a rate that has to be lowered.
     assert (
@@ -80,7 +80,10 @@ def test_locate_takes_the_pair_by_its_spacing(pair, tmp_path, capsys):
     path = recording(tmp_path, fs=48000, name="fast.wav")
     capsys.readouterr()
     assert main(["locate", path, "--spacing", "0.1"]) == 0
-    assert "48000 Hz converted to 16000 Hz" in capsys.readouterr().err
+    assert (
+        "48000 Hz, channels taken as left, right, converted to 16000"
+        in capsys.readouterr().err
+    )
     # Another spacing is no other array for it.
     assert main(["locate", path, "--spacing", "0.3"]) == 2
     assert "apart, not 0.3 m" in capsys.readouterr().err
@@ -111,9 +114,7 @@ def test_the_model_that_fits_is_loaded(command, models, tmp_path, capsys):
     path = recording(tmp_path, 6, name="6.wav")
     assert main([command, path]) == 2
     error = capsys.readouterr().err
-    assert (
-        "no shipped model fits 6 channels of 16000 Hz: large takes 4" in error
-    )
+    assert "no shipped model fits 6 channels, 16000 Hz: large takes 4" in error
     assert "small takes 1 to 2 channels" in error and "other" not in error
     assert main([command, path, "--channels", "1,2"]) == 2
     assert "takes the shipped model small: 2 chan" in capsys.readouterr().err
@@ -127,4 +128,6 @@ def test_fewer_numbers_of_channels_go_first(models):
     with pytest.raises(ValueError, match=r"needs 16000 Hz \(--resample"):
         choose_model("locate", "a.wav", 2, 8000, 0.1)
     found = choose_model("locate", "a.wav", 2, 8000, 0.1, resample=True)
-    assert "8000 Hz converted to 16000 Hz" in found.reason
+    assert found.reason == "2 channels, 8000 Hz, converted to 16000 Hz"
+    # Of live sound neither has to be known.
+    assert choose_model("locate", "a", None, None, 0.1).name == "two"

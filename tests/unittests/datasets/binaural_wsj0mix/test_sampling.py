@@ -28,7 +28,9 @@ from spatial_brain.datasets.binaural_wsj0mix.sampling import (
     _mixture_gains,
     draw_levels,
     draw_mixtures,
+    head_sources,
     set_gains,
+    split_heads,
     split_listeners,
 )
 from spatial_brain.simulation.hrtf import load_hrtfs
@@ -95,6 +97,26 @@ def test_few_listeners_are_warned_about(names, caplog):
     assert "kemar" in caplog.text
     assert parts["valid"] == parts["test"]
     assert (parts["train"] != parts["test"]) == (len(names) == 2)
+
+
+def test_heads_of_sets_come_from_sources_of_their_own(tmp_path):
+    path = tmp_path / "kemar.npz"
+    path.touch()
+    source = {
+        "train": ["pinnae", str(path)],
+        "valid": "pinnae",
+        "test": ["sphere"],
+    }
+    with pytest.raises(ValueError, match="valid, test, got train"):
+        split_heads({"train": "pinnae"})
+    parts = split_heads({**source, "test": "pinnae"}, sizes=(0.9, 1.0))
+    assert [len(parts[split]) for split in SPLITS] == [29, 9, 9]
+    assert parts["train"][-2:] == ["kemar-size0.9", "kemar"]
+    everyone = [name for split in SPLITS for name in parts[split]]
+    assert len(set(everyone)) == len(everyone)
+    assert head_sources(source) == ["pinnae", str(path), "sphere"]
+    # One source for all sets is divided as ever.
+    assert split_heads("pinnae") == split_listeners(CIPIC_SUBJECTS)
 
 
 def test_scenes():

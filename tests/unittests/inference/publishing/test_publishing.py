@@ -85,7 +85,7 @@ THERE_AND_BACK = """
         assert "RevisionNotFoundError" in str(error), error
     else:
         raise AssertionError("no error")
-    print(first)
+    print("first", first)
 """
 BEGIN_A_TRAINING = """
     import torch
@@ -128,22 +128,14 @@ BEGIN_A_TRAINING = """
     assert "as a hub id it failed" in refused("me/pair@late")
     hub.faults.clear()
     assert torch.equal(beginning("me/pair@late"), new)
+    # A private model wants a token.
+    assert main([*publish, "--revision", "other"]) == 0
+    token = os.environ.pop("HF_TOKEN")
+    assert "401" in refused("me/pair@other")
+    os.environ["HF_TOKEN"] = token
     # Of a model that was here once a training begins without the hub.
     hub.faults["HEAD"] = hub.faults["GET"] = 503
     assert torch.equal(beginning("me/pair"), new)
-"""
-NO_TOKEN = """
-    from spatial_brain.inference.pretrained import find_weights
-
-    assert main(publish) == 0
-    hub.private = True
-    del os.environ["HF_TOKEN"]
-    try:
-        find_weights("me/pair")
-    except FileNotFoundError as error:
-        assert "401" in str(error), error
-    else:
-        raise AssertionError("no error")
 """
 NOT_ALLOWED = """
     assert main([*publish, "--token", "hf_wrong"]) == 2
@@ -180,18 +172,12 @@ def play(folder, script):
     return done.stdout, done.stderr
 
 
-def test_a_model_goes_there_and_back(run, tmp_path):
-    printed, errors = play(tmp_path, THERE_AND_BACK)
-    assert f"me/pair, revision {printed.split()[-1]}" in printed
+def test_a_model_goes_there_and_back_and_begins_a_training(run, tmp_path):
+    # In one process: it takes longer to start than to run.
+    printed, errors = play(tmp_path, THERE_AND_BACK + BEGIN_A_TRAINING)
+    first = printed.split("first ")[1].split()[0]
+    assert f"me/pair, revision {first}\n" in printed
     assert "the same command goes on where it ended" in errors
-
-
-def test_a_training_begins_with_a_model_of_the_hub(run, tmp_path):
-    play(tmp_path, BEGIN_A_TRAINING)
-
-
-def test_a_private_model_wants_a_token(run, tmp_path):
-    play(tmp_path, NO_TOKEN)
 
 
 def test_who_may_not_write_is_told(run, tmp_path):

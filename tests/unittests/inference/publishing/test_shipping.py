@@ -13,6 +13,7 @@ from spatial_brain.inference.pretrained import (
     write_card,
 )
 from spatial_brain.inference.pretrained.golden import make_golden
+from spatial_brain.inference.publishing.contents import contents
 from spatial_brain.inference.publishing.shipping import (
     missing_facts,
     ship_model,
@@ -35,6 +36,7 @@ def ours(run, tmp_path, monkeypatch):
 
 def figures():
     methods = (("this model", "model", 3.0), ("best constant", "trivial", 45.0))
+    methods += (("SRP-PHAT", "classical", 5.0),)
     return [
         Figure("office", rooms, method, kind, "error", value, "degrees")
         for rooms in ("measured", "simulated")
@@ -53,7 +55,13 @@ def test_it_is_whole_and_found_by_name(ours):
     assert SoundLocalizer.from_hparams("pair").card == card
     assert "--model pair" in (ours / "README.md").read_text()
     with pytest.raises(FileNotFoundError, match="did you mean pair"):
-        SoundLocalizer.from_hparams("piar")
+        SoundLocalizer.from_hparams("pairs")
+
+
+def test_it_can_be_published_as_it_is(ours):
+    files = contents("pair", "me/pair")
+    assert set(files) == {path.name for path in ours.iterdir()}
+    assert files["card.json"] == (ours / "card.json").read_bytes()
 
 
 def test_a_folder_of_that_name_wins(ours, run, tmp_path, monkeypatch):
@@ -68,15 +76,16 @@ def test_a_folder_of_that_name_wins(ours, run, tmp_path, monkeypatch):
 def test_figures_complete_the_card_and_the_page(ours):
     assert missing_facts(read_card(ours / "card.json")) == [
         *("real_time_factor", "machine", "figures"),
-        *("figures: measured rooms, model method",),
-        *("figures: measured rooms, trivial method",),
-        *("figures: simulated rooms, model method",),
-        *("figures: simulated rooms, trivial method",),
+        *(
+            f"figures: {rooms} rooms, {kind} method"
+            for rooms in ("measured", "simulated")
+            for kind in ("model", "classical", "trivial")
+        ),
     ]
     write_figures("pair", figures(), real_time_factor=0.01, machine="mine")
     assert not missing_facts(read_card(ours / "card.json"))
     page = (ours / "README.md").read_text()
-    assert "| measured  | office   | 3          | 45            |" in page
+    assert "| measured  | office   | 3          | 45            | 5" in page
     assert "\n- real time factor: 0.01 on mine\n" in page
     # It still loads: the hashes are of the files beside the card.
     assert check_golden("pair") <= 1
@@ -85,7 +94,7 @@ def test_figures_complete_the_card_and_the_page(ours):
 def test_a_run_gets_its_figures_twice(run):
     write_figures(run, figures())
     for folder in (run, run / "pretrained"):
-        assert len(read_card(folder / "card.json").figures) == 4
+        assert len(read_card(folder / "card.json").figures) == 6
 
 
 def test_a_golden_pair_shows_other_weights(ours):

@@ -76,6 +76,12 @@ def check_events(found, table):
         np.testing.assert_allclose(
             getattr(rows, name), getattr(table, name), atol=1e-3
         )
+    before = 0
+    for one in found[:-1]:
+        # With the first frame in which an event is not there.
+        for event in one.ended.values():
+            assert before <= round(10 * event.stop) < one.table.num_frames
+        before = one.table.num_frames
     ended = {k: event for one in found for k, event in one.ended.items()}
     begun = {k: event for one in found for k, event in one.begun.items()}
     wanted = sound_events(table)

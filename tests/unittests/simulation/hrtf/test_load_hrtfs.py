@@ -350,3 +350,29 @@ def test_directions_of_a_set():
         hrtf_for(torch.zeros(2, 3), heads)
     with pytest.raises(ValueError, match="no subject"):
         hrtf_for(torch.eye(3), heads, "nobody")
+
+
+def test_outer_ears_have_moving_notches_and_differ():
+    """As those of measured heads: 2 to 7 dB over the frequencies."""
+    sphere, heads = (
+        spherical_head_hrtfs(16000, 4, model=model).responses
+        for model in ("rigid-sphere", "pinnae")
+    )
+    level = 20 * torch.log10(torch.fft.rfft(heads.double(), n=512).abs())
+    level = level[..., 16:224]
+    assert 2 < level.std(-1).mean() < 7
+    # With the elevation, between the ears of a head, and between heads.
+    front = CIPIC_LATERALS.index(0)
+    assert 2 < level[:, front].std(1).mean() < 7
+    assert 0.5 < (level[:, front, :, 0] - level[:, front, :, 1]).std(-1).mean()
+    assert 1 < level[:, front].std(0).mean()
+    # Delays are those of the sphere.
+    delays = [itd(x[:, ::4, 8], 16000) for x in (sphere, heads)]
+    assert (delays[0] - delays[1]).abs().max() < 60e-6
+    alone = spherical_head_hrtfs(16000, ["subject10"], model="pinnae")
+    other = spherical_head_hrtfs(16000, ["subject10"], 1, "pinnae")
+    length = alone.responses.shape[-1]
+    assert torch.equal(alone.responses[0], heads[3, ..., :length])
+    assert not torch.equal(alone.responses, other.responses)
+    with pytest.raises(ValueError, match="no model 'cone' of heads"):
+        spherical_head_hrtfs(16000, 1, model="cone")

@@ -489,3 +489,28 @@ def test_measured_room_responses_run_clockwise(shared_data):
     azimuth, _ = unit_to_azel(head.directions)
     # The first of the file is at 270 degrees, the left.
     torch.testing.assert_close(azimuth[0].item(), 90.0)
+
+
+def test_a_larger_head_does_the_same_at_lower_frequencies(tmp_path):
+    path = write_sofa(tmp_path / "head.sofa")
+    heads = load_hrtfs([str(path), "sphere"], 16000, sizes=(1.0, 1.1))
+    names = ["head", "head-size1.1", "subject03"]
+    assert heads.subjects[:3] == names and len(heads) == 47
+    one, larger = (heads.responses[index].double() for index in (0, 1))
+    lateral = CIPIC_LATERALS.index(45)
+    ratio = itd(larger[lateral, 8], 16000) / itd(one[lateral, 8], 16000)
+    assert abs(ratio.item() - 1.1) < 0.01
+    spectra = [
+        torch.fft.rfft(x[::6, ::10], n=11000).abs() for x in (one, larger)
+    ]
+    # 1.1 times the frequency of the one is that of the other; 0.5 to 5 kHz.
+    index = torch.arange(350, 3500, 10)
+    wanted = spectra[0][..., index * 11 // 10]
+    ratio = spectra[1][..., index] / wanted
+    assert (ratio / ratio.mean() - 1).abs().max() < 0.01
+    few = load_hrtfs(
+        [str(path), "sphere"], 16000, subjects=names[2:0:-1], sizes=(1.0, 1.1)
+    )
+    assert few.subjects == names[2:0:-1]
+    length = few.responses.shape[-1]
+    assert torch.equal(few.responses[1], heads.responses[1, ..., :length])
