@@ -10,8 +10,10 @@ import pytest
 import torch
 
 # Each puts its classes on the list.
+import spatial_brain.models.any_array
 import spatial_brain.models.array_localizer
 import spatial_brain.models.binaural_tasnet
+import spatial_brain.models.dcase_baseline
 import spatial_brain.models.dual_mic
 import spatial_brain.models.mc_conformer
 import spatial_brain.models.room_acoustics
@@ -327,7 +329,7 @@ AUDIT = """
     import spatial_brain.models.array_localizer, spatial_brain.models.dual_mic
     import spatial_brain.models.binaural_tasnet
     import spatial_brain.models.dcase_baseline
-    import spatial_brain.models.room_acoustics
+    import spatial_brain.models.any_array, spatial_brain.models.room_acoustics
     import spatial_brain.processing.pair_spectra
     import spatial_brain.processing.seld_features
     from spatial_brain.loadable import LOADABLE
@@ -391,6 +393,7 @@ def test_no_name_on_the_list_touches_files_processes_or_sockets(tmp_path):
 def test_the_list_is_closed():
     assert sorted(name.rsplit(".", 1)[1] for name in LOADABLE) == sorted(
         [
+            "AnyArrayNetwork",
             "ArrayLocalizer",
             "BaselineFeatures",
             "BinauralTasNet",
