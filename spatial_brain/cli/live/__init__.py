@@ -146,11 +146,7 @@ def run_live(args, live, model, options, view):
         the end; ``notes`` are lines at the beginning; ``kinds`` are findings
         on levels that mean something, or None.
     """
-    check_replaced(
-        [(args.output, "--output")] if args.output else [], args.force
-    )
     with one_line_warnings(args.prog):
-        live = open_input(args)
         channels = model.choose_channels(live.info, args.channels)
         stream = model.stream(fs=live.info.fs, **options)
     from spatial_brain.inference.streaming.session import LiveSession
