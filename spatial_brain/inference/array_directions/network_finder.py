@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spatial_brain.dataio.audio import describe, open_audio
+from spatial_brain.dataio.audio import audio_info, describe, open_audio
 from spatial_brain.inference.array_checks.finding import Finding
 from spatial_brain.inference.array_directions.confidence import (
     NoisePeaks,
@@ -35,8 +35,8 @@ class NetworkFinder(DirectionFinder):
     method : str
         Name of the model, for results.
     resample : bool
-        Whether recordings of another sampling rate than the network's are
-        converted.
+        Whether recordings of a lower sampling rate than the network's are
+        converted; those of a higher one always are.
     **options
         Those of :class:`DirectionFinder`.
 
@@ -88,7 +88,7 @@ class NetworkFinder(DirectionFinder):
         Raises
         ------
         FileNotFoundError, ValueError
-            As there; if the recording has another sampling rate and is not to
+            As there; if the recording has a lower sampling rate and is not to
             be converted.
         """
         with open_audio(path) as file:
@@ -96,11 +96,11 @@ class NetworkFinder(DirectionFinder):
         return super().localize_file(path, channels, show_progress)
 
     def _check_rate(self, fs, where=""):
-        """Refuse another sampling rate, unless it is to be converted."""
+        """Refuse a lower sampling rate, unless it is to be converted."""
         wanted = self.model.hparams.sample_rate
-        if fs != wanted and not self.resample:
+        if fs < wanted and not self.resample:
             raise ValueError(
-                f"{where}a sampling rate of {fs:g} Hz, the model takes "
+                f"{where}a sampling rate of {fs:g} Hz, the model needs "
                 f"{wanted} Hz; --resample (resample=True) converts"
             )
 
@@ -119,7 +119,7 @@ class NetworkFinder(DirectionFinder):
         Raises
         ------
         ValueError
-            If it is another than the network's and not to be converted.
+            If it is lower than the network's and not to be converted.
         """
         self._check_rate(fs)
         if fs not in self._locators:
@@ -195,7 +195,12 @@ class NetworkFinder(DirectionFinder):
     def _findings(self, path, channels):
         """What is suspicious, but for what other methods have a remedy for."""
         found = super()._findings(path, channels)
-        return [one for one in found if one.kind != "spacing_aliasing"]
+        found = [one for one in found if one.kind != "spacing_aliasing"]
+        fs, wanted = audio_info(path).fs, self.model.hparams.sample_rate
+        if fs != wanted:
+            text = f"{fs:g} Hz, converted to the {wanted} Hz of the model"
+            found.append(Finding("converted", "note", (), text))
+        return found
 
     def limits(self):
         """What is outside of what the model was trained for.
