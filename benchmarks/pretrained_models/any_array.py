@@ -122,24 +122,27 @@ def measure_scenes(args, localizer, rows, recipe):
         finders |= {name: DirectionFinder(array, name) for name in METHODS}
         row = {"scene": index, **scene.conditions, "errors": {}, "counts": {}}
         for name, finder in finders.items():
-            errors, row["counts"][name] = judge_scene(finder, scene)
+            errors, row["counts"][name], truth = judge_scene(finder, scene)
             row["errors"][name] = errors
+            if name == MODEL:
+                row["truth"] = truth
         append(args.results, row)
 
 
 def judge_scene(finder, scene):
-    """Errors by the number of speakers at once, and how many are found."""
+    """Errors and truth by number of speakers at once, and how many it finds."""
     waveform = scene.waveform[None]
     times, *found = finder.peaks_of(waveform, 16000, MOST)
     sure = finder.sure(*found, 16000)
     count = follow_sources(times, *found[:2], sure).azimuth.shape[1]
     length = finder.locator(16000).block_length / 16000
-    errors = defaultdict(list)
+    errors, known = defaultdict(list), defaultdict(list)
     truths = window_truth(scene, times.tolist(), length, 16000)
     for truth, azimuth in zip(truths, found[0], strict=True):
         if truth is not None and len(truth):
             errors[str(len(truth))] += match_directions(azimuth, truth).tolist()
-    return errors, count
+            known[str(len(truth))].append(np.asarray(truth).tolist())
+    return errors, count, known
 
 
 def clip_figures(rows, peers, text):
@@ -171,12 +174,9 @@ def clip_figures(rows, peers, text):
             errors[label] = errors[best]
             for name in bands:
                 del errors[name]
-        turn = np.arange(number) * 360.0 / number
-        constants = [
-            [match_directions(start + turn, r["azimuth"]) for r in mine]
-            for start in np.arange(-180, 180, 5)
-        ]
-        errors["best constant"] = min(constants, key=np.mean)
+        errors["best constant"] = best_constant(
+            [[r["azimuth"]] for r in mine], number
+        )
         figures += error_figures(errors, test)
         counts = {
             name: [r["counts"][name] == number for r in mine]
@@ -184,6 +184,21 @@ def clip_figures(rows, peers, text):
         }
         figures += count_figures(counts, test)
     return figures
+
+
+def best_constant(truths, number):
+    """Errors of the best evenly spread directions, for each clip or scene."""
+    turn = np.arange(number) * 360.0 / number
+    constants = [
+        [
+            np.concatenate(
+                [match_directions(start + turn, one) for one in part]
+            )
+            for part in truths
+        ]
+        for start in np.arange(-180, 180, 5)
+    ]
+    return min(constants, key=lambda parts: np.concatenate(parts).mean())
 
 
 def scene_figures(rows):
@@ -197,6 +212,9 @@ def scene_figures(rows):
             name: [row["errors"][name].get(number, []) for row in mine]
             for name in (MODEL, *METHODS)
         }
+        errors["best constant"] = best_constant(
+            [row["truth"][number] for row in mine], int(number)
+        )
         speakers = "speaker" if number == "1" else "speakers"
         test = {
             "test_set": f"drawn arrays and rooms, {number} {speakers} at once",
