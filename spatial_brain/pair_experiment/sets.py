@@ -37,7 +37,7 @@ class EvaluationSets(ConcatDataset):
     >>> test = [{"id": "b", "facts": {"room": "x"}}]
     >>> both = EvaluationSets({"val": [{"id": "a"}], "test": test})
     >>> both[1]["set"], both[1]["facts"], len(both[1]["labels"])
-    ('test', '{"room": "x"}', 8)
+    ('test', '{"room": "x"}', 9)
     """
 
     def __init__(self, sets):

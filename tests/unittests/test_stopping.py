@@ -47,7 +47,7 @@ def test_one_line_and_no_worker_is_left(tmp_path, number, word):
 
 
 def test_what_waits_is_left_and_work_is_not_cut():
-    done = []
+    done, before = [], signal.getsignal(signal.SIGINT)
     with stopping.ending_when_stopped() as request:
         assert request.wait(lambda: 3) == 3
         signal.raise_signal(signal.SIGTERM)
@@ -59,4 +59,4 @@ def test_what_waits_is_left_and_work_is_not_cut():
             lambda: [signal.raise_signal(signal.SIGINT), done.append("wait")]
         )
     assert done == ["work"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before

@@ -31,6 +31,7 @@ def window_truth(scene, times, length, fs):
 
     Example
     -------
+    >>> import torch
     >>> from types import SimpleNamespace
     >>> scene = SimpleNamespace(
     ...     azimuth=torch.full((1, 125), 170.0),

@@ -131,13 +131,14 @@ def test_lines_of_json_are_those_of_the_file(path, clock, capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_the_rest_and_a_summary(path, clock, capsys, number):
+    before = signal.getsignal(signal.SIGINT)
     clock.events[1.12] = lambda: signal.raise_signal(number)
     assert live(path, "--output", "o.csv") == 0
     captured = capsys.readouterr()
     # Of the window that the end is in, the rest is shown.
     assert captured.out.splitlines()[-1].split()[2] == "1.1"
     assert "1.1 s of sound" in captured.err.splitlines()[-1]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_kill_loses_nothing_that_was_found(path, sound, clock):
