@@ -364,8 +364,8 @@ class SceneDrawer:
             elevation[row] = up[0].float()
             late = float(torch.linalg.vector_norm(ways[0])) / SPEED_OF_SOUND
             late = min(round(late * self.fs), self.num_samples)
-            heard = torch.nn.functional.pad(signal, (late, 0))
-            power = heard[: self.num_samples].reshape(frames, FRAME)
+            arrived = torch.nn.functional.pad(signal, (late, 0))
+            power = arrived[: self.num_samples].reshape(frames, FRAME)
             power = power.square().mean(1)
             least = power.max() * 10 ** (-_ACTIVE / 10)
             active[row] = (power > least) & (power > 0)

@@ -8,7 +8,7 @@ from spatial_brain.dataio.audio import AudioInfo
 from spatial_brain.inference.streaming.inputs import CHUNK
 
 # Seconds of sound that may wait, and without any after which a device is gone.
-_ROOM, _PATIENCE = 10.0, 5.0
+_WAITING, _PATIENCE = 10.0, 5.0
 
 
 class DeviceInput:
@@ -63,7 +63,7 @@ class DeviceInput:
 
     def __enter__(self):
         info, size = self.info, round(CHUNK * self.info.fs)
-        self._chunks = queue.Queue(round(_ROOM / CHUNK))
+        self._chunks = queue.Queue(round(_WAITING / CHUNK))
         self._missing = 0
         try:
             self._stream = self._library.InputStream(

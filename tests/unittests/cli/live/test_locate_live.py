@@ -244,7 +244,7 @@ def test_a_device_is_found_by_its_name(library, capsys):
 def test_what_comes_too_fast_is_counted_and_stands_as_silence(
     library, monkeypatch
 ):
-    monkeypatch.setattr(devices, "_ROOM", 0.5)
+    monkeypatch.setattr(devices, "_WAITING", 0.5)
     with devices.DeviceInput("usb") as device:
         found = [chunk for _, chunk in zip(range(10), device, strict=False)]
         assert device.lost == pytest.approx(3.5)
