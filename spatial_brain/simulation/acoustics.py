@@ -29,6 +29,16 @@ DECAY_RANGES = {"t20": (5.0, 25.0), "t30": (5.0, 35.0), "edt": (0.0, 10.0)}
 _MARGIN = 10.0
 
 
+class UnreachableT60(ValueError):
+    """A reverberation time that no walls of a room can have.
+
+    Example
+    -------
+    >>> issubclass(UnreachableT60, ValueError)
+    True
+    """
+
+
 def _float(value):
     """Return ``value`` as a floating tensor, keeping floating dtypes."""
     value = torch.as_tensor(value)
@@ -154,7 +164,7 @@ def sabine_absorption(room_size, t60, sound_speed=SPEED_OF_SOUND):
 
     Raises
     ------
-    ValueError
+    UnreachableT60
         If a time is below what full absorption gives.
 
     Example
@@ -166,7 +176,7 @@ def sabine_absorption(room_size, t60, sound_speed=SPEED_OF_SOUND):
     t60 = torch.as_tensor(t60).to(least)
     absorption = least / t60
     if not bool((absorption <= 1).all()):
-        raise ValueError(
+        raise UnreachableT60(
             f"t60 {t60.min().item():g} s cannot be reached: by Sabine's "
             f"formula this room has at least {least.max().item():.3f} s; ask "
             "for more, or use eyring_absorption"

@@ -85,9 +85,8 @@ def _make_room(seed, rooms, fs, index):
         room, options = draw_room(generator, **rooms)
         try:
             rir = _simulate(room, fs, generator, options)
-        except ValueError as error:
-            # Walls that cannot give what was drawn.
-            if attempt == _TRIES - 1 or "t60" not in str(error):
+        except acoustics.UnreachableT60:
+            if attempt == _TRIES - 1:
                 raise
             continue
         labels = _true_labels(room, rir, fs)

@@ -21,6 +21,8 @@ import math
 import numpy as np
 from scipy.optimize import brentq
 
+from spatial_brain.simulation.acoustics import UnreachableT60
+
 # Points of the integral over an octant of directions.
 _POLAR, _AZIMUTH = 10, 12
 _WALLS = 6
@@ -310,7 +312,7 @@ def absorption_for_t60(room_size, t60, sound_speed=343.0, air_absorption=0.0):
         return 1 - math.exp(-unit / t60)
     longest = air_t60(sound_speed, air_absorption)
     if t60 >= longest:
-        raise ValueError(
+        raise UnreachableT60(
             f"t60 {t60:g} s cannot be reached: the air alone "
             f"(air_absorption {air_absorption:g} per metre) limits it to "
             f"{longest:.3f} s; lower t60 or air_absorption"

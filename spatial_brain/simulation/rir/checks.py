@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from spatial_brain.simulation.acoustics import minimal_t60
+from spatial_brain.simulation.acoustics import UnreachableT60, minimal_t60
 from spatial_brain.simulation.materials import (
     BandValues,
     band_values,
@@ -332,7 +332,7 @@ def check_reachable(scene, settings):
 
     Raises
     ------
-    ValueError
+    UnreachableT60
         If the T60 is below Sabine's for full absorption.
 
     Example
@@ -341,14 +341,14 @@ def check_reachable(scene, settings):
     >>> room = Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], t60=0.1)
     >>> check_reachable(check_scene(room, Settings()), Settings())
     Traceback (most recent call last):
-    ValueError: t60 0.1 s cannot be reached in a room of [5.0, 4.0, 3.0] m: ...
+    spatial_brain.simulation.acoustics.UnreachableT60: t60 0.1 s cannot be reached in a room of [5.0, 4.0, 3.0] m: ...
     """
     if scene.t60 is None:
         return
     least = float(minimal_t60(scene.size, settings.sound_speed))
     t60 = scene.t60 if scene.bands is None else min(scene.t60)
     if t60 < least:
-        raise ValueError(
+        raise UnreachableT60(
             f"t60 {t60:g} s cannot be reached in a room of "
             f"{scene.size.tolist()} m: even walls that absorb everything give "
             f"{least:.3f} s by Sabine's formula; ask for at least that, or "
