@@ -110,7 +110,8 @@ class AnyArrayNetwork(nn.Module):
             "mask_bands": _mel_bands(frequencies, num_mask_bands),
         }.items():
             self.register_buffer(name, value, persistent=False)
-        self.mask = nn.GRU(2 * num_mask_bands, mask_size, batch_first=True)
+        self.mask = nn.GRU(3 * num_mask_bands, mask_size, batch_first=True)
+        self.contrast = nn.Parameter(torch.ones(num_mask_bands))
         self.mask_output = nn.Linear(mask_size, num_mask_bands)
         self.sharpness = nn.Parameter(torch.full((num_mask_bands,), 3.0))
         self.averages = nn.Parameter(torch.tensor([2.0, 3.5]))
@@ -238,9 +239,9 @@ class AnyArrayNetwork(nn.Module):
                 zip(waveforms, arrays, strict=True)
             )
         ]
-        level = torch.stack([cell[1] for cell in cells])
+        power = torch.stack([cell[1] for cell in cells])
         coherence = torch.stack([cell[2] for cell in cells])
-        mask = self._mask(level, coherence, state)
+        mask = self._mask(power, coherence, state)
         maps = [
             self._maps(cell[0], mask[index], array, state, index)
             for index, (cell, array) in enumerate(
@@ -263,7 +264,7 @@ class AnyArrayNetwork(nn.Module):
             waveform.T.unfold(-1, self.n_fft, self.hop) * self.window
         )[..., self.first : self.last]
         size = spectra.abs()
-        level = (size.square().mean(0) @ self.mask_bands + 1e-10).log10()
+        power = size.square().mean(0)
         phases = spectra / (size + 1e-9)
         first, second = array[0]
         cross = phases[first] * phases[second].conj()  # pair, frame, frequency
@@ -271,21 +272,35 @@ class AnyArrayNetwork(nn.Module):
         near = cross.unflatten(1, (-1, self.pool)).mean(2)
         near = (near[..., 1:] + near[..., :-1]).abs().mean(0) / 2
         near = F.pad(near, (0, 1)) @ self.mask_bands / self.mask_bands.sum(0)
-        return cross, level, near
+        return cross, power, near
 
-    def _mask(self, level, coherence, state):
-        """Weight of each frame and frequency, [batch, frame, frequency]."""
-        decay = level.new_tensor([0.995])
-        mean = level.mean(2)[None, ..., None]
-        mean = _running_average(mean, decay, state, "level")
-        count = _running_average(torch.ones_like(mean), decay, state, "count")
-        average = (mean / count)[0]
-        spread = coherence.repeat_interleave(self.pool, 1)
-        inputs = torch.cat([level - average, 4 * spread - 2], dim=2)
-        hidden, state["mask"] = self.mask(inputs, state.get("mask"))
-        mask = torch.sigmoid(self.mask_output(hidden) + 1)
+    def _mask(self, power, coherence, state):
+        """Weight of each frame and frequency, [batch, frame, frequency].
+
+        A band's weight from the GRU, and how far a frequency is above its own
+        mean of seconds: harmonics of speech that stand out of noise.
+        """
+        bins = (power + 1e-10).log10()
+        level = (power @ self.mask_bands + 1e-10).log10()
+        decay = power.new_tensor([0.995])
+        usual = [
+            _running_average(one[None], decay, state, name)[0]
+            for name, one in (
+                ("bins", bins),
+                ("level", level),
+                ("count", torch.ones_like(level[..., :1])),
+            )
+        ]
+        bins = bins - usual[0] / usual[2]
+        mean = usual[1] / usual[2]
+        coherence = 4 * coherence.repeat_interleave(self.pool, 1) - 2
+        inputs = [level - mean.mean(2, keepdim=True), level - mean, coherence]
+        hidden, state["mask"] = self.mask(
+            torch.cat(inputs, dim=2), state.get("mask")
+        )
         bands = self.mask_bands / self.mask_bands.sum(1, keepdim=True)
-        return mask @ bands.T
+        logit = (self.mask_output(hidden) + 1) @ bands.T
+        return (logit + F.softplus(bands @ self.contrast) * bins).sigmoid()
 
     def _maps(self, cross, mask, array, state, index):
         """Maps over direction, [map, frame, direction]."""
