@@ -111,7 +111,7 @@ class AnyArrayNetwork(nn.Module):
         }.items():
             self.register_buffer(name, value, persistent=False)
         self.mask = nn.GRU(3 * num_mask_bands, mask_size, batch_first=True)
-        self.contrast = nn.Parameter(torch.ones(num_mask_bands))
+        self.contrast = nn.Parameter(torch.full((num_mask_bands,), 3.0))
         self.mask_output = nn.Linear(mask_size, num_mask_bands)
         self.sharpness = nn.Parameter(torch.full((num_mask_bands,), 3.0))
         self.averages = nn.Parameter(torch.tensor([2.0, 3.5]))
