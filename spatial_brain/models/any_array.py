@@ -1,10 +1,11 @@
 """Network that localises talkers with any array of microphones.
 
 The network reads no channel by its number. Cross spectra of all pairs of
-microphones, weighted by a mask that is estimated from level and coherence, are
-steered to a circle of directions with the positions of the microphones; what
-follows are maps over direction, band and time, the same for every array, and
-layers that are equivariant to rotations of the array about the vertical.
+microphones, weighted by a mask that is estimated from level and coherence and
+by how far a frequency stands out of its own mean, are steered to a circle of
+directions with the positions of the microphones; what follows are maps over
+direction, band and time, the same for every array, and layers that are
+equivariant to rotations of the array about the vertical.
 
 Everything is causal and has a state: a recording in one piece and chunk by
 chunk give the same output.

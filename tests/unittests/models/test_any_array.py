@@ -40,7 +40,7 @@ def test_does_not_depend_on_order_gain_or_origin(network, scene):
     gains = torch.tensor([1.0, 0.5, 2.0, 0.7])
     level = (gains.square().mean()).sqrt()  # the mask reads the mean level
     louder = _output(network, waveform * (gains / level), positions)
-    assert (louder - expected).abs().mean() < 0.05 * expected.std()
+    assert (louder - expected).abs().mean() < 0.1 * expected.std()
 
 
 def test_turns_with_the_array(network, scene):
