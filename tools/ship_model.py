@@ -63,8 +63,10 @@ def golden_input(args, card):
     number = round(args.seconds * fs)
     if args.recording is None:
         channels = card.channels
-        if not isinstance(channels, int):
+        if args.array is not None:
             channels = len(MicrophoneArray.resolve(args.array))
+        elif not isinstance(channels, int):
+            channels = channels[-1]
         generator = torch.Generator().manual_seed(0)
         # Noise that swells, so that parts of the output differ.
         swell = torch.linspace(0.02, 0.2, number)[:, None]

@@ -341,7 +341,8 @@ def check_reachable(scene, settings):
     >>> room = Room([5, 4, 3], [[1, 1, 1]], [[2, 2, 2]], t60=0.1)
     >>> check_reachable(check_scene(room, Settings()), Settings())
     Traceback (most recent call last):
-    spatial_brain.simulation.acoustics.UnreachableT60: t60 0.1 s cannot be reached in a room of [5.0, 4.0, 3.0] m: ...
+    spatial_brain.simulation.acoustics.UnreachableT60: t60 0.1 s cannot be
+    reached in a room of [5.0, 4.0, 3.0] m: ...
     """
     if scene.t60 is None:
         return
