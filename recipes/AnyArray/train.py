@@ -195,14 +195,20 @@ class AnyArrayBrain(SpatialBrain):
         """What the model is for and what it learned from, for its card."""
         hparams = self.hparams
         numbers, room = sorted(map(int, hparams.microphones)), hparams.room
-        nearest = hparams.aperture[0] if numbers[-1] == 2 else hparams.nearest
+        nearest, order = (
+            hparams.nearest,
+            "that of the positions of the microphones",
+        )
+        if numbers[-1] == 2:
+            nearest = hparams.aperture[0]
+            order = "left, right; of an array that of its positions"
         synthetic = hparams.synthetic_data is not None
         return {
             **super().describe_training(),
             "task": "directions of talkers",
             "command": "locate",
             "channels": [numbers[0], numbers[-1]],
-            "channel_order": "that of the positions of the microphones",
+            "channel_order": order,
             "spacing": [nearest, hparams.aperture[1]],
             "angles": "azimuth in degrees, counter-clockwise from the front",
             "causal": True,
