@@ -5,7 +5,8 @@
 
 As any_array.py: of R3VIVAL the front and the back microphone, 9.6 cm apart;
 simulated scenes of recipes/AnyArray/hparams/two_microphones.yaml. Both sides of
-a pair are alike: directions are compared on one.
+a pair are alike: directions are compared on one. SRP-PHAT of two microphones is
+GCC-PHAT.
 """
 
 from any_array import measure
