@@ -30,6 +30,9 @@ from spatial_brain.cli.recordings.outputs import Output, choose_format
 
 HELP = "acoustics of a room, from a recording or an impulse response"
 _FORMATS = {"csv": ".csv", "json": ".json"}
+# A recording is taken for a response of a room, not for speech, if it is no
+# longer and such a share of its energy lies within a burst.
+_LONGEST_RESPONSE, _BURST, _SHARE = 30.0, 0.15, 0.9  # s, s
 
 
 def add_arguments(parser):
@@ -103,13 +106,16 @@ def _by_models(args, form):
         )
     from spatial_brain.inference.room_acoustics import RoomAcousticsEstimator
 
-    if not args.model:
+    is_chosen = not args.model
+    if is_chosen:
         args.model = [_shipped(args)]
     estimators = [
         load_model(RoomAcousticsEstimator, args, model) for model in args.model
     ]
 
     def estimate(path, files):
+        if is_chosen:
+            _refuse_response(path, *args.model)
         found = [
             estimator.estimate_file(
                 path,
@@ -142,6 +148,27 @@ def _shipped(args):
             f"{error}, or --impulse-response for a measured response (--sweep, "
             "--clap for what makes one)"
         ) from error
+
+
+def _refuse_response(path, model):
+    """Refuse a recording that is a response or a clap rather than speech."""
+    from spatial_brain.dataio.audio import audio_info, read_audio
+
+    info = audio_info(path)
+    if info.num_samples > _LONGEST_RESPONSE * info.fs:
+        return
+    signal, fs = read_audio(path)
+    energy = signal.double().square().sum(1).cumsum(0)
+    burst = round(_BURST * fs)
+    if len(energy) <= burst or energy[-1] == 0:
+        return
+    share = float((energy[burst:] - energy[:-burst]).max() / energy[-1])
+    if share > _SHARE:
+        raise ValueError(
+            f"{path}: {share:.0%} of its energy are within {_BURST:g} s, as of "
+            "a measured response; --impulse-response (--clap) measures it, "
+            f"--model {model} takes it as speech"
+        )
 
 
 def _write(args, found, files, form, content):

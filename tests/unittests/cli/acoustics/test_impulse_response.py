@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spatial_brain.cli.main import main
-from spatial_brain.dataio.audio import write_audio
+from spatial_brain.dataio.audio import read_audio, write_audio
 
 FS = 16000
 
@@ -58,9 +58,22 @@ def test_a_recorded_clap_is_measured_from_its_onset(measured, capsys):
     assert rows[0]["t20"] == pytest.approx(0.4, abs=0.03)
 
 
+def test_a_response_is_not_taken_as_speech(measured, tmp_path, capsys):
+    rir, fs = read_audio(measured)
+    noise = torch.randn(3 * fs, rir.shape[1]) * rir.std() * 1e-2
+    noise[: len(rir)] += rir
+    longer = tmp_path / "longer.wav"
+    write_audio(longer, noise, fs)
+    for path in (measured, longer):
+        assert main(["acoustics", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert "of a measured response; --impulse-response" in error
+    # By its name the model takes what it is given.
+    arguments = ["acoustics", str(longer), "--model", "room-acoustics"]
+    assert main(arguments) == 0
+
+
 def test_what_does_not_go_together_is_refused(measured, tmp_path, capsys):
-    assert main(["acoustics", str(measured)]) == 2
-    assert "--impulse-response" in capsys.readouterr().err
     write_audio(tmp_path / "sweep.wav", torch.ones(100, 1) * 0.1, 8000)
     sweep = ["--sweep", str(tmp_path / "sweep.wav")]
     assert main(["acoustics", str(measured), *sweep]) == 2
