@@ -195,10 +195,8 @@ class AnyArrayBrain(SpatialBrain):
         """What the model is for and what it learned from, for its card."""
         hparams = self.hparams
         numbers, room = sorted(map(int, hparams.microphones)), hparams.room
-        nearest, order = (
-            hparams.nearest,
-            "that of the positions of the microphones",
-        )
+        nearest = hparams.nearest
+        order = "that of the positions of the microphones"
         if numbers[-1] == 2:
             nearest = hparams.aperture[0]
             order = "left, right; of an array that of its positions"

@@ -115,7 +115,7 @@ def _by_models(args, form):
 
     def estimate(path, files):
         if is_chosen:
-            _refuse_response(path, *args.model)
+            _refuse_response(path, args.model[0])
         found = [
             estimator.estimate_file(
                 path,
