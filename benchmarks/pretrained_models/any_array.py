@@ -32,7 +32,10 @@ from spatial_brain.inference.any_array import AnyArrayLocalizer
 from spatial_brain.inference.array_directions.finder import DirectionFinder
 from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.inference.pretrained.figures import mean_figure
-from spatial_brain.metrics.localization import match_directions
+from spatial_brain.metrics.localization import (
+    best_even_directions,
+    match_directions,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes" / "AnyArray" / "hparams"
@@ -174,9 +177,7 @@ def clip_figures(rows, peers, text):
             errors[label] = errors[best]
             for name in bands:
                 del errors[name]
-        errors["best constant"] = best_constant(
-            [[r["azimuth"]] for r in mine], number
-        )
+        errors["best constant"] = best_constant([[r["azimuth"]] for r in mine])
         figures += error_figures(errors, test)
         counts = {
             name: [r["counts"][name] == number for r in mine]
@@ -186,19 +187,13 @@ def clip_figures(rows, peers, text):
     return figures
 
 
-def best_constant(truths, number):
+def best_constant(truths):
     """Errors of the best evenly spread directions, for each clip or scene."""
-    turn = np.arange(number) * 360.0 / number
-    constants = [
-        [
-            np.concatenate(
-                [match_directions(start + turn, one) for one in part]
-            )
-            for part in truths
-        ]
-        for start in np.arange(-180, 180, 5)
+    constant = best_even_directions(np.concatenate(truths))
+    return [
+        np.concatenate([match_directions(constant, one) for one in part])
+        for part in truths
     ]
-    return min(constants, key=lambda parts: np.concatenate(parts).mean())
 
 
 def scene_figures(rows):
@@ -213,7 +208,7 @@ def scene_figures(rows):
             for name in (MODEL, *METHODS)
         }
         errors["best constant"] = best_constant(
-            [row["truth"][number] for row in mine], int(number)
+            [row["truth"][number] for row in mine]
         )
         speakers = "speaker" if number == "1" else "speakers"
         test = {

@@ -17,7 +17,11 @@ from spatial_brain.metrics.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
-from spatial_brain.metrics.localization import WindowErrors, match_directions
+from spatial_brain.metrics.localization import (
+    WindowErrors,
+    best_even_directions,
+    match_directions,
+)
 from spatial_brain.processing.directions.map_decoder import (
     MapDecoder,
     pool_windows,
@@ -110,26 +114,17 @@ class Scores:
         known = defaultdict(list)
         for _, truth, _ in truths:
             for reference in truth:
-                if reference is not None:
+                if reference is not None and len(reference):
                     known[len(reference)].append(reference)
         best = {
-            number: _best_constant(number, references)
+            number: best_even_directions(references)
             for number, references in known.items()
         }
         for name, truth, conditions in truths:
-            azimuth = [[] if one is None else best[len(one)] for one in truth]
+            azimuth = [
+                [] if one is None else best.get(len(one), []) for one in truth
+            ]
             self.append("best_constant", name, truth, azimuth, conditions)
-
-
-def _best_constant(number, references):
-    """Evenly spread directions with the least error, degrees."""
-    spread = np.arange(number) * (360.0 / max(number, 1))
-    constants = [turn + spread for turn in np.arange(-180.0, 180.0, 10.0)]
-    errors = [
-        sum(match_directions(constant, one).sum() for one in references)
-        for constant in constants
-    ]
-    return constants[int(np.argmin(errors))]
 
 
 class Confidence:
@@ -212,7 +207,8 @@ def run_baseline(method, scene, fs, window, hop):
     -------
     tuple
         Times, azimuth [window, direction], length of a window in seconds, and
-        how many sources there are.
+        how many sources there are. As of the network, the window that the end
+        of the scene cuts is left out.
     """
     array = MicrophoneArray(scene.positions)
     finder = DirectionFinder(array, method, window=window, hop=hop)
@@ -221,4 +217,5 @@ def run_baseline(method, scene, fs, window, hop):
     sure = finder.sure(azimuth, elevation, height, fs)
     count = follow_sources(times, azimuth, elevation, sure).azimuth.shape[1]
     length = finder.locator(fs).block_length / fs
-    return times, azimuth, length, count
+    whole = times + length / 2 <= waveform.shape[1] / fs
+    return times[whole], azimuth[whole], length, count

@@ -300,6 +300,51 @@ def match_directions(estimate, reference, missing=90.0):
     return cost[linear_sum_assignment(cost)]
 
 
+def best_even_directions(references, step=5.0):
+    """Evenly spread azimuths that are best for all of some truths.
+
+    What an estimate that looks at no recording can reach at most, with
+    equally many sources in all of them.
+
+    Arguments
+    ---------
+    references : array
+        Azimuths, degrees, [truth, K].
+    step : float
+        Between the turns that are tried, degrees.
+
+    Returns
+    -------
+    numpy.ndarray
+        Azimuths, degrees, [K].
+
+    Raises
+    ------
+    ValueError
+        If there are no truths or no sources.
+
+    Example
+    -------
+    >>> best_even_directions([[10.0, 170.0], [-20.0, -160.0]])
+    array([-180.,    0.])
+    """
+    references = np.asarray(references, dtype=np.float64)
+    if references.ndim != 2 or not references.size:
+        raise ValueError(
+            "references must be [truth, source] with one of each at least, "
+            f"got the shape {references.shape}"
+        )
+    spread = np.arange(references.shape[1]) * 360.0 / references.shape[1]
+    # Turned by one distance, they are the same directions.
+    turns = np.arange(-180.0, -180.0 + 360.0 / references.shape[1], step)
+    constants = (turns[:, None] + spread + 180.0) % 360.0 - 180.0
+    errors = [
+        sum(match_directions(constant, one).sum() for one in references)
+        for constant in constants
+    ]
+    return constants[int(np.argmin(errors))]
+
+
 class WindowErrors(ErrorCollector):
     """Collects errors of the windows of recordings, and sums them up.
 

@@ -19,10 +19,11 @@ from spatial_brain.processing.tracks import DirectionTracks
 _CONFIRM, _WITHIN = 2, 4
 # Seconds over which a source that pauses is still followed.
 _MAX_GAP = 2.0
-# Probability from which on a direction goes on with a source, or begins one;
-# both lower where the number of sources is known.
+# Probability from which on a direction goes on with a source, or begins one.
 _GOES_ON, _BEGINS = 0.4, 0.5
-_KNOWN_NUMBER = 0.4
+# Both are lower where the number of sources is known: by these shares, one
+# after the other until there are so many.
+_KNOWN_NUMBER = (0.4, 0.1)
 # Degrees within which a track that begins is a source known before.
 _SAME = 15.0
 
@@ -79,10 +80,13 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
     (8, 1)
     """
     windows = len(times)
-    tracker = _tracker(number, min(_CONFIRM, windows), math.inf)
-    tracks = tracker.segments(times, azimuth, elevation, confidence)
-    owner = _known_again(tracks)
-    count = max(owner, default=-1) + 1
+    for share in (1.0,) if number is None else _KNOWN_NUMBER:
+        tracker = _tracker(share, min(_CONFIRM, windows), math.inf)
+        tracks = tracker.segments(times, azimuth, elevation, confidence)
+        owner = _known_again(tracks)
+        count = max(owner, default=-1) + 1
+        if number is not None and count >= number:
+            break
     found = np.full((2, windows, count), np.nan)
     sure = np.zeros((windows, count))
     for track, source in zip(tracks, owner, strict=True):
@@ -102,9 +106,8 @@ def follow_sources(times, azimuth, elevation, confidence, number=None):
     )
 
 
-def _tracker(number, confirm, lag):
-    """What follows directions, of so many sources or any number (None)."""
-    share = 1.0 if number is None else _KNOWN_NUMBER
+def _tracker(share, confirm, lag):
+    """What follows directions of at least a share of the usual confidence."""
     return DirectionTracker(
         confirm=confirm,
         within=_WITHIN,
@@ -157,7 +160,8 @@ class LiveSources:
 
     def __init__(self, number=None):
         self._number = number
-        self._tracker = _tracker(number, _CONFIRM, 0.0).live()
+        share = 1.0 if number is None else _KNOWN_NUMBER[0]
+        self._tracker = _tracker(share, _CONFIRM, 0.0).live()
         # Of the tracks that are followed the source; of each source where it
         # was last and the sum of its confidences.
         self._owner, self._last, self._sure = {}, [], []

@@ -16,6 +16,7 @@ from spatial_brain.geometry import (
 )
 from spatial_brain.inference.array_directions.finder import DirectionFinder
 from spatial_brain.inference.array_directions.methods import METHODS
+from spatial_brain.inference.array_directions.sources import follow_sources
 from spatial_brain.processing.directions import blocks as blocks_module
 from spatial_brain.processing.directions.mixture import LocalMixture
 from spatial_brain.simulation import simulate_rir
@@ -131,6 +132,21 @@ def test_a_source_ends_and_another_begins(record):
     assert spans[20][0] == 0.0 and spans[20][1] == pytest.approx(3.0, abs=1.0)
     last = next(span for key, span in spans.items() if key != 20)
     assert last[0] == pytest.approx(6.0, abs=1.0)
+
+
+def test_a_known_number_of_sources_brings_less_certain_ones():
+    """Those that are missing are taken at less confidence, not all noise."""
+    times = 0.25 * np.arange(12)
+    azimuth = np.tile([30.0, 100.0, -80.0], (12, 1))
+    nothing = np.full_like(azimuth, np.nan)
+    sure = np.tile([0.9, 0.1, 0.03], (12, 1))
+
+    def found(number):
+        sources = follow_sources(times, azimuth, nothing, sure, number)
+        return np.nanmedian(sources.azimuth, axis=0).round(3).tolist()
+
+    assert found(None) == found(1) == [30.0]
+    assert found(2) == found(3) == [30.0, 100.0]
 
 
 def test_pieces_change_nothing(record, monkeypatch):

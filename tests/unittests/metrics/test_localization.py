@@ -10,6 +10,7 @@ from spatial_brain.geometry import cone_angle, unit_to_azel
 from spatial_brain.metrics.localization import (
     LocalizationErrors,
     WindowErrors,
+    best_even_directions,
     chance_directions,
     class_mae,
     localization_mae,
@@ -271,6 +272,34 @@ def test_directions_that_are_missing_count_as_guessed():
     errors = match_directions([179.0, 10.0], [12.0, -179.0])
     assert errors.tolist() == [2.0, 2.0]
     assert match_directions([], [5.0, 6.0]).tolist() == [90.0, 90.0]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_best_even_directions_are_the_best_of_all_turns(number):
+    rng = np.random.default_rng(number)
+    references = rng.uniform(-60, 180, (20, number))
+    best = best_even_directions(references)
+    apart = np.diff(np.sort(best)) % 360
+    assert apart == pytest.approx([360 / number] * (number - 1))
+
+    def error(constant):
+        errors = [
+            min(
+                sum(
+                    abs((one - other + 180) % 360 - 180)
+                    for one, other in zip(truth, order, strict=True)
+                )
+                for order in permutations(constant)
+            )
+            for truth in references
+        ]
+        return sum(errors)
+
+    spread = np.arange(number) * 360 / number
+    least = min(error(turn + spread) for turn in range(-180, 180, 5))
+    assert error(best) == pytest.approx(least)
+    with pytest.raises(ValueError, match="one of each"):
+        best_even_directions(np.zeros((3, 0)))
 
 
 def test_windows_of_a_recording_are_one_draw():

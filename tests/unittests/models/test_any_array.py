@@ -12,7 +12,9 @@ from spatial_brain.models.any_array import AnyArrayNetwork
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return AnyArrayNetwork(channels=8, dilations=(1, 2), mask_size=8).eval()
+    return AnyArrayNetwork(
+        channels=8, dilations=(1, 2), mask_size=8, memory=5
+    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -100,26 +102,40 @@ def test_future_is_not_used(network, scene):
     assert not torch.allclose(output[8:], expected[8:])
 
 
-def test_steered_power_of_a_plane_wave(network):
-    """The first maps are those of a brute-force SRP-PHAT, and peak right."""
-    azimuth = math.radians(40)
+def _plane_wave(azimuth, seed):
+    """Noise from an azimuth in degrees at three microphones, and those."""
+    azimuth = math.radians(azimuth)
     positions = torch.tensor([
         [0.05, 0.0, 0.0], [-0.03, 0.04, 0.0], [-0.02, -0.05, 0.0],
     ])  # fmt: skip
     direction = torch.tensor([math.cos(azimuth), math.sin(azimuth), 0.0])
-    generator = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(seed)
     spectrum = torch.fft.rfft(torch.randn(16384, generator=generator))
     frequency = torch.arange(len(spectrum)) * 16000 / 16384
     lead = positions @ direction / SPEED_OF_SOUND
     shifted = spectrum * torch.exp(2j * math.pi * frequency * lead[:, None])
-    waveform = torch.fft.irfft(shifted).T.float()
-    array = network.steer(positions)
-    state = {}
+    return torch.fft.irfft(shifted).T.float(), positions
+
+
+def _maps_without_mask(network, waveform, positions):
+    """Cross spectra and the maps of the network where the mask is 1."""
+    array, state = network.steer(positions), {}
     cross, level, _ = network._spectra(waveform, array, state, 0)
     mask = torch.ones(level.shape[0], cross.shape[2])
-    maps = network._maps(cross, mask, array, state, 0)
+    highest, scores = network._steered(cross, mask, array)
+    with torch.no_grad():
+        maps = network._maps(
+            highest[None], scores[None], mask[None], array[2][None], state
+        )
+    return cross, maps[:, 0]
+
+
+def test_steered_power_of_a_plane_wave(network):
+    """The first maps are those of a brute-force SRP-PHAT, and peak right."""
+    waveform, positions = _plane_wave(40, 3)
+    cross, maps = _maps_without_mask(network, waveform, positions)
+    _, table, _ = network.steer(positions)
     bands = network.bands.shape[1]
-    pairs, table, _ = array
     steered = 0.0
     for number in range(len(cross)):
         phase = torch.complex(table[:, number], table[:, len(cross) + number])
@@ -132,8 +148,39 @@ def test_steered_power_of_a_plane_wave(network):
     assert torch.allclose(maps[:bands], expected, atol=2e-3)
     peak = network.azimuths[maps[:bands].mean((0, 1)).argmax()]
     assert peak == 40
-    votes = maps[bands : 2 * bands].mean((0, 1))
-    assert network.azimuths[votes.argmax()] == 40
+    for votes in (maps[bands : 2 * bands], maps[2 * bands : 3 * bands]):
+        assert network.azimuths[votes.mean((0, 1)).argmax()] == 40
+    assert network.azimuths[maps[-2, -1].argmax()] == 40
+
+
+def test_shares_are_those_of_an_em(network):
+    """A step a frame over the last frames, beside loops over tiles."""
+    generator = torch.Generator().manual_seed(4)
+    likelihood = torch.rand(2, 9, 3, 72, generator=generator) ** 8
+    weight = torch.rand(2, 9, 3, generator=generator)
+    shares = network._shares(likelihood, weight, {})
+    for item in range(2):
+        current = torch.full((72,), 1 / 72)
+        for frame in range(9):
+            votes = torch.zeros(72)
+            for earlier in range(max(0, frame - 4), frame + 1):
+                for tile in range(3):
+                    vote = current * likelihood[item, earlier, tile]
+                    votes += weight[item, earlier, tile] * vote / vote.sum()
+            current = 0.9 * votes / votes.sum() + 0.1 / 72
+            assert torch.allclose(shares[item, frame], current, rtol=1e-3)
+
+
+def test_shares_find_two_sources_that_alternate(network):
+    one, positions = _plane_wave(40, 5)
+    other, _ = _plane_wave(75, 6)
+    turn = torch.arange(len(one)) // 1024 % 2 == 0
+    mixed = torch.where(turn[:, None], one, other)
+    _, maps = _maps_without_mask(network, mixed, positions)
+    shares = maps[-2, -4:].mean(0)
+    peaks = (shares > shares.roll(1)) & (shares > shares.roll(-1))
+    peaks &= shares > 0.2 * shares.max()
+    assert network.azimuths[peaks].tolist() == [40, 75]
 
 
 def test_one_microphone_is_refused(network):
