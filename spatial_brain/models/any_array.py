@@ -144,6 +144,7 @@ class AnyArrayNetwork(nn.Module):
             _Block(channels, num_directions, dilation) for dilation in dilations
         )
         self.output = nn.Linear(channels, 1)
+        self.shares = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, waveforms, positions, num_mics=None):
         """Logits of a talker at each azimuth.
@@ -273,9 +274,10 @@ class AnyArrayNetwork(nn.Module):
         resolution = torch.stack([array[2] for array in arrays])
         maps = self._maps(highest, scores, mask, resolution, state)
         signal = _each(self.input, maps)
+        shares = maps[-1]
         for index, block in enumerate(self.blocks):
             signal = block(signal, state, ("block", index))
-        return _each(self.output, signal)[0]
+        return _each(self.output, signal)[0] + self.shares * shares
 
     def _spectra(self, waveform, array, state, index):
         """Phases of all pairs, and level and coherence in the mask's bands."""
@@ -361,7 +363,7 @@ class AnyArrayNetwork(nn.Module):
         share = weight[..., None] * self.bands  # batch, frame, frequency, band
         share = self._tiles(share.movedim(2, 0)).movedim(0, 2)
         used = self._tiles(weight.movedim(2, 0)).movedim(0, 2)
-        prior = self._shares(likelihood.detach(), used.detach(), state)
+        prior = self._shares(likelihood, used, state)
         vote = likelihood / likelihood.sum(3, keepdim=True)
         second = likelihood * prior[:, :, None]
         second = second / second.sum(3, keepdim=True)
@@ -387,15 +389,15 @@ class AnyArrayNetwork(nn.Module):
             torch.stack([prior * (size / 8), (prior * size).log()]),
         ])  # fmt: skip
 
-    @torch.no_grad()
     def _shares(self, likelihood, weight, state):
         """How much each direction has of the tiles of the last frames.
 
         Likelihoods are [batch, frame, tile, direction], weights [batch, frame,
         tile]; the result is [batch, frame, direction], not below ``_LEAST``
-        of an even share.
+        of an even share. Of two EM steps of each frame the first begins with
+        what was found a frame before; gradients are those of the second.
         """
-        batch, frames, _, size = likelihood.shape
+        frames = likelihood.shape[1]
         past = state.get("tiles")
         if past is not None:
             likelihood = torch.cat([past[0], likelihood], dim=1)
@@ -403,19 +405,32 @@ class AnyArrayNetwork(nn.Module):
         state["tiles"] = [
             one[:, -self.memory + 1 :] for one in (likelihood, weight)
         ]
-        even = likelihood.new_full((batch, size, 1), 1 / size)
-        current, found = state.get("shares", even), []
-        for last in range(likelihood.shape[1] - frames, likelihood.shape[1]):
-            first = max(0, last + 1 - self.memory)
-            tiles = likelihood[:, first : last + 1].flatten(1, 2)
-            amount = weight[:, first : last + 1].flatten(1)[..., None]
-            votes = current * (tiles.mT @ (amount / (tiles @ current)))
-            votes = votes + 1e-6 * even
-            current = votes / votes.sum(1, keepdim=True)
-            current = (1 - _LEAST) * current + _LEAST * even
-            found.append(current[..., 0])
+        first = self._first_step(likelihood, weight, frames, state)
+        step, count = likelihood.shape[2], likelihood.shape[1]
+        frame = torch.arange(count, device=weight.device)
+        lag = frame[-frames:, None] - frame.repeat_interleave(step)
+        used = (lag >= 0) & (lag < self.memory)
+        tiles, amount = likelihood.flatten(1, 2), weight.flatten(1)[:, None]
+        each = used * amount / (first @ tiles.mT)  # batch, frame, tile
+        return _even(first * (each @ tiles))
+
+    @torch.no_grad()
+    def _first_step(self, likelihood, weight, frames, state):
+        """Shares, one EM step a frame, [batch, frame, direction]."""
+        batch, count, step, size = likelihood.shape
+        tiles, amount = likelihood.flatten(1, 2), weight.flatten(1)[:, None]
+        current = state.get("shares")
+        if current is None:
+            current = tiles.new_full((batch, 1, size), 1 / size)
+        found = []
+        for last in range(count - frames + 1, count + 1):
+            part = slice(step * max(0, last - self.memory), step * last)
+            mine = tiles[:, part]
+            votes = (amount[..., part] / (current @ mine.mT)) @ mine
+            current = _even(current * votes)
+            found.append(current)
         state["shares"] = current
-        return torch.stack(found, dim=1)
+        return torch.cat(found, dim=1)
 
 
 class AnyArrayStream:
@@ -537,6 +552,13 @@ def _circulant(kernel):
     size = kernel.shape[1]
     index = torch.arange(size, device=kernel.device)
     return kernel[:, (index - index[:, None]) % size]
+
+
+def _even(votes):
+    """Shares of directions that have votes, none below the least."""
+    votes = votes + 1e-6 / votes.shape[-1]
+    votes = votes / votes.sum(-1, keepdim=True)
+    return (1 - _LEAST) * votes + _LEAST / votes.shape[-1]
 
 
 def _mel_bands(frequencies, count):
