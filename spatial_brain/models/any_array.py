@@ -3,11 +3,11 @@
 The network reads no channel by its number. Cross spectra of all pairs of
 microphones, weighted by a mask that is estimated from level and coherence and
 by how far a frequency stands out of its own mean, are steered to a circle of
-directions with the positions of the microphones, which gives each tile of time
-and frequency a likelihood of every direction. An EM over the tiles of the last
-seconds tells which directions explain them together; what follows are maps over
+directions with the positions of the microphones; what follows are maps over
 direction, band and time, the same for every array, and layers that are
-equivariant to rotations of the array about the vertical.
+equivariant to rotations of the array about the vertical. What they find is
+weighed against an EM of the masked cells: which directions together explain
+what was heard in the last second.
 
 Everything is causal and has a state: a recording in one piece and chunk by
 chunk give the same output.
@@ -24,10 +24,17 @@ from spatial_brain.loadable import loadable
 
 __all__ = ["AnyArrayNetwork", "AnyArrayStream"]
 
+# Frequencies of a tile, which is an output frame long.
+_TILE = 8
+# Output frames over whose tiles shares of directions are found, 1 s.
+_MEMORY = 16
+# Weight of a tile's log likelihoods. Of all constants of the shares it was
+# chosen on simulated rooms, with the speakers of the validation.
+_SHARP = 24.0
 # Error of a plane wave's steered power, at least: gains, positions, echoes.
 _ERROR = 0.02
 # Share of the tiles that no direction explains.
-_LEAST = 0.1
+_LEAST = 0.05
 
 
 @loadable
@@ -35,16 +42,22 @@ class AnyArrayNetwork(nn.Module):
     """Probability of a talker for each azimuth and frame, from any array.
 
     Per frame and frequency the cross spectra of all pairs, phases alone, are
-    averaged over ``pool`` frames with a mask of a GRU, and steered: the steered
-    power r (PHAT-weighted, as in SRP-PHAT) is 1 for a plane wave that is alone.
-    Tiles of ``tile`` frequencies have a log likelihood of each direction, the
-    sum of their r and of their -log(1 - r) (Boehme, 1986, the level of the
-    noise concentrated out), with learned weights. How much each direction has
-    of the tiles of the last ``memory`` frames is found by EM, a step a frame.
-    The steered power, the votes of the tiles and their votes with these shares
-    as prior, averaged over bands of frequency, over a frame and over seconds,
-    go with the shares through residual blocks that are causal in time and
-    circular in azimuth.
+    averaged over ``pool`` frames with a mask of a GRU, and steered:
+    the steered power (PHAT-weighted, as in SRP-PHAT), its softmax over
+    directions (a vote of each time-frequency cell, as in the first step of an
+    EM over directions), and the softmax with what was before as prior (the
+    second). Their averages over bands of frequency, over a frame and over
+    seconds, go through residual blocks that are causal in time and circular in
+    azimuth.
+
+    In evaluation mode the logits are the mean of those of the blocks and of
+    what each direction has of the last second: masked cells of ``_TILE``
+    frequencies are tiles whose log likelihood of a direction is the sum of
+    -log(1 - r), r the steered power, 1 of a plane wave that is alone (Boehme,
+    1986, the level of the noise concentrated out), and EM steps find the
+    shares that the directions have of all tiles. A weak talker beside a loud
+    one has tiles of its own, but no peak of the sum. Training is of the mask
+    and the blocks alone.
 
     Arguments
     ---------
@@ -64,10 +77,6 @@ class AnyArrayNetwork(nn.Module):
         Overlapping bands of the maps, even on the mel scale.
     num_mask_bands : int
         The same of the mask.
-    tile : int
-        Frequencies of a tile, which is an output frame long.
-    memory : int
-        Output frames over whose tiles the shares of directions are found.
     mask_size : int
         Hidden size of the GRU of the mask.
     channels : int
@@ -99,8 +108,6 @@ class AnyArrayNetwork(nn.Module):
         band=(100.0, 7000.0),
         num_bands=10,
         num_mask_bands=32,
-        tile=8,
-        memory=64,
         mask_size=64,
         channels=48,
         dilations=(1, 2, 4, 8, 1),
@@ -108,7 +115,6 @@ class AnyArrayNetwork(nn.Module):
         super().__init__()
         self.sample_rate, self.n_fft, self.hop = sample_rate, n_fft, hop
         self.pool, self.frame_length = pool, pool * hop
-        self.tile, self.memory = tile, memory
         self.first, self.last = (
             math.ceil(band[0] * n_fft / sample_rate),
             math.floor(band[1] * n_fft / sample_rate) + 1,
@@ -131,20 +137,14 @@ class AnyArrayNetwork(nn.Module):
         self.mask = nn.GRU(3 * num_mask_bands, mask_size, batch_first=True)
         self.contrast = nn.Parameter(torch.full((num_mask_bands,), 3.0))
         self.mask_output = nn.Linear(mask_size, num_mask_bands)
-        # Of r and of -log(1 - r), in each band.
-        self.sharpness = nn.Parameter(
-            torch.tensor([[-0.4], [0.5]]).repeat(1, num_mask_bands)
-        )
-        # Of more microphones likelihoods are sharper.
-        self.growth = nn.Parameter(torch.tensor(0.7))
+        self.sharpness = nn.Parameter(torch.full((num_mask_bands,), 3.0))
         self.averages = nn.Parameter(torch.tensor([2.0, 3.5]))
-        maps = 3 * num_bands * 3 + 2 * num_bands + 2
+        maps = 3 * num_bands * 3 + 2 * num_bands
         self.input = nn.Linear(maps, channels)
         self.blocks = nn.ModuleList(
             _Block(channels, num_directions, dilation) for dilation in dilations
         )
         self.output = nn.Linear(channels, 1)
-        self.shares = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, waveforms, positions, num_mics=None):
         """Logits of a talker at each azimuth.
@@ -266,18 +266,21 @@ class AnyArrayNetwork(nn.Module):
         power = torch.stack([cell[1] for cell in cells])
         coherence = torch.stack([cell[2] for cell in cells])
         mask = self._mask(power, coherence, state)
-        steered = [
-            self._steered(cell[0], one, array)
-            for cell, one, array in zip(cells, mask, arrays, strict=True)
+        found = [
+            self._maps(cell[0], mask[index], array, state, index)
+            for index, (cell, array) in enumerate(
+                zip(cells, arrays, strict=True)
+            )
         ]
-        highest, scores = map(torch.stack, zip(*steered, strict=True))
-        resolution = torch.stack([array[2] for array in arrays])
-        maps = self._maps(highest, scores, mask, resolution, state)
-        signal = _each(self.input, maps)
-        shares = maps[-1]
+        maps, scores = zip(*found, strict=True)
+        signal = _each(self.input, torch.stack(maps, dim=1))
         for index, block in enumerate(self.blocks):
             signal = block(signal, state, ("block", index))
-        return _each(self.output, signal)[0] + self.shares * shares
+        logits = _each(self.output, signal)[0]
+        if self.training:
+            return logits
+        shares = self._shares(torch.stack(scores), mask, state)
+        return (logits + (shares * len(self.azimuths)).log()) / 2
 
     def _spectra(self, waveform, array, state, index):
         """Phases of all pairs, and level and coherence in the mask's bands."""
@@ -328,107 +331,87 @@ class AnyArrayNetwork(nn.Module):
         logit = (self.mask_output(hidden) + 1) @ bands.T
         return (logit + F.softplus(bands @ self.contrast) * bins).sigmoid()
 
-    def _steered(self, cross, mask, array):
-        """Steered power of frequencies, and scores of tiles.
+    def _maps(self, cross, mask, array, state, index):
+        """Maps over direction, [map, frame, direction]; scores of tiles.
 
-        Powers are the highest of all elevations, [frame, frequency, direction];
-        scores are [frame, tile, elevation, direction].
+        Scores are [frame, tile, elevation, direction]; None in training.
         """
-        pairs = len(cross)
-        weighted = (cross * mask).unflatten(1, (-1, self.pool)).mean(2)
-        flat = torch.cat([weighted.real, weighted.imag]).permute(2, 1, 0)
-        power = torch.bmm(flat / pairs, array[1])  # frequency, frame, steered
+        _, table, resolution = array
+        size, pairs = len(self.azimuths), len(cross)
         count = (1 + math.sqrt(1 + 8 * pairs)) / 2
+        weighted = (cross * mask).unflatten(1, (-1, self.pool)).sum(2)
+        weight = mask.unflatten(0, (-1, self.pool)).sum(1)  # frame, frequency
+        flat = torch.cat([weighted.real, weighted.imag]).permute(2, 1, 0)
+        flat = flat / ((weight.T[..., None] + 1e-3) * pairs)
+        steered = torch.bmm(flat, table)  # frequency, frame, elevation * size
         bands = self.mask_bands / self.mask_bands.sum(1, keepdim=True)
-        sharp = F.softplus(self.sharpness @ bands.T)
-        sharp = (sharp * (count - 1) ** self.growth)[..., None, None]
-        alone = -(1 + _ERROR - power.clamp(max=1)).log()
-        scores = self._tiles(sharp[0] * power + sharp[1] * alone)
-        size = len(self.azimuths)
-        scores = scores.unflatten(2, (-1, size)).transpose(0, 1)
-        power = power.unflatten(2, (-1, size)).amax(2)
-        return power.transpose(0, 1), scores
+        sharp = F.softplus(bands @ self.sharpness) * (count - 1)
+        scores = sharp[:, None, None] * steered
+        vote = _votes(scores, size)
+        tiles = None
+        if not self.training:
+            tiles = self._tile_scores(steered, weight, size)
+        # frame, band, frequency
+        share = weight[:, None] * self.bands.T
+        total = share.sum(2).T[None, ..., None]  # 1, band, frame, 1
+        whole = self.pool * self.bands.sum(0)[None, :, None, None]
+        broad = (vote * weight.T[..., None]).sum(0)[None, None]
+        slow = self.averages[1:].sigmoid()
+        amount = weight.sum(1)[None, None, :, None] + 1e-3
+        prior = _running_average(broad, slow, state, ("prior", index))
+        amount = _running_average(amount, slow, state, ("amount", index))
+        prior = 0.9 * prior[0, 0] / amount[0, 0] + 0.1 / size
+        prior = prior.log().repeat(1, scores.shape[2] // size)
+        second = _votes(scores + prior, size)
+        highest = steered.unflatten(2, (-1, size)).amax(2)
+        maps = torch.cat([highest, vote * (size / 8), second * (size / 8)], 2)
+        maps = torch.bmm(share, maps.transpose(0, 1))
+        maps = maps.unflatten(2, (3, size)).permute(2, 1, 0, 3)
+        results = [maps / (total + 0.05 * whole)]
+        for number, logit in enumerate(self.averages):
+            decay, key = logit.sigmoid()[None], (number, index)
+            upper = _running_average(maps, decay, state, ("maps", key))
+            lower = _running_average(total, decay, state, ("sum", key))
+            results.append(upper / (lower + 0.05 * whole))
+        shape = (-1, maps.shape[2], size)
+        maps = torch.cat([
+            *(result.flatten(0, 1) for result in results),
+            (total / whole)[0].expand(shape),
+            resolution[:, None].expand(shape),
+        ])  # fmt: skip
+        return maps, tiles
 
-    def _tiles(self, values):
-        """Sums over the frequencies of tiles; they come first."""
-        short = -len(values) % self.tile
-        values = F.pad(values, (0, 0) * (values.ndim - 1) + (0, short))
-        return values.unflatten(0, (-1, self.tile)).sum(1)
+    def _tile_scores(self, steered, weight, size):
+        """Log likelihoods of tiles, [frame, tile, elevation, direction]."""
+        power = steered * ((weight.T[..., None] + 1e-3) / self.pool)
+        scores = _tiles(-(1 + _ERROR - power.clamp(max=1)).log())
+        return _SHARP * scores.unflatten(2, (-1, size)).transpose(0, 1)
 
-    def _maps(self, highest, scores, mask, resolution, state):
-        """Maps over direction, [map, batch, frame, direction]."""
-        size = len(self.azimuths)
+    def _shares(self, scores, mask, state):
+        """What each direction has of the tiles, [batch, frame, direction].
+
+        Two EM steps a frame; the first begins with what was found a frame
+        before.
+        """
         likelihood = (scores - scores.amax((3, 4), keepdim=True)).exp().mean(3)
         weight = mask.unflatten(1, (-1, self.pool)).mean(2)
-        share = weight[..., None] * self.bands  # batch, frame, frequency, band
-        share = self._tiles(share.movedim(2, 0)).movedim(0, 2)
-        used = self._tiles(weight.movedim(2, 0)).movedim(0, 2)
-        prior = self._shares(likelihood, used, state)
-        vote = likelihood / likelihood.sum(3, keepdim=True)
-        second = likelihood * prior[:, :, None]
-        second = second / second.sum(3, keepdim=True)
-        votes = share.mT @ torch.cat([vote, second], dim=3) * (size / 8)
-        maps = [self.bands.T @ highest, *votes.split(size, 3)]
-        maps = torch.cat(maps, dim=2).permute(2, 0, 1, 3)
-        total = share.sum(2).permute(2, 0, 1)[..., None].repeat(3, 1, 1, 1)
-        least = 0.05 * self.bands.sum(0).repeat(3)[:, None, None, None]
-        results = [maps / (total + least)]
-        for number, logit in enumerate(self.averages):
-            decay = logit.sigmoid()[None]
-            upper = _running_average(maps, decay, state, ("maps", number))
-            lower = _running_average(total, decay, state, ("sum", number))
-            results.append(upper / (lower + least))
-        count = len(self.bands[0])
-        whole = self.bands.sum(0)[:, None, None, None]
-        shape = (-1, *prior.shape)
-        resolution = resolution.transpose(0, 1)[:, :, None]
-        return torch.cat([
-            *results,
-            (total[:count] / whole).expand(shape),
-            resolution.expand(shape),
-            torch.stack([prior * (size / 8), (prior * size).log()]),
-        ])  # fmt: skip
-
-    def _shares(self, likelihood, weight, state):
-        """How much each direction has of the tiles of the last frames.
-
-        Likelihoods are [batch, frame, tile, direction], weights [batch, frame,
-        tile]; the result is [batch, frame, direction], not below ``_LEAST``
-        of an even share. Of two EM steps of each frame the first begins with
-        what was found a frame before; gradients are those of the second.
-        """
-        frames = likelihood.shape[1]
+        weight = _tiles(weight.movedim(2, 0)).movedim(0, 2)
+        frames = weight.shape[1]
         past = state.get("tiles")
         if past is not None:
             likelihood = torch.cat([past[0], likelihood], dim=1)
             weight = torch.cat([past[1], weight], dim=1)
-        state["tiles"] = [
-            one[:, -self.memory + 1 :] for one in (likelihood, weight)
-        ]
-        first = self._first_step(likelihood, weight, frames, state)
-        step, count = likelihood.shape[2], likelihood.shape[1]
-        frame = torch.arange(count, device=weight.device)
-        lag = frame[-frames:, None] - frame.repeat_interleave(step)
-        used = (lag >= 0) & (lag < self.memory)
-        tiles, amount = likelihood.flatten(1, 2), weight.flatten(1)[:, None]
-        each = used * amount / (first @ tiles.mT)  # batch, frame, tile
-        return _even(first * (each @ tiles))
-
-    @torch.no_grad()
-    def _first_step(self, likelihood, weight, frames, state):
-        """Shares, one EM step a frame, [batch, frame, direction]."""
+        state["tiles"] = [one[:, 1 - _MEMORY :] for one in (likelihood, weight)]
         batch, count, step, size = likelihood.shape
-        tiles, amount = likelihood.flatten(1, 2), weight.flatten(1)[:, None]
         current = state.get("shares")
         if current is None:
-            current = tiles.new_full((batch, 1, size), 1 / size)
+            current = likelihood.new_full((batch, 1, size), 1 / size)
+        tiles, weight = likelihood.flatten(1, 2), weight.flatten(1)[:, None]
         found = []
         for last in range(count - frames + 1, count + 1):
-            part = slice(step * max(0, last - self.memory), step * last)
-            mine = tiles[:, part]
-            votes = (amount[..., part] / (current @ mine.mT)) @ mine
-            current = _even(current * votes)
-            found.append(current)
+            part = slice(step * max(0, last - _MEMORY), step * last)
+            current = _em_step(current, tiles[:, part], weight[..., part])
+            found.append(_em_step(current, tiles[:, part], weight[..., part]))
         state["shares"] = current
         return torch.cat(found, dim=1)
 
@@ -554,11 +537,27 @@ def _circulant(kernel):
     return kernel[:, (index - index[:, None]) % size]
 
 
-def _even(votes):
-    """Shares of directions that have votes, none below the least."""
-    votes = votes + 1e-6 / votes.shape[-1]
-    votes = votes / votes.sum(-1, keepdim=True)
-    return (1 - _LEAST) * votes + _LEAST / votes.shape[-1]
+def _votes(scores, size):
+    """Softmax over all directions, elevations summed."""
+    return scores.softmax(2).unflatten(2, (-1, size)).sum(2)
+
+
+def _tiles(values):
+    """Sums over the frequencies of tiles; they come first."""
+    short = -len(values) % _TILE
+    values = F.pad(values, (0, 0) * (values.ndim - 1) + (0, short))
+    return values.unflatten(0, (-1, _TILE)).sum(1)
+
+
+def _em_step(shares, likelihood, weight):
+    """Shares of directions [batch, 1, direction] from those before.
+
+    Likelihoods are [batch, tile, direction], weights [batch, 1, tile].
+    """
+    votes = (weight / (shares @ likelihood.mT)) @ likelihood
+    votes = shares * votes + 1e-6 / shares.shape[2]
+    votes = votes / votes.sum(2, keepdim=True)
+    return (1 - _LEAST) * votes + _LEAST / shares.shape[2]
 
 
 def _mel_bands(frequencies, count):

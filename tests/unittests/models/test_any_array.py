@@ -12,9 +12,7 @@ from spatial_brain.models.any_array import AnyArrayNetwork
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return AnyArrayNetwork(
-        channels=8, dilations=(1, 2), mask_size=8, memory=5
-    ).eval()
+    return AnyArrayNetwork(channels=8, dilations=(1, 2), mask_size=8).eval()
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,7 @@ def test_does_not_depend_on_order_gain_or_origin(network, scene):
     order = [2, 0, 3, 1]
     moved = positions + torch.tensor([3.0, -2.0, 1.0])
     again = _output(network, waveform[:, order], moved[order])
-    assert torch.allclose(again, expected, atol=1e-4)
+    assert torch.allclose(again, expected, atol=1e-3)
     gains = torch.tensor([1.0, 0.5, 2.0, 0.7])
     level = (gains.square().mean()).sqrt()  # the mask reads the mean level
     louder = _output(network, waveform * (gains / level), positions)
@@ -118,22 +116,20 @@ def _plane_wave(azimuth, seed):
 
 
 def _maps_without_mask(network, waveform, positions):
-    """Cross spectra and the maps of the network where the mask is 1."""
+    """Cross spectra, maps and shares where the mask is 1."""
     array, state = network.steer(positions), {}
     cross, level, _ = network._spectra(waveform, array, state, 0)
     mask = torch.ones(level.shape[0], cross.shape[2])
-    highest, scores = network._steered(cross, mask, array)
     with torch.no_grad():
-        maps = network._maps(
-            highest[None], scores[None], mask[None], array[2][None], state
-        )
-    return cross, maps[:, 0]
+        maps, scores = network._maps(cross, mask, array, state, 0)
+        shares = network._shares(scores[None], mask[None], state)
+    return cross, maps, shares[0]
 
 
 def test_steered_power_of_a_plane_wave(network):
     """The first maps are those of a brute-force SRP-PHAT, and peak right."""
     waveform, positions = _plane_wave(40, 3)
-    cross, maps = _maps_without_mask(network, waveform, positions)
+    cross, maps, shares = _maps_without_mask(network, waveform, positions)
     _, table, _ = network.steer(positions)
     bands = network.bands.shape[1]
     steered = 0.0
@@ -148,9 +144,9 @@ def test_steered_power_of_a_plane_wave(network):
     assert torch.allclose(maps[:bands], expected, atol=2e-3)
     peak = network.azimuths[maps[:bands].mean((0, 1)).argmax()]
     assert peak == 40
-    for votes in (maps[bands : 2 * bands], maps[2 * bands : 3 * bands]):
-        assert network.azimuths[votes.mean((0, 1)).argmax()] == 40
-    assert network.azimuths[maps[-2, -1].argmax()] == 40
+    votes = maps[bands : 2 * bands].mean((0, 1))
+    assert network.azimuths[votes.argmax()] == 40
+    assert (network.azimuths[shares.argmax(1)] == 40).all()
 
 
 def _em_step(current, likelihood, weight):
@@ -159,23 +155,30 @@ def _em_step(current, likelihood, weight):
     for one, amount in zip(likelihood, weight, strict=True):
         vote = current * one
         votes += amount * vote / vote.sum()
-    return 0.9 * votes / votes.sum() + 0.1 / 72
+    return 0.95 * votes / votes.sum() + 0.05 / 72
 
 
 def test_shares_are_those_of_an_em(network):
     """Two steps a frame over the last frames; the first is remembered."""
     generator = torch.Generator().manual_seed(4)
-    likelihood = torch.rand(2, 9, 3, 72, generator=generator) ** 8
-    weight = torch.rand(2, 9, 3, generator=generator)
-    shares = network._shares(likelihood, weight, {})
+    frequencies = len(network.frequencies)
+    number = math.ceil(frequencies / 8)
+    scores = 9 * torch.randn(2, 20, number, 2, 72, generator=generator)
+    mask = torch.rand(2, 80, frequencies, generator=generator)
+    shares = network._shares(scores, mask, {})
+    weight = torch.zeros(2, 20, number)
+    for frame in range(80):
+        for index in range(frequencies):
+            weight[:, frame // 4, index // 8] += mask[:, frame, index] / 4
+    likelihood = scores.exp().sum(3)
     for item in range(2):
         current = torch.full((72,), 1 / 72)
-        for frame in range(9):
-            part = item, slice(max(0, frame - 4), frame + 1)
+        for frame in range(20):
+            part = item, slice(max(0, frame - 15), frame + 1)
             tiles = likelihood[part].flatten(0, 1), weight[part].flatten()
             current = _em_step(current, *tiles)
             second = _em_step(current, *tiles)
-            assert torch.allclose(shares[item, frame], second, rtol=1e-3)
+            assert torch.allclose(shares[item, frame], second, rtol=1e-2)
 
 
 def test_shares_find_two_sources_that_alternate(network):
@@ -183,11 +186,23 @@ def test_shares_find_two_sources_that_alternate(network):
     other, _ = _plane_wave(75, 6)
     turn = torch.arange(len(one)) // 1024 % 2 == 0
     mixed = torch.where(turn[:, None], one, other)
-    _, maps = _maps_without_mask(network, mixed, positions)
-    shares = maps[-2, -4:].mean(0)
+    _, _, shares = _maps_without_mask(network, mixed, positions)
+    shares = shares[-1]
     peaks = (shares > shares.roll(1)) & (shares > shares.roll(-1))
     peaks &= shares > 0.2 * shares.max()
     assert network.azimuths[peaks].tolist() == [40, 75]
+
+
+def test_shares_are_in_the_logits_of_evaluation_alone(network, scene):
+    """The blocks are trained alone; then both are averaged."""
+    waveform, positions = scene
+    logits = _output(network, waveform, positions)
+    network.train()
+    blocks = _output(network, waveform, positions)
+    network.eval()
+    shares = (2 * logits - blocks).exp() / 72
+    assert torch.allclose(shares.sum(1), torch.ones(len(shares)), atol=1e-3)
+    assert shares.min() > 0.0
 
 
 def test_one_microphone_is_refused(network):
