@@ -51,7 +51,7 @@ def parse_arguments(text, name):
     parser = measuring_parser(text, name)
     add = parser.add_argument
     add("--results", type=Path, required=True, help="JSON lines, kept")
-    add("--clips", type=int, default=20, help="of each measured cell")
+    add("--clips", type=int, default=100, help="of each measured cell")
     add("--scenes", type=int, default=100, help="simulated")
     return parser.parse_args()
 
