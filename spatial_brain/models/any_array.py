@@ -236,11 +236,12 @@ class AnyArrayNetwork(nn.Module):
             )
         pairs = torch.triu_indices(count, count, 1, device=positions.device)
         baseline = positions[pairs[0]] - positions[pairs[1]]
-        lead = baseline.float() @ self.directions.flatten(0, 1).T
-        phase = (2 * math.pi / SPEED_OF_SOUND) * lead
-        phase = self.frequencies[:, None, None] * phase
-        table = torch.cat([phase.cos(), phase.sin()], dim=1)
-        return pairs, table, self._resolution(table)
+        with torch.autocast(baseline.device.type, enabled=False):
+            lead = baseline.float() @ self.directions.flatten(0, 1).T
+            phase = (2 * math.pi / SPEED_OF_SOUND) * lead
+            phase = self.frequencies[:, None, None] * phase
+            table = torch.cat([phase.cos(), phase.sin()], dim=1)
+            return pairs, table, self._resolution(table)
 
     def _resolution(self, table):
         """How much of a source leaks into its neighbourhood, per band."""
@@ -257,6 +258,22 @@ class AnyArrayNetwork(nn.Module):
 
     def _advance(self, waveforms, arrays, state):
         """Logits of the frames that are whole; ``state`` moves on."""
+        # What a steered power lacks of 1 counts: float32, under autocast too.
+        with torch.autocast(waveforms[0].device.type, enabled=False):
+            maps, shares = self._evidence(waveforms, arrays, state)
+        signal = _each(self.input, maps)
+        for index, block in enumerate(self.blocks):
+            signal = block(signal, state, ("block", index))
+        logits = _each(self.output, signal)[0]
+        if self.training:
+            return logits
+        return (logits + (shares * len(self.azimuths)).log()) / 2
+
+    def _evidence(self, waveforms, arrays, state):
+        """Maps [map, batch, frame, direction], and shares of directions.
+
+        Shares are [batch, frame, direction]; None in training.
+        """
         cells = [
             self._spectra(waveform, array, state, index)
             for index, (waveform, array) in enumerate(
@@ -273,14 +290,10 @@ class AnyArrayNetwork(nn.Module):
             )
         ]
         maps, scores = zip(*found, strict=True)
-        signal = _each(self.input, torch.stack(maps, dim=1))
-        for index, block in enumerate(self.blocks):
-            signal = block(signal, state, ("block", index))
-        logits = _each(self.output, signal)[0]
-        if self.training:
-            return logits
-        shares = self._shares(torch.stack(scores), mask, state)
-        return (logits + (shares * len(self.azimuths)).log()) / 2
+        shares = None
+        if not self.training:
+            shares = self._shares(torch.stack(scores), mask, state)
+        return torch.stack(maps, dim=1), shares
 
     def _spectra(self, waveform, array, state, index):
         """Phases of all pairs, and level and coherence in the mask's bands."""

@@ -205,6 +205,14 @@ def test_shares_are_in_the_logits_of_evaluation_alone(network, scene):
     assert shares.min() > 0.0
 
 
+def test_half_precision_loses_little(network, scene):
+    waveform, positions = scene
+    expected = _output(network, waveform, positions)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = _output(network, waveform, positions)
+    assert (rough - expected).abs().mean() < 0.02 * expected.std()
+
+
 def test_one_microphone_is_refused(network):
     with pytest.raises(ValueError, match="at least two"):
         network(torch.zeros(1, 2048, 1), torch.zeros(1, 1, 3))
