@@ -203,6 +203,7 @@ def test_shares_are_in_the_logits_of_evaluation_alone(network, scene):
     shares = (2 * logits - blocks).exp() / 72
     assert torch.allclose(shares.sum(1), torch.ones(len(shares)), atol=1e-3)
     assert shares.min() > 0.0
+    assert shares.amax(1).min() > 5 / 72
 
 
 def test_half_precision_loses_little(network, scene):
