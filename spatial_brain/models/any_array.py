@@ -6,8 +6,8 @@ by how far a frequency stands out of its own mean, are steered to a circle of
 directions with the positions of the microphones; what follows are maps over
 direction, band and time, the same for every array, and layers that are
 equivariant to rotations of the array about the vertical. What they find is
-weighed against an EM of the masked cells: which directions together explain
-what was heard in the last second.
+averaged with what expectation maximization (EM) finds in the masked cells:
+which directions together explain the last second.
 
 Everything is causal and has a state: a recording in one piece and chunk by
 chunk give the same output.
@@ -24,16 +24,15 @@ from spatial_brain.loadable import loadable
 
 __all__ = ["AnyArrayNetwork", "AnyArrayStream"]
 
-# Frequencies of a tile, which is an output frame long.
+# Frequencies of a tile, which is an output frame long, and the least error of
+# a plane wave's steered power (gains, positions, echoes), as in LocalMixture.
 _TILE = 8
-# Output frames over whose tiles shares of directions are found, 1 s.
-_MEMORY = 16
-# Weight of a tile's log likelihoods. Of all constants of the shares it was
-# chosen on simulated rooms, with the speakers of the validation.
-_SHARP = 24.0
-# Error of a plane wave's steered power, at least: gains, positions, echoes.
 _ERROR = 0.02
-# Share of the tiles that no direction explains.
+# Output frames over whose tiles shares of directions are found, 1 s; weight of
+# a tile's log likelihoods; share of the tiles that no direction explains.
+# Chosen on simulated rooms with the speakers of the validation.
+_MEMORY = 16
+_SHARP = 24.0
 _LEAST = 0.05
 
 
